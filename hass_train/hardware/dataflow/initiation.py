@@ -1,0 +1,119 @@
+"""How many cycles one initiation of a sparse vector dot-product engine takes: t = E[max(t_min, ⌈nnz/N⌉)].
+
+nnz is the number of non-zero pairs among the M of an initiation, N the number of multipliers (hardware-model, section 2).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammaln
+
+from hass_train.hardware.profile import LayerSparsity
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_ATOMS = 48  # support points that a long histogram is condensed to before it is thinned
+
+
+@lru_cache(maxsize=4096)
+def _log_choose(pairs: int) -> Floats:
+    """log C(pairs, k) for k = 0 … pairs."""
+    k = np.arange(pairs + 1)
+    return np.asarray(gammaln(pairs + 1) - gammaln(k + 1) - gammaln(pairs - k + 1))
+
+
+def binomial(pairs: int, density: float) -> Floats:
+    """Probabilities of 0 … pairs non-zero pairs, each pair non-zero independently."""
+    if density in (0.0, 1.0):
+        result = np.zeros(pairs + 1)
+        result[-1 if density else 0] = 1.0
+        return result
+    k = np.arange(pairs + 1)
+    result = np.exp(_log_choose(pairs) + k * np.log(density) + (pairs - k) * np.log1p(-density))
+    return np.asarray(result / result.sum())
+
+
+def thinned(histogram: Floats, pairs: int) -> Floats:
+    """Histogram of non-zeros among `pairs` drawn without replacement from an initiation with the given histogram.
+
+    Exact if the pairs of an initiation are exchangeable: given n non-zeros among K, those among M ≤ K drawn are
+    hypergeometric. It keeps what a binomial loses, namely that windows differ in density. Histograms with many support
+    points are first condensed to 48 of equal probability.
+    """
+    total = len(histogram) - 1
+    if pairs == total:
+        return histogram
+    support, weight = _condensed(histogram)
+    k = np.arange(pairs + 1)[None, :]
+    drawn, rest = support[:, None], total - support[:, None]
+    possible = (k <= drawn) & (pairs - k <= rest)
+    with np.errstate(invalid="ignore"):
+        logs = (
+            gammaln(drawn + 1) - gammaln(k + 1) - gammaln(np.maximum(drawn - k, 0) + 1)
+            + gammaln(rest + 1) - gammaln(pairs - k + 1) - gammaln(np.maximum(rest - pairs + k, 0) + 1)
+        )  # fmt: skip
+    rows = np.where(possible, np.exp(logs - _log_choose(total)[pairs]), 0.0)
+    rows /= rows.sum(axis=1, keepdims=True)
+    return np.asarray(weight @ rows)
+
+
+def _condensed(histogram: Floats) -> tuple[Ints, Floats]:
+    """Support points and probabilities; past 48 points, the (rounded) means of slices of equal probability."""
+    support = np.flatnonzero(histogram > 0)
+    weight = histogram[support]
+    if len(support) <= _ATOMS:
+        return support, weight / weight.sum()
+    middle = np.cumsum(weight) - weight / 2
+    slices = np.minimum((middle / weight.sum() * _ATOMS).astype(int), _ATOMS - 1)
+    mass = np.bincount(slices, weights=weight, minlength=_ATOMS)
+    mean = np.bincount(slices, weights=weight * support, minlength=_ATOMS)
+    used = mass > 0
+    return np.rint(mean[used] / mass[used]).astype(np.int64), mass[used] / mass.sum()
+
+
+def nonzero_pairs(sparsity: LayerSparsity, window: int, bundle: int) -> Floats:
+    """Distribution of non-zero pairs in an initiation of `bundle` channels × `window` weights.
+
+    The measured histogram of that bundle size if there is one; else the next larger one, thinned; else binomial.
+    """
+    pairs = window * bundle
+    larger = [size for size in sparsity.histograms if size >= bundle]
+    if larger:
+        return thinned(np.asarray(sparsity.histograms[min(larger)], dtype=float), pairs)
+    return binomial(pairs, sparsity.pair_density)
+
+
+@lru_cache(maxsize=4096)
+def multiplier_choices(pairs: int) -> Ints:
+    """Multiplier counts N worth exploring for M pairs.
+
+    All up to 32; beyond, the smallest N for each ⌈M/N⌉ (all that dense engines need) and steps of about 4 %.
+    """
+    if pairs <= 32:
+        return np.arange(1, pairs + 1)
+    steps = np.unique(np.rint(np.geomspace(32, pairs, 1 + int(np.log(pairs / 32) / np.log(1.04)))).astype(np.int64))
+    passes = np.arange(1, pairs + 1)
+    return np.unique(np.concatenate([np.arange(1, 33), steps, -(-pairs // passes)]))
+
+
+@lru_cache(maxsize=4096)
+def _survival_indices(pairs: int) -> tuple[Ints, Ints]:
+    """For every N of `multiplier_choices`: the indices 0, N, 2N, … < M, laid end to end, and where each run starts."""
+    runs = [np.arange(0, pairs, n) for n in multiplier_choices(pairs)]
+    starts = np.cumsum([0] + [len(run) for run in runs[:-1]])
+    return np.concatenate(runs), np.asarray(starts)
+
+
+def initiation_intervals(histogram: Floats, t_min: int) -> Floats:
+    """t = E[max(t_min, ⌈nnz/N⌉)] in cycles, for each N of `multiplier_choices(M)`.
+
+    E⌈nnz/N⌉ = Σ_k P(nnz > k·N); a window without non-zeros adds t_min.
+    """
+    pairs = len(histogram) - 1
+    survival = np.maximum(1.0 - np.cumsum(histogram), 0.0)
+    indices, starts = _survival_indices(pairs)
+    return np.asarray(np.add.reduceat(survival[indices], starts) + t_min * histogram[0])

@@ -1,0 +1,46 @@
+"""On-chip memory: block RAM and UltraRAM counts of weight memories and line buffers (hardware-model, section 4)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Ints = NDArray[np.int64]
+
+BRAM18_CLASSES = ((1, 16384), (2, 8192), (4, 4096), (9, 2048), (18, 1024), (36, 512))
+"""(width in bits, depth in words) that one 18-kbit block RAM can be set to."""
+URAM_CLASS = (72, 4096)
+LUTRAM_BITS = 1024
+"""A bank of fewer bits lives in LUTs."""
+
+
+def bram18(width_bits: ArrayLike, depth: ArrayLike) -> Ints:
+    """18-kbit block RAMs of a memory `width_bits` wide and `depth` deep: the cheapest width class."""
+    width, deep = np.broadcast_arrays(np.asarray(width_bits, np.int64), np.asarray(depth, np.int64))
+    counts = [-(-width // w) * -(-deep // d) for w, d in BRAM18_CLASSES]
+    return np.asarray(np.minimum.reduce(counts))
+
+
+def uram(width_bits: ArrayLike, depth: ArrayLike) -> Ints:
+    """288-kbit UltraRAMs (72 × 4096) of a memory."""
+    return np.asarray(-(-np.asarray(width_bits, np.int64) // URAM_CLASS[0]) * -(-np.asarray(depth, np.int64) // URAM_CLASS[1]))
+
+
+def in_lutram(word_bits: int, depth: ArrayLike) -> NDArray[np.bool_]:
+    """Whether a bank of `depth` words of `word_bits` is small enough for LUTs."""
+    return np.asarray(np.asarray(depth, np.int64) * word_bits < LUTRAM_BITS)
+
+
+def banked_bram18(word_bits: int, words: ArrayLike, depth: ArrayLike) -> Ints:
+    """Block RAMs of `words` parallel words of `word_bits`, `depth` deep, read together as one wide memory.
+
+    None where a single word's bank fits LUTs.
+    """
+    count = bram18(np.asarray(words, np.int64) * word_bits, depth)
+    return np.asarray(np.where(in_lutram(word_bits, depth), 0, count))
+
+
+def banked_uram(word_bits: int, words: ArrayLike, depth: ArrayLike) -> Ints:
+    """UltraRAMs of the same memory."""
+    count = uram(np.asarray(words, np.int64) * word_bits, depth)
+    return np.asarray(np.where(in_lutram(word_bits, depth), 0, count))

@@ -1,0 +1,92 @@
+"""What a network's sparsity looks like to hardware: densities and histograms per layer, as plain numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from hass_train.hardware.workload import Workload
+
+
+@dataclass(frozen=True, slots=True)
+class LayerSparsity:
+    """Sparsity of one compute layer.
+
+    Args:
+        weight_density: fraction of weights that are not zero.
+        activation_density: fraction of input activations that are not zero (after the layer's threshold).
+        pair_density: fraction of weight–activation pairs of which neither is zero, counting padding as zero.
+        histograms: for some bundle sizes m, the probabilities of 0 … Kh·Kw·m non-zero pairs among the pairs of m
+            input channels that meet one filter in one window. `m = Cg` is the whole dot product.
+
+    Raises:
+        ValueError: a density outside [0, 1], or a histogram that is negative or does not sum to 1.
+    """
+
+    weight_density: float = 1.0
+    activation_density: float = 1.0
+    pair_density: float = 1.0
+    histograms: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("weight_density", "activation_density", "pair_density"):
+            value = getattr(self, name)
+            if not 0.0 <= value <= 1.0:
+                raise ValueError(f"{name} is {value}; it must lie in [0, 1]")
+        for bundle, histogram in self.histograms.items():
+            if min(histogram) < 0 or abs(sum(histogram) - 1) > 1e-6:
+                raise ValueError(f"the histogram for {bundle} bundled channels is not a probability distribution")
+
+
+@dataclass(frozen=True)
+class SparsityProfile:
+    """Sparsity of all compute layers of a network, by layer name."""
+
+    layers: Mapping[str, LayerSparsity]
+
+    @classmethod
+    def dense(cls, workload: Workload) -> SparsityProfile:
+        """No zeros anywhere: what dense engines see."""
+        return cls({layer.name: LayerSparsity() for layer in workload.compute_layers})
+
+    @classmethod
+    def uniform(cls, workload: Workload, pair_density: float, dense_layers: Iterable[str] = ()) -> SparsityProfile:
+        """The same pair density in every layer but `dense_layers`; non-zero pairs binomial.
+
+        Raises:
+            ValueError: a density outside [0, 1], or a dense layer that the workload does not have.
+        """
+        dense = set(dense_layers)
+        names = {layer.name for layer in workload.compute_layers}
+        if unknown := sorted(dense - names):
+            raise ValueError(f"{unknown[0]!r} is no compute layer of {workload.name}")
+        sparse = LayerSparsity(pair_density=pair_density)
+        return cls({name: LayerSparsity() if name in dense else sparse for name in sorted(names)})
+
+    def check_covers(self, workload: Workload) -> None:
+        """Raise ValueError, naming up to three layers, unless the profile's layers are the workload's compute layers."""
+        wanted = {layer.name for layer in workload.compute_layers}
+        difference = sorted(wanted.symmetric_difference(self.layers))
+        if difference:
+            raise ValueError(
+                f"the profile's layers do not match {workload.name}: {', '.join(difference[:3])}"
+                + (f" and {len(difference) - 3} more" if len(difference) > 3 else "")
+            )
+
+    def pair_sparsity(self, workload: Workload) -> float:
+        """1 − pair density, weighted by multiply-accumulates."""
+        nonzero = sum(layer.macs * self.layers[layer.name].pair_density for layer in workload.compute_layers)
+        return 1.0 - nonzero / workload.macs
+
+    def weight_sparsity(self, workload: Workload) -> float:
+        """1 − weight density, weighted by weights."""
+        nonzero = sum(layer.weights * self.layers[layer.name].weight_density for layer in workload.compute_layers)
+        return 1.0 - nonzero / workload.weights
+
+    def activation_sparsity(self, workload: Workload) -> float:
+        """1 − activation density, weighted by the words of each layer's input map."""
+        words = sum(layer.source.words for layer in workload.compute_layers)
+        nonzero = sum(
+            layer.source.words * self.layers[layer.name].activation_density for layer in workload.compute_layers
+        )
+        return 1.0 - nonzero / words

@@ -1,0 +1,188 @@
+"""The network as hardware sees it: a graph of operations with shapes, and nothing of torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+
+NETWORK_INPUT = "input"
+"""Name of the node that stands for the image stream entering the accelerator."""
+
+
+class OperationKind(StrEnum):
+    """What an operation does; convolution and linear are compute layers, the rest move or combine streams."""
+
+    CONV = "conv"
+    LINEAR = "linear"
+    MAX_POOL = "max_pool"
+    AVERAGE_POOL = "average_pool"
+    GLOBAL_POOL = "global_pool"
+    ADD = "add"
+    MULTIPLY = "multiply"
+    CONCAT = "concat"
+    PAD = "pad"
+    ACTIVATION = "activation"
+
+
+COMPUTE_KINDS = frozenset({OperationKind.CONV, OperationKind.LINEAR})
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureMap:
+    """Shape of one image's feature map: height × width pixels of `channels` words each."""
+
+    height: int
+    width: int
+    channels: int
+
+    @property
+    def pixels(self) -> int:
+        return self.height * self.width
+
+    @property
+    def words(self) -> int:
+        return self.pixels * self.channels
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One node of the network.
+
+    Args:
+        name: module path in the torch model (for functional operations: path of the module that calls them, then the
+            operation); unique within a workload.
+        kind: what it does.
+        inputs: names of the operations (or `NETWORK_INPUT`) whose results it reads.
+        source: the largest feature map it reads (the operand that streams; H×W×C of hardware-model, section 2).
+        result: the feature map it writes (H'×W'×F).
+        kernel, stride, padding, dilation: (rows, columns); padding is per side.
+        groups: channel groups of a convolution.
+        bias: whether a bias is added (batch-norm folds into one).
+        function: for activations, which one (`relu`, `hardswish`, …).
+    """
+
+    name: str
+    kind: OperationKind
+    inputs: tuple[str, ...]
+    source: FeatureMap
+    result: FeatureMap
+    kernel: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+    bias: bool = False
+    function: str = ""
+
+    @property
+    def is_compute(self) -> bool:
+        return self.kind in COMPUTE_KINDS
+
+    @property
+    def window(self) -> int:
+        """Kh·Kw: weights that meet one input channel in one dot product."""
+        return self.kernel[0] * self.kernel[1]
+
+    @property
+    def channels_per_group(self) -> int:
+        return self.source.channels // self.groups
+
+    @property
+    def filters_per_group(self) -> int:
+        return self.result.channels // self.groups
+
+    @property
+    def weights(self) -> int:
+        """Number of weights (bias excluded); 0 where the operation has none."""
+        return self.result.channels * self.channels_per_group * self.window if self.is_compute else 0
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates for one image, no sparsity."""
+        return self.result.pixels * self.weights
+
+    @property
+    def padded_pixels(self) -> int:
+        """Pixels of the padded input map, as the sliding window reads them."""
+        height = self.source.height + 2 * self.padding[0]
+        width = self.source.width + 2 * self.padding[1]
+        return height * width
+
+    @property
+    def geometry(self) -> tuple[object, ...]:
+        """Everything that decides cycles and resources; equal geometries share one design table."""
+        return (
+            self.kind, self.source, self.result, self.kernel, self.stride,
+            self.padding, self.dilation, self.groups, self.function, len(self.inputs),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A network traced once: its operations in topological order.
+
+    Args:
+        name: of the network.
+        input_shape: (channels, height, width) of one image.
+        operations: in an order in which every operation follows those it reads.
+
+    Raises:
+        ValueError: a duplicate name, or an input that is not an earlier operation.
+    """
+
+    name: str
+    input_shape: tuple[int, int, int]
+    operations: tuple[Operation, ...] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        seen = {NETWORK_INPUT}
+        for operation in self.operations:
+            missing = [name for name in operation.inputs if name not in seen]
+            if missing:
+                raise ValueError(f"operation {operation.name!r} reads {missing[0]!r}, which no earlier operation makes")
+            if operation.name in seen:
+                raise ValueError(f"operation name {operation.name!r} occurs twice")
+            seen.add(operation.name)
+
+    def __iter__(self) -> Iterator[Operation]:
+        return iter(self.operations)
+
+    def __getitem__(self, name: str) -> Operation:
+        return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> dict[str, Operation]:
+        return {operation.name: operation for operation in self.operations}
+
+    @cached_property
+    def compute_layers(self) -> tuple[Operation, ...]:
+        """Convolutions and linear layers: those with weights."""
+        return tuple(operation for operation in self.operations if operation.is_compute)
+
+    @cached_property
+    def macs(self) -> int:
+        return sum(operation.macs for operation in self.operations)
+
+    @cached_property
+    def weights(self) -> int:
+        return sum(operation.weights for operation in self.operations)
+
+
+def ceil_div(numerator: int, denominator: int) -> int:
+    """⌈numerator / denominator⌉ in integers."""
+    return -(-numerator // denominator)
+
+
+def useful_folds(dimension: int, divisors_only: bool = False) -> list[int]:
+    """Parallelisms worth building for a dimension: the smallest for each value of ⌈dimension/p⌉, ascending.
+
+    A larger parallelism with the same number of passes costs more and gains nothing. With `divisors_only`, the
+    divisors of the dimension (the peer's rule).
+    """
+    if divisors_only:
+        small = [p for p in range(1, math.isqrt(dimension) + 1) if dimension % p == 0]
+        return sorted({*small, *(dimension // p for p in small)})
+    return sorted({ceil_div(dimension, passes) for passes in range(1, dimension + 1)})
