@@ -1,1 +1,22 @@
+"""Analytical accelerator models. Imports no Lightning, timm, Hydra or W&B; usable from a notebook."""
 
+from hass_train.hardware.device import Device
+from hass_train.hardware.estimate import CannotFit, Estimate, HardwareModel, LayerEstimate
+from hass_train.hardware.profile import LayerSparsity, SparsityProfile
+from hass_train.hardware.trace import UnsupportedOperation, trace
+from hass_train.hardware.workload import Operation, OperationKind, Workload
+
+__all__ = [
+    "CannotFit",
+    "Device",
+    "Estimate",
+    "HardwareModel",
+    "LayerEstimate",
+    "LayerSparsity",
+    "Operation",
+    "OperationKind",
+    "SparsityProfile",
+    "UnsupportedOperation",
+    "Workload",
+    "trace",
+]

@@ -1,1 +1,18 @@
+"""Sparse layers, the rules that place them, and what they measure."""
 
+import hass_train.torchvision_shim  # noqa: F401 - timm imports torchvision
+from hass_train.sparsity.convert import LayerRule, sparse_layers, sparsify
+from hass_train.sparsity.layers import Mode, SparseConv2d, SparseLayer, SparseLinear
+from hass_train.sparsity.statistics import calibrate, running_profile
+
+__all__ = [
+    "LayerRule",
+    "Mode",
+    "SparseConv2d",
+    "SparseLayer",
+    "SparseLinear",
+    "calibrate",
+    "running_profile",
+    "sparse_layers",
+    "sparsify",
+]

@@ -1,0 +1,196 @@
+"""Data sets read from files: Fashion-MNIST, CIFAR and folders of images. Nothing is ever downloaded."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.model_selection import train_test_split
+from timm.data import create_transform
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import Dataset, Subset
+from torchvision.datasets import CIFAR10, CIFAR100, ImageFolder
+from torchvision.transforms import v2
+
+from hass_train.data.base import ImageData, TensorImages
+from hass_train.errors import UserError
+
+_SPLIT_SEED = 0
+DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
+
+
+def read_idx(path: Path) -> NDArray[np.uint8]:
+    """Read an IDX file of bytes (LeCun's format), gzipped or not.
+
+    Raises:
+        UserError: the file is not such a file, or is truncated.
+    """
+    raw = path.read_bytes()
+    if path.suffix == ".gz":
+        try:
+            raw = gzip.decompress(raw)
+        except (OSError, EOFError) as error:
+            raise UserError(f"{path} is no readable gzip file: {error}") from error
+    if len(raw) < 4 or raw[:3] != b"\x00\x00\x08":
+        raise UserError(f"{path} is no IDX file of bytes; it starts with {raw[:4].hex()}")
+    axes = raw[3]
+    shape = np.frombuffer(raw, ">u4", axes, 4).astype(int) if len(raw) >= 4 + 4 * axes else np.zeros(0, int)
+    if len(raw) - 4 - 4 * axes != int(np.prod(shape)) or not len(shape):
+        raise UserError(f"{path} is truncated: its header promises {'×'.join(map(str, shape))} bytes")
+    return np.frombuffer(raw, np.uint8, -1, 4 + 4 * axes).reshape(shape)
+
+
+def _split_train(labels: Tensor, validation: float) -> tuple[list[int], list[int]]:
+    train, val = train_test_split(range(len(labels)), test_size=validation, stratify=labels, random_state=_SPLIT_SEED)
+    return train, val
+
+
+class _InMemory(ImageData):
+    """Small images, normalised by the training split's mean and deviation per channel."""
+
+    def __init__(
+        self, name: str, classes: int, channels: int, root: str, batch_size: int, workers: int, seed: int, size: int,
+        augment: bool, train_images: int, flip: bool,
+    ) -> None:  # fmt: skip
+        super().__init__(name, classes, (channels, size, size), batch_size, workers, seed)
+        self.root, self.augment, self.train_images, self.flip = Path(root), augment, train_images, flip
+
+    def read(self, train: bool) -> tuple[Tensor, Tensor]:
+        """Bytes (n, channels, height, width) and labels (n,)."""
+        raise TypeError(f"{type(self).__name__} does not say how its files are read")
+
+    def load(self) -> dict[str, Dataset[Any]]:
+        pixels, labels = self.read(train=True)
+        train, val = _split_train(labels, 1 / 12)
+        if self.train_images:
+            if self.train_images > len(train):
+                raise UserError(f"data.train_images is {self.train_images}; {self.name} has {len(train)}")
+            train = train[: self.train_images]
+        mean = pixels[train].float().mean(dim=(0, 2, 3), keepdim=True)
+        deviation = pixels[train].float().std(dim=(0, 2, 3), keepdim=True)
+
+        def ready(some: Tensor) -> Tensor:
+            images, size = (some.float() - mean) / deviation, self.input_size[1:]
+            return images if images.shape[2:] == size else F.interpolate(images, size=size, mode="bilinear")
+
+        steps: list[Any] = [v2.RandomCrop(self.input_size[1:], padding=2, padding_mode="edge")] if self.augment else []
+        steps += [v2.RandomHorizontalFlip()] if self.augment and self.flip else []
+        test_pixels, test_labels = self.read(train=False)
+        return {
+            "train": TensorImages(ready(pixels[train]), labels[train], v2.Compose(steps) if steps else None),
+            "val": TensorImages(ready(pixels[val]), labels[val]),
+            "test": TensorImages(ready(test_pixels), test_labels),
+        }
+
+
+class FashionMnist(_InMemory):
+    """70,000 grey 28×28 images of clothing, enlarged to `size`; 5,000 training images held back for validation.
+
+    Args:
+        root: folder with the four IDX files, gzipped or not, or torchvision's folder above them.
+        train_images: use only so many training images; 0 = all.
+    """
+
+    def __init__(
+        self, root: str, batch_size: int = 128, workers: int = 0, seed: int = 0, size: int = 32, augment: bool = True,
+        train_images: int = 0,
+    ) -> None:  # fmt: skip
+        super().__init__(
+            "fashion_mnist", 10, 1, root, batch_size, workers, seed, size, augment, train_images, flip=True
+        )
+
+    def read(self, train: bool) -> tuple[Tensor, Tensor]:
+        stem = "train" if train else "t10k"
+        images = read_idx(self._find(f"{stem}-images-idx3-ubyte"))
+        labels = read_idx(self._find(f"{stem}-labels-idx1-ubyte"))
+        if len(images) != len(labels):
+            raise UserError(f"{self.root} holds {len(images)} {stem} images but {len(labels)} labels")
+        return torch.from_numpy(images.copy())[:, None], torch.from_numpy(labels.copy()).long()
+
+    def _find(self, name: str) -> Path:
+        for folder in (self.root, self.root / "FashionMNIST" / "raw", DEBIAN_FASHION_MNIST):
+            for path in (folder / name, folder / f"{name}.gz"):
+                if path.is_file():
+                    return path
+        raise UserError(
+            f"no {name} in {self.root}: set data.root to the folder of Fashion-MNIST's four files, or install Debian's "
+            "package dataset-fashion-mnist"
+        )
+
+
+class Cifar(_InMemory):
+    """60,000 colour 32×32 images in 10 or 100 classes, as torchvision unpacks them.
+
+    Args:
+        root: folder that holds `cifar-10-batches-py` (or `cifar-100-python`).
+        classes: 10 or 100.
+        train_images: use only so many training images; 0 = all.
+    """
+
+    def __init__(
+        self, root: str, classes: int = 10, batch_size: int = 128, workers: int = 0, seed: int = 0, size: int = 32,
+        augment: bool = True, train_images: int = 0,
+    ) -> None:  # fmt: skip
+        super().__init__(
+            f"cifar{classes}", classes, 3, root, batch_size, workers, seed, size, augment, train_images, flip=True
+        )
+
+    def read(self, train: bool) -> tuple[Tensor, Tensor]:
+        kind = CIFAR10 if self.classes == 10 else CIFAR100
+        try:
+            data = kind(str(self.root), train=train, download=False)
+        except RuntimeError as error:
+            raise UserError(
+                f"no intact {kind.base_folder} in {self.root}: set data.root to the folder that holds it"
+            ) from error
+        return torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(data.targets)
+
+
+class ImageFolders(ImageData):
+    """ImageNet-style folders: `root/train/CLASS/*` and `root/val/CLASS/*`, with timm's transforms.
+
+    The `val` folder is the test split; a stratified twentieth of `train` is held back for validation.
+
+    Args:
+        root: folder that holds `train` and `val`.
+        input_size, mean, std, interpolation, crop_pct: as the pretrained network wants them (timm's data config).
+    """
+
+    def __init__(
+        self, root: str, input_size: tuple[int, int, int] = (3, 224, 224), mean: tuple[float, ...] = (0.485, 0.456, 0.406),
+        std: tuple[float, ...] = (0.229, 0.224, 0.225), interpolation: str = "bicubic", crop_pct: float = 0.875,
+        batch_size: int = 128, workers: int = 4, seed: int = 0, augment: bool = True,
+    ) -> None:  # fmt: skip
+        self.root = Path(root)
+        for split in ("train", "val"):
+            if not (self.root / split).is_dir():
+                raise UserError(f"no folder {self.root / split}: set data.root to a folder that holds train/ and val/")
+        classes = sorted(entry.name for entry in (self.root / "train").iterdir() if entry.is_dir())
+        if not classes:
+            raise UserError(f"{self.root / 'train'} holds no class folders")
+        super().__init__("image_folder", len(classes), input_size, batch_size, workers, seed)
+        looks = {"input_size": input_size, "mean": mean, "std": std, "interpolation": interpolation}
+        self.eval_transform = create_transform(**looks, crop_pct=crop_pct, is_training=False)
+        self.train_transform = create_transform(**looks, is_training=True) if augment else self.eval_transform
+
+    def load(self) -> dict[str, Dataset[Any]]:
+        try:
+            learning = ImageFolder(str(self.root / "train"), self.train_transform)
+            checking = ImageFolder(str(self.root / "train"), self.eval_transform)
+            test = ImageFolder(str(self.root / "val"), self.eval_transform)
+        except FileNotFoundError as error:  # a class without a single image
+            raise UserError(str(error).splitlines()[0]) from error
+        if test.classes != learning.classes:
+            odd = sorted(set(test.classes) ^ set(learning.classes))
+            raise UserError(f"train/ and val/ of {self.root} differ in class {odd[0]!r}")
+        labels = torch.tensor(learning.targets)
+        if int(torch.bincount(labels).min()) < 2:
+            raise UserError(f"{self.root / 'train'}: every class needs two images, one of them for validation")
+        classes = len(learning.classes)
+        train, val = _split_train(labels, max(0.05, classes / len(labels)))
+        return {"train": Subset(learning, train), "val": Subset(checking, val), "test": test}

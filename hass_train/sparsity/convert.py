@@ -1,0 +1,87 @@
+"""Swap sparse layers into a model, by rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from torch import nn
+
+from hass_train.errors import UserError
+from hass_train.sparsity.layers import SPARSE_CLASSES, SparseLayer
+
+FIRST, LAST = "@first", "@last"
+"""Patterns for the first and the last compute layer of a network, in the order of its modules."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRule:
+    """What may become sparse in the layers that a pattern matches.
+
+    Args:
+        match: a glob on module paths, `@first` or `@last`, or a class name (`Conv2d`, `Linear`).
+        weight: whether their weights are pruned.
+        activation: whether their inputs are gated.
+    """
+
+    match: str
+    weight: bool = True
+    activation: bool = True
+
+
+def sparsify(model: nn.Module, rules: Mapping[str, LayerRule]) -> nn.Module:
+    """Turn a model's convolutions and linear layers into sparse ones, in place.
+
+    Args:
+        model: any torch module.
+        rules: by name, in order; for each layer the last one that matches holds. Layers that none matches, or whose
+            rule allows nothing, stay out of the search but are still measured.
+
+    Raises:
+        UserError: a rule that matches nothing, a layer class without a sparse version that a rule wants sparse, or a
+            model in which nothing may become sparse.
+    """
+    layers = {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, tuple(SPARSE_CLASSES)) and not isinstance(module, SparseLayer)
+    }
+    if not layers:
+        raise UserError(f"{type(model).__name__} has no convolution or linear layer to make sparse")
+    order = list(layers)
+    used: set[str] = set()
+    for name, module in layers.items():
+        allowed = LayerRule("", weight=False, activation=False)
+        for key, rule in rules.items():
+            if _matches(rule.match, name, module, order):
+                allowed = rule
+                used.add(key)
+        sparse_class = SPARSE_CLASSES.get(type(module))
+        if sparse_class is not None:
+            sparse_class.from_dense(module, allowed.weight, allowed.activation)
+        elif allowed.weight or allowed.activation:
+            raise UserError(
+                f"layer {name} is a {type(module).__name__}, which has no sparse version; leave it dense with "
+                f"+sparsity.rules.other='{{match: {name}, weight: false, activation: false}}'"
+            )
+    if idle := [key for key in rules if key not in used]:
+        rule = rules[idle[0]]
+        if not rule.match.startswith("*"):  # a general exception such as *.se.* need not occur in every network
+            raise UserError(f"sparsity.rules.{idle[0]} matches no layer ({rule.match!r}); layers are {order[0]}, {order[1 % len(order)]}, …")
+    if not any(layer.prune_weights or layer.gate_activations for _, layer in sparse_layers(model)):
+        raise UserError("sparsity.rules leave no layer that may become sparse; allow weight or activation in one of them")
+    return model
+
+
+def _matches(pattern: str, name: str, module: nn.Module, order: list[str]) -> bool:
+    if pattern in (FIRST, LAST):
+        return name == order[0 if pattern == FIRST else -1]
+    return fnmatchcase(name, pattern) or any(base.__name__ == pattern for base in type(module).__mro__)
+
+
+def sparse_layers(model: nn.Module) -> Iterator[tuple[str, SparseLayer]]:
+    """The sparse layers of a model with their paths."""
+    for name, module in model.named_modules():
+        if isinstance(module, SparseLayer):
+            yield name, module

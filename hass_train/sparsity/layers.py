@@ -1,0 +1,205 @@
+"""Sparse layers: convolution and linear with learnable weight and activation thresholds.
+
+They are subclasses swapped in for timm's layers and keep the `weight` key (architecture, decision 1). A layer is in one
+of three modes: DENSE (gates off), SEARCH (thresholds learn) and FROZEN (weights masked, thresholds plain numbers).
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Self
+
+import torch
+from timm.layers.conv2d_same import Conv2dSame, conv2d_same
+from timm.layers.linear import Linear as TimmLinear
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hass_train.sparsity.gate import gate
+
+RAW_START = -4.0
+"""Where raw thresholds start: softplus(−4) = 0.018 typical magnitudes."""
+SAMPLE = 8
+"""Images of a batch that statistics and threshold gradients are estimated on."""
+_MOMENTUM = 0.1
+
+
+class Mode(IntEnum):
+    """What the gates do."""
+
+    DENSE = 0
+    SEARCH = 1
+    FROZEN = 2
+
+
+class SparseLayer(nn.Module):
+    """Thresholds, mask and running statistics shared by the sparse layer classes; not used by itself.
+
+    Attributes:
+        weight_threshold, activation_threshold: raw learnable scalars; the threshold is softplus(raw) · scale.
+        mask: bool, like the weight; what lives once frozen.
+        mode: 0-d integer, a `Mode`.
+        activation_scale: running mean |x| of the input.
+        activation_density: running density of the input after its gate.
+        frozen_threshold: activation threshold once frozen, in the units of the input.
+        prune_weights, gate_activations: whether the rules let this layer do either.
+    """
+
+    weight: nn.Parameter
+    mask: Tensor
+    mode: Tensor
+    activation_scale: Tensor
+    activation_density: Tensor
+    frozen_threshold: Tensor
+    prune_weights: bool
+    gate_activations: bool
+
+    @classmethod
+    def from_dense(cls, layer: nn.Module, prune_weights: bool, gate_activations: bool) -> Self:
+        """Turn a dense layer into a sparse one in place: same object, same parameters, same `weight` key."""
+        layer.__class__ = cls
+        assert isinstance(layer, cls)
+        layer.prune_weights, layer.gate_activations = prune_weights, gate_activations
+        weight = layer.weight
+        for name in ("weight_threshold", "activation_threshold"):
+            layer.register_parameter(name, nn.Parameter(torch.full((), RAW_START, device=weight.device)))
+        layer.register_buffer("mask", torch.ones_like(weight, dtype=torch.bool))
+        layer.register_buffer("mode", torch.tensor(int(Mode.DENSE), device=weight.device))
+        for name, value in (("activation_scale", 0.0), ("activation_density", 1.0), ("frozen_threshold", 0.0)):
+            layer.register_buffer(name, torch.tensor(value, device=weight.device))
+        layer._mode, layer._level, layer._seen = Mode.DENSE, 0.0, False
+        layer.penalty_densities = None
+        return layer
+
+    # plain-number shadows of the buffers: reading a tensor in every forward pass would stall a GPU
+    _mode: Mode
+    _level: float
+    _seen: bool
+    penalty_densities: tuple[Tensor, Tensor] | None
+
+    def set_mode(self, mode: Mode) -> None:
+        """Change the mode; entering FROZEN fixes mask and activation threshold from the present thresholds."""
+        if mode is Mode.FROZEN and self._mode is not Mode.FROZEN:
+            with torch.no_grad():
+                self.mask.copy_(self.weight.abs() > self.weight_level())
+                self.frozen_threshold.fill_(self.activation_level())
+                self.apply_mask()
+        self.mode.fill_(int(mode))
+        self.synchronize()
+
+    def synchronize(self) -> None:
+        """Read mode and frozen threshold back from their buffers, after a checkpoint was loaded."""
+        self._mode, self._level = Mode(int(self.mode)), float(self.frozen_threshold)
+        self._seen = float(self.activation_scale) > 0
+
+    @torch.no_grad()
+    def apply_mask(self) -> None:
+        """Zero the masked weights in place; exact, whatever the optimizer's momentum did."""
+        self.weight.mul_(self.mask)
+
+    def weight_scale(self) -> Tensor:
+        """Mean |w|."""
+        return self.weight.detach().abs().mean()
+
+    def weight_level(self) -> float:
+        """The weight threshold in the units of the weights; 0 where the layer's weights are not pruned."""
+        return float(F.softplus(self.weight_threshold) * self.weight_scale()) if self.prune_weights else 0.0
+
+    def activation_level(self) -> float:
+        """The activation threshold in the units of the input; 0 where it is not gated."""
+        if self._mode is Mode.FROZEN:
+            return self._level
+        return float(F.softplus(self.activation_threshold) * self.activation_scale) if self.gate_activations else 0.0
+
+    def weight_density(self) -> float:
+        """Fraction of weights that the present threshold or mask lets live."""
+        if self._mode is Mode.FROZEN:
+            return float(self.mask.float().mean())
+        if self._mode is Mode.DENSE:
+            return float((self.weight != 0).float().mean())
+        return float((self.weight.abs() > self.weight_level()).float().mean())
+
+    def gated_weight(self) -> Tensor:
+        """The weight as the present mode uses it."""
+        if self._mode is not Mode.SEARCH or not self.prune_weights:
+            return self.weight
+        return F.hardshrink(self.weight.detach(), self.weight_level())
+
+    def gated_input(self, x: Tensor) -> Tensor:
+        """The input as the present mode uses it; no gradient to the threshold, no statistics."""
+        level = self.activation_level() if self._mode is not Mode.DENSE else 0.0
+        return F.hardshrink(x, level) if level > 0 else x
+
+    def _operands(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Input and weight as the mode wants them; in training also the statistics."""
+        if self._mode is not Mode.SEARCH:
+            x = F.hardshrink(x, self._level) if self._level > 0 else x
+            if self.training:
+                self._observe(x.detach()[:SAMPLE])
+            return x, self.weight
+        if not self.training:
+            return self.gated_input(x), self.gated_weight()
+        part = x.detach()[:SAMPLE]
+        one = x.new_ones(())
+        density, weight, weight_density = one, self.weight, one
+        if self.gate_activations:
+            scale = self.activation_scale.clone()  # the buffer changes before the backward pass
+            threshold = F.softplus(self.activation_threshold) * scale
+            x, density = gate(x, threshold, float(scale), sample=SAMPLE)
+            self._observe(part, density.detach())
+        else:
+            self._observe(part)
+        if self.prune_weights:
+            scale = self.weight_scale()
+            threshold = F.softplus(self.weight_threshold) * scale
+            weight, weight_density = gate(weight, threshold, float(scale), straight_through=True)
+        self.penalty_densities = (weight_density, density)
+        return x, weight
+
+    def _observe(self, part: Tensor, density: Tensor | None = None) -> None:
+        """Follow mean magnitude and density of the input; the density after the gate if one is given."""
+        scale = part.abs().mean()
+        density = torch.count_nonzero(part) / part.numel() if density is None else density
+        if not self._seen:  # the first batch ever starts the averages
+            self.activation_scale.copy_(scale)
+            self.activation_density.copy_(density)
+            self._seen = True
+        self._average(self.activation_scale, scale)
+        self._average(self.activation_density, density)
+
+    def _average(self, running: Tensor, value: Tensor) -> None:
+        running.lerp_(value.to(running.dtype), _MOMENTUM)
+
+
+class SparseConv2d(SparseLayer, nn.Conv2d):
+    """A convolution with thresholds."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x, weight = self._operands(x)
+        return self._conv_forward(x, weight, self.bias)
+
+
+class SparseConv2dSame(SparseLayer, Conv2dSame):
+    """timm's convolution with TensorFlow's padding, with thresholds."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x, weight = self._operands(x)
+        return conv2d_same(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+
+class SparseLinear(SparseLayer, nn.Linear):
+    """A linear layer with thresholds."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x, weight = self._operands(x)
+        return F.linear(x, weight, self.bias)
+
+
+SPARSE_CLASSES: dict[type[nn.Module], type[SparseLayer]] = {
+    nn.Conv2d: SparseConv2d,
+    Conv2dSame: SparseConv2dSame,
+    nn.Linear: SparseLinear,
+    TimmLinear: SparseLinear,  # the same but for TorchScript
+}
+
+
