@@ -22,7 +22,7 @@ def ensure_torchvision() -> None:
     """Import torchvision, declaring its two missing operators if the import fails for want of them."""
     global _declared
     try:
-        import torchvision  # noqa: F401
+        import torchvision
     except RuntimeError as error:
         if "torchvision::" not in str(error) or _declared is not None:
             raise

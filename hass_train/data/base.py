@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hass_train.torchvision_shim  # noqa: F401 - before anything imports torchvision
+
+# isort: split
 from collections.abc import Sized
 from typing import Any, cast
 
@@ -65,6 +68,10 @@ class ImageData(pl.LightningDataModule):
 
     def test_dataloader(self) -> DataLoader[Any]:
         return self._loader("test")
+
+    def statistics_dataloader(self, split: str) -> DataLoader[Any]:
+        """A split in a fixed order, for measurements between epochs; does not disturb the training order."""
+        return DataLoader(self.splits[split], batch_size=self.batch_size, drop_last=split == "train")
 
     def _loader(self, split: str, **options: Any) -> DataLoader[Any]:
         return DataLoader(

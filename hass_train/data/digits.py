@@ -24,7 +24,9 @@ class Digits(ImageData):
         augment: shift training images at random by up to a sixteenth of their size.
     """
 
-    def __init__(self, batch_size: int = 64, workers: int = 0, seed: int = 0, size: int = 32, augment: bool = True) -> None:
+    def __init__(
+        self, batch_size: int = 64, workers: int = 0, seed: int = 0, size: int = 32, augment: bool = True
+    ) -> None:
         super().__init__("digits", 10, (1, size, size), batch_size, workers, seed)
         self.augment = augment
 

@@ -198,10 +198,38 @@ def _activation(function: str) -> Callable[[_Tracer, fx.Node, list[fx.Node]], No
 
 # Reshaping moves no words and batch-norm folds away; dropout does nothing at inference.
 _RENAMING = frozenset(
-    "view reshape _unsafe_view flatten squeeze unsqueeze contiguous clone alias detach dropout feature_dropout "
-    "identity to _to_copy".split()
+    [
+        "view",
+        "reshape",
+        "_unsafe_view",
+        "flatten",
+        "squeeze",
+        "unsqueeze",
+        "contiguous",
+        "clone",
+        "alias",
+        "detach",
+        "dropout",
+        "feature_dropout",
+        "identity",
+        "to",
+        "_to_copy",
+    ]
 )
-_ACTIVATIONS = "relu relu6 hardtanh hardswish hardsigmoid sigmoid silu gelu tanh leaky_relu elu mish".split()
+_ACTIVATIONS = [
+    "relu",
+    "relu6",
+    "hardtanh",
+    "hardswish",
+    "hardsigmoid",
+    "sigmoid",
+    "silu",
+    "gelu",
+    "tanh",
+    "leaky_relu",
+    "elu",
+    "mish",
+]
 _HANDLERS: dict[str, Callable[[_Tracer, fx.Node, list[fx.Node]], None]] = {
     "conv2d": _conv,
     "linear": _linear,
@@ -217,5 +245,3 @@ _HANDLERS: dict[str, Callable[[_Tracer, fx.Node, list[fx.Node]], None]] = {
     "constant_pad_nd": _streaming(OperationKind.PAD),
     **{function: _activation(function) for function in _ACTIVATIONS},
 }
-
-

@@ -68,9 +68,13 @@ def sparsify(model: nn.Module, rules: Mapping[str, LayerRule]) -> nn.Module:
     if idle := [key for key in rules if key not in used]:
         rule = rules[idle[0]]
         if not rule.match.startswith("*"):  # a general exception such as *.se.* need not occur in every network
-            raise UserError(f"sparsity.rules.{idle[0]} matches no layer ({rule.match!r}); layers are {order[0]}, {order[1 % len(order)]}, …")
+            raise UserError(
+                f"sparsity.rules.{idle[0]} matches no layer ({rule.match!r}); layers are {order[0]}, {order[1 % len(order)]}, …"
+            )
     if not any(layer.prune_weights or layer.gate_activations for _, layer in sparse_layers(model)):
-        raise UserError("sparsity.rules leave no layer that may become sparse; allow weight or activation in one of them")
+        raise UserError(
+            "sparsity.rules leave no layer that may become sparse; allow weight or activation in one of them"
+        )
     return model
 
 

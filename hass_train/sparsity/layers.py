@@ -201,5 +201,3 @@ SPARSE_CLASSES: dict[type[nn.Module], type[SparseLayer]] = {
     nn.Linear: SparseLinear,
     TimmLinear: SparseLinear,  # the same but for TorchScript
 }
-
-

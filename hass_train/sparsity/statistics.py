@@ -16,6 +16,8 @@ from hass_train.sparsity.layers import SparseLayer
 
 _CHUNK_WORDS = 2**25
 """Outputs of one per-channel indicator convolution; more filters are taken in turn."""
+_WINDOW_IMAGES = 16
+"""Images that the histogram of single-channel windows is taken from; each gives filters × channels × pixels of them."""
 
 
 def running_profile(model: nn.Module) -> SparsityProfile:
@@ -38,7 +40,7 @@ class _PairCounter:
         self.counts = {bundle: torch.zeros(window * bundle + 1, dtype=torch.float64) for bundle in {1, channels}}
         if window == 1:
             self.counts = {channels: self.counts[channels]}  # a single pair is binomial by itself
-        self.activations = self.nonzero = 0
+        self.activations = self.nonzero = self.images = 0
 
     def observe(self, x: Tensor) -> None:
         """Add a batch of inputs, as the layer receives them."""
@@ -54,7 +56,8 @@ class _PairCounter:
         assert isinstance(layer, nn.Conv2d)
         self._count(channels, self._convolve(present, self.weight, layer.groups))
         if 1 in self.counts and channels > 1:
-            self._count_windows(present, layer)
+            self._count_windows(present[: max(0, _WINDOW_IMAGES - self.images)], layer)
+        self.images += len(present)
 
     def _count_windows(self, present: Tensor, layer: nn.Conv2d) -> None:
         """The windows of single channels: every (filter, channel) pair is a depthwise filter of its own."""

@@ -23,7 +23,9 @@ def bram18(width_bits: ArrayLike, depth: ArrayLike) -> Ints:
 
 def uram(width_bits: ArrayLike, depth: ArrayLike) -> Ints:
     """288-kbit UltraRAMs (72 × 4096) of a memory."""
-    return np.asarray(-(-np.asarray(width_bits, np.int64) // URAM_CLASS[0]) * -(-np.asarray(depth, np.int64) // URAM_CLASS[1]))
+    return np.asarray(
+        -(-np.asarray(width_bits, np.int64) // URAM_CLASS[0]) * -(-np.asarray(depth, np.int64) // URAM_CLASS[1])
+    )
 
 
 def in_lutram(word_bits: int, depth: ArrayLike) -> NDArray[np.bool_]:

@@ -121,8 +121,13 @@ class DataflowAccelerator:
             stored = options.stored_fraction(sparsity.weight_density)
             layers.append(
                 LayerDemand(
-                    operation.name, operation.macs * per_mac, sparsity.pair_density, int(table.staircase[1][-1]),
-                    bits, bits * stored, options.weights == "compressed",
+                    operation.name,
+                    operation.macs * per_mac,
+                    sparsity.pair_density,
+                    int(table.staircase[1][-1]),
+                    bits,
+                    bits * stored,
+                    options.weights == "compressed",
                 )  # fmt: skip
             )
         memory = device.bram18 * _BRAM18_BITS + device.uram * _URAM_BITS

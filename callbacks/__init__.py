@@ -1,0 +1,12 @@
+"""Lightning callbacks of a search run. They import `hass_train`, never the other way round."""
+
+import hass_train.torchvision_shim  # noqa: F401 - before anything imports torchvision
+
+# isort: split
+from callbacks.checkpoints import BestSparse, Latest
+from callbacks.hardware_penalty import HardwarePenalty
+from callbacks.phases import Phases
+from callbacks.progress import Progress
+from callbacks.sparsity_monitor import SparsityMonitor
+
+__all__ = ["BestSparse", "HardwarePenalty", "Latest", "Phases", "Progress", "SparsityMonitor"]

@@ -1,0 +1,61 @@
+"""Asks the hardware model what the present sparsity is worth, once an epoch, and hands its prices to the loss."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import pytorch_lightning as pl
+
+from hass_train.hardware import CannotFit
+from hass_train.module import SparseClassifier
+from hass_train.search import penalty
+from hass_train.search.phases import Phase
+from hass_train.sparsity import running_profile
+
+
+class HardwarePenalty(pl.Callback):
+    """Queries the model before the first search step and after every search epoch.
+
+    Args:
+        margin: how far beyond a throughput target the controller aims.
+        max_penalty: cap of λ.
+    """
+
+    def __init__(self, margin: float = 0.03, max_penalty: float = 30.0) -> None:
+        self.margin, self.max_penalty = margin, max_penalty
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, SparseClassifier) and pl_module.question is not None
+        if pl_module.controller is None:
+            pl_module.controller = penalty.PenaltyController.towards(pl_module.question, self.margin, self.max_penalty)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, SparseClassifier)
+        if pl_module.phase is Phase.SEARCH and not pl_module.penalty.pair_prices:
+            self._ask(pl_module)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, SparseClassifier)
+        if pl_module.phase is Phase.SEARCH:
+            pl_module.log_dict(self._ask(pl_module), rank_zero_only=True)
+
+    def _ask(self, module: SparseClassifier) -> dict[str, float]:
+        """Query, set the prices, and return what to log."""
+        question = module.question
+        assert question is not None
+        started = time.monotonic()
+        profile = running_profile(module.model)
+        try:
+            estimate = question.quick.estimate(question.workload, profile)
+        except CannotFit as error:  # the dense network fitted, so a sparser one does
+            raise RuntimeError(f"a sparser network no longer fits: {error}") from error
+        module.penalty = penalty.HardwarePenalty.at(estimate, profile, question.dense_ips)
+        module.wall_s["hardware"] += time.monotonic() - started
+        return {
+            "hw/throughput_ips": estimate.throughput_ips,
+            "hw/speedup": math.exp(module.penalty.log_speedup),
+            "hw/interval_cycles": float(estimate.interval_cycles),
+            "hw/replicas": float(estimate.replicas),
+            **{f"hw/utilization_{name}": share for name, share in estimate.utilization.items()},
+        }

@@ -1,0 +1,136 @@
+"""Hydra's main with this project's manners: user errors are one line and exit status 2."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, MissingConfigException
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from hass_train.errors import UserError, nearest, unknown
+
+CONFIG_DIR = Path(__file__).resolve().parent.parent / "conf"
+
+
+class RefuseUsedDirectory(Callback):
+    """Stops before Hydra writes anything into a run directory that already holds something."""
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        HydraConfig.instance().set_config(config)  # the directory's name refers to it
+        self._refuse(Path(config.hydra.run.dir))
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        HydraConfig.instance().set_config(config)
+        self._refuse(Path(config.hydra.sweep.dir))
+
+    def _refuse(self, folder: Path) -> None:
+        if folder.is_dir() and any(folder.iterdir()):
+            fail(f"{folder} already holds a run; choose another hydra.run.dir (or hydra.sweep.dir), or leave it out")
+        if folder.exists() and not folder.is_dir():
+            fail(f"{folder} is a file; choose another hydra.run.dir (or hydra.sweep.dir)")
+
+
+def fail(message: str) -> None:
+    """Print one line and exit with status 2."""
+    _tell(message)
+    sys.exit(2)
+
+
+def _tell(message: str) -> None:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+
+
+def run(config_name: str, task: Callable[[DictConfig], Any]) -> None:
+    """Compose `conf/<config_name>.yaml` with the command line and run the task, in Hydra's way.
+
+    Exits with status 2 and one line for what a user can cause: unknown groups, options, keys and values, and every
+    `UserError` of the task.
+    """
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors reach us instead of being printed by Hydra
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal without the characters must not end a run
+    failures: list[str] = []
+
+    @functools.wraps(task)
+    def guarded(config: DictConfig) -> Any:
+        try:
+            return task(config)
+        except UserError as error:  # told now, so that the other jobs of a sweep go on
+            failures.append(str(error))
+            _tell(str(error))
+            return None
+
+    try:
+        hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name=config_name)(guarded)()
+    except MissingConfigException as error:
+        fail(_missing_option(error))
+    except (HydraException, OmegaConfBaseException) as error:
+        fail(_composition(error, config_name))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    if failures:
+        sys.exit(2)
+
+
+def _missing_option(error: MissingConfigException) -> str:
+    name = error.missing_cfg_file
+    name = name[0] if isinstance(name, (list, tuple)) else name
+    group, _, option = str(name or "").rpartition("/")
+    return str(unknown(f"{group} option" if group else "config", option, _options(group)))
+
+
+def _options(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONFIG_DIR / group).glob("*.yaml"))
+
+
+def _composition(error: Exception, config_name: str) -> str:
+    """One line for what Hydra could not compose, with the nearest key that exists."""
+    first = str(error).strip().splitlines()[0]
+    for marker in ("Could not override '", "Could not append to config. An item is already at '"):
+        if first.startswith(marker):
+            key = first.removeprefix(marker).split("'")[0]
+            if marker.startswith("Could not append"):
+                return f"{key} exists already; write it without +"
+            cause = error.__cause__
+            if cause is not None and "not in struct" not in str(cause) and "No match in the defaults" not in first:
+                return f"{key}: {str(cause).strip().splitlines()[0]}"
+            return f"there is no key {key!r}; did you mean {nearest(key, _all_keys(config_name))!r}?"
+    if "mismatched input" in first or "no viable alternative" in first or "token recognition" in first:
+        return f"cannot read the override: {first}"
+    return first
+
+
+def _all_keys(config_name: str) -> list[str]:
+    """Every key of the default configuration, and the groups."""
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        config = hydra.compose(config_name)
+    keys = [folder.name for folder in CONFIG_DIR.iterdir() if folder.is_dir()]
+
+    def walk(node: Any, path: str) -> None:
+        for key in node:
+            keys.append(f"{path}{key}")
+            child = OmegaConf.to_container(node, resolve=False)[key]
+            if isinstance(child, dict):
+                walk(node[key], f"{path}{key}.")
+
+    walk(config, "")
+    return keys
+
+
+def job_command() -> str:
+    """The command that started this job, for people to repeat it."""
+    overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    return " ".join(["python", Path(sys.argv[0]).name, *overrides])

@@ -1,0 +1,90 @@
+"""Networks as files: safetensors with timm's own keys, and sparsity.json for what timm does not know."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hass_train.errors import UserError
+from hass_train.sparsity import sparse_layers
+
+DENSE_WEIGHTS, SPARSE_WEIGHTS, SPARSITY = "dense.safetensors", "model.safetensors", "sparsity.json"
+_OWN_KEYS = (
+    "weight_threshold", "activation_threshold", "mask", "mode", "activation_scale", "activation_density",
+    "frozen_threshold",
+)  # fmt: skip
+
+
+def plain_state(model: nn.Module) -> dict[str, Tensor]:
+    """The model's state with timm's keys alone, in the default memory format."""
+    own = {f"{name}.{key}" for name, _ in sparse_layers(model) for key in _OWN_KEYS}
+    return {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items() if key not in own}
+
+
+def save_dense(model: nn.Module, path: Path) -> None:
+    """Write a network's weights so that the plain timm model loads them."""
+    save_file(plain_state(model), path)
+
+
+def save_sparse(model: nn.Module, folder: Path, model_settings: dict[str, Any]) -> None:
+    """Write a frozen network: `model.safetensors` (masked weights exactly zero) and `sparsity.json`.
+
+    Args:
+        model: with sparse layers, frozen.
+        folder: to write into.
+        model_settings: arguments of `timm.create_model`, for those who load it.
+    """
+    save_dense(model, folder / SPARSE_WEIGHTS)
+    layers = {
+        name: {
+            "weight_density": layer.weight_density(),
+            "nonzero_weights": int(torch.count_nonzero(layer.weight)),
+            "weights": layer.weight.numel(),
+            "activation_threshold": layer.activation_level(),
+        }
+        for name, layer in sparse_layers(model)
+    }
+    about = "inputs x of a layer with |x| <= activation_threshold are taken as 0; weights are masked already"
+    text = json.dumps({"schema": 1, "about": about, "model": model_settings, "layers": layers}, indent=1)
+    (folder / SPARSITY).write_text(text)
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """State dict of a safetensors file or of a checkpoint of this project, without sparse layers' own keys.
+
+    Raises:
+        UserError: no such file, or not one of either kind.
+    """
+    if not path.is_file():
+        raise UserError(f"init_from: there is no file {path}")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    except (SafetensorError, OSError, RuntimeError, KeyError, EOFError, ValueError, TypeError) as error:
+        raise UserError(f"init_from: {path} is no readable safetensors file or checkpoint") from error
+    except Exception as error:  # weights_only refuses foreign pickles with its own error class
+        raise UserError(f"init_from: {path} is refused: it holds more than plain data") from error
+    inner = {key.removeprefix("model."): value for key, value in state.items() if key.startswith("model.")}
+    return {key: value for key, value in inner.items() if key.rsplit(".", 1)[-1] not in _OWN_KEYS}
+
+
+def gate_activations(model: nn.Module, folder: Path) -> nn.Module:
+    """Give a plain timm model the activation thresholds of `sparsity.json`, by hooks on its layers' inputs.
+
+    With the weights of `model.safetensors` it then computes what the run's network computed.
+    """
+    layers = json.loads((folder / SPARSITY).read_text())["layers"]
+    modules = dict(model.named_modules())
+    for name, layer in layers.items():
+        level = layer["activation_threshold"]
+        if level > 0:
+            modules[name].register_forward_pre_hook(lambda _, inputs, level=level: F.hardshrink(inputs[0], level))
+    return model

@@ -1,0 +1,152 @@
+"""The LightningModule: a timm model with sparse layers, trained through the three phases."""
+
+from __future__ import annotations
+
+import hass_train.torchvision_shim  # noqa: F401 - before anything imports torchvision
+
+# isort: split
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchmetrics.classification import MulticlassAccuracy
+
+from hass_train.errors import UserError
+from hass_train.search.goal import HardwareQuestion
+from hass_train.search.penalty import HardwarePenalty, PenaltyController
+from hass_train.search.phases import Phase, PhasePlan
+from hass_train.sparsity import Mode, sparse_layers
+
+_MODES = {Phase.WARMUP: Mode.DENSE, Phase.SEARCH: Mode.SEARCH, Phase.RECOVER: Mode.FROZEN}
+
+
+class SparseClassifier(pl.LightningModule):
+    """An image classifier that learns where to be sparse.
+
+    Args:
+        model: with sparse layers for a search, or without for plain training.
+        classes: number of labels.
+        plan: phases and learning rates.
+        weight_decay, label_smoothing: of the weights' training.
+        threshold_travel: how far a raw threshold may move in the search phase; sets the thresholds' learning rate.
+        settings: the resolved configuration as plain data, for the checkpoint.
+
+    Attributes:
+        phase: present phase; callbacks change it.
+        question: network and hardware model that the penalty is asked of; None in plain training.
+        penalty, controller: the hardware penalty and its λ; callbacks fill them.
+        wall_s: seconds spent in each phase, and in the hardware model during the search.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        classes: int,
+        plan: PhasePlan,
+        weight_decay: float,
+        label_smoothing: float,
+        threshold_travel: float,
+        settings: dict[str, Any],
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters({"settings": settings})
+        self.model, self.plan = model, plan
+        self.weight_decay, self.label_smoothing, self.threshold_travel = weight_decay, label_smoothing, threshold_travel
+        self.phase = Phase.WARMUP
+        self.question: HardwareQuestion | None = None
+        self.penalty = HardwarePenalty()
+        self.controller: PenaltyController | None = None
+        self.wall_s = {**{str(each): 0.0 for each in Phase}, "hardware": 0.0}
+        self.accuracy = MulticlassAccuracy(classes, average="micro")
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.model(images.contiguous(memory_format=torch.channels_last))
+        return logits
+
+    def enter(self, phase: Phase) -> None:
+        """Begin a phase: every sparse layer changes its mode."""
+        self.phase = phase
+        for _, layer in sparse_layers(self.model):
+            layer.set_mode(_MODES[phase])
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
+        images, labels = batch
+        loss = F.cross_entropy(self(images), labels, label_smoothing=self.label_smoothing)
+        self.log("loss/task", loss, on_step=False, on_epoch=True)
+        if self.phase is Phase.SEARCH and self.controller is not None:
+            cost = self.penalty(sparse_layers(self.model))
+            _, done = self.plan.progress(self.global_step, self.steps_per_epoch)
+            steps = self.plan.epochs[1] * self.steps_per_epoch
+            weight = self.controller.update(self.penalty.speedup_at(float(cost)), done, steps)
+            self.log_dict({"loss/penalty": cost.detach(), "loss/lambda": weight}, on_step=False, on_epoch=True)
+            loss = loss + weight * cost
+        if not torch.isfinite(loss):
+            raise UserError(
+                f"the loss became {float(loss)} in epoch {self.current_epoch + 1} ({self.phase} phase); the last good "
+                f"checkpoint is kept; try search.{self.phase}.lr={self.plan.rates[list(Phase).index(self.phase)] / 3:.1g}"
+            )
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
+        images, labels = batch
+        logits = self(images)
+        self.accuracy(logits, labels)
+        self.log("val/acc", self.accuracy, on_epoch=True)
+        self.log("val/loss", F.cross_entropy(logits, labels), on_epoch=True, sync_dist=True)
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        super().optimizer_step(*args, **kwargs)
+        if self.phase is Phase.RECOVER:
+            for _, layer in sparse_layers(self.model):
+                layer.apply_mask()
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in one epoch."""
+        return max(int(self.trainer.estimated_stepping_batches) // max(self.trainer.max_epochs or 1, 1), 1)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW; thresholds in a group of their own, without decay. Rates follow the phases, step by step.
+
+        Adam moves a raw threshold by about its rate every step whatever the gradient, so the rate is the allowed travel
+        over the number of search steps.
+        """
+        thresholds = [p for name, p in self.model.named_parameters() if name.endswith("_threshold")]
+        weights = [p for name, p in self.model.named_parameters() if not name.endswith("_threshold")]
+        groups: list[dict[str, Any]] = [
+            {"params": [p for p in weights if p.dim() > 1], "weight_decay": self.weight_decay},
+            {"params": [p for p in weights if p.dim() <= 1], "weight_decay": 0.0},
+        ]
+        per_epoch = self.steps_per_epoch
+        rates = [lambda step: self.plan.learning_rate(step, per_epoch)] * 2
+        if thresholds:
+            speed = self.threshold_travel / max(self.plan.epochs[1] * per_epoch, 1)
+            groups.append({"params": thresholds, "weight_decay": 0.0})
+            rates.append(lambda step: speed)
+        optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=1.0)
+        rates = [rate for rate, group in zip(rates, groups, strict=True) if group["params"]]
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rates)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["hass_train"] = {
+            "phase": str(self.phase),
+            "wall_s": dict(self.wall_s),
+            "penalty": self.penalty.state_dict(),
+            "controller": self.controller.state_dict() if self.controller else None,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        state = checkpoint["hass_train"]
+        self.phase = Phase(state["phase"])
+        self.wall_s.update(state["wall_s"])
+        self.penalty = HardwarePenalty(**state["penalty"])
+        if self.controller and state["controller"]:
+            self.controller.load_state_dict(state["controller"])
+
+    def on_fit_start(self) -> None:
+        for _, layer in sparse_layers(self.model):
+            layer.synchronize()

@@ -1,0 +1,97 @@
+"""What the user wants from a search."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from hass_train.config import SearchConfig
+from hass_train.errors import UserError
+from hass_train.hardware import HardwareModel, LayerSparsity, SparsityProfile, Workload
+
+KINDS = ("penalty", "target_speedup", "target_throughput")
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A fixed penalty, or a throughput to reach.
+
+    Args:
+        kind: one of `KINDS`.
+        value: λ, the speed-up over the dense network, or images/s.
+    """
+
+    kind: str
+    value: float
+
+    @classmethod
+    def of(cls, config: SearchConfig) -> Goal:
+        """The goal that the configuration states, or its default speed-up.
+
+        Raises:
+            UserError: more than one goal, or one that is not a positive number.
+        """
+        stated = {kind: getattr(config, kind) for kind in KINDS if getattr(config, kind) is not None}
+        if len(stated) > 1:
+            raise UserError(f"search has {len(stated)} goals ({', '.join(stated)}); give one of them")
+        kind, value = next(iter(stated.items()), ("target_speedup", config.default_speedup))
+        if not math.isfinite(value) or value < 0 or (value == 0 and kind != "penalty"):
+            raise UserError(f"search.{kind} is {value}; it must be a positive number")
+        return cls(kind, float(value))
+
+    def throughput(self, dense_ips: float) -> float | None:
+        """Images/s to reach; None for a fixed penalty."""
+        if self.kind == "penalty":
+            return None
+        return self.value * dense_ips if self.kind == "target_speedup" else self.value
+
+    def check_reachable(self, dense_ips: float, roof_ips: float, device: str) -> None:
+        """Raise UserError, naming the roof, if the goal is beyond it."""
+        wanted = self.throughput(dense_ips)
+        if wanted is not None and wanted > roof_ips:
+            roof = f"{roof_ips / dense_ips:.4g}" if self.kind == "target_speedup" else f"{roof_ips:.0f} images/s"
+            raise UserError(
+                f"search.{self.kind} is {self.value:g}, beyond the roof of {device}: at the density floor every "
+                f"multiplier is busy at {roof}; ask for at most that"
+            )
+
+
+def floor_profile(workload: Workload, gated: dict[str, tuple[bool, bool]], floor: float) -> SparsityProfile:
+    """The sparsest profile a search may count on: pair density `floor` wherever the rules allow sparsity.
+
+    Args:
+        workload: the network.
+        gated: for each compute layer, whether its weights and its activations may be sparse.
+        floor: least pair density; shared evenly between weights and activations where both may be sparse.
+    """
+    layers = {}
+    for layer in workload.compute_layers:
+        weight, activation = gated[layer.name]
+        each = math.sqrt(floor) if weight and activation else floor
+        densities = (each if weight else 1.0, each if activation else 1.0)
+        layers[layer.name] = LayerSparsity(*densities, densities[0] * densities[1])
+    return SparsityProfile(layers)
+
+
+@dataclass(frozen=True)
+class HardwareQuestion:
+    """A network on a hardware model: what the search asks again and again.
+
+    Args:
+        workload: traced once.
+        accelerator: exact.
+        quick: the same accelerator, answering within half a percent; for every epoch.
+        goal: what the user wants.
+        dense_ips: throughput of the dense network.
+    """
+
+    workload: Workload
+    accelerator: HardwareModel
+    quick: HardwareModel
+    goal: Goal
+    dense_ips: float
+
+    @property
+    def target_ips(self) -> float | None:
+        """Images/s to reach; None for a fixed penalty."""
+        return self.goal.throughput(self.dense_ips)

@@ -1,0 +1,61 @@
+"""Meet a throughput goal exactly: scale all thresholds by one factor, found by bisection on the exact model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hass_train.sparsity import Mode, sparse_layers
+
+_LARGEST = math.log(16.0)
+
+
+def settle(model: nn.Module, reaches: Callable[[], float], target: float, steps: int = 9) -> float:
+    """Scale the thresholds of all layers so that the throughput just reaches the target.
+
+    In the search mode weight and activation thresholds are scaled, in the frozen mode activation thresholds (upwards
+    only), so that the relative sparsity of the layers stays as it was learned.
+
+    Args:
+        model: with sparse layers in the search or frozen mode.
+        reaches: measures the throughput at the present thresholds.
+        target: throughput to reach.
+        steps: of the bisection over factors 1/16 … 16; each halves the logarithm of the uncertainty.
+
+    Returns:
+        The factor. If the target cannot be reached, the largest.
+    """
+    before = [layer.state_dict() for _, layer in sparse_layers(model)]
+    frozen = any(int(state["mode"]) == Mode.FROZEN for state in before)
+    saved = [{key: value.clone() for key, value in state.items()} for state in before]
+
+    def apply(log_factor: float) -> None:
+        factor = math.exp(log_factor)
+        for (_, layer), state in zip(sparse_layers(model), saved, strict=True):
+            if frozen:
+                layer.frozen_threshold.copy_(state["frozen_threshold"] * factor)
+                layer.synchronize()
+                continue
+            for name in ("weight_threshold", "activation_threshold"):
+                with torch.no_grad():
+                    getattr(layer, name).copy_(inverse_softplus(F.softplus(state[name]) * factor))
+
+    low, high = (0.0 if frozen else -_LARGEST), _LARGEST
+    apply(low)
+    if reaches() >= target:
+        return math.exp(low)
+    for _ in range(steps):
+        middle = (low + high) / 2
+        apply(middle)
+        low, high = (low, middle) if reaches() >= target else (middle, high)
+    apply(high)
+    return math.exp(high)
+
+
+def inverse_softplus(value: Tensor) -> Tensor:
+    """x with softplus(x) = value > 0, without overflow."""
+    return value + torch.log(-torch.expm1(-value))
