@@ -26,7 +26,8 @@ class HardwarePenalty(pl.Callback):
         self.margin, self.max_penalty = margin, max_penalty
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, SparseClassifier) and pl_module.question is not None
+        assert isinstance(pl_module, SparseClassifier)
+        assert pl_module.question is not None
         if pl_module.controller is None:
             pl_module.controller = penalty.PenaltyController.towards(pl_module.question, self.margin, self.max_penalty)
 

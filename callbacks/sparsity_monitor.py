@@ -12,7 +12,8 @@ class SparsityMonitor(pl.Callback):
     """Logs weight, activation and pair sparsity of the whole network, from the running averages."""
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, SparseClassifier) and pl_module.question is not None
+        assert isinstance(pl_module, SparseClassifier)
+        assert pl_module.question is not None
         workload, profile = pl_module.question.workload, running_profile(pl_module.model)
         pl_module.log_dict(
             {

@@ -28,7 +28,7 @@ def model_arguments(config: RunConfig, data: ImageData) -> dict[str, Any]:
 
 
 def build_model(config: RunConfig, data: ImageData) -> nn.Module:
-    """The dense timm model.
+    """The dense timm model, laid out channels-last.
 
     Raises:
         UserError: an unknown name, arguments it does not take, or pretrained weights that cannot be had.
@@ -42,7 +42,8 @@ def build_model(config: RunConfig, data: ImageData) -> nn.Module:
             f"model.input_size is {size}, but {data.name} gives images of {list(data.input_size)}; set the data's size"
         )
     try:
-        return timm.create_model(name, pretrained=config.model.pretrained, **model_arguments(config, data))
+        model: nn.Module = timm.create_model(name, pretrained=config.model.pretrained, **model_arguments(config, data))
+        return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
     except TypeError as error:
         raise UserError(f"model.kwargs do not fit {name}: {str(error).splitlines()[0]}") from error
     except Exception as error:
@@ -71,10 +72,7 @@ def build_hardware(config: HardwareConfig, tolerance: float = 0.0) -> DataflowAc
 
 
 def make_sparse(model: nn.Module, config: RunConfig) -> nn.Module:
-    """Swap sparse layers in and lay the weights out for speed."""
-    rules = {
-        name: LayerRule(rule.match, rule.weight, rule.activation)
-        for name, rule in config.sparsity.rules.items()
-        if rule
-    }
-    return sparsify(model, rules).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    """Swap sparse layers in, by the configuration's rules."""
+    given = {name: rule for name, rule in config.sparsity.rules.items() if rule}
+    rules = {name: LayerRule(rule.match, rule.weight, rule.activation) for name, rule in given.items()}
+    return sparsify(model, rules)

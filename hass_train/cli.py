@@ -120,13 +120,12 @@ def _all_keys(config_name: str) -> list[str]:
     keys = [folder.name for folder in CONFIG_DIR.iterdir() if folder.is_dir()]
 
     def walk(node: Any, path: str) -> None:
-        for key in node:
+        for key, child in node.items():
             keys.append(f"{path}{key}")
-            child = OmegaConf.to_container(node, resolve=False)[key]
             if isinstance(child, dict):
-                walk(node[key], f"{path}{key}.")
+                walk(child, f"{path}{key}.")
 
-    walk(config, "")
+    walk(OmegaConf.to_container(config, resolve=False), "")
     return keys
 
 

@@ -155,8 +155,7 @@ def checked(config: DictConfig) -> RunConfig:
     Raises:
         UserError: an unknown key (with the nearest one), a value of the wrong type, or one out of range.
     """
-    plain = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(plain, dict)
+    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     _check_keys(plain, OmegaConf.structured(RunConfig), "")
     try:
         typed = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(RunConfig), plain))

@@ -80,13 +80,14 @@ class SparseClassifier(pl.LightningModule):
             cost = self.penalty(sparse_layers(self.model))
             _, done = self.plan.progress(self.global_step, self.steps_per_epoch)
             steps = self.plan.epochs[1] * self.steps_per_epoch
-            weight = self.controller.update(self.penalty.speedup_at(float(cost)), done, steps)
+            weight = self.controller.update(self.penalty.speedup_at(float(cost.detach())), done, steps)
             self.log_dict({"loss/penalty": cost.detach(), "loss/lambda": weight}, on_step=False, on_epoch=True)
             loss = loss + weight * cost
         if not torch.isfinite(loss):
+            slower = self.plan.rates[list(Phase).index(self.phase)] / 3
             raise UserError(
                 f"the loss became {float(loss)} in epoch {self.current_epoch + 1} ({self.phase} phase); the last good "
-                f"checkpoint is kept; try search.{self.phase}.lr={self.plan.rates[list(Phase).index(self.phase)] / 3:.1g}"
+                f"checkpoint is kept in {self.trainer.default_root_dir}; try search.{self.phase}.lr={slower:.1g}"
             )
         return loss
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hass_train.torchvision_shim  # noqa: F401 - before anything imports torchvision
 
 # isort: split
+import logging
 import time
 import warnings
 from collections.abc import Iterator
@@ -19,7 +20,6 @@ import wandb
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import WandbLogger
-from rich.console import Console
 from torch import nn
 
 from hass_train.build import build_hardware, build_model, make_sparse, model_arguments
@@ -31,7 +31,7 @@ from hass_train.export.design import save_design
 from hass_train.export.weights import DENSE_WEIGHTS, SPARSE_WEIGHTS, SPARSITY, load_weights, save_dense, save_sparse
 from hass_train.hardware import CannotFit, SparsityProfile, UnsupportedOperation, Workload, trace
 from hass_train.module import SparseClassifier
-from hass_train.report.console import print_result
+from hass_train.report.console import print_result, report_console
 from hass_train.report.files import save_layers, save_picture
 from hass_train.result import DenseNetwork, NaturalNetwork, Outcome, Result, SparseNetwork
 from hass_train.search.goal import Goal, HardwareQuestion, floor_profile
@@ -56,7 +56,7 @@ def train(config: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     if not plan.total:
         raise UserError("search.warmup.epochs is 0: there is nothing to train")
     with _run(config, typed, plan) as run:
-        model = build_model(typed, run.data).to(memory_format=torch.channels_last)
+        model = build_model(typed, run.data)
         module = run.fit(model, None)
         path = run.output / "model.safetensors"
         save_dense(module.model, path)
@@ -88,7 +88,7 @@ def search(config: DictConfig) -> tuple[Result, dict[str, Any]]:
         module = run.fit(model, question)
         result = _result(typed, run, module, question, dense, params, started)
         files = _write(run, module, result, workload, asdict(typed.hw))
-        print_result(result, files, Console(highlight=False))
+        print_result(result, files, report_console())
         run.log({f"result/{name}": value for name, value in result.gain.items()})
         return result, {"module": module, "trainer": run.trainer, "data": run.data, "workload": workload}
 
@@ -198,6 +198,9 @@ def _run(config: DictConfig, typed: RunConfig, plan: PhasePlan) -> Iterator[_Run
     """A run whose loggers are finished whatever happens."""
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists.*")
+    warnings.filterwarnings("ignore", message=".*number of training batches .* is smaller than the logging interval.*")
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # our own lines say what matters
     torch.set_float32_matmul_precision("high")
     run = _Run(config, typed, plan)
     status = 1

@@ -56,7 +56,8 @@ class ImageData(pl.LightningDataModule):
         images = len(cast(Sized, self.splits["train"]))
         if self.batch_size > images:
             raise UserError(
-                f"data.batch_size is {self.batch_size}, but {self.name} has {images} training images; use at most {images}"
+                f"data.batch_size is {self.batch_size}, but {self.name} has {images} training images; "
+                f"use at most {images}"
             )
 
     def train_dataloader(self) -> DataLoader[Any]:

@@ -54,9 +54,19 @@ class _InMemory(ImageData):
     """Small images, normalised by the training split's mean and deviation per channel."""
 
     def __init__(
-        self, name: str, classes: int, channels: int, root: str, batch_size: int, workers: int, seed: int, size: int,
-        augment: bool, train_images: int, flip: bool,
-    ) -> None:  # fmt: skip
+        self,
+        name: str,
+        classes: int,
+        channels: int,
+        root: str,
+        batch_size: int,
+        workers: int,
+        seed: int,
+        size: int,
+        augment: bool,
+        train_images: int,
+        flip: bool,
+    ) -> None:
         super().__init__(name, classes, (channels, size, size), batch_size, workers, seed)
         self.root, self.augment, self.train_images, self.flip = Path(root), augment, train_images, flip
 
@@ -97,9 +107,15 @@ class FashionMnist(_InMemory):
     """
 
     def __init__(
-        self, root: str, batch_size: int = 128, workers: int = 0, seed: int = 0, size: int = 32, augment: bool = True,
+        self,
+        root: str,
+        batch_size: int = 128,
+        workers: int = 0,
+        seed: int = 0,
+        size: int = 32,
+        augment: bool = True,
         train_images: int = 0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(
             "fashion_mnist", 10, 1, root, batch_size, workers, seed, size, augment, train_images, flip=True
         )
@@ -133,9 +149,16 @@ class Cifar(_InMemory):
     """
 
     def __init__(
-        self, root: str, classes: int = 10, batch_size: int = 128, workers: int = 0, seed: int = 0, size: int = 32,
-        augment: bool = True, train_images: int = 0,
-    ) -> None:  # fmt: skip
+        self,
+        root: str,
+        classes: int = 10,
+        batch_size: int = 128,
+        workers: int = 0,
+        seed: int = 0,
+        size: int = 32,
+        augment: bool = True,
+        train_images: int = 0,
+    ) -> None:
         super().__init__(
             f"cifar{classes}", classes, 3, root, batch_size, workers, seed, size, augment, train_images, flip=True
         )
@@ -162,10 +185,18 @@ class ImageFolders(ImageData):
     """
 
     def __init__(
-        self, root: str, input_size: tuple[int, int, int] = (3, 224, 224), mean: tuple[float, ...] = (0.485, 0.456, 0.406),
-        std: tuple[float, ...] = (0.229, 0.224, 0.225), interpolation: str = "bicubic", crop_pct: float = 0.875,
-        batch_size: int = 128, workers: int = 4, seed: int = 0, augment: bool = True,
-    ) -> None:  # fmt: skip
+        self,
+        root: str,
+        input_size: tuple[int, int, int] = (3, 224, 224),
+        mean: tuple[float, ...] = (0.485, 0.456, 0.406),
+        std: tuple[float, ...] = (0.229, 0.224, 0.225),
+        interpolation: str = "bicubic",
+        crop_pct: float = 0.875,
+        batch_size: int = 128,
+        workers: int = 4,
+        seed: int = 0,
+        augment: bool = True,
+    ) -> None:
         self.root = Path(root)
         for split in ("train", "val"):
             if not (self.root / split).is_dir():

@@ -36,10 +36,15 @@ def save_design(path: Path, workload: Workload, estimate: Estimate, hardware: di
                 "groups": operation.groups,
                 "interval_cycles": row.interval_cycles,
                 "resources": asdict(row.resources),
-            }  # fmt: skip
+            }
         )
     design = {
-        "schema": 1, "network": workload.name, "input_shape": list(workload.input_shape), "hw": hardware,
-        "replicas": estimate.replicas, "interval_cycles": estimate.interval_cycles, "layers": rows,
-    }  # fmt: skip
+        "schema": 1,
+        "network": workload.name,
+        "input_shape": list(workload.input_shape),
+        "hw": hardware,
+        "replicas": estimate.replicas,
+        "interval_cycles": estimate.interval_cycles,
+        "layers": rows,
+    }
     path.write_text(json.dumps(design, indent=1))

@@ -66,7 +66,8 @@ def load_weights(path: Path) -> dict[str, Tensor]:
         raise UserError(f"init_from: there is no file {path}")
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
+            weights: dict[str, Tensor] = load_file(path)
+            return weights
         state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
     except (SafetensorError, OSError, RuntimeError, KeyError, EOFError, ValueError, TypeError) as error:
         raise UserError(f"init_from: {path} is no readable safetensors file or checkpoint") from error

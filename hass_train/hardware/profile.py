@@ -64,7 +64,7 @@ class SparsityProfile:
         return cls({name: LayerSparsity() if name in dense else sparse for name in sorted(names)})
 
     def check_covers(self, workload: Workload) -> None:
-        """Raise ValueError, naming up to three layers, unless the profile's layers are the workload's compute layers."""
+        """Raise ValueError, naming up to three layers, unless the profile covers exactly the compute layers."""
         wanted = {layer.name for layer in workload.compute_layers}
         difference = sorted(wanted.symmetric_difference(self.layers))
         if difference:

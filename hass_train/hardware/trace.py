@@ -86,9 +86,8 @@ class _Tracer:
             return
         handler = _HANDLERS.get(operation)
         if handler is None:
-            raise UnsupportedOperation(
-                f"the hardware model cannot cost {operation!r} (node {node.name!r} in {self.module_of(node) or 'the network'})"
-            )
+            where = self.module_of(node) or "the network"
+            raise UnsupportedOperation(f"the hardware model cannot cost {operation!r} (node {node.name!r} in {where})")
         handler(self, node, data)
 
     def module_of(self, node: fx.Node) -> str:

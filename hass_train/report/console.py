@@ -14,6 +14,12 @@ from hass_train.result import Result
 RESOURCE_LABELS = {"dsp": "DSPs", "bram18": "block RAMs (18 kbit)", "uram": "UltraRAMs"}
 
 
+def report_console() -> Console:
+    """The terminal, or 110 columns where there is none (a file, a pipe)."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=110)
+
+
 def print_result(result: Result, files: Iterable[Path], console: Console) -> None:
     """Three columns, the goal, the slowest layers and every file that was written."""
     console.print()
@@ -24,14 +30,12 @@ def print_result(result: Result, files: Iterable[Path], console: Console) -> Non
         "target_throughput": f"{goal.value:,.0f} images/s",
         "penalty": f"penalty λ = {goal.value:g}",
     }[goal.kind]
-    if goal.kind == "penalty":
-        verdict = ""
-    else:
-        verdict = ", [green]met[/]" if goal.met else ", [red]not met[/]"
+    verdict = ", [green]met[/]" if goal.met else ", [red]not met[/]"
     drop = 100 * gain["accuracy_drop"]
     accuracy = f"loses {drop:.2f}" if drop > 0 else f"gains {-drop:.2f}"
+    met = "" if goal.kind == "penalty" else verdict
     console.print(
-        f"Goal {wanted}{verdict}: {gain['throughput']:.2f}× the dense throughput, {accuracy} points of test accuracy."
+        f"Goal {wanted}{met}: {gain['throughput']:.2f}× the dense throughput, {accuracy} points of test accuracy."
     )
     console.print(f"Why not faster: {result.sparse.estimate.bottleneck.reason} (binds: {goal.binding}).")
     console.print()
@@ -39,8 +43,10 @@ def print_result(result: Result, files: Iterable[Path], console: Console) -> Non
     seconds = ", ".join(f"{name} {value:.0f} s" for name, value in result.wall_s.items())
     console.print(f"Time: {seconds}.")
     console.print("Written:")
+    here = Path.cwd()
     for path in files:
-        console.print(f"  {path}", soft_wrap=True)
+        shown = path.relative_to(here) if path.is_relative_to(here) else path
+        console.print(f"  {shown}", soft_wrap=True)
 
 
 def _columns(result: Result) -> Table:

@@ -70,10 +70,9 @@ def _picture(result: Result, workload: Workload) -> Figure:
     figure, (top, bottom) = plt.subplots(
         2, 1, sharex=True, figsize=(max(7.0, 0.24 * len(names) + 2), 7.2), layout="constrained"
     )
-    top.bar([x - 0.2 for x in places], [s.weight_density for s in layers], 0.4, color=_WEIGHT, label="weights")
-    top.bar(
-        [x + 0.2 for x in places], [s.activation_density for s in layers], 0.4, color=_ACTIVATION, label="activations"
-    )
+    weights, activations = [s.weight_density for s in layers], [s.activation_density for s in layers]
+    top.bar([x - 0.2 for x in places], weights, 0.4, color=_WEIGHT, label="weights")
+    top.bar([x + 0.2 for x in places], activations, 0.4, color=_ACTIVATION, label="activations")
     top.plot(places, [s.pair_density for s in layers], "_", color="black", markersize=7, label="pairs")
     top.set_ylabel("density (fraction not zero)")
     top.set_ylim(0, 1.05)

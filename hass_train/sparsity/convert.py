@@ -42,10 +42,10 @@ def sparsify(model: nn.Module, rules: Mapping[str, LayerRule]) -> nn.Module:
         UserError: a rule that matches nothing, a layer class without a sparse version that a rule wants sparse, or a
             model in which nothing may become sparse.
     """
-    layers = {
+    layers: dict[str, nn.Module] = {
         name: module
         for name, module in model.named_modules()
-        if isinstance(module, tuple(SPARSE_CLASSES)) and not isinstance(module, SparseLayer)
+        if isinstance(module, (nn.Conv2d, nn.Linear)) and not isinstance(module, SparseLayer)
     }
     if not layers:
         raise UserError(f"{type(model).__name__} has no convolution or linear layer to make sparse")
@@ -68,9 +68,8 @@ def sparsify(model: nn.Module, rules: Mapping[str, LayerRule]) -> nn.Module:
     if idle := [key for key in rules if key not in used]:
         rule = rules[idle[0]]
         if not rule.match.startswith("*"):  # a general exception such as *.se.* need not occur in every network
-            raise UserError(
-                f"sparsity.rules.{idle[0]} matches no layer ({rule.match!r}); layers are {order[0]}, {order[1 % len(order)]}, …"
-            )
+            some = ", ".join(order[:2])
+            raise UserError(f"sparsity.rules.{idle[0]} matches no layer ({rule.match!r}); layers are {some}, …")
     if not any(layer.prune_weights or layer.gate_activations for _, layer in sparse_layers(model)):
         raise UserError(
             "sparsity.rules leave no layer that may become sparse; allow weight or activation in one of them"

@@ -42,10 +42,7 @@ class _Gate(torch.autograd.Function):
         window = ((size - ctx.level).abs_() < ctx.half_width).to(x.dtype).mul_(0.5 / ctx.half_width)
         # the slice stands for the whole batch: its sum is scaled up
         to_threshold = -(grad[: ctx.sample] * part * window).sum() / share - grad_density * window.mean()
-        if ctx.straight_through:
-            to_x = grad.clone()
-        else:
-            to_x = torch.ops.aten.hardshrink_backward(grad, x, ctx.level)
+        to_x = grad.clone() if ctx.straight_through else torch.ops.aten.hardshrink_backward(grad, x, ctx.level)
         to_x[: ctx.sample] += window.mul_(part.sign()).mul_(grad_density / part.numel())
         return to_x, to_threshold, None, None, None
 
@@ -54,7 +51,7 @@ def keep_strides(value: Tensor, like: Tensor) -> Tensor:
     """`value` laid out as `like`.
 
     An element-wise operation on a 1×1 or depthwise weight drops its channels-last strides, because such shapes count as
-    contiguous in both layouts; the convolution then takes a path 2.7× slower (measured, sparsity-and-search, section 2).
+    contiguous in both layouts; the convolution then takes a path 2.7× slower (sparsity-and-search, section 2).
     Where both strides address the same elements in memory order, the tensor is only relabelled.
     """
     if like.is_contiguous() and like.is_contiguous(memory_format=torch.channels_last) and value.is_contiguous():

@@ -46,6 +46,8 @@ class SparseLayer(nn.Module):
     """
 
     weight: nn.Parameter
+    weight_threshold: nn.Parameter
+    activation_threshold: nn.Parameter
     mask: Tensor
     mode: Tensor
     activation_scale: Tensor
@@ -103,13 +105,15 @@ class SparseLayer(nn.Module):
 
     def weight_level(self) -> float:
         """The weight threshold in the units of the weights; 0 where the layer's weights are not pruned."""
-        return float(F.softplus(self.weight_threshold) * self.weight_scale()) if self.prune_weights else 0.0
+        return float(F.softplus(self.weight_threshold.detach()) * self.weight_scale()) if self.prune_weights else 0.0
 
     def activation_level(self) -> float:
         """The activation threshold in the units of the input; 0 where it is not gated."""
         if self._mode is Mode.FROZEN:
             return self._level
-        return float(F.softplus(self.activation_threshold) * self.activation_scale) if self.gate_activations else 0.0
+        if not self.gate_activations:
+            return 0.0
+        return float(F.softplus(self.activation_threshold.detach()) * self.activation_scale)
 
     def weight_density(self) -> float:
         """Fraction of weights that the present threshold or mask lets live."""
@@ -141,7 +145,8 @@ class SparseLayer(nn.Module):
             return self.gated_input(x), self.gated_weight()
         part = x.detach()[:SAMPLE]
         one = x.new_ones(())
-        density, weight, weight_density = one, self.weight, one
+        density, weight_density = one, one
+        weight: Tensor = self.weight
         if self.gate_activations:
             scale = self.activation_scale.clone()  # the buffer changes before the backward pass
             threshold = F.softplus(self.activation_threshold) * scale
@@ -171,7 +176,7 @@ class SparseLayer(nn.Module):
         running.lerp_(value.to(running.dtype), _MOMENTUM)
 
 
-class SparseConv2d(SparseLayer, nn.Conv2d):
+class SparseConv2d(SparseLayer, nn.Conv2d):  # type: ignore[misc]
     """A convolution with thresholds."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -187,7 +192,7 @@ class SparseConv2dSame(SparseLayer, Conv2dSame):
         return conv2d_same(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
 
-class SparseLinear(SparseLayer, nn.Linear):
+class SparseLinear(SparseLayer, nn.Linear):  # type: ignore[misc]
     """A linear layer with thresholds."""
 
     def forward(self, x: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ _WINDOW_IMAGES = 16
 
 
 def running_profile(model: nn.Module) -> SparsityProfile:
-    """Sparsity as the training step sees it: present weight densities, running activation densities, independent pairs."""
+    """Sparsity as the training step sees it: weight densities, running activation densities, independent pairs."""
     layers = {}
     for name, layer in sparse_layers(model):
         weight, activation = layer.weight_density(), float(layer.activation_density)

@@ -1,4 +1,4 @@
-"""Cycles of one compute layer (hardware-model, section 2). Arguments may be arrays; all results are cycles per image."""
+"""Cycles of one compute layer (hardware-model, section 2). Arguments may be arrays; results are cycles per image."""
 
 from __future__ import annotations
 

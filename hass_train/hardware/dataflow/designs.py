@@ -304,8 +304,8 @@ def window_buffers(operation: Operation, streams: Ints, bits: int) -> Ints:
 
 
 STREAM_DSP = {"hardswish": 5, "hardsigmoid": 4, "silu": 1, "gelu": 1, "mish": 1, "tanh": 0, "sigmoid": 0}
-"""DSPs per stream of activation functions. Hard-swish as the peer synthesised it (resource coefficients); hard-sigmoid is
-that without its last product; the smooth ones are taken as table look-ups, with one product where they multiply by x."""
+"""DSPs per stream of activation functions. Hard-swish as the peer synthesised it (resource coefficients); hard-sigmoid
+is that without its last product; smooth ones are table look-ups, with one product where they multiply by x."""
 
 
 def stream_dsp(operation: Operation) -> int:

@@ -196,6 +196,7 @@ class _Explorer:
             low, step = low + step, step * 2
         if found is None and not attempt(high, exact=True):
             return None
+        assert found is not None
         for exact in (False, True):
             low = proved if exact else max(low, proved)
             while found.interval - low > 1 + self.tolerance * found.interval:

@@ -23,9 +23,8 @@ def bram18(width_bits: ArrayLike, depth: ArrayLike) -> Ints:
 
 def uram(width_bits: ArrayLike, depth: ArrayLike) -> Ints:
     """288-kbit UltraRAMs (72 × 4096) of a memory."""
-    return np.asarray(
-        -(-np.asarray(width_bits, np.int64) // URAM_CLASS[0]) * -(-np.asarray(depth, np.int64) // URAM_CLASS[1])
-    )
+    width, deep = np.asarray(width_bits, np.int64), np.asarray(depth, np.int64)
+    return np.asarray(-(-width // URAM_CLASS[0]) * -(-deep // URAM_CLASS[1]))
 
 
 def in_lutram(word_bits: int, depth: ArrayLike) -> NDArray[np.bool_]:

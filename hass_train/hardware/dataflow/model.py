@@ -128,7 +128,7 @@ class DataflowAccelerator:
                     bits,
                     bits * stored,
                     options.weights == "compressed",
-                )  # fmt: skip
+                )
             )
         memory = device.bram18 * _BRAM18_BITS + device.uram * _URAM_BITS
         held = int(found.resources[1]) * _BRAM18_BITS + int(found.resources[2]) * _URAM_BITS

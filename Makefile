@@ -1,0 +1,28 @@
+PYTHON ?= python3.11
+BIN := .venv/bin
+
+.PHONY: setup search test bench lint
+
+setup: .venv/installed
+
+# Reinstalled when the dependencies change; pip itself does nothing where all is there.
+.venv/installed: pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is missing; install Python 3.11 or say make PYTHON=…" >&2; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+search: setup
+	$(BIN)/python search.py model=mobilenetv3 hw=u250
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: setup
+	$(BIN)/python benchmarks/explore.py
+	$(BIN)/python benchmarks/step.py
