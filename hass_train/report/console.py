@@ -32,7 +32,7 @@ def print_result(result: Result, files: Iterable[Path], console: Console) -> Non
     }[goal.kind]
     verdict = ", [green]met[/]" if goal.met else ", [red]not met[/]"
     drop = 100 * gain["accuracy_drop"]
-    accuracy = f"loses {drop:.2f}" if drop > 0 else f"gains {-drop:.2f}"
+    accuracy = f"loses {drop:.2f}" if drop >= 0 else f"gains {-drop:.2f}"
     met = "" if goal.kind == "penalty" else verdict
     console.print(
         f"Goal {wanted}{met}: {gain['throughput']:.2f}× the dense throughput, {accuracy} points of test accuracy."

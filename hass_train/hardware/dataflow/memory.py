@@ -6,25 +6,29 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Ints = NDArray[np.int64]
+Classes = tuple[tuple[int, int], ...]
 
 BRAM18_CLASSES = ((1, 16384), (2, 8192), (4, 4096), (9, 2048), (18, 1024), (36, 512))
 """(width in bits, depth in words) that one 18-kbit block RAM can be set to."""
-URAM_CLASS = (72, 4096)
+URAM_CLASSES = ((9, 32768), (18, 16384), (36, 8192), (72, 4096))
+"""The same for a 288-kbit UltraRAM: 72 bits natively, narrower words packed side by side (as the peer counts them)."""
 LUTRAM_BITS = 1024
 """A bank of fewer bits lives in LUTs."""
 
 
 def bram18(width_bits: ArrayLike, depth: ArrayLike) -> Ints:
     """18-kbit block RAMs of a memory `width_bits` wide and `depth` deep: the cheapest width class."""
-    width, deep = np.broadcast_arrays(np.asarray(width_bits, np.int64), np.asarray(depth, np.int64))
-    counts = [-(-width // w) * -(-deep // d) for w, d in BRAM18_CLASSES]
-    return np.asarray(np.minimum.reduce(counts))
+    return _cheapest(BRAM18_CLASSES, width_bits, depth)
 
 
 def uram(width_bits: ArrayLike, depth: ArrayLike) -> Ints:
-    """288-kbit UltraRAMs (72 × 4096) of a memory."""
-    width, deep = np.asarray(width_bits, np.int64), np.asarray(depth, np.int64)
-    return np.asarray(-(-width // URAM_CLASS[0]) * -(-deep // URAM_CLASS[1]))
+    """288-kbit UltraRAMs of a memory: the cheapest width class."""
+    return _cheapest(URAM_CLASSES, width_bits, depth)
+
+
+def _cheapest(classes: Classes, width_bits: ArrayLike, depth: ArrayLike) -> Ints:
+    width, deep = np.broadcast_arrays(np.asarray(width_bits, np.int64), np.asarray(depth, np.int64))
+    return np.asarray(np.minimum.reduce([-(-width // w) * -(-deep // d) for w, d in classes]))
 
 
 def in_lutram(word_bits: int, depth: ArrayLike) -> NDArray[np.bool_]:

@@ -1,0 +1,51 @@
+"""Shared fixtures: the real configuration, shrunk."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ["WANDB_MODE"] = "offline"
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import hass_train.torchvision_shim  # noqa: F401, I001 - before anything imports torchvision
+import hydra
+import pytest
+import torch
+from hypothesis import settings
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from hass_train.cli import CONFIG_DIR
+
+settings.register_profile("suite", deadline=None, max_examples=60, print_blob=True)
+settings.load_profile("suite")
+torch.set_num_threads(2)
+
+DATA = Path(__file__).parent / "data"
+
+Compose = Callable[..., DictConfig]
+
+
+@pytest.fixture
+def compose(tmp_path: Path) -> Compose:
+    """Compose the real configuration with overrides, writing below tmp_path, logging to CSV alone."""
+
+    def build(*overrides: str, config_name: str = "search", output: Path = tmp_path / "run") -> DictConfig:
+        with hydra.initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+            logger = [] if any(o.startswith("logger") for o in overrides) else ["logger=csv"]
+            config = hydra.compose(config_name, [*logger, *overrides])
+        with open_dict(config):
+            config.paths.output = str(output)
+        OmegaConf.set_struct(config, True)
+        return config
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def peer() -> dict[str, Any]:
+    """Rows computed by the peer's public model."""
+    return json.loads((DATA / "peer_layers.json").read_text())

@@ -1,0 +1,145 @@
+"""Exploration: exact, monotone, and right about published numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import timm
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hass_train.hardware import CannotFit, Device, LayerSparsity, Operation, OperationKind, SparsityProfile, Workload
+from hass_train.hardware.dataflow.model import DataflowAccelerator
+from hass_train.hardware.dataflow.options import DataflowOptions
+from hass_train.hardware.trace import trace
+from hass_train.hardware.workload import FeatureMap
+from tests.hardware.brute import best
+
+U250 = Device("u250", 12288, 5376, 1280, 1728000, 3456000, 250, 614.4)
+
+
+@st.composite
+def layer(draw: st.DrawFn, name: str) -> Operation:
+    size, kernel = draw(st.integers(1, 5)), draw(st.sampled_from([1, 1, 3]))
+    groups = draw(st.sampled_from([1, 1, 2]))
+    channels, filters = groups * draw(st.integers(1, 3)), groups * draw(st.integers(1, 3))
+    pad = kernel // 2
+    return Operation(
+        name, OperationKind.CONV, ("input",), FeatureMap(size, size, channels), FeatureMap(size, size, filters),
+        (kernel, kernel), (1, 1), (pad, pad), groups=groups,
+    )  # fmt: skip
+
+
+@st.composite
+def case(draw: st.DrawFn) -> tuple[list[Operation], list[float]]:
+    count = draw(st.integers(1, 3))
+    layers = [draw(layer(f"conv{k}")) for k in range(count)]
+    return layers, [draw(st.sampled_from([0.1, 0.35, 0.6, 1.0])) for _ in layers]
+
+
+def rate(layers: list[Operation], densities: list[float], limits: tuple[int, int, int], most: int) -> float:
+    """Replicas per cycle; without bandwidth to spare for weights, so that they stay on chip."""
+    workload = Workload("random", (1, 1, 1), tuple(layers))
+    bandwidth = 1e-6  # for images alone, and those are as good as free
+    device = Device("random", limits[0], limits[1], limits[2], 0, 0, 1000.0, bandwidth)
+    options = DataflowOptions(weights="dense", max_replicas=most)
+    accelerator = _OnChip(device, options)
+    profile = SparsityProfile({o.name: LayerSparsity(pair_density=d) for o, d in zip(layers, densities, strict=True)})
+    try:
+        found = accelerator.estimate(workload, profile)
+    except CannotFit:
+        return 0.0
+    return found.replicas / found.interval_cycles
+
+
+class _OnChip(DataflowAccelerator):
+    """Off-chip memory for images only."""
+
+    def limits(self, workload: Workload):  # type: ignore[no-untyped-def]
+        return dataclasses.replace(super().limits(workload), bits_per_cycle=0.0, image_bits=0)
+
+
+@settings(max_examples=120)
+@given(case(), st.integers(1, 60), st.integers(1, 3))
+def test_exploration_equals_brute_force_with_dsps(
+    network: tuple[list[Operation], list[float]], dsp: int, most: int
+) -> None:
+    limits = (dsp, 10**6, 10**6)
+    assert rate(*network, limits, most) == pytest.approx(best(*network, limits, most), rel=1e-12)
+
+
+@settings(max_examples=120)
+@given(case(), st.integers(2, 60), st.integers(0, 12), st.integers(0, 4), st.integers(1, 3))
+def test_exploration_equals_brute_force_with_three_resources(
+    network: tuple[list[Operation], list[float]], dsp: int, bram: int, uram: int, most: int
+) -> None:
+    layers, densities = network
+    deep = [  # so many channels that weights and lines need block RAM
+        dataclasses.replace(o, source=dataclasses.replace(o.source, width=o.source.width * 40)) for o in layers
+    ]
+    limits = (dsp, bram, uram)
+    assert rate(deep, densities, limits, most) == pytest.approx(best(deep, densities, limits, most), rel=1e-12)
+
+
+@given(case(), st.integers(2, 40))
+def test_throughput_is_monotone_in_resources_and_density(
+    network: tuple[list[Operation], list[float]], dsp: int
+) -> None:
+    layers, densities = network
+    base = rate(layers, densities, (dsp, 50, 10), 4)
+    assert rate(layers, densities, (dsp + 3, 50, 10), 4) >= base
+    assert rate(layers, densities, (dsp, 60, 10), 4) >= base
+    assert rate(layers, [d * 0.5 for d in densities], (dsp, 50, 10), 4) >= base
+
+
+@pytest.fixture(scope="module")
+def mobilenet() -> Workload:
+    return trace(timm.create_model("mobilenetv3_small_100"), (3, 224, 224), "mobilenetv3_small_100")
+
+
+def test_the_published_number_is_the_input_bound(mobilenet: Workload) -> None:
+    """HASS (FPL 2024) reports 4,895 images/s for MobileNetV3: 250 MHz over 226² padded pixels."""
+    accelerator = DataflowAccelerator(U250, DataflowOptions(max_replicas=1))
+    estimate = accelerator.estimate(mobilenet, SparsityProfile.dense(mobilenet))
+    assert estimate.interval_cycles == 51_076
+    assert estimate.throughput_ips == pytest.approx(4894.7, abs=0.05)
+    assert (estimate.bottleneck.layer, estimate.bottleneck.resource) == ("conv_stem", "parallelism")
+    assert estimate.resources.dsp < U250.dsp / 8
+
+
+def test_estimate_rows_add_up(mobilenet: Workload) -> None:
+    estimate = DataflowAccelerator(U250).estimate(mobilenet, SparsityProfile.uniform(mobilenet, 0.4))
+    for name in ("dsp", "bram18", "uram"):
+        rows = sum(getattr(row.resources, name) for row in estimate.layers)
+        assert getattr(estimate.resources, name) == rows * estimate.replicas
+        assert estimate.utilization[name] <= 1
+    assert max(row.interval_cycles for row in estimate.layers) == estimate.interval_cycles
+    assert estimate.throughput_ips == pytest.approx(estimate.replicas * 250e6 / estimate.interval_cycles)
+
+
+def test_a_tolerance_is_kept(mobilenet: Workload) -> None:
+    zcu104 = Device("zcu104", 1728, 624, 96, 0, 0, 200, 153.6)
+    profile = SparsityProfile.uniform(mobilenet, 0.3)
+    exact = DataflowAccelerator(zcu104).estimate(mobilenet, profile).throughput_ips
+    quick = DataflowAccelerator(zcu104, tolerance=0.02).estimate(mobilenet, profile).throughput_ips
+    assert exact * 0.98 <= quick <= exact
+
+
+def test_a_device_that_is_too_small_is_named(mobilenet: Workload) -> None:
+    with pytest.raises(CannotFit, match="dsp"):
+        DataflowAccelerator(Device("tiny", 8, 5376, 0, 0, 0, 100, 10)).estimate(
+            mobilenet, SparsityProfile.dense(mobilenet)
+        )
+
+
+def test_a_profile_of_another_network_is_refused(mobilenet: Workload) -> None:
+    profile = SparsityProfile({"nowhere": LayerSparsity()})
+    with pytest.raises(ValueError, match="do not match mobilenetv3_small_100"):
+        DataflowAccelerator(U250).estimate(mobilenet, profile)
+
+
+@pytest.mark.parametrize("field", ["dsp", "clock_mhz", "bram18"])
+def test_devices_are_checked(field: str) -> None:
+    with pytest.raises(ValueError, match=field):
+        dataclasses.replace(U250, **{field: -1})
