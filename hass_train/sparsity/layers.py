@@ -7,7 +7,7 @@ of three modes: DENSE (gates off), SEARCH (thresholds learn) and FROZEN (weights
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Self
+from typing import Any, Self
 
 import torch
 from timm.layers.conv2d_same import Conv2dSame, conv2d_same
@@ -78,6 +78,10 @@ class SparseLayer(nn.Module):
     _level: float
     _seen: bool
     penalty_densities: tuple[Tensor, Tensor] | None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the densities of the last step: their graph can be neither copied nor pickled."""
+        return {**self.__dict__, "penalty_densities": None}
 
     def set_mode(self, mode: Mode) -> None:
         """Change the mode; entering FROZEN fixes mask and activation threshold from the present thresholds."""

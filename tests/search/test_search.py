@@ -1,0 +1,193 @@
+"""Goals, phases, the controller, the penalty and settling."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from hass_train.config import PhaseConfig, SearchConfig
+from hass_train.errors import UserError
+from hass_train.hardware import SparsityProfile, trace
+from hass_train.hardware.dataflow.model import DataflowAccelerator
+from hass_train.hardware.device import Device
+from hass_train.search.goal import Goal, floor_profile
+from hass_train.search.penalty import HardwarePenalty, PenaltyController
+from hass_train.search.phases import Phase, PhasePlan
+from hass_train.search.settle import inverse_softplus, settle
+from hass_train.sparsity import LayerRule, Mode, running_profile, sparse_layers, sparsify
+
+PLAN = PhasePlan((3, 2, 4), (1e-2, 2e-2, 3e-2))
+
+
+def config(**goal: float) -> SearchConfig:
+    phase = PhaseConfig(1, 1e-3)
+    return SearchConfig(warmup=phase, search=phase, recover=phase, **goal)  # type: ignore[arg-type]
+
+
+def test_goals() -> None:
+    assert Goal.of(config()) == Goal("target_speedup", 2.0)
+    assert Goal.of(config(target_throughput=500)).throughput(100) == 500
+    assert Goal.of(config(target_speedup=3)).throughput(100) == 300
+    assert Goal.of(config(penalty=0.0)).throughput(100) is None
+
+
+@pytest.mark.parametrize("goal", [{"target_speedup": -1}, {"target_throughput": 0}, {"penalty": math.nan}])
+def test_senseless_goals_are_refused(goal: dict[str, float]) -> None:
+    with pytest.raises(UserError, match=next(iter(goal))):
+        Goal.of(config(**goal))
+
+
+def test_two_goals_are_refused() -> None:
+    with pytest.raises(UserError, match="2 goals"):
+        Goal.of(config(target_speedup=2, penalty=1))
+
+
+def test_a_goal_beyond_the_roof_names_the_roof() -> None:
+    with pytest.raises(UserError, match=r"target_speedup is 9, beyond the roof of u250: .* at 4\.2;"):
+        Goal("target_speedup", 9).check_reachable(100, 420, "u250")
+    Goal("target_speedup", 4).check_reachable(100, 420, "u250")
+    Goal("penalty", 9).check_reachable(100, 420, "u250")
+
+
+def test_phases_follow_each_other() -> None:
+    expected = [Phase.WARMUP] * 3 + [Phase.SEARCH] * 2 + [Phase.RECOVER] * 4
+    assert [PLAN.phase_at(epoch) for epoch in range(9)] == expected
+    assert PLAN.phase_at(9) is Phase.RECOVER
+    assert PhasePlan((0, 2, 0), PLAN.rates).phase_at(7) is Phase.SEARCH
+    assert PLAN.progress(30, 10) == (Phase.SEARCH, 0.0)
+    assert PLAN.progress(45, 10) == (Phase.SEARCH, 0.75)
+
+
+@given(st.integers(0, 89))
+def test_learning_rates_stay_below_their_phase_peak(step: int) -> None:
+    phase, _ = PLAN.progress(step, 10)
+    rate = PLAN.learning_rate(step, 10)
+    assert 0 < rate <= PLAN.rates[list(Phase).index(phase)]
+
+
+def test_learning_rate_peaks_and_ends() -> None:
+    assert PLAN.learning_rate(3, 10) == pytest.approx(1e-2)
+    assert PLAN.learning_rate(29, 10) < 1e-4
+    assert PLAN.learning_rate(49, 10) == pytest.approx(2e-2 / 3, rel=0.1)
+
+
+def plant(controller: PenaltyController, gain: float, steps: int = 400) -> list[float]:
+    """Log speed-up of a system that follows λ slowly."""
+    speedup, course = 0.1, []
+    for step in range(steps):
+        weight = controller.update(speedup, step / steps, steps)
+        speedup += gain * (weight - 0.15 * max(speedup, 0.0))
+        course.append(speedup)
+    return course
+
+
+@pytest.mark.parametrize("gain", [0.01, 0.03, 0.1])
+@pytest.mark.parametrize("target", [0.7, 1.4])
+def test_the_controller_reaches_its_goal_without_overshooting(gain: float, target: float) -> None:
+    course = plant(PenaltyController(None, target, cap=30.0), gain)
+    assert course[-1] == pytest.approx(target, abs=0.05)
+    assert max(course) < target + 0.15
+
+
+def test_the_integral_does_not_wind_up_at_the_cap() -> None:
+    controller = PenaltyController(None, 2.0, cap=0.5)
+    for step in range(1000):
+        controller.update(0.0, step / 1000, 1000)
+    assert controller.value == 0.5
+    assert controller.integral < 1.0
+    controller.update(2.5, 1.0, 1000)
+    assert controller.value == 0.0  # lets go at once
+
+
+def test_a_fixed_penalty_stays_and_state_returns() -> None:
+    assert PenaltyController(0.3, 0.0, 30.0).update(5.0, 0.5, 10) == 0.3
+    one, other = PenaltyController(None, 1.0, 30.0), PenaltyController(None, 1.0, 30.0)
+    for step in range(20):
+        one.update(0.1, step / 50, 50)
+    other.load_state_dict(one.state_dict())
+    assert one.update(0.2, 0.5, 50) == other.update(0.2, 0.5, 50)
+
+
+def tiny() -> nn.Module:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 32, 1),
+        nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10),
+    )  # fmt: skip
+    return sparsify(model, {"all": LayerRule("*"), "first": LayerRule("@first", weight=False, activation=False)})
+
+
+DEVICE = Device("small", 200, 280, 0, 53200, 106400, 200, 34.1)
+
+
+def test_the_penalty_is_prices_times_densities() -> None:
+    model = tiny()
+    workload = trace(model, (3, 12, 12))
+    images = torch.randn(8, 3, 12, 12)
+    model.train()(images)
+    for _, layer in sparse_layers(model):
+        layer.set_mode(Mode.SEARCH)
+    model(images)
+    profile = running_profile(model)
+    estimate = DataflowAccelerator(DEVICE).estimate(workload, profile)
+    penalty = HardwarePenalty.at(estimate, profile, estimate.throughput_ips)
+    cost = penalty(sparse_layers(model))
+    assert float(cost) == pytest.approx(penalty.cost, rel=0.1)
+    assert penalty.speedup_at(penalty.cost) == pytest.approx(0.0)
+    assert penalty.speedup_at(penalty.cost - 0.2) == pytest.approx(0.2)
+    cost.backward()
+    for name, layer in sparse_layers(model):
+        searching = name != "0"
+        assert (layer.weight_threshold.grad is not None) == searching
+        if searching:
+            assert layer.weight_threshold.grad <= 0  # a higher threshold is cheaper
+
+
+def test_settling_meets_the_target_exactly_and_not_more() -> None:
+    model = tiny().train()
+    model(torch.randn(8, 3, 12, 12))
+    for _, layer in sparse_layers(model):
+        layer.set_mode(Mode.SEARCH)
+        with torch.no_grad():
+            layer.weight_threshold.fill_(-1.0)
+
+    def sparsity() -> float:
+        densities = [layer.weight_density() for name, layer in sparse_layers(model) if name != "0"]
+        return 1 - sum(densities) / len(densities)
+
+    for target in (0.3, 0.7):
+        settle(model, sparsity, target, steps=12)
+        assert target <= sparsity() < target + 0.03
+    for _, layer in sparse_layers(model):
+        layer.set_mode(Mode.FROZEN)
+    before = [layer.activation_level() for _, layer in sparse_layers(model)]
+    goal = before[1] * 1.5
+    factor = settle(model, lambda: dict(sparse_layers(model))["2"].activation_level(), goal)
+    assert factor == pytest.approx(1.5, rel=0.02)
+    after = [layer.activation_level() for _, layer in sparse_layers(model)]
+    assert after[1:] == pytest.approx([level * factor for level in before[1:]])
+    assert dict(sparse_layers(model))["2"].weight_density() < 1  # masks stay
+
+
+@given(st.floats(1e-6, 50.0))
+def test_inverse_softplus(value: float) -> None:
+    x = inverse_softplus(torch.tensor(value, dtype=torch.float64))
+    assert float(nn.functional.softplus(x)) == pytest.approx(value, rel=1e-6)
+
+
+def test_the_roof_leaves_forbidden_layers_dense() -> None:
+    model = tiny()
+    workload = trace(model, (3, 12, 12))
+    gated = {name: (layer.prune_weights, layer.gate_activations) for name, layer in sparse_layers(model)}
+    floor = floor_profile(workload, gated, 0.04)
+    assert floor.layers["0"].pair_density == 1.0
+    assert floor.layers["2"].pair_density == pytest.approx(0.04)
+    assert floor.layers["2"].weight_density == pytest.approx(0.2)
+    accelerator = DataflowAccelerator(DEVICE)
+    dense = accelerator.estimate(workload, SparsityProfile.dense(workload)).throughput_ips
+    assert accelerator.estimate(workload, floor).throughput_ips > dense

@@ -1,0 +1,228 @@
+"""Sparse layers: conversion by rules, the life cycle of a layer, and exact measurement."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+import timm
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from hass_train.errors import UserError
+from hass_train.sparsity import LayerRule, Mode, SparseConv2d, calibrate, running_profile, sparse_layers
+from hass_train.sparsity.convert import sparsify
+
+ALL = {"all": LayerRule("*")}
+
+
+def tiny(seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Conv2d(2, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, stride=2, padding=1, groups=8), nn.ReLU(),
+        nn.Conv2d(8, 6, 1), nn.Hardswish(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4),
+    )  # fmt: skip
+
+
+def set_thresholds(model: nn.Module, weight: float, activation: float) -> None:
+    for _, layer in sparse_layers(model):
+        with torch.no_grad():
+            layer.weight_threshold.fill_(weight)
+            layer.activation_threshold.fill_(activation)
+
+
+def test_swapping_keeps_keys_outputs_and_parameters() -> None:
+    for name in (
+        "mobilenetv3_small_100",
+        "resnet18",
+        "tf_mobilenetv3_small_100",
+        "efficientnet_b0",
+        "vit_tiny_patch16_224",
+    ):
+        kwargs = {"img_size": 32} if name.startswith("vit") else {}
+        model = timm.create_model(name, num_classes=5, **kwargs).eval()
+        images = torch.randn(2, 3, 32, 32)
+        before, keys = model(images), set(model.state_dict())
+        parameters = dict(model.named_parameters())
+        sparsify(model, ALL)
+        assert torch.equal(model(images), before)
+        assert keys <= set(model.state_dict())
+        assert all(dict(model.named_parameters())[key] is value for key, value in parameters.items())
+
+
+def test_sparse_models_pickle_and_copy() -> None:
+    model = sparsify(tiny(), ALL)
+    images = torch.randn(2, 2, 8, 8)
+    assert torch.equal(copy.deepcopy(model)(images), model(images))
+    for _, layer in sparse_layers(model):
+        layer.set_mode(Mode.SEARCH)
+    model.train()(images)  # in the middle of a training step
+    copy.deepcopy(model)
+    model.eval()
+    assert torch.equal(pickle.loads(pickle.dumps(model))(images), model(images))
+
+
+def test_rules_the_last_match_holds() -> None:
+    model = sparsify(
+        timm.create_model("mobilenetv3_small_100", num_classes=5),
+        {
+            "all": LayerRule("*"),
+            "gates": LayerRule("*.se.*", activation=False),
+            "first": LayerRule("@first", weight=False, activation=False),
+            "linear": LayerRule("Linear", weight=False),
+        },
+    )
+    layers = dict(sparse_layers(model))
+    assert (layers["conv_stem"].prune_weights, layers["conv_stem"].gate_activations) == (False, False)
+    assert not layers["blocks.0.0.se.conv_expand"].gate_activations
+    assert layers["blocks.0.0.se.conv_expand"].prune_weights
+    assert not layers["classifier"].prune_weights
+    assert layers["blocks.0.0.conv_pw"].gate_activations
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        ({"all": LayerRule("*"), "mine": LayerRule("layer9.*")}, "sparsity.rules.mine matches no layer"),
+        ({"all": LayerRule("*", weight=False, activation=False)}, "leave no layer"),
+    ],
+)
+def test_rules_that_do_nothing_are_refused(rules: dict[str, LayerRule], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        sparsify(tiny(), rules)
+
+
+def test_a_model_without_layers_is_refused() -> None:
+    with pytest.raises(UserError, match="no convolution or linear"):
+        sparsify(nn.Sequential(nn.ReLU()), ALL)
+
+
+def test_a_layer_class_without_a_sparse_version_is_named() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 1), type("OddConv", (nn.Conv2d,), {})(2, 2, 1))
+    with pytest.raises(UserError, match="layer 1 is a OddConv, which has no sparse version"):
+        sparsify(model, ALL)
+
+
+def test_life_cycle() -> None:
+    """Inactive before its phase, learning in it, exact at the end, constant after, whatever the optimizer does."""
+    model = sparsify(tiny(), ALL).train()
+    images, labels = torch.randn(16, 2, 8, 8), torch.randint(4, (16,))
+    optimizer = torch.optim.AdamW(model.parameters(), 0.05, weight_decay=0.1)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        F.cross_entropy(model(images), labels).backward()
+        optimizer.step()
+        for _, layer in sparse_layers(model):
+            if layer._mode is Mode.FROZEN:
+                layer.apply_mask()
+
+    set_thresholds(model, 0.0, 0.0)
+    step()
+    assert all(layer.weight_threshold.grad is None for _, layer in sparse_layers(model))  # dense: untouched
+    assert all(layer.weight_density() == 1.0 for _, layer in sparse_layers(model))
+
+    for _, layer in sparse_layers(model):
+        layer.set_mode(Mode.SEARCH)
+    step()
+    for _, layer in sparse_layers(model):
+        assert layer.weight_threshold.grad is not None
+        assert layer.activation_threshold.grad is not None
+        assert 0.0 < layer.weight_density() < 1.0
+        assert torch.count_nonzero(layer.weight) == layer.weight.numel()  # pruned weights may still return
+
+    in_search = model.eval()(images)
+    for _, layer in sparse_layers(model):
+        layer.set_mode(Mode.FROZEN)
+    assert torch.allclose(model(images), in_search, atol=1e-6)  # freezing changes nothing
+    masks = {name: layer.mask.clone() for name, layer in sparse_layers(model)}
+    levels = {name: layer.activation_level() for name, layer in sparse_layers(model)}
+    model.train()
+    for _ in range(5):
+        step()
+    for name, layer in sparse_layers(model):
+        assert torch.equal(layer.mask, masks[name])
+        assert torch.equal(layer.weight != 0, masks[name])
+        assert layer.activation_level() == levels[name] > 0
+
+
+def test_a_frozen_model_survives_its_state_dict() -> None:
+    model = sparsify(tiny(), ALL).train()
+    model(torch.randn(4, 2, 8, 8))
+    set_thresholds(model, 0.5, 0.5)
+    for mode in (Mode.SEARCH, Mode.FROZEN):
+        for _, layer in sparse_layers(model):
+            layer.set_mode(mode)
+    other = sparsify(tiny(seed=1), ALL)
+    other.load_state_dict(model.state_dict())
+    for _, layer in sparse_layers(other):
+        layer.synchronize()
+    images = torch.randn(3, 2, 8, 8)
+    assert torch.equal(other.eval()(images), model.eval()(images))
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_calibration_counts_pairs_exactly(frozen: bool) -> None:
+    model = sparsify(tiny(), ALL).train()
+    images = torch.randn(5, 2, 8, 8)
+    model(images)
+    set_thresholds(model, 0.3, 0.2)
+    for _, layer in sparse_layers(model):
+        layer.set_mode(Mode.SEARCH)
+        if frozen:
+            layer.set_mode(Mode.FROZEN)
+    profile = calibrate(model, [images[:3], images[3:]])
+    assert model.training
+
+    model.eval()
+    for name, layer in sparse_layers(model):
+        seen: list[torch.Tensor] = []
+        hook = layer.register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(inputs[0]))
+        with torch.no_grad():
+            model(images)
+        hook.remove()
+        x = layer.gated_input(seen[0])
+        weight = layer.gated_weight()
+        if isinstance(layer, SparseConv2d):  # every window product, formed one by one
+            patches = F.unfold(x, layer.kernel_size, padding=layer.padding, stride=layer.stride)
+            per_group = patches.reshape(len(x), layer.groups, -1, patches.shape[-1])
+            kernels = weight.reshape(layer.groups, -1, per_group.shape[2])
+            products = torch.einsum("bgkp,gfk->bgfkp", per_group, kernels) != 0
+            counts = products.sum(dim=3).flatten()
+        else:
+            counts = ((x[:, None] * weight[None]) != 0).sum(dim=2).flatten()
+        pairs = weight[0].numel()
+        measured = profile.layers[name]
+        expected = torch.bincount(counts, minlength=pairs + 1).double() / counts.numel()
+        assert measured.histograms[weight.shape[1]] == pytest.approx(expected.tolist())
+        assert measured.pair_density == pytest.approx(counts.double().mean().item() / pairs)
+        assert measured.weight_density == pytest.approx((weight != 0).float().mean().item())
+        assert measured.activation_density == pytest.approx((x != 0).float().mean().item())
+    windows = profile.layers["0"].histograms[1]
+    assert len(windows) == 10
+    assert sum(k * p for k, p in enumerate(windows)) / 9 == pytest.approx(profile.layers["0"].pair_density)
+
+
+def test_calibration_without_images_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one image"):
+        calibrate(sparsify(tiny(), ALL), [])
+
+
+def test_running_profile_follows_the_gates() -> None:
+    model = sparsify(tiny(), ALL).train()
+    images = torch.randn(8, 2, 8, 8)
+    for _ in range(3):
+        model(images)
+    relu_fed = running_profile(model).layers["2"]
+    assert relu_fed.activation_density == pytest.approx(float((model[:2](images) > 0).float().mean()), abs=1e-3)
+    set_thresholds(model, 0.5, 0.5)
+    for _, layer in sparse_layers(model):
+        layer.set_mode(Mode.SEARCH)
+    for _ in range(60):
+        model(images)
+    running, exact = running_profile(model), calibrate(model, [images])
+    for name in running.layers:
+        assert running.layers[name].weight_density == pytest.approx(exact.layers[name].weight_density)
+        assert running.layers[name].activation_density == pytest.approx(exact.layers[name].activation_density, abs=0.02)

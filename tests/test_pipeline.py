@@ -1,0 +1,250 @@
+"""Whole runs: the real configuration, shrunk; files read back; bad input."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file
+
+from hass_train import pipeline
+from hass_train.data import Digits
+from hass_train.errors import UserError
+from hass_train.export.weights import gate_activations
+from tests.conftest import Compose
+
+ROOT = Path(__file__).resolve().parent.parent
+SHORT = ("debug=limit", "search.recover.epochs=2", "trainer.limit_val_batches=1.0", "trainer.limit_test_batches=1.0")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """One end-to-end run of search.py as a user starts it."""
+    folder = tmp_path_factory.mktemp("end_to_end") / "run"
+    command = [sys.executable, "search.py", *SHORT, f"hydra.run.dir={folder}"]
+    return folder, subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
+
+
+def test_search_ends_well_and_says_so(run: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    folder, done = run
+    assert done.returncode == 0, done.stderr
+    for words in ("warmup", "search", "recover", "dense engines", "sparse engines", "Why not faster", "result.json"):
+        assert words in done.stdout
+    assert "Traceback" not in done.stderr
+    written = {path.name for path in folder.iterdir()}
+    assert written >= {
+        "result.json", "layers.csv", "layers.png", "design.json", "model.safetensors", "sparsity.json",
+        "dense.safetensors", "checkpoints", "csv", "wandb",
+    }  # fmt: skip
+    assert {path.name for path in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert len(list((folder / "wandb").glob("offline-run-*"))) == 1
+
+
+def test_result_keys(run: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    result = json.loads((run[0] / "result.json").read_text())
+    keys = {
+        "schema": None, "engine": None, "model": {"name", "params", "macs", "input_size"}, "hw": {"name", "kind"},
+        "data": {"name"}, "dense": {"val_acc", "test_acc", "estimate"}, "natural": {"pair_sparsity", "estimate"},
+        "sparse": {"val_acc", "test_acc", "weight_sparsity", "activation_sparsity", "pair_sparsity", "estimate"},
+        "gain": {"throughput", "efficiency", "accuracy_drop"}, "goal": {"kind", "value", "met", "binding"},
+        "wall_s": {"warmup", "search", "recover", "hardware", "total"}, "seed": None, "versions": {"torch", "timm"},
+        "config": {"model", "hw", "search"},
+    }  # fmt: skip
+    for key, inner in keys.items():
+        assert key in result
+        assert inner is None or inner <= set(result[key])
+    wanted = {
+        "throughput_ips", "interval_cycles", "latency_ms", "replicas", "clock_mhz", "resources", "utilization",
+        "bottleneck", "layers",
+    }  # fmt: skip
+    for column in ("dense", "natural", "sparse"):
+        estimate = result[column]["estimate"]
+        assert wanted <= set(estimate)
+        assert {"dsp", "bram18", "uram"} <= set(estimate["resources"])
+        assert estimate["throughput_ips"] == pytest.approx(
+            estimate["replicas"] * estimate["clock_mhz"] * 1e6 / estimate["interval_cycles"]
+        )
+    gain = result["sparse"]["estimate"]["throughput_ips"] / result["dense"]["estimate"]["throughput_ips"]
+    assert result["gain"]["throughput"] == pytest.approx(gain)
+    assert result["goal"] | {"binding": ""} == {"kind": "target_speedup", "value": 2.0, "met": gain >= 2, "binding": ""}
+    assert result["goal"]["met"]
+    assert gain < 2.4  # met, not overshot
+
+
+def test_saved_masks_are_exact(run: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    """The plain timm model with the saved weights has the run's zeros and, with its thresholds, its accuracy."""
+    folder, _ = run
+    result = json.loads((folder / "result.json").read_text())
+    sparsity = json.loads((folder / "sparsity.json").read_text())
+    arguments = dict(sparsity["model"])
+    model = timm.create_model(arguments.pop("name"), **arguments).eval()
+    weights = load_file(folder / "model.safetensors")
+    model.load_state_dict(weights, strict=True)
+    kept = total = 0
+    for name, layer in sparsity["layers"].items():
+        weight = weights[f"{name}.weight"]
+        assert int(torch.count_nonzero(weight)) == layer["nonzero_weights"]
+        kept, total = kept + layer["nonzero_weights"], total + layer["weights"]
+    assert 1 - kept / total == pytest.approx(result["sparse"]["weight_sparsity"])
+    gate_activations(model, folder)
+    data = Digits()
+    data.setup()
+    for split in ("val", "test"):
+        images, labels = data.splits[split].images, data.splits[split].labels  # type: ignore[attr-defined]
+        with torch.no_grad():
+            right = (model(images).argmax(1) == labels).float().mean()
+        assert float(right) == pytest.approx(result["sparse"][f"{split}_acc"], abs=0.0029)  # one image: rounding ties
+
+
+def test_layers_csv_agrees_with_the_result(run: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    folder, _ = run
+    result = json.loads((folder / "result.json").read_text())
+    design = json.loads((folder / "design.json").read_text())
+    with (folder / "layers.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    estimate = result["sparse"]["estimate"]
+    assert [row["layer"] for row in rows] == [layer["name"] for layer in estimate["layers"]]
+    assert max(int(row["interval_cycles"]) for row in rows) == estimate["interval_cycles"] == design["interval_cycles"]
+    assert sum(int(row["dsp"]) for row in rows) * estimate["replicas"] == estimate["resources"]["dsp"]
+    assert [layer["folds"] for layer in design["layers"]] == [layer["folds"] for layer in estimate["layers"]]
+
+
+def test_a_finished_run_can_be_fine_tuned(run: tuple[Path, subprocess.CompletedProcess[str]], compose: Compose) -> None:
+    for name in ("dense.safetensors", "checkpoints/last.ckpt"):
+        config = compose("debug=limit", f"init_from={run[0] / name}", config_name="train")
+        result, _ = pipeline.train(config)
+        assert 0 <= result["test_acc"] <= 1
+        assert Path(result["model"]).is_file()
+
+
+def test_a_run_starts_from_weights_without_warm_up(
+    run: tuple[Path, subprocess.CompletedProcess[str]], compose: Compose
+) -> None:
+    config = compose(
+        "debug=fdr", "search.warmup.epochs=0", "search.penalty=0.1", f"init_from={run[0]}/dense.safetensors"
+    )
+    result, objects = pipeline.search(config)
+    dense = load_file(run[0] / "dense.safetensors")
+    again = load_file(Path(config.paths.output) / "dense.safetensors")
+    assert all(torch.equal(dense[key], again[key]) for key in dense)
+    assert result.goal.kind == "penalty"
+    assert objects["trainer"].current_epoch == 2
+
+
+@pytest.mark.parametrize("model", ["resnet18", "mobilenetv2"])
+def test_other_models_and_devices(model: str, compose: Compose) -> None:
+    result, _ = pipeline.search(compose("debug=fdr", f"model={model}", "hw=zcu104", "search.target_speedup=1.2"))
+    assert result.goal.met
+    assert result.hw["name"] == "zcu104"
+
+
+BAD: list[tuple[list[str], str]] = [
+    (["model=timm", "model.name=resnet19"], "there is no timm model 'resnet19'; did you mean 'resnet1"),
+    (["search.target_speedup=500"], r"beyond the roof of u250: .* busy at \d"),
+    (["search.target_speedup=2", "search.penalty=1"], "2 goals"),
+    (["+search.penaltie=1"], "no key 'search.penaltie'; did you mean 'search.penalty'"),
+    (["+hw.dps=3"], "no key 'hw.dps'; did you mean 'hw.dsp'"),
+    (["+trainer.max_epoch=3"], "did you mean 'trainer.max_epochs'"),
+    (["+data.batchsize=3"], "did you mean 'data.batch_size'"),
+    (["+callbacks.phases.margins=3"], "did you mean 'callbacks.phases.margin'"),
+    (["seed=abc"], "seed.*abc"),
+    (["hw.dsp=-4"], "dsp of device u250 is -4"),
+    (["hw.dsp=10"], "does not fit u250: .*dsp"),
+    (["hw.folding=fancy"], "folding is 'fancy'; choose free or divisors"),
+    (["data.batch_size=5000"], "data.batch_size is 5000"),
+    (["data.batch_size=1"], "at least 2"),
+    (["search.search.lr=0"], "search.search.lr is 0"),
+    (["search.warmup.epochs=-1"], "search.warmup.epochs is -1"),
+    (["search.warmup.epochs=0", "search.search.epochs=0", "search.recover.epochs=0"], "0 epochs"),
+    (["init_from=nowhere.ckpt"], "no file nowhere.ckpt"),
+    (["ckpt_path=nowhere.ckpt"], "no file nowhere.ckpt"),
+    (["data=image_folder"], "no folder .*train"),
+    (["data=cifar10"], "cifar-10-batches-py"),
+    (["sparsity.rules.all.match=nothing.*"], "leave no layer|matches no layer"),
+    (["model.kwargs={nonsense: 3}"], "model.kwargs do not fit"),
+    (["model.input_size=[3,64,64]"], "model.input_size"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "message"), BAD, ids=[" ".join(overrides) for overrides, _ in BAD])
+def test_bad_input_is_one_line(overrides: list[str], message: str, compose: Compose, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        pipeline.search(compose("debug=fdr", *overrides))
+    assert "\n" not in str(caught.value).strip()
+    assert not (tmp_path / "run" / "result.json").exists()
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "search.py", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["model=mobilenetv9"], "error: there is no model option 'mobilenetv9'; did you mean 'mobilenetv"),
+        (["hw=u251"], "error: there is no hw option 'u251'; did you mean 'u250'?"),
+        (["serch.penalty=1"], "error: there is no key 'serch.penalty'; did you mean 'search.penalty'?"),
+        (["+search.penaltie=1"], "error: there is no key 'search.penaltie'; did you mean 'search.penalty'?"),
+        (["search.penalty=[1"], "error: "),
+    ],
+)
+def test_the_command_line_fails_in_one_line_with_status_2(arguments: list[str], message: str, tmp_path: Path) -> None:
+    done = command(*arguments, f"hydra.run.dir={tmp_path / 'run'}")
+    assert done.returncode == 2
+    assert done.stderr.startswith(message)
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert done.stdout == ""
+
+
+def test_a_used_run_directory_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("mine")
+    done = command("debug=fdr", f"hydra.run.dir={tmp_path}")
+    assert done.returncode == 2
+    assert "already holds a run" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["precious"]
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run(compose: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hass_train import module
+
+    calls = iter(range(1000))
+    real = module.F.cross_entropy
+
+    def poisoned(*args: Any, **kwargs: Any) -> torch.Tensor:
+        loss = real(*args, **kwargs)
+        return loss * float("nan") if next(calls) > 8 else loss
+
+    monkeypatch.setattr(module.F, "cross_entropy", poisoned)
+    config = compose("debug=limit")
+    with pytest.raises(UserError, match=r"loss became nan in epoch 2 \(search phase\)"):
+        pipeline.search(config)
+    assert (Path(config.paths.output) / "checkpoints" / "last.ckpt").is_file()
+
+
+def test_a_multirun_keeps_its_jobs_apart(tmp_path: Path) -> None:
+    done = command(
+        "-m", "hw=u250,zcu104", "debug=fdr", "search.penalty=0.1", f"hydra.sweep.dir={tmp_path / 'sweep'}"
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    jobs = sorted(path for path in (tmp_path / "sweep").iterdir() if path.is_dir())
+    assert [json.loads((job / "result.json").read_text())["hw"]["name"] for job in jobs] == ["u250", "zcu104"]
+    runs = {path.name for job in jobs for path in (job / "wandb").glob("offline-run-*")}
+    assert len(runs) == 2
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "conf" / "model").glob("*.yaml")))
+def test_every_model_composes(name: str, compose: Compose) -> None:
+    from hass_train.config import checked
+
+    extra = ["model.name=vgg11"] if name == "timm" else []
+    for hw in ("u250", "zcu104", "zedboard"):
+        assert checked(compose(f"model={name}", f"hw={hw}", *extra)).hw.name == hw
