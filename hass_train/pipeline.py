@@ -252,7 +252,8 @@ def _result(
     profile = run.profile(module.model)
     if target is not None and accelerator.estimate(workload, profile).throughput_ips < target:
         # activations drifted while the accuracy recovered: raise their thresholds just so far that the goal is met
-        settle(module.model, lambda: accelerator.estimate(workload, run.profile(module.model)).throughput_ips, target)
+        quick = question.quick
+        settle(module.model, lambda: quick.estimate(workload, run.profile(module.model)).throughput_ips, target)
         profile = run.profile(module.model)
     estimate = accelerator.estimate(workload, profile)
     dense_model = make_sparse(build_model(typed, run.data), typed)

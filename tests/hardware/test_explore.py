@@ -60,7 +60,7 @@ class _OnChip(DataflowAccelerator):
         return dataclasses.replace(super().limits(workload), bits_per_cycle=0.0, image_bits=0)
 
 
-@settings(max_examples=120)
+@settings(max_examples=300)
 @given(case(), st.integers(1, 60), st.integers(1, 3))
 def test_exploration_equals_brute_force_with_dsps(
     network: tuple[list[Operation], list[float]], dsp: int, most: int
@@ -69,7 +69,7 @@ def test_exploration_equals_brute_force_with_dsps(
     assert rate(*network, limits, most) == pytest.approx(best(*network, limits, most), rel=1e-12)
 
 
-@settings(max_examples=120)
+@settings(max_examples=300)
 @given(case(), st.integers(2, 60), st.integers(0, 12), st.integers(0, 4), st.integers(1, 3))
 def test_exploration_equals_brute_force_with_three_resources(
     network: tuple[list[Operation], list[float]], dsp: int, bram: int, uram: int, most: int

@@ -190,8 +190,10 @@ class _Explorer:
 
         if high < fastest or attempt(fastest, exact=False):
             return found
-        step = max(fastest // 64, 1)
-        low = fastest  # the answer is usually near what the DSPs alone allow
+        if bound is not None and not attempt(high, exact=True):
+            return None  # the usual case: these copies cannot beat the best so far
+        step = max(fastest // 16, 1)
+        low = fastest  # the answer is often near what the DSPs alone allow
         while low + step < high and not attempt(low + step, exact=False):
             low, step = low + step, step * 2
         if found is None and not attempt(high, exact=True):

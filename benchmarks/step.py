@@ -1,0 +1,77 @@
+"""What sparse layers cost in training: step time of each phase over the dense step, on the CPU.
+
+    python benchmarks/step.py
+
+Phases take turns within one process, so that noise meets all alike; medians of 30 steps.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import hass_train.torchvision_shim  # noqa: F401, I001 - before anything imports torchvision
+import timm
+import torch
+from torch.nn import functional as F
+
+from hass_train.sparsity import LayerRule, Mode, sparse_layers, sparsify
+
+RULES = {"all": LayerRule("*"), "gates": LayerRule("*.se.*", activation=False)}
+
+
+def stepper(name: str, mode: Mode | None, batch: int) -> Callable[[], None]:
+    """One training step of a network in a mode; None = the plain timm model."""
+    torch.manual_seed(0)
+    model = timm.create_model(name, num_classes=10, in_chans=1).to(memory_format=torch.channels_last).train()
+    if mode is not None:
+        sparsify(model, RULES)
+        for _, layer in sparse_layers(model):
+            layer.set_mode(mode)
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
+    images = torch.randn(batch, 1, 32, 32).to(memory_format=torch.channels_last)
+    labels = torch.randint(10, (batch,))
+
+    def step() -> None:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(images), labels)
+        if mode is Mode.SEARCH:
+            pairs = [layer.penalty_densities for _, layer in sparse_layers(model)]
+            loss = loss + 0.01 * torch.stack([w * a for w, a in pairs if w is not None]).sum()
+        loss.backward()
+        optimizer.step()
+        if mode is Mode.FROZEN:
+            for _, layer in sparse_layers(model):
+                layer.apply_mask()
+
+    return step
+
+
+def main() -> None:
+    rows = ["| model, 32 px | batch | dense ms | warm-up | search | recover |", "|---|---|---|---|---|---|"]
+    for name, batch in (("mobilenetv3_small_100", 128), ("resnet18", 64)):
+        steps = [stepper(name, mode, batch) for mode in (None, Mode.DENSE, Mode.SEARCH, Mode.FROZEN)]
+        times: list[list[float]] = [[] for _ in steps]
+        for turn in range(35):
+            for step, seen in zip(steps, times, strict=True):
+                started = time.perf_counter()
+                step()
+                if turn >= 5:
+                    seen.append(time.perf_counter() - started)
+        dense, *others = (statistics.median(seen) for seen in times)
+        rows.append(
+            f"| {name} | {batch} | {1e3 * dense:.0f} | " + " | ".join(f"{t / dense:.2f}×" for t in others) + " |"
+        )
+        print(rows[-1], flush=True)
+    text = "Made by `python benchmarks/step.py`; two noisy cores.\n\n" + "\n".join(rows) + "\n"
+    (ROOT / "benchmarks" / "results" / "step.md").write_text(text)
+
+
+if __name__ == "__main__":
+    main()
