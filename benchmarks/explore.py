@@ -7,25 +7,20 @@ Prints a table and writes benchmarks/results/explore.md. Medians of 15 warm quer
 
 from __future__ import annotations
 
-import os
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 import statistics
-import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+import hass_train.torchvision_shim  # noqa: F401 - before anything imports torchvision
 
-import hass_train.torchvision_shim  # noqa: F401, I001 - before anything imports torchvision
+# isort: split
 import timm
 import yaml
 
 from hass_train.hardware import CannotFit, Device, SparsityProfile, trace
 from hass_train.hardware.dataflow.model import DataflowAccelerator
 
+ROOT = Path(__file__).resolve().parent.parent
 MODELS = ("mobilenetv3_small_100", "mobilenetv3_large_100", "mobilenetv2_100", "resnet18")
 DEVICES = ("u250", "zcu104", "zedboard")
 PROFILES = {"dense": 1.0, "pairs 0.4": 0.4}

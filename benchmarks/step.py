@@ -8,21 +8,20 @@ Phases take turns within one process, so that noise meets all alike; medians of 
 from __future__ import annotations
 
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+import hass_train.torchvision_shim  # noqa: F401 - before anything imports torchvision
 
-import hass_train.torchvision_shim  # noqa: F401, I001 - before anything imports torchvision
+# isort: split
 import timm
 import torch
 from torch.nn import functional as F
 
 from hass_train.sparsity import LayerRule, Mode, sparse_layers, sparsify
 
+ROOT = Path(__file__).resolve().parent.parent
 RULES = {"all": LayerRule("*"), "gates": LayerRule("*.se.*", activation=False)}
 
 

@@ -25,7 +25,8 @@ class HardwarePenalty(pl.Callback):
     def __init__(self, margin: float = 0.03, max_penalty: float = 30.0) -> None:
         self.margin, self.max_penalty = margin, max_penalty
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        # before a checkpoint is restored, which fills in the controller's state
         assert isinstance(pl_module, SparseClassifier)
         assert pl_module.question is not None
         if pl_module.controller is None:

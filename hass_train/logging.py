@@ -28,6 +28,8 @@ def wandb_logger(project: str, save_dir: str, group: str | None = None, tags: li
         tags: of this run.
     """
     offline = os.environ.get("WANDB_MODE", "online") == "offline" or not has_wandb_key()
+    if offline:
+        os.environ.setdefault("WANDB_SILENT", "true")  # nothing to tell: no address, no sync
     settings = wandb.Settings(silent=True, console="off", x_disable_stats=True)
     options: dict[str, Any] = {"group": group, "tags": tags or [], "settings": settings, "reinit": "finish_previous"}
     return WandbLogger(project=project, save_dir=save_dir, offline=offline, **options)

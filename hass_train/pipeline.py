@@ -6,6 +6,7 @@ import hass_train.torchvision_shim  # noqa: F401 - before anything imports torch
 
 # isort: split
 import logging
+import shutil
 import time
 import warnings
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 import wandb
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import WandbLogger
@@ -116,6 +118,21 @@ def _question(typed: RunConfig, workload: Workload, model: nn.Module) -> tuple[H
     return HardwareQuestion(workload, accelerator, quick, goal, dense.throughput_ips), dense
 
 
+def _make(section: DictConfig, path: str) -> Any:
+    """Instantiate what a section of the configuration names.
+
+    Raises:
+        UserError: what the class refuses, in its own words.
+    """
+    try:
+        return instantiate(section)
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, UserError):
+            raise cause from None
+        raise UserError(f"{path} cannot be built: {str(cause or error).strip().splitlines()[0]}") from error
+
+
 class _Run:
     """Data, trainer, loggers and folder of a run."""
 
@@ -125,10 +142,10 @@ class _Run:
         self.output.mkdir(parents=True, exist_ok=True)
         self.settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
         pl.seed_everything(typed.seed, workers=True, verbose=False)
-        self.data: ImageData = instantiate(config.data)
+        self.data: ImageData = _make(config.data, "data")
         self.data.setup()
-        loggers = [instantiate(section) for section in config.logger.values() if section]
-        callbacks = [instantiate(section) for section in config.callbacks.values() if section]
+        loggers = [_make(section, f"logger.{name}") for name, section in config.logger.items() if section]
+        callbacks = [_make(section, f"callbacks.{name}") for name, section in config.callbacks.items() if section]
         options = OmegaConf.to_container(config.trainer, resolve=True)
         assert isinstance(options, dict)
         self.trainer = pl.Trainer(
@@ -151,12 +168,21 @@ class _Run:
         )  # fmt: skip
         module.question = question
         resume = self.typed.ckpt_path
-        if resume and not Path(resume).is_file():
-            raise UserError(f"ckpt_path: there is no file {resume}")
-        self.trainer.fit(module, datamodule=self.data, ckpt_path=resume)
+        if resume:
+            self._take_over(Path(resume))
+        self.trainer.fit(module, datamodule=self.data, ckpt_path=resume, weights_only=True)
         if self.trainer.interrupted:
             raise KeyboardInterrupt
         return module
+
+    def _take_over(self, checkpoint: Path) -> None:
+        """Check a checkpoint that is to be resumed, and bring its run's dense network along."""
+        if not checkpoint.is_file():
+            raise UserError(f"ckpt_path: there is no file {checkpoint}")
+        load_weights(checkpoint, "ckpt_path")
+        dense = checkpoint.absolute().parent.parent / DENSE_WEIGHTS
+        if dense.is_file() and dense.parent != self.output.absolute():
+            shutil.copy2(dense, self.output / DENSE_WEIGHTS)
 
     def accuracy(self, model: nn.Module, split: str) -> float:
         """Fraction of a split that a network classifies rightly, within the trainer's batch limits."""

@@ -56,25 +56,29 @@ def save_sparse(model: nn.Module, folder: Path, model_settings: dict[str, Any]) 
     (folder / SPARSITY).write_text(text)
 
 
-def load_weights(path: Path) -> dict[str, Tensor]:
+def load_weights(path: Path, key: str = "init_from") -> dict[str, Tensor]:
     """State dict of a safetensors file or of a checkpoint of this project, without sparse layers' own keys.
+
+    Args:
+        path: of the file.
+        key: of the configuration that named it, for error messages.
 
     Raises:
         UserError: no such file, or not one of either kind.
     """
     if not path.is_file():
-        raise UserError(f"init_from: there is no file {path}")
+        raise UserError(f"{key}: there is no file {path}")
     try:
         if path.suffix == ".safetensors":
             weights: dict[str, Tensor] = load_file(path)
             return weights
         state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
     except (SafetensorError, OSError, RuntimeError, KeyError, EOFError, ValueError, TypeError) as error:
-        raise UserError(f"init_from: {path} is no readable safetensors file or checkpoint") from error
+        raise UserError(f"{key}: {path} is no readable safetensors file or checkpoint") from error
     except Exception as error:  # weights_only refuses foreign pickles with its own error class
-        raise UserError(f"init_from: {path} is refused: it holds more than plain data") from error
-    inner = {key.removeprefix("model."): value for key, value in state.items() if key.startswith("model.")}
-    return {key: value for key, value in inner.items() if key.rsplit(".", 1)[-1] not in _OWN_KEYS}
+        raise UserError(f"{key}: {path} is refused: it holds more than plain data") from error
+    inner = {name.removeprefix("model."): value for name, value in state.items() if name.startswith("model.")}
+    return {name: value for name, value in inner.items() if name.rsplit(".", 1)[-1] not in _OWN_KEYS}
 
 
 def gate_activations(model: nn.Module, folder: Path) -> nn.Module:

@@ -82,7 +82,7 @@ def _picture(result: Result, workload: Workload) -> Figure:
         f"test accuracy {result.dense.test_acc:.4f} → {result.sparse.test_acc:.4f}",
         loc="left", fontsize=11,
     )  # fmt: skip
-    top.legend(loc="upper center", bbox_to_anchor=(0.5, -0.01), ncol=3, fontsize=8, frameon=False)
+    top.legend(loc="upper center", bbox_to_anchor=(0.2, -0.01), ncol=3, fontsize=8, frameon=False)
     # replicas differ between the two designs, so intervals are compared per image of the whole device
     for rows, estimate, color, mark, label in (
         (dense, result.dense.estimate, _DENSE, "o", "dense"),
@@ -94,7 +94,7 @@ def _picture(result: Result, workload: Workload) -> Figure:
         bottom.axhline(estimate.interval_cycles / estimate.replicas, color=color, linewidth=0.8)
     bottom.set_yscale("log")
     bottom.set_ylabel("cycles per image of the device")
-    bottom.legend(loc="lower left", fontsize=8)
+    bottom.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncol=2, fontsize=8, frameon=False)
     bottom.set_xticks(list(places), names, rotation=90, fontsize=6.5)
     bottom.set_xlim(-0.7, len(names) - 0.3)
     for axis in (top, bottom):

@@ -12,9 +12,10 @@ from torch.nn import functional as F
 from hass_train.sparsity import Mode, sparse_layers
 
 _LARGEST = math.log(16.0)
+_FIRST_STEP = 0.04
 
 
-def settle(model: nn.Module, reaches: Callable[[], float], target: float, steps: int = 9) -> float:
+def settle(model: nn.Module, reaches: Callable[[], float], target: float, resolution: float = 0.01) -> float:
     """Scale the thresholds of all layers so that the throughput just reaches the target.
 
     In the search mode weight and activation thresholds are scaled, in the frozen mode activation thresholds (upwards
@@ -24,10 +25,10 @@ def settle(model: nn.Module, reaches: Callable[[], float], target: float, steps:
         model: with sparse layers in the search or frozen mode.
         reaches: measures the throughput at the present thresholds.
         target: throughput to reach.
-        steps: of the bisection over factors 1/16 … 16; each halves the logarithm of the uncertainty.
+        resolution: how much larger than necessary the factor may be, as a fraction.
 
     Returns:
-        The factor. If the target cannot be reached, the largest.
+        The factor, between 1/16 and 16. If the target cannot be reached, the largest.
     """
     before = [layer.state_dict() for _, layer in sparse_layers(model)]
     frozen = any(int(state["mode"]) == Mode.FROZEN for state in before)
@@ -44,14 +45,26 @@ def settle(model: nn.Module, reaches: Callable[[], float], target: float, steps:
                 with torch.no_grad():
                     getattr(layer, name).copy_(inverse_softplus(F.softplus(state[name]) * factor))
 
-    low, high = (0.0 if frozen else -_LARGEST), _LARGEST
-    apply(low)
-    if reaches() >= target:
-        return math.exp(low)
-    for _ in range(steps):
+    def meets(log_factor: float) -> bool:
+        apply(log_factor)
+        return reaches() >= target
+
+    # the thresholds as they are meet the target or miss it; walk to the other side in growing steps, then bisect
+    lowest = 0.0 if frozen else -_LARGEST
+    low, high, step = lowest, _LARGEST, _FIRST_STEP
+    if meets(0.0):
+        high = 0.0
+        while high > lowest and meets(max(high - step, lowest)):
+            high, step = max(high - step, lowest), 2 * step
+        low = max(high - step, lowest)
+    else:
+        low = 0.0
+        while low < _LARGEST and not meets(min(low + step, _LARGEST)):
+            low, step = min(low + step, _LARGEST), 2 * step
+        high = min(low + step, _LARGEST)
+    while high - low > resolution:
         middle = (low + high) / 2
-        apply(middle)
-        low, high = (low, middle) if reaches() >= target else (middle, high)
+        low, high = (low, middle) if meets(middle) else (middle, high)
     apply(high)
     return math.exp(high)
 

@@ -161,7 +161,7 @@ def test_settling_meets_the_target_exactly_and_not_more() -> None:
         return 1 - sum(densities) / len(densities)
 
     for target in (0.3, 0.7):
-        settle(model, sparsity, target, steps=12)
+        settle(model, sparsity, target)
         assert target <= sparsity() < target + 0.03
     for _, layer in sparse_layers(model):
         layer.set_mode(Mode.FROZEN)
