@@ -96,8 +96,6 @@ def test_sparse_rows_of_the_peer_follow_from_their_histograms(peer: dict[str, An
 def test_block_rams_of_dense_rows_of_the_peer(peer: dict[str, Any]) -> None:
     """Weights (one wide memory) plus line and window buffers. `v027` differs: the peer puts a memory one word deep into
     1,920 block RAMs, ours into LUTs."""
-    from hass_train.hardware.dataflow.designs import window_buffers
-
     for row in dense_rows(peer):
         if row["id"] in ("v027", "v013"):  # v013 is v011 with its weights in UltraRAM
             continue
@@ -106,7 +104,7 @@ def test_block_rams_of_dense_rows_of_the_peer(peer: dict[str, Any]) -> None:
         n = folds.get("fine", 1)
         depth = int(cycles.rounds(layer, i, o, g)) // layer.result.pixels * ceil_div(layer.window, n)
         weights = int(memory.bram18(n * i * o * g * bits, depth))
-        lines = int(window_buffers(layer, np.array(i * g), bits))
+        lines = int(memory.window_buffers(layer, np.array(i * g), bits))
         assert weights + lines == row["expected"]["BRAM18"], row["id"]
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hass_train.hardware.dataflow.designs import Designs
 from hass_train.hardware.dataflow.knapsack import Fit, Knapsack
+from hass_train.hardware.dataflow.tables import Designs
 from hass_train.hardware.estimate import CannotFit
 
 Ints = NDArray[np.int64]

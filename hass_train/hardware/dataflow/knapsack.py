@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array
 
-from hass_train.hardware.dataflow.designs import Choices
+from hass_train.hardware.dataflow.tables import Choices
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hass_train.hardware.workload import Operation
+
 Ints = NDArray[np.int64]
 Classes = tuple[tuple[int, int], ...]
 
@@ -49,3 +51,14 @@ def banked_uram(word_bits: int, words: ArrayLike, depth: ArrayLike) -> Ints:
     """UltraRAMs of the same memory."""
     count = uram(np.asarray(words, np.int64) * word_bits, depth)
     return np.asarray(np.where(in_lutram(word_bits, depth), 0, count))
+
+
+def window_buffers(operation: Operation, streams: Ints, bits: int) -> Ints:
+    """Block RAMs of a sliding window: Kh−1 lines of the padded row and Kh·(Kw−1) pixels, all streams side by side."""
+    rows, columns = operation.kernel
+    if rows * columns == 1:
+        return np.zeros_like(streams)
+    deep = -(-operation.source.channels // streams)
+    width = operation.source.width + 2 * operation.padding[1]
+    lines = (rows - 1) * banked_bram18(bits, streams, width * deep)
+    return np.asarray(lines + rows * (columns - 1) * banked_bram18(bits, streams, deep))

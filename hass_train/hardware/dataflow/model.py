@@ -10,10 +10,11 @@ import numpy as np
 
 from hass_train.hardware.dataflow.bottleneck import explain
 from hass_train.hardware.dataflow.cycles import dsp_of_multipliers
-from hass_train.hardware.dataflow.designs import Designs, designs_of
+from hass_train.hardware.dataflow.designs import designs_of
 from hass_train.hardware.dataflow.explore import RESOURCES, Exploration, Limits, explore
 from hass_train.hardware.dataflow.options import DataflowOptions
 from hass_train.hardware.dataflow.prices import LayerDemand, Usage, smooth_prices
+from hass_train.hardware.dataflow.tables import Designs
 from hass_train.hardware.device import Device
 from hass_train.hardware.estimate import Estimate, LayerEstimate, Resources
 from hass_train.hardware.profile import LayerSparsity, SparsityProfile
