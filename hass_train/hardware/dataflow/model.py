@@ -20,7 +20,7 @@ from hass_train.hardware.estimate import Estimate, LayerEstimate, Resources
 from hass_train.hardware.profile import LayerSparsity, SparsityProfile
 from hass_train.hardware.workload import NETWORK_INPUT, Operation, OperationKind, Workload
 
-_TABLES = 1024  # design tables kept between queries
+_TABLES = 512  # design tables kept between queries; large layers take a few MB each
 _BRAM18_BITS, _URAM_BITS = 18 * 1024, 288 * 1024
 
 
