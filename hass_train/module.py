@@ -86,7 +86,7 @@ class SparseClassifier(pl.LightningModule):
         if not torch.isfinite(loss):
             slower = self.plan.rates[list(Phase).index(self.phase)] / 3
             raise UserError(
-                f"the loss became {float(loss)} in epoch {self.current_epoch + 1} ({self.phase} phase); the last good "
+                f"the loss became {float(loss.detach())} in epoch {self.current_epoch + 1} ({self.phase} phase); the last good "
                 f"checkpoint is kept in {self.trainer.default_root_dir}; try search.{self.phase}.lr={slower:.1g}"
             )
         return loss
