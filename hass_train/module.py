@@ -85,9 +85,10 @@ class SparseClassifier(pl.LightningModule):
             loss = loss + weight * cost
         if not torch.isfinite(loss):
             slower = self.plan.rates[list(Phase).index(self.phase)] / 3
+            when = f"in epoch {self.current_epoch + 1} ({self.phase} phase)"
             raise UserError(
-                f"the loss became {float(loss.detach())} in epoch {self.current_epoch + 1} ({self.phase} phase); the last good "
-                f"checkpoint is kept in {self.trainer.default_root_dir}; try search.{self.phase}.lr={slower:.1g}"
+                f"the loss became {float(loss.detach())} {when}; the last good checkpoint "
+                f"is kept in {self.trainer.default_root_dir}; try search.{self.phase}.lr={slower:.1g}"
             )
         return loss
 

@@ -1,0 +1,71 @@
+"""Prices against finite differences of the exact exploration, and their limits."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+import timm
+from scipy.stats import spearmanr
+
+from hass_train.hardware import Device, LayerSparsity, SparsityProfile, Workload
+from hass_train.hardware.dataflow.model import DataflowAccelerator
+from hass_train.hardware.dataflow.options import DataflowOptions
+from hass_train.hardware.dataflow.prices import Usage
+from hass_train.hardware.trace import trace
+
+ZCU104 = Device("zcu104", 1728, 624, 96, 230400, 460800, 200, 153.6)
+
+
+@pytest.fixture(scope="module")
+def mobilenet() -> Workload:
+    return trace(timm.create_model("mobilenetv3_small_100", num_classes=10, in_chans=1), (1, 32, 32))
+
+
+def test_prices_rank_layers_as_finite_differences_do(mobilenet: Workload) -> None:
+    """Steps of 10 % density either way: same sign, rank correlation ≥ 0.8 (hardware-model, section 7)."""
+    accelerator = DataflowAccelerator(ZCU104, DataflowOptions(weights="dense"))
+    base = SparsityProfile.uniform(mobilenet, 0.5)
+    prices = accelerator.estimate(mobilenet, base).prices
+    slopes = {}
+    for name, sparsity in base.layers.items():
+        rates = []
+        for density in (0.4, 0.6):
+            layers = dict(base.layers) | {name: dataclasses.replace(sparsity, pair_density=density)}
+            rates.append(math.log(accelerator.estimate(mobilenet, SparsityProfile(layers)).throughput_ips))
+        slopes[name] = rates[0] - rates[1]
+    assert all(slope >= 0 for slope in slopes.values())
+    assert all(price >= 0 for price in prices.values())
+    names = list(slopes)
+    assert spearmanr([prices[name] for name in names], [slopes[name] for name in names]).statistic >= 0.8
+
+
+def test_weights_have_prices_where_bandwidth_binds() -> None:
+    """ResNet-18's weights do not fit a ZCU104: its rate is that of reading them, so pairs are worth little."""
+    workload = trace(timm.create_model("resnet18", num_classes=10, in_chans=1), (1, 32, 32))
+    accelerator = DataflowAccelerator(ZCU104, tolerance=0.01)
+    half = SparsityProfile({layer.name: LayerSparsity(0.5, 0.6, 0.3) for layer in workload.compute_layers})
+    estimate = accelerator.estimate(workload, half)
+    assert estimate.utilization["bandwidth"] > 0.9
+    assert max(estimate.weight_prices, key=estimate.weight_prices.__getitem__).startswith("layer4")
+    dense = accelerator.estimate(workload, SparsityProfile.dense(workload))
+    assert estimate.throughput_ips > 2 * dense.throughput_ips
+    stored = DataflowAccelerator(ZCU104, DataflowOptions(weights="dense"), tolerance=0.01).estimate(workload, half)
+    assert max(stored.weight_prices.values()) == 0
+    assert stored.throughput_ips < 1.2 * dense.throughput_ips
+
+
+def test_a_pinned_pipeline_without_replicas_has_hardly_a_price(mobilenet: Workload) -> None:
+    u250 = Device("u250", 12288, 5376, 1280, 0, 0, 250, 614.4)
+    profile = SparsityProfile.uniform(mobilenet, 0.5)
+    pinned = DataflowAccelerator(u250, DataflowOptions(max_replicas=1)).estimate(mobilenet, profile)
+    free = DataflowAccelerator(u250).estimate(mobilenet, profile)
+    assert pinned.bottleneck.resource == "parallelism"
+    assert sum(pinned.prices.values()) < 0.01 * sum(free.prices.values())
+
+
+def test_shares_sum_to_one_and_the_fullest_leads() -> None:
+    shares = Usage(dsp=0.99, memory=0.5, bandwidth=0.1, parallelism=0.0).shares()
+    assert shares.sum() == pytest.approx(1)
+    assert shares[0] > 0.99
