@@ -13,7 +13,7 @@ from typing import Any
 import pytorch_lightning as pl
 from hydra.utils import get_object
 from omegaconf import MISSING, DictConfig, OmegaConf
-from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
 from hass_train.errors import UserError, nearest, unknown
 
@@ -161,6 +161,8 @@ def checked(config: DictConfig) -> RunConfig:
         typed = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(RunConfig), plain))
     except ConfigKeyError as error:
         raise UserError(_first_line(error)) from error
+    except MissingMandatoryValue as error:
+        raise UserError(f"{error.full_key} is not given; say {error.full_key}=…") from error
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None) or ""
         raise UserError(f"{key}: {_first_line(error)}" if key else _first_line(error)) from error

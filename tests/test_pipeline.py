@@ -146,7 +146,10 @@ def test_other_models_and_devices(model: str, compose: Compose) -> None:
     assert result.hw["name"] == "zcu104"
 
 
+NO_NAME = ["model=timm"]
 BAD: list[tuple[list[str], str]] = [
+    (NO_NAME, "model.name is not given"),
+    (["hw=dataflow"], "hw.name is not given|hw.dsp is not given"),
     (["model.name=resnet19"], "there is no timm model 'resnet19'; did you mean 'resnet1"),
     (["search.target_speedup=500"], r"beyond the roof of u250: .* busy at \d"),
     (["search.target_speedup=2", "search.penalty=1"], "2 goals"),
@@ -176,8 +179,10 @@ BAD: list[tuple[list[str], str]] = [
 
 @pytest.mark.parametrize(("overrides", "message"), BAD, ids=[" ".join(overrides) for overrides, _ in BAD])
 def test_bad_input_is_one_line(overrides: list[str], message: str, compose: Compose, tmp_path: Path) -> None:
+    name = [] if overrides == NO_NAME else ["model.name=test_resnet"]
+    config = compose("debug=fdr", "model=timm", *name, *overrides)
     with pytest.raises(UserError, match=message) as caught:
-        pipeline.search(compose("debug=fdr", "model=timm", "model.name=test_resnet", *overrides))
+        pipeline.search(config)
     assert "\n" not in str(caught.value).strip()
     assert not (tmp_path / "run" / "result.json").exists()
 
