@@ -5,14 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
 
+from hass_train.data import ImageData
 from hass_train.export.weights import DENSE_WEIGHTS, save_dense
 from hass_train.hardware import SparsityProfile
 from hass_train.module import SparseClassifier
@@ -70,7 +68,7 @@ class Phases(pl.Callback):
         if trainer.is_global_zero:
             save_dense(module.model, self.output / DENSE_WEIGHTS)
         with _gathering_statistics(module):  # without a warm-up the layers have not yet seen an input
-            for images in self._images(trainer, module, "train", 2):
+            for images in _data(trainer).images("train", module.device, batches=2):
                 module(images)
         module.enter(Phase.SEARCH)
 
@@ -89,7 +87,8 @@ class Phases(pl.Callback):
 
     def profile(self, trainer: pl.Trainer, module: SparseClassifier) -> SparsityProfile:
         """Exact sparsity on the first validation images."""
-        return calibrate(module.model, self._images(trainer, module, "val", 10**9, self.calibration_images))
+        images = _data(trainer).images("val", module.device, images=self.calibration_images)
+        return calibrate(module.model, images)
 
     def _renew_batch_norm(self, trainer: pl.Trainer, module: SparseClassifier) -> None:
         """Measure batch-norm statistics anew: those of the search lag behind the thresholds."""
@@ -99,23 +98,16 @@ class Phases(pl.Callback):
             norm.reset_running_stats()
             norm.momentum = None  # a plain average over all batches
         with _gathering_statistics(module):
-            for images in self._images(trainer, module, "train", _NORM_BATCHES):
+            for images in _data(trainer).images("train", module.device, batches=_NORM_BATCHES):
                 module(images)
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
 
-    def _images(
-        self, trainer: pl.Trainer, module: SparseClassifier, split: str, batches: int, images: int = 10**9
-    ) -> Iterator[Tensor]:
-        """Batches of a split on the module's device, at most so many and as the run's limits say."""
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        loader = data.statistics_dataloader(split)
-        left = images
-        for batch, _ in islice(loader, batches):
-            yield batch[:left].to(module.device).contiguous(memory_format=torch.channels_last)
-            left -= len(batch)
-            if left <= 0:
-                return
+
+def _data(trainer: pl.Trainer) -> ImageData:
+    data = trainer.datamodule  # type: ignore[attr-defined]
+    assert isinstance(data, ImageData)
+    return data
 
 
 @contextmanager

@@ -118,15 +118,8 @@ class Run:
 
     def profile(self, model: nn.Module) -> SparsityProfile:
         """Exact sparsity on the first `search.calibration_images` validation images."""
-        left = self.typed.search.calibration_images
-        batches = []
-        for images, _ in self.data.statistics_dataloader("val"):
-            batches.append(images[:left].contiguous(memory_format=torch.channels_last))
-            left -= len(images)
-            if left <= 0:
-                break
         device = next(model.parameters()).device
-        return calibrate(model, (batch.to(device) for batch in batches))
+        return calibrate(model, self.data.images("val", device, images=self.typed.search.calibration_images))
 
     def log(self, scalars: dict[str, float]) -> None:
         """Log final numbers."""

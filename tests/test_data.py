@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from hass_train.data import Cifar, Digits, FashionMnist, ImageFolders
+from hass_train.data import Cifar10, Digits, FashionMnist, ImageFolders
 from hass_train.data.files import DEBIAN_FASHION_MNIST, read_idx
 from hass_train.errors import UserError
 
@@ -107,10 +107,10 @@ def test_cifar_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (folder / name).write_bytes(pickle.dumps(batch))
     (folder / CIFAR10.meta["filename"]).write_bytes(pickle.dumps({"label_names": list("abcdefghij")}))
     with pytest.raises(UserError, match=r"no intact cifar-10-batches-py"):
-        Cifar(str(tmp_path)).setup()  # torchvision verifies the real files' checksums
+        Cifar10(str(tmp_path)).setup()  # torchvision verifies the real files' checksums
     monkeypatch.setattr(CIFAR10, "_check_integrity", lambda self: True)
     monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *_: True)
-    data = Cifar(str(tmp_path), batch_size=8)
+    data = Cifar10(str(tmp_path), batch_size=8)
     data.setup()
     assert next(iter(data.train_dataloader()))[0].shape == (8, 3, 32, 32)
 

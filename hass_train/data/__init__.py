@@ -3,6 +3,6 @@
 import hass_train.torchvision_shim  # noqa: F401 - before anything imports torchvision
 from hass_train.data.base import ImageData
 from hass_train.data.digits import Digits
-from hass_train.data.files import Cifar, FashionMnist, ImageFolders
+from hass_train.data.files import Cifar10, Cifar100, FashionMnist, ImageFolders
 
-__all__ = ["Cifar", "Digits", "FashionMnist", "ImageData", "ImageFolders"]
+__all__ = ["Cifar10", "Cifar100", "Digits", "FashionMnist", "ImageData", "ImageFolders"]

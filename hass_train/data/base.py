@@ -5,7 +5,8 @@ from __future__ import annotations
 import hass_train.torchvision_shim  # noqa: F401 - before anything imports torchvision
 
 # isort: split
-from collections.abc import Sized
+from collections.abc import Iterator, Sized
+from itertools import islice
 from typing import Any, cast
 
 import pytorch_lightning as pl
@@ -73,6 +74,21 @@ class ImageData(pl.LightningDataModule):
     def statistics_dataloader(self, split: str) -> DataLoader[Any]:
         """A split in a fixed order, for measurements between epochs; does not disturb the training order."""
         return DataLoader(self.splits[split], batch_size=self.batch_size, drop_last=split == "train")
+
+    def images(self, split: str, device: torch.device, images: int = 0, batches: int = 0) -> Iterator[Tensor]:
+        """Images of a split in a fixed order, channels-last, for measurements.
+
+        Args:
+            split: `train`, `val` or `test`.
+            device: to put them on.
+            images, batches: at most so many; 0 = all.
+        """
+        left = images or len(cast(Sized, self.splits[split]))
+        for batch, _ in islice(self.statistics_dataloader(split), batches or None):
+            yield batch[:left].to(device).contiguous(memory_format=torch.channels_last)
+            left -= len(batch)
+            if left <= 0:
+                return
 
     def _loader(self, split: str, **options: Any) -> DataLoader[Any]:
         return DataLoader(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -51,24 +51,31 @@ def _split_train(labels: Tensor, validation: float) -> tuple[list[int], list[int
 
 
 class _InMemory(ImageData):
-    """Small images, normalised by the training split's mean and deviation per channel."""
+    """Small images, normalised by the training split's mean and deviation per channel.
+
+    Args:
+        root: folder of the files.
+        size: height and width to enlarge to.
+        augment: shift and mirror training images at random.
+        train_images: use only so many training images; 0 = all.
+    """
+
+    NAME: ClassVar[str]
+    CLASSES: ClassVar[int]
+    CHANNELS: ClassVar[int]
 
     def __init__(
         self,
-        name: str,
-        classes: int,
-        channels: int,
         root: str,
-        batch_size: int,
-        workers: int,
-        seed: int,
-        size: int,
-        augment: bool,
-        train_images: int,
-        flip: bool,
+        batch_size: int = 128,
+        workers: int = 0,
+        seed: int = 0,
+        size: int = 32,
+        augment: bool = True,
+        train_images: int = 0,
     ) -> None:
-        super().__init__(name, classes, (channels, size, size), batch_size, workers, seed)
-        self.root, self.augment, self.train_images, self.flip = Path(root), augment, train_images, flip
+        super().__init__(self.NAME, self.CLASSES, (self.CHANNELS, size, size), batch_size, workers, seed)
+        self.root, self.augment, self.train_images = Path(root), augment, train_images
 
     def read(self, train: bool) -> tuple[Tensor, Tensor]:
         """Bytes (n, channels, height, width) and labels (n,)."""
@@ -89,7 +96,7 @@ class _InMemory(ImageData):
             return images if images.shape[2:] == size else F.interpolate(images, size=size, mode="bilinear")
 
         steps: list[Any] = [v2.RandomCrop(self.input_size[1:], padding=2, padding_mode="edge")] if self.augment else []
-        steps += [v2.RandomHorizontalFlip()] if self.augment and self.flip else []
+        steps += [v2.RandomHorizontalFlip()] if self.augment else []
         test_pixels, test_labels = self.read(train=False)
         return {
             "train": TensorImages(ready(pixels[train]), labels[train], v2.Compose(steps) if steps else None),
@@ -99,26 +106,12 @@ class _InMemory(ImageData):
 
 
 class FashionMnist(_InMemory):
-    """70,000 grey 28×28 images of clothing, enlarged to `size`; 5,000 training images held back for validation.
+    """70,000 grey 28×28 images of clothing; 5,000 training images held back for validation.
 
-    Args:
-        root: folder with the four IDX files, gzipped or not, or torchvision's folder above them.
-        train_images: use only so many training images; 0 = all.
+    `root` holds the four IDX files, gzipped or not, or is torchvision's folder above them.
     """
 
-    def __init__(
-        self,
-        root: str,
-        batch_size: int = 128,
-        workers: int = 0,
-        seed: int = 0,
-        size: int = 32,
-        augment: bool = True,
-        train_images: int = 0,
-    ) -> None:
-        super().__init__(
-            "fashion_mnist", 10, 1, root, batch_size, workers, seed, size, augment, train_images, flip=True
-        )
+    NAME, CLASSES, CHANNELS = "fashion_mnist", 10, 1
 
     def read(self, train: bool) -> tuple[Tensor, Tensor]:
         stem = "train" if train else "t10k"
@@ -139,32 +132,14 @@ class FashionMnist(_InMemory):
         )
 
 
-class Cifar(_InMemory):
-    """60,000 colour 32×32 images in 10 or 100 classes, as torchvision unpacks them.
+class Cifar10(_InMemory):
+    """60,000 colour 32×32 images in 10 classes, as torchvision unpacks them; `root` holds `cifar-10-batches-py`."""
 
-    Args:
-        root: folder that holds `cifar-10-batches-py` (or `cifar-100-python`).
-        classes: 10 or 100.
-        train_images: use only so many training images; 0 = all.
-    """
-
-    def __init__(
-        self,
-        root: str,
-        classes: int = 10,
-        batch_size: int = 128,
-        workers: int = 0,
-        seed: int = 0,
-        size: int = 32,
-        augment: bool = True,
-        train_images: int = 0,
-    ) -> None:
-        super().__init__(
-            f"cifar{classes}", classes, 3, root, batch_size, workers, seed, size, augment, train_images, flip=True
-        )
+    NAME, CLASSES, CHANNELS = "cifar10", 10, 3
+    KIND: ClassVar[type[CIFAR10]] = CIFAR10
 
     def read(self, train: bool) -> tuple[Tensor, Tensor]:
-        kind = CIFAR10 if self.classes == 10 else CIFAR100
+        kind = self.KIND
         try:
             data = kind(str(self.root), train=train, download=False)
         except RuntimeError as error:
@@ -172,6 +147,13 @@ class Cifar(_InMemory):
                 f"no intact {kind.base_folder} in {self.root}: set data.root to the folder that holds it"
             ) from error
         return torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(data.targets)
+
+
+class Cifar100(Cifar10):
+    """The same in 100 classes; `root` holds `cifar-100-python`."""
+
+    NAME, CLASSES = "cifar100", 100
+    KIND = CIFAR100
 
 
 class ImageFolders(ImageData):

@@ -15,7 +15,7 @@ from timm.layers.linear import Linear as TimmLinear
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hass_train.sparsity.gate import gate
+from hass_train.sparsity.gate import gate, keep_strides
 
 RAW_START = -4.0
 """Where raw thresholds start: softplus(−4) = 0.018 typical magnitudes."""
@@ -87,7 +87,8 @@ class SparseLayer(nn.Module):
         """Change the mode; entering FROZEN fixes mask and activation threshold from the present thresholds."""
         if mode is Mode.FROZEN and self._mode is not Mode.FROZEN:
             with torch.no_grad():
-                self.mask.copy_(self.weight.abs() > self.weight_level())
+                if self.prune_weights:
+                    self.mask.copy_(self.weight.abs() > self.weight_level())
                 self.frozen_threshold.fill_(self.activation_level())
                 self.apply_mask()
         self.mode.fill_(int(mode))
@@ -131,7 +132,8 @@ class SparseLayer(nn.Module):
         """The weight as the present mode uses it."""
         if self._mode is not Mode.SEARCH or not self.prune_weights:
             return self.weight
-        return F.hardshrink(self.weight.detach(), self.weight_level())
+        weight = self.weight.detach()
+        return keep_strides(F.hardshrink(weight, self.weight_level()), weight)
 
     def gated_input(self, x: Tensor) -> Tensor:
         """The input as the present mode uses it; no gradient to the threshold, no statistics."""

@@ -226,3 +226,20 @@ def test_running_profile_follows_the_gates() -> None:
     for name in running.layers:
         assert running.layers[name].weight_density == pytest.approx(exact.layers[name].weight_density)
         assert running.layers[name].activation_density == pytest.approx(exact.layers[name].activation_density, abs=0.02)
+
+
+def test_weights_that_no_rule_prunes_are_never_masked() -> None:
+    """A weight that happens to be 0 when a layer freezes must be free to learn if its layer is not pruned."""
+    model = sparsify(tiny(), {"all": LayerRule("*"), "first": LayerRule("@first", weight=False)})
+    with torch.no_grad():
+        model[0].weight.zero_()
+    for _, layer in sparse_layers(model):
+        layer.set_mode(Mode.FROZEN)
+    assert model[0].mask.all()
+
+
+def test_evaluation_in_search_keeps_channels_last_strides() -> None:
+    model = sparsify(tiny(), ALL).to(memory_format=torch.channels_last).eval()
+    for _, layer in sparse_layers(model):
+        layer.set_mode(Mode.SEARCH)
+        assert layer.gated_weight().stride() == layer.weight.stride()
