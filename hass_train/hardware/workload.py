@@ -13,10 +13,15 @@ NETWORK_INPUT = "input"
 
 
 class OperationKind(StrEnum):
-    """What an operation does; convolution and linear are compute layers, the rest move or combine streams."""
+    """What an operation does.
+
+    Convolution and linear are compute layers, with weights; matmul multiplies two streams; the rest move or combine
+    streams.
+    """
 
     CONV = "conv"
     LINEAR = "linear"
+    MATMUL = "matmul"
     MAX_POOL = "max_pool"
     AVERAGE_POOL = "average_pool"
     GLOBAL_POOL = "global_pool"
@@ -24,6 +29,8 @@ class OperationKind(StrEnum):
     MULTIPLY = "multiply"
     CONCAT = "concat"
     PAD = "pad"
+    LAYER_NORM = "layer_norm"
+    SOFTMAX = "softmax"
     ACTIVATION = "activation"
 
 
@@ -55,13 +62,16 @@ class Operation:
         name: module path in the torch model (for functional operations: path of the module that calls them, then the
             operation); unique within a workload.
         kind: what it does.
-        inputs: names of the operations (or `NETWORK_INPUT`) whose results it reads.
-        source: the largest feature map it reads (the operand that streams; H×W×C of hardware-model, section 2).
+        inputs: names of the operations (or `NETWORK_INPUT`) whose results it reads, each once, constants left out; of
+            a matmul always two, the producers of its left and its right operand, which may be the same.
+        source: the largest feature map it reads (the operand that streams; H×W×C of hardware-model, section 2); of a
+            matmul the left operand, whose rows are the pixels.
         result: the feature map it writes (H'×W'×F).
         kernel, stride, padding, dilation: (rows, columns); padding is per side.
-        groups: channel groups of a convolution.
+        groups: channel groups of a convolution; heads of a matmul; for layer norm and softmax, the groups of channels
+            that are normalised apart.
         bias: whether a bias is added (batch-norm folds into one).
-        function: for activations, which one (`relu`, `hardswish`, …).
+        function: for activations, which one (`relu`, `hardswish`, …); `constant` for a multiplication by one.
     """
 
     name: str
@@ -79,7 +89,13 @@ class Operation:
 
     @property
     def is_compute(self) -> bool:
+        """Whether it has weights, which sparsity profiles cover."""
         return self.kind in COMPUTE_KINDS
+
+    @property
+    def multiplies(self) -> bool:
+        """Whether it spends multiply-accumulates: the compute layers and matmul."""
+        return self.is_compute or self.kind is OperationKind.MATMUL
 
     @property
     def window(self) -> int:
@@ -100,9 +116,17 @@ class Operation:
         return self.result.channels * self.channels_per_group * self.window if self.is_compute else 0
 
     @property
+    def operand_words(self) -> int:
+        """Words of a matmul's second operand that meet each pixel of the first (heads·d·T'); 0 for all others.
+
+        In windowed attention these are one window's.
+        """
+        return self.result.channels * self.channels_per_group if self.kind is OperationKind.MATMUL else 0
+
+    @property
     def macs(self) -> int:
         """Multiply-accumulates for one image, no sparsity."""
-        return self.result.pixels * self.weights
+        return self.result.pixels * (self.weights + self.operand_words)
 
     @property
     def padded_pixels(self) -> int:
