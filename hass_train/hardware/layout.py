@@ -1,0 +1,113 @@
+"""Which axes of a tensor are pixels (or tokens) and which are channels, followed through reshapes and permutations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from hass_train.hardware.workload import FeatureMap
+
+PIXEL, CHANNEL = "pixel", "channel"
+
+Axis = tuple[tuple[int, str], ...]
+"""Factors of an axis, outermost first: (size, role). Axes that a reshape merged have several; a batch of one, none."""
+Layout = tuple[Axis, ...]
+Shape = Sequence[int]
+
+
+class MixedAxis(ValueError):
+    """Pixels and channels would share an axis in a way that cannot be followed."""
+
+
+def image_layout(shape: Shape) -> Layout:
+    """Layout of a (1, channels, height, width) tensor."""
+    _, channels, height, width = shape
+    return ((), ((channels, CHANNEL),), ((height, PIXEL),), ((width, PIXEL),))
+
+
+def channels_last(shape: Shape, channel_axes: int = 1) -> Layout:
+    """Layout of a tensor of any rank whose last axes are the channels and whose other axes are pixels."""
+    roles = [PIXEL] * (len(shape) - channel_axes) + [CHANNEL] * channel_axes
+    axes: list[Axis] = [((size, role),) for size, role in zip(shape, roles, strict=True)]
+    return (() if shape[0] == 1 and len(shape) > 1 else axes[0], *axes[1:])
+
+
+def size_of(axis: Axis, role: str) -> int:
+    """Product of the axis's factors of one role."""
+    return math.prod(size for size, of in axis if of == role)
+
+
+def is_all(axis: Axis, role: str) -> bool:
+    """Whether the axis has no factor of the other role."""
+    return all(of == role or size == 1 for size, of in axis)
+
+
+def feature_map(layout: Layout) -> FeatureMap:
+    """The feature map that a tensor of this layout holds: H×W if it has two neighbouring pixel axes, else 1×T."""
+    if len(layout) == 2 and not layout[0]:  # flattened: what was a pixel is now one more channel
+        return FeatureMap(1, 1, math.prod(size for size, _ in layout[1]))
+    pixels, channels = (math.prod(size_of(axis, role) for axis in layout) for role in (PIXEL, CHANNEL))
+    rows = [place for place, axis in enumerate(layout) if axis and all(role == PIXEL for _, role in axis)]
+    if len(rows) == 2 and rows[0] + 1 == rows[1] and rows[0] > 0:
+        height, width = (size_of(layout[place], PIXEL) for place in rows)
+        if height * width == pixels:
+            return FeatureMap(height, width, channels)
+    return FeatureMap(1, pixels, channels)
+
+
+def reshaped(layout: Layout, shape: Shape) -> Layout:
+    """The layout after a reshape to `shape`.
+
+    Raises:
+        MixedAxis: an axis of the new shape would hold a part of the pixels or channels that does not divide them.
+    """
+    if tuple(math.prod(size for size, _ in axis) for axis in layout) == tuple(shape):
+        return layout
+    left: list[tuple[int, str]] = []  # neighbours of one role are one factor: no size of theirs is then a mix
+    for size, role in (factor for axis in layout for factor in axis if factor[0] > 1):
+        left.append((left.pop()[0] * size, role) if left and left[-1][1] == role else (size, role))
+    result: list[Axis] = []
+    for size in shape:
+        axis: list[tuple[int, str]] = []
+        while size > 1:
+            inner, role = left.pop(0)
+            outer = math.gcd(inner, size)
+            if outer not in (inner, size):
+                raise MixedAxis(f"a reshape to {'×'.join(map(str, shape))} mixes pixels and channels")
+            if outer < inner:
+                left.insert(0, (inner // outer, role))
+            axis.append((outer, role))
+            size //= outer
+        result.append(tuple(axis))
+    return tuple(result)
+
+
+def resized(layout: Layout, shape: Shape) -> Layout:
+    """The layout after axes were cut, padded or repeated to `shape` (same rank); repeats of a batch are pixels.
+
+    Raises:
+        MixedAxis: a resized axis holds both pixels and channels.
+    """
+    axes = []
+    for axis, size in zip(layout, shape, strict=True):
+        if math.prod(factor for factor, _ in axis) == size:
+            axes.append(axis)
+            continue
+        roles = {role for _, role in axis} or {PIXEL}
+        if len(roles) > 1:
+            raise MixedAxis("an axis that holds both pixels and channels is cut")
+        axes.append(((size, roles.pop()),))
+    return tuple(axes)
+
+
+def broadcast(layouts: Sequence[Layout], shape: Shape) -> Layout:
+    """The layout of an elementwise result: each axis as in the first operand that has it in full."""
+    axes: list[Axis] = []
+    for place, size in enumerate(shape, start=-len(shape)):
+        full = [
+            layout[place]
+            for layout in layouts
+            if -place <= len(layout) and math.prod(factor for factor, _ in layout[place]) == size
+        ]
+        axes.append(full[0] if full else ((size, PIXEL),) if size > 1 else ())
+    return tuple(axes)

@@ -1,0 +1,301 @@
+"""How each torch operation becomes operations of a workload, or another name for a value."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from torch import fx
+
+from hass_train.hardware.layout import (
+    CHANNEL,
+    PIXEL,
+    Layout,
+    broadcast,
+    channels_last,
+    feature_map,
+    image_layout,
+    is_all,
+    reshaped,
+    resized,
+    size_of,
+)
+from hass_train.hardware.tracer import Tracer, arguments_of, operation_of, shape_of
+from hass_train.hardware.workload import FeatureMap, OperationKind
+
+Handler = Callable[[Tracer, fx.Node, list[fx.Node]], None]
+"""Called with the node and those of its inputs that are no constants."""
+
+
+def _pair(value: int | list[int] | tuple[int, ...]) -> tuple[int, int]:
+    values = [value] if isinstance(value, int) else list(value)
+    return (values[0], values[-1])
+
+
+def _image_layout(tracer: Tracer, node: fx.Node, of: fx.Node) -> Layout:
+    """Layout of a tensor that the node reads or makes as a batch of images."""
+    shape = shape_of(of)
+    if len(shape) != 4 or shape[0] != 1:
+        raise tracer.refusal(node, f"works on a tensor of shape {'×'.join(map(str, shape))}, which is not one image")
+    return image_layout(shape)
+
+
+def _conv(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
+    given = arguments_of(node)
+    name = tracer.weight_of(node, given["weight"])
+    kernel = shape_of(given["weight"])[2:]
+    padding, dilation = given.get("padding", 0), _pair(given["dilation"])
+    if isinstance(padding, str):  # torch spells 'same' and 'valid' as words
+        reach = [(size - 1) * step for size, step in zip(kernel, dilation, strict=True)]
+        padding = [(value + 1) // 2 for value in reach] if padding == "same" else [0, 0]
+    tracer.add(
+        node, data[:1], OperationKind.CONV, _image_layout(tracer, node, node), name,
+        reads=_image_layout(tracer, node, data[0]), kernel=kernel, stride=_pair(given["stride"]),
+        padding=_pair(padding), dilation=dilation, groups=given["groups"], bias=given["bias"] is not None,
+    )  # fmt: skip
+
+
+def _linear(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
+    given = arguments_of(node)
+    name = tracer.weight_of(node, given["weight"])
+    result, reads = channels_last(shape_of(node)), channels_last(shape_of(data[0]))
+    tracer.add(node, data[:1], OperationKind.LINEAR, result, name, reads=reads, bias=given["bias"] is not None)
+
+
+def _pool(kind: OperationKind) -> Handler:
+    def handler(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
+        given = arguments_of(node)
+        kernel = _pair(given["kernel_size"])
+        tracer.add(
+            node, data[:1], kind, _image_layout(tracer, node, node), reads=_image_layout(tracer, node, data[0]),
+            kernel=kernel, stride=_pair(given["stride"]) if given["stride"] else kernel,
+            padding=_pair(given["padding"]),
+        )  # fmt: skip
+
+    return handler
+
+
+def _adaptive_pool(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
+    reads, layout = _image_layout(tracer, node, data[0]), _image_layout(tracer, node, node)
+    source, result = feature_map(reads), feature_map(layout)
+    if result.pixels == 1:
+        tracer.add(node, data, OperationKind.GLOBAL_POOL, layout, reads=reads)
+        return
+    if source.height % result.height or source.width % result.width:
+        raise tracer.refusal(
+            node,
+            f"from {source.height}×{source.width} to {result.height}×{result.width} has windows of unequal size",
+        )
+    if source.pixels == result.pixels:
+        tracer.rename(node, data[0])
+        return
+    kernel = (source.height // result.height, source.width // result.width)
+    tracer.add(node, data, OperationKind.AVERAGE_POOL, layout, reads=reads, kernel=kernel, stride=kernel)
+
+
+def _mean(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
+    layout, given = tracer.layouts[data[0]], arguments_of(node)
+    axes = {axis % len(layout) for axis in given.get("dim") or range(len(layout))}
+    whole = all(
+        is_all(axis, PIXEL) if place in axes else size_of(axis, PIXEL) == 1 for place, axis in enumerate(layout)
+    )
+    if not whole:
+        raise tracer.refusal(node, f"over axes {sorted(axes)} is no pooling of all pixels")
+    if given.get("keepdim"):
+        result: Layout = tuple(((1, PIXEL),) if place in axes else axis for place, axis in enumerate(layout))
+    else:
+        result = tuple(axis for place, axis in enumerate(layout) if place not in axes)
+    tracer.add(node, data, OperationKind.GLOBAL_POOL, result)
+
+
+def _elementwise(kind: OperationKind) -> Handler:
+    """Sums, differences and products: of two streams, or of one and a constant."""
+
+    def handler(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
+        given = arguments_of(node)
+        layout = broadcast([tracer.layouts[argument] for argument in data], shape_of(node))
+        constants = [value for value in (given["self"], given["other"]) if value not in data]
+        if not constants:
+            tracer.add(node, data, kind, layout)
+        elif not isinstance(constants[0], fx.Node) or math.prod(shape_of(constants[0])) == 1:
+            tracer.rename(node, data[0], layout)  # a scalar folds into a layer next to it
+        else:
+            function = "constant" if kind is OperationKind.MULTIPLY else ""
+            tracer.add(node, data, kind, layout, function=function)
+
+    return handler
+
+
+def _divide(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
+    if arguments_of(node)["other"] in data:
+        raise tracer.refusal(node, "divides by a stream, which the hardware model cannot cost")
+    _elementwise(OperationKind.MULTIPLY)(tracer, node, data)
+
+
+def _concat(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
+    tracer.add(node, data, OperationKind.CONCAT, resized(tracer.layouts[data[0]], shape_of(node)))
+
+
+def _pad(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
+    layout = resized(tracer.layouts[data[0]], shape_of(node))
+    if any(arguments_of(node)["pad"]):
+        tracer.add(node, data, OperationKind.PAD, layout)
+    else:
+        tracer.rename(node, data[0])
+
+
+def _activation(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
+    function = operation_of(node)
+    layout = tracer.layouts[data[0]]
+    tracer.add(node, data, OperationKind.ACTIVATION, layout, tracer.module_of(node) or function, function=function)
+
+
+def _normalisation(tracer: Tracer, node: fx.Node, data: list[fx.Node], kind: OperationKind, axes: int) -> None:
+    """Layer norm or softmax over the last axes, which are thereby channels."""
+    layout, shape = tracer.layouts[data[0]], shape_of(node)
+    if not all(is_all(axis, CHANNEL) for axis in layout[-axes:]):
+        layout = channels_last(shape, axes)
+    groups = feature_map(layout).channels // math.prod(shape[-axes:])
+    name = tracer.module_of(node) if kind is OperationKind.LAYER_NORM else ""
+    tracer.add(node, data[:1], kind, layout, name, reads=layout, groups=groups)
+
+
+def _layer_norm(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
+    _normalisation(tracer, node, data, OperationKind.LAYER_NORM, len(arguments_of(node)["normalized_shape"]))
+
+
+def _softmax(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
+    dimension = arguments_of(node)["dim"]
+    if dimension % len(shape_of(node)) != len(shape_of(node)) - 1:
+        raise tracer.refusal(node, f"over axis {dimension} is not over the last one")
+    _normalisation(tracer, node, data, OperationKind.SOFTMAX, 1)
+
+
+def _product(tracer: Tracer, name: str, inputs: tuple[str, str], left: fx.Node, depth: int, columns: int) -> str:
+    """Append a matmul whose left operand has `left`'s heads and rows, each row `depth` words; returns its name."""
+    layout, shape = tracer.layouts[left], shape_of(left)
+    heads = math.prod(size_of(axis, CHANNEL) for axis in layout[:-2])
+    rows = math.prod(shape[:-1]) // heads
+    return tracer.append(
+        name, OperationKind.MATMUL, inputs, FeatureMap(1, rows, heads * depth), FeatureMap(1, rows, heads * columns),
+        groups=heads,
+    )  # fmt: skip
+
+
+def _product_layout(tracer: Tracer, left: fx.Node, columns: int) -> Layout:
+    rows = shape_of(left)[-2]
+    return (*tracer.layouts[left][:-2], ((rows, PIXEL),), ((columns, CHANNEL),))
+
+
+def _matmul(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
+    left, right = node.args[:2]
+    if not (isinstance(left, fx.Node) and isinstance(right, fx.Node)) or not {left, right} <= tracer.sources.keys():
+        raise tracer.refusal(node, "with a constant is no layer whose weights a module owns")
+    if min(len(shape_of(left)), len(shape_of(right))) < 2 or shape_of(left)[:-2] != shape_of(right)[:-2]:
+        raise tracer.refusal(node, f"of {shape_of(left)} and {shape_of(right)} is not one product per head")
+    columns = shape_of(right)[-1]
+    inputs = (tracer.sources[left], tracer.sources[right])
+    name = tracer.path(node, operation_of(node))
+    tracer.sources[node] = _product(tracer, name, inputs, left, shape_of(left)[-1], columns)
+    tracer.layouts[node] = _product_layout(tracer, left, columns)
+
+
+def _attention(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
+    """Fused attention: Q·Kᵀ, a mask if there is one, softmax, and the product with V; the scale folds away."""
+    given = arguments_of(node)
+    query, key, value, mask = given["query"], given["key"], given["value"], given["attn_mask"]
+    if not {query, key, value} <= tracer.sources.keys():
+        raise tracer.refusal(node, "with a constant operand cannot be costed")
+    if not shape_of(query)[:-2] == shape_of(key)[:-2] == shape_of(value)[:-2]:
+        raise tracer.refusal(node, "has queries, keys and values of unequal heads")
+    depth, columns = shape_of(key)[-1], shape_of(key)[-2]
+    path = tracer.module_of(node) or operation_of(node)
+    scores = _product(tracer, f"{path}.qk", (tracer.sources[query], tracer.sources[key]), query, depth, columns)
+    product = tracer.operations[-1]
+    if mask is not None:
+        inputs = (scores, tracer.sources[mask]) if mask in tracer.sources else (scores,)
+        scores = tracer.append(f"{path}.add", OperationKind.ADD, inputs, product.result, product.result)
+    weights = tracer.append(
+        f"{path}.softmax", OperationKind.SOFTMAX, (scores,), product.result, product.result, groups=product.groups
+    )
+    tracer.sources[node] = _product(
+        tracer, f"{path}.av", (weights, tracer.sources[value]), query, columns, shape_of(value)[-1]
+    )
+    tracer.layouts[node] = _product_layout(tracer, query, shape_of(value)[-1])
+
+
+def _same(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
+    """Batch norm folds into the convolution before it; dropout does nothing at inference; a roll is addressing.
+
+    A split keeps the whole tensor's layout: the getitem that follows cuts it.
+    """
+    tracer.rename(node, data[0])
+
+
+def _reshape(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
+    tracer.rename(node, data[0], reshaped(tracer.layouts[data[0]], shape_of(node)))
+
+
+def _permute(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
+    layout = tracer.layouts[data[0]]
+    tracer.rename(node, data[0], tuple(layout[axis] for axis in arguments_of(node)["dims"]))
+
+
+def _transpose(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
+    given, axes = arguments_of(node), list(tracer.layouts[data[0]])
+    first, second = given["dim0"], given["dim1"]
+    axes[first], axes[second] = axes[second], axes[first]
+    tracer.rename(node, data[0], tuple(axes))
+
+
+def _cut(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
+    """A part of a tensor, or repeats of it: addressing."""
+    layout, shape = tracer.layouts[data[0]], shape_of(node)
+    layout = ((),) * (len(shape) - len(layout)) + layout
+    tracer.rename(node, data[0], resized(layout, shape))
+
+
+def _without_axis(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
+    axes = list(tracer.layouts[data[0]])
+    del axes[arguments_of(node)["dim"]]
+    tracer.rename(node, data[0], tuple(axes))
+
+
+_SAME = ["batch_norm", "contiguous", "clone", "alias", "detach", "dropout", "feature_dropout", "identity", "to",
+         "_to_copy", "roll", "split", "split_with_sizes", "chunk"]  # fmt: skip
+_RESHAPES = ["view", "reshape", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze"]
+_ACTIVATIONS = ["relu", "relu6", "hardtanh", "hardswish", "hardsigmoid", "sigmoid", "silu", "gelu", "tanh",
+                "leaky_relu", "elu", "mish"]  # fmt: skip
+HANDLERS: dict[str, Handler] = {
+    "conv2d": _conv,
+    "linear": _linear,
+    "max_pool2d": _pool(OperationKind.MAX_POOL),
+    "avg_pool2d": _pool(OperationKind.AVERAGE_POOL),
+    "adaptive_avg_pool2d": _adaptive_pool,
+    "mean": _mean,
+    "add": _elementwise(OperationKind.ADD),
+    "sub": _elementwise(OperationKind.ADD),
+    "rsub": _elementwise(OperationKind.ADD),
+    "mul": _elementwise(OperationKind.MULTIPLY),
+    "div": _divide,
+    "cat": _concat,
+    "pad": _pad,
+    "constant_pad_nd": _pad,
+    "layer_norm": _layer_norm,
+    "softmax": _softmax,
+    "matmul": _matmul,
+    "bmm": _matmul,
+    "scaled_dot_product_attention": _attention,
+    "permute": _permute,
+    "transpose": _transpose,
+    "expand": _cut,
+    "slice": _cut,
+    "narrow": _cut,
+    "getitem": _cut,
+    "select": _without_axis,
+    "unbind": _without_axis,
+    **dict.fromkeys(_SAME, _same),
+    **dict.fromkeys(_RESHAPES, _reshape),
+    **dict.fromkeys(_ACTIVATIONS, _activation),
+}
+"""What to do with an operation, by its name; any other cannot be costed."""
