@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 
@@ -193,6 +194,48 @@ class Workload:
     @cached_property
     def weights(self) -> int:
         return sum(operation.weights for operation in self.operations)
+
+    def cuts(self) -> list[int]:
+        """Where the network falls into two in a chain: each k with one value between operations[:k] and operations[k:].
+
+        A value is an operation's result or the network's input; it crosses if an operation from k on reads it. Results
+        that nobody reads cross nowhere. Ascending, 1 ≤ k < number of operations.
+        """
+        last_read: dict[str, int] = {}
+        for place, operation in enumerate(self.operations):
+            last_read.update(dict.fromkeys(operation.inputs, place))
+        made = {operation.name: place + 1 for place, operation in enumerate(self.operations)}
+        crossing = [0] * (len(self.operations) + 1)  # first as differences: +1 where a value is made, -1 after its use
+        for name, place in last_read.items():
+            crossing[made.get(name, 0)] += 1
+            crossing[place + 1] -= 1
+        totals = list(itertools.accumulate(crossing))
+        return [k for k in range(1, len(self.operations)) if totals[k] == 1]
+
+    def part(self, start: int, end: int) -> Workload:
+        """operations[start:end] as a network of its own, named `name[start:end]`.
+
+        Its input is the one value that it reads from outside, of that value's (channels, height, width).
+
+        Raises:
+            ValueError: an empty or impossible range, or more than one value that enters the part.
+        """
+        if not 0 <= start < end <= len(self.operations):
+            raise ValueError(f"no part [{start}:{end}] in a network of {len(self.operations)} operations")
+        chosen = self.operations[start:end]
+        inside = {operation.name for operation in chosen}
+        entering = list(dict.fromkeys(name for operation in chosen for name in operation.inputs if name not in inside))
+        if len(entering) != 1:
+            raise ValueError(f"{len(entering)} values enter part [{start}:{end}] of {self.name}: {', '.join(entering)}")
+        shape = self.input_shape
+        if entering[0] != NETWORK_INPUT:
+            value = self[entering[0]].result
+            shape = (value.channels, value.height, value.width)
+        operations = (
+            replace(operation, inputs=tuple(name if name in inside else NETWORK_INPUT for name in operation.inputs))
+            for operation in chosen
+        )
+        return Workload(f"{self.name}[{start}:{end}]", shape, tuple(operations))
 
 
 def ceil_div(numerator: int, denominator: int) -> int:

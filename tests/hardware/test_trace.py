@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -244,3 +245,42 @@ def test_what_cannot_be_followed_is_refused(function: Callable[[torch.Tensor], t
 
     with pytest.raises(UnsupportedOperation, match=message):
         trace(Odd(), (4, 2, 3))
+
+
+@pytest.mark.parametrize("name", ["mobilenetv3_small_050", "test_vit", "densenet121"])
+def test_cuts_are_where_one_value_crosses(name: str) -> None:
+    with torch.device("meta"):
+        model = timm.create_model(name)
+    workload = trace(model, (3, 160, 160), name)
+    expected = []
+    for k in range(1, len(workload.operations)):
+        before = {"input", *(o.name for o in workload.operations[:k])}
+        if len({source for o in workload.operations[k:] for source in o.inputs if source in before}) == 1:
+            expected.append(k)
+    assert workload.cuts() == expected
+    assert 0 < len(expected) < len(workload.operations) - 1
+
+
+def test_parts_between_cuts_make_the_network() -> None:
+    with torch.device("meta"):
+        workload = trace(timm.create_model("resnet18"), (3, 64, 96), "resnet18")
+    places = [0, *workload.cuts(), len(workload.operations)]
+    parts = [workload.part(start, end) for start, end in itertools.pairwise(places)]
+    assert [o.name for part in parts for o in part] == [o.name for o in workload]
+    assert parts[0].input_shape == (3, 64, 96)
+    assert all("input" in part.operations[0].inputs for part in parts)
+    for before, part in itertools.pairwise(parts):
+        result = before.operations[-1].result
+        assert part.input_shape == (result.channels, result.height, result.width)
+    assert parts[1].name == f"resnet18[{places[1]}:{places[2]}]"
+    assert sum(part.macs for part in parts) == workload.macs
+
+
+def test_a_part_must_have_one_input() -> None:
+    workload = trace(ChannelsLast(), (3, 5, 6), "block")
+    assert workload.part(1, 4).input_shape == (4, 5, 6)
+    with pytest.raises(ValueError, match="2 values enter"):
+        workload.part(5, 7)
+    for start, end in [(3, 3), (4, 2), (-1, 2), (0, 8)]:
+        with pytest.raises(ValueError, match="no part"):
+            workload.part(start, end)
