@@ -18,6 +18,9 @@ class LayerSparsity:
         pair_density: fraction of weight–activation pairs of which neither is zero, counting padding as zero.
         histograms: for some bundle sizes m, the probabilities of 0 … Kh·Kw·m non-zero pairs among the pairs of m
             input channels that meet one filter in one window. `m = Cg` is the whole dot product.
+        channel_densities: for each of the C input channels in order (a linear layer's input features), the pair
+            density of its own pairs: those over output pixels, kernel positions and the filters that read it. Channels
+            have equally many pairs, so the mean is `pair_density`. Empty = unknown.
 
     Raises:
         ValueError: a density outside [0, 1], or a histogram that is negative or does not sum to 1.
@@ -27,12 +30,16 @@ class LayerSparsity:
     activation_density: float = 1.0
     pair_density: float = 1.0
     histograms: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
+    channel_densities: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("weight_density", "activation_density", "pair_density"):
             value = getattr(self, name)
             if not 0.0 <= value <= 1.0:
                 raise ValueError(f"{name} is {value}; it must lie in [0, 1]")
+        for index, value in enumerate(self.channel_densities):
+            if not 0.0 <= value <= 1.0:
+                raise ValueError(f"channel_densities[{index}] is {value}; it must lie in [0, 1]")
         for bundle, histogram in self.histograms.items():
             if min(histogram) < 0 or abs(sum(histogram) - 1) > 1e-6:
                 raise ValueError(f"the histogram for {bundle} bundled channels is not a probability distribution")
