@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from reprlib import repr as short
+from typing import Any
 
 from hass_train.hardware.workload import Workload
 
@@ -41,8 +43,65 @@ class LayerSparsity:
             if not 0.0 <= value <= 1.0:
                 raise ValueError(f"channel_densities[{index}] is {value}; it must lie in [0, 1]")
         for bundle, histogram in self.histograms.items():
-            if min(histogram) < 0 or abs(sum(histogram) - 1) > 1e-6:
+            if not all(0 <= probability <= 1 + 1e-6 for probability in histogram) or abs(sum(histogram) - 1) > 1e-6:
                 raise ValueError(f"the histogram for {bundle} bundled channels is not a probability distribution")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data: the fields by name; the histograms' bundle sizes are strings."""
+        return {
+            "weight_density": self.weight_density,
+            "activation_density": self.activation_density,
+            "pair_density": self.pair_density,
+            "histograms": {str(bundle): list(histogram) for bundle, histogram in self.histograms.items()},
+            "channel_densities": list(self.channel_densities),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Any) -> LayerSparsity:
+        """The inverse of `to_dict`.
+
+        Raises:
+            ValueError: a missing key, a wrong type, or what the constructor refuses; one line.
+        """
+        histograms = {}
+        for bundle, histogram in _entry(data, "histograms", dict).items():
+            if not (bundle.isascii() and bundle.isdecimal() and 1 <= len(bundle) <= 9 and int(bundle) > 0):
+                raise ValueError(
+                    f"histograms has the key {short(bundle)}; its keys must be numbers of bundled channels"
+                )
+            histograms[int(bundle)] = _fractions(histogram, f"histograms[{bundle}]")
+        return cls(
+            weight_density=_entry(data, "weight_density", float),
+            activation_density=_entry(data, "activation_density", float),
+            pair_density=_entry(data, "pair_density", float),
+            histograms=histograms,
+            channel_densities=_fractions(_entry(data, "channel_densities", list), "channel_densities"),
+        )
+
+
+_KINDS: dict[type, str] = {dict: "an object", list: "a list", float: "a number"}
+
+
+def _entry(data: Any, key: str, kind: type) -> Any:
+    """`data[key]`, of the kind wanted."""
+    if not isinstance(data, dict):
+        raise ValueError(f"{short(data)} is not an object with the key {key!r}")
+    if key not in data:
+        raise ValueError(f"{key!r} is missing")
+    return _of_kind(data[key], kind, key)
+
+
+def _of_kind(value: Any, kind: type, name: str) -> Any:
+    allowed = (int, float) if kind is float else kind
+    if not isinstance(value, allowed) or isinstance(value, bool):
+        raise ValueError(f"{name} is {short(value)}; it must be {_KINDS[kind]}")
+    return value
+
+
+def _fractions(values: Any, name: str) -> tuple[float, ...]:
+    """A list of numbers; whether they lie in [0, 1] is for the constructor to say."""
+    listed = _of_kind(values, list, name)
+    return tuple(_of_kind(value, float, f"{name}[{index}]") for index, value in enumerate(listed))
 
 
 @dataclass(frozen=True)
@@ -69,6 +128,26 @@ class SparsityProfile:
             raise ValueError(f"{unknown[0]!r} is no compute layer of {workload.name}")
         sparse = LayerSparsity(pair_density=pair_density)
         return cls({name: LayerSparsity() if name in dense else sparse for name in sorted(names)})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data: `{"layers": {name: …}}`."""
+        return {"layers": {name: layer.to_dict() for name, layer in self.layers.items()}}
+
+    @classmethod
+    def from_dict(cls, data: Any) -> SparsityProfile:
+        """The inverse of `to_dict`, exactly; other keys beside `layers` are ignored.
+
+        Raises:
+            ValueError: a missing key, a wrong type, a density outside [0, 1] or a histogram that is none; one line that
+                names the layer.
+        """
+        layers = {}
+        for name, layer in _entry(data, "layers", dict).items():
+            try:
+                layers[name] = LayerSparsity.from_dict(layer)
+            except ValueError as error:
+                raise ValueError(f"layer {name!r}: {error}") from error
+        return cls(layers)
 
     def check_covers(self, workload: Workload) -> None:
         """Raise ValueError, naming up to three layers, unless the profile covers exactly the compute layers."""
