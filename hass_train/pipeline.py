@@ -19,6 +19,7 @@ from hass_train.cli import job_command
 from hass_train.config import RunConfig, checked
 from hass_train.errors import UserError
 from hass_train.export.design import save_design
+from hass_train.export.profile import PROFILE, save_profile
 from hass_train.export.weights import DENSE_WEIGHTS, SPARSE_WEIGHTS, SPARSITY, save_dense, save_sparse
 from hass_train.hardware import CannotFit, SparsityProfile, UnsupportedOperation, Workload, trace
 from hass_train.module import SparseClassifier
@@ -168,8 +169,9 @@ def _write(
     output = run.output
     save_sparse(module.model, output, {"name": result.model["name"], **result.model["arguments"]})
     save_design(output / "design.json", workload, result.sparse.estimate, hardware)
+    save_profile(output / PROFILE, workload, result.sparse.profile)
     save_layers(output / "layers.csv", result, workload)
     save_picture(output / "layers.png", result, workload)
     result.save(output / "result.json")
-    names = ("result.json", "layers.csv", "layers.png", "design.json", SPARSE_WEIGHTS, SPARSITY, DENSE_WEIGHTS)
+    names = ("result.json", "layers.csv", "layers.png", "design.json", PROFILE, SPARSE_WEIGHTS, SPARSITY, DENSE_WEIGHTS)
     return [output / name for name in names]

@@ -15,9 +15,13 @@ import torch
 from safetensors.torch import load_file
 
 from hass_train import pipeline
+from hass_train.build import build_hardware
+from hass_train.config import checked
 from hass_train.data import Digits
 from hass_train.errors import UserError
+from hass_train.export.profile import load_profile
 from hass_train.export.weights import gate_activations
+from hass_train.hardware import trace
 from tests.conftest import Compose
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,13 +39,16 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.Comp
 def test_search_ends_well_and_says_so(run: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     folder, done = run
     assert done.returncode == 0, done.stderr
-    for words in ("warmup", "search", "recover", "dense engines", "sparse engines", "Why not faster", "result.json"):
+    for words in (
+        "warmup", "search", "recover", "dense engines", "sparse engines", "Why not faster", "result.json",
+        "profile.json",
+    ):  # fmt: skip
         assert words in done.stdout
     assert "Traceback" not in done.stderr
     written = {path.name for path in folder.iterdir()}
     assert written >= {
         "result.json", "layers.csv", "layers.png", "design.json", "model.safetensors", "sparsity.json",
-        "dense.safetensors", "checkpoints", "csv", "wandb",
+        "profile.json", "dense.safetensors", "checkpoints", "csv", "wandb",
     }  # fmt: skip
     assert {path.name for path in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
     assert len(list((folder / "wandb").glob("offline-run-*"))) == 1
@@ -114,6 +121,28 @@ def test_layers_csv_agrees_with_the_result(run: tuple[Path, subprocess.Completed
     assert max(int(row["interval_cycles"]) for row in rows) == estimate["interval_cycles"] == design["interval_cycles"]
     assert sum(int(row["dsp"]) for row in rows) * estimate["replicas"] == estimate["resources"]["dsp"]
     assert [layer["folds"] for layer in design["layers"]] == [layer["folds"] for layer in estimate["layers"]]
+
+
+def test_the_saved_profile_gives_the_same_design(
+    run: tuple[Path, subprocess.CompletedProcess[str]], compose: Compose
+) -> None:
+    folder, _ = run
+    result = json.loads((folder / "result.json").read_text())
+    network = timm.create_model(result["model"]["name"], **result["model"]["arguments"])
+    workload = trace(network, tuple(result["model"]["input_size"]), result["model"]["name"])
+    profile = load_profile(folder)
+    assert profile.pair_sparsity(workload) == result["sparse"]["pair_sparsity"]
+    estimate = build_hardware(checked(compose(*SHORT)).hw).estimate(workload, profile)
+    assert estimate.throughput_ips == result["sparse"]["estimate"]["throughput_ips"]
+    for layer in workload.compute_layers:
+        measured = profile.layers[layer.name]
+        assert len(measured.channel_densities) == layer.source.channels
+        mean = sum(measured.channel_densities) / layer.source.channels
+        assert mean == pytest.approx(measured.pair_density, abs=1e-6)
+    saved = json.loads((folder / "profile.json").read_text())
+    assert {key: saved[key] for key in ("schema", "network", "input_shape")} == {
+        "schema": 1, "network": result["model"]["name"], "input_shape": result["model"]["input_size"],
+    }  # fmt: skip
 
 
 def test_a_finished_run_can_be_fine_tuned(run: tuple[Path, subprocess.CompletedProcess[str]], compose: Compose) -> None:
@@ -262,8 +291,6 @@ def test_a_multirun_keeps_its_jobs_apart(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "conf" / "model").glob("*.yaml")))
 def test_every_model_composes(name: str, compose: Compose) -> None:
-    from hass_train.config import checked
-
     extra = ["model.name=vgg11"] if name == "timm" else []
     for hw in ("u250", "zcu104", "zedboard"):
         assert checked(compose(f"model={name}", f"hw={hw}", *extra)).hw.name == hw

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from reprlib import repr as short
+from typing import Any
 
 from hass_train.hardware.workload import Workload
 
@@ -18,6 +20,9 @@ class LayerSparsity:
         pair_density: fraction of weight–activation pairs of which neither is zero, counting padding as zero.
         histograms: for some bundle sizes m, the probabilities of 0 … Kh·Kw·m non-zero pairs among the pairs of m
             input channels that meet one filter in one window. `m = Cg` is the whole dot product.
+        channel_densities: for each of the C input channels in order (a linear layer's input features), the pair
+            density of its own pairs: those over output pixels, kernel positions and the filters that read it. Channels
+            have equally many pairs, so the mean is `pair_density`. Empty = unknown.
 
     Raises:
         ValueError: a density outside [0, 1], or a histogram that is negative or does not sum to 1.
@@ -27,15 +32,76 @@ class LayerSparsity:
     activation_density: float = 1.0
     pair_density: float = 1.0
     histograms: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
+    channel_densities: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("weight_density", "activation_density", "pair_density"):
             value = getattr(self, name)
             if not 0.0 <= value <= 1.0:
                 raise ValueError(f"{name} is {value}; it must lie in [0, 1]")
+        for index, value in enumerate(self.channel_densities):
+            if not 0.0 <= value <= 1.0:
+                raise ValueError(f"channel_densities[{index}] is {value}; it must lie in [0, 1]")
         for bundle, histogram in self.histograms.items():
-            if min(histogram) < 0 or abs(sum(histogram) - 1) > 1e-6:
+            if not all(0 <= probability <= 1 + 1e-6 for probability in histogram) or abs(sum(histogram) - 1) > 1e-6:
                 raise ValueError(f"the histogram for {bundle} bundled channels is not a probability distribution")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data: the fields by name; the histograms' bundle sizes are strings."""
+        return {
+            "weight_density": self.weight_density,
+            "activation_density": self.activation_density,
+            "pair_density": self.pair_density,
+            "histograms": {str(bundle): list(histogram) for bundle, histogram in self.histograms.items()},
+            "channel_densities": list(self.channel_densities),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Any) -> LayerSparsity:
+        """The inverse of `to_dict`.
+
+        Raises:
+            ValueError: a missing key, a wrong type, or what the constructor refuses; one line.
+        """
+        histograms = {}
+        for bundle, histogram in _entry(data, "histograms", dict).items():
+            if not (bundle.isascii() and bundle.isdecimal() and 1 <= len(bundle) <= 9 and int(bundle) > 0):
+                raise ValueError(
+                    f"histograms has the key {short(bundle)}; its keys must be numbers of bundled channels"
+                )
+            histograms[int(bundle)] = _fractions(histogram, f"histograms[{bundle}]")
+        return cls(
+            weight_density=_entry(data, "weight_density", float),
+            activation_density=_entry(data, "activation_density", float),
+            pair_density=_entry(data, "pair_density", float),
+            histograms=histograms,
+            channel_densities=_fractions(_entry(data, "channel_densities", list), "channel_densities"),
+        )
+
+
+_KINDS: dict[type, str] = {dict: "an object", list: "a list", float: "a number"}
+
+
+def _entry(data: Any, key: str, kind: type) -> Any:
+    """`data[key]`, of the kind wanted."""
+    if not isinstance(data, dict):
+        raise ValueError(f"{short(data)} is not an object with the key {key!r}")
+    if key not in data:
+        raise ValueError(f"{key!r} is missing")
+    return _of_kind(data[key], kind, key)
+
+
+def _of_kind(value: Any, kind: type, name: str) -> Any:
+    allowed = (int, float) if kind is float else kind
+    if not isinstance(value, allowed) or isinstance(value, bool):
+        raise ValueError(f"{name} is {short(value)}; it must be {_KINDS[kind]}")
+    return value
+
+
+def _fractions(values: Any, name: str) -> tuple[float, ...]:
+    """A list of numbers; whether they lie in [0, 1] is for the constructor to say."""
+    listed = _of_kind(values, list, name)
+    return tuple(_of_kind(value, float, f"{name}[{index}]") for index, value in enumerate(listed))
 
 
 @dataclass(frozen=True)
@@ -62,6 +128,26 @@ class SparsityProfile:
             raise ValueError(f"{unknown[0]!r} is no compute layer of {workload.name}")
         sparse = LayerSparsity(pair_density=pair_density)
         return cls({name: LayerSparsity() if name in dense else sparse for name in sorted(names)})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data: `{"layers": {name: …}}`."""
+        return {"layers": {name: layer.to_dict() for name, layer in self.layers.items()}}
+
+    @classmethod
+    def from_dict(cls, data: Any) -> SparsityProfile:
+        """The inverse of `to_dict`, exactly; other keys beside `layers` are ignored.
+
+        Raises:
+            ValueError: a missing key, a wrong type, a density outside [0, 1] or a histogram that is none; one line that
+                names the layer.
+        """
+        layers = {}
+        for name, layer in _entry(data, "layers", dict).items():
+            try:
+                layers[name] = LayerSparsity.from_dict(layer)
+            except ValueError as error:
+                raise ValueError(f"layer {name!r}: {error}") from error
+        return cls(layers)
 
     def check_covers(self, workload: Workload) -> None:
         """Raise ValueError, naming up to three layers, unless the profile covers exactly the compute layers."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
+from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -41,23 +42,54 @@ class _PairCounter:
         if window == 1:
             self.counts = {channels: self.counts[channels]}  # a single pair is binomial by itself
         self.activations = self.nonzero = self.images = 0
+        self.meetings: Tensor | None = None  # per input channel and kernel position: non-zero activations met there
 
     def observe(self, x: Tensor) -> None:
         """Add a batch of inputs, as the layer receives them."""
         x = self.layer.gated_input(x)
         self.activations += x.numel()
-        self.nonzero += int(torch.count_nonzero(x))
         present = (x != 0).float()
         channels = self.weight.shape[1]
         if self.weight.dim() == 2:
+            self._meet(present.reshape(-1, channels, 1, 1).sum(0))
             self._count(channels, F.linear(present, self.weight))
             return
         layer = self.layer
         assert isinstance(layer, nn.Conv2d)
+        self._meet(present.sum(0))
         self._count(channels, self._convolve(present, self.weight, layer.groups))
         if 1 in self.counts and channels > 1:
             self._count_windows(present[: max(0, _WINDOW_IMAGES - self.images)], layer)
         self.images += len(present)
+
+    def _meet(self, images: Tensor) -> None:
+        """Add the activations that each kernel position meets.
+
+        Args:
+            images: (channels, height, width), in how many images a word of the input is not zero; summing over images
+                first leaves the windows of a single map to walk.
+        """
+        images = images.cpu().double()  # single precision would round the sums of large maps
+        self.nonzero += int(images.sum())
+        met = images
+        if isinstance(self.layer, nn.Conv2d):
+            layer = self.layer
+            spans = [(size - 1) * step + 1 for size, step in zip(layer.kernel_size, layer.dilation, strict=True)]
+            padded = F.pad(images, _pads(layer, images))
+            windows = padded.unfold(1, spans[0], layer.stride[0]).unfold(2, spans[1], layer.stride[1])
+            met = windows[..., :: layer.dilation[0], :: layer.dilation[1]].sum((1, 2))
+        met = met.flatten(1)
+        self.meetings = met if self.meetings is None else self.meetings + met
+
+    def _channel_densities(self) -> tuple[float, ...]:
+        """Per input channel the fraction of its pairs that are not zero: weights times activations per position."""
+        assert self.meetings is not None
+        groups = self.layer.groups if isinstance(self.layer, nn.Conv2d) else 1
+        channels, window = self.meetings.shape
+        readers = self.weight.reshape(groups, -1, channels // groups, window).sum(1).cpu().double()
+        nonzero = (readers.reshape(channels, window) * self.meetings).sum(1)
+        dots = self.counts[max(self.counts)].sum()  # each filter of the channel's group has one per output pixel
+        return tuple((nonzero / (dots / groups * window)).tolist())
 
     def _count_windows(self, present: Tensor, layer: nn.Conv2d) -> None:
         """The windows of single channels: every (filter, channel) pair is a depthwise filter of its own."""
@@ -74,10 +106,11 @@ class _PairCounter:
     def _convolve(self, present: Tensor, weight: Tensor, groups: int) -> Tensor:
         layer = self.layer
         assert isinstance(layer, nn.Conv2d)
-        padding = layer.padding
-        if isinstance(padding, str) or type(layer).__name__.endswith("Same"):
-            return _convolve_same(present, weight, layer, groups)
-        return F.conv2d(present, weight, None, layer.stride, padding, layer.dilation, groups)
+        left, right, top, bottom = _pads(layer, present)
+        if (left, top) == (right, bottom):
+            return F.conv2d(present, weight, None, layer.stride, (top, left), layer.dilation, groups)
+        padded = F.pad(present, (left, right, top, bottom))
+        return F.conv2d(padded, weight, None, layer.stride, 0, layer.dilation, groups)
 
     def _count(self, bundle: int, pairs: Tensor) -> None:
         histogram = self.counts[bundle]
@@ -94,18 +127,28 @@ class _PairCounter:
             activation_density=self.nonzero / self.activations,
             pair_density=min(mean / (len(widest) - 1), 1.0),
             histograms={bundle: tuple(histogram) for bundle, histogram in histograms.items()},
+            channel_densities=self._channel_densities(),
         )
 
 
-def _convolve_same(present: Tensor, weight: Tensor, layer: nn.Conv2d, groups: int) -> Tensor:
-    """TensorFlow's padding: as much as ⌈size/stride⌉ outputs need, the odd pixel at the end."""
+def _pads(layer: nn.Conv2d, images: Tensor) -> tuple[int, int, int, int]:
+    """Pixels of padding left, right, above and below images (…, height, width), as `F.pad` takes them.
+
+    TensorFlow's padding is as much as ⌈size/stride⌉ outputs need, the odd pixel at the end.
+    """
+    padding = layer.padding
+    if padding == "valid":
+        return 0, 0, 0, 0
+    if not isinstance(padding, str) and not isinstance(layer, Conv2dSame):
+        return padding[1], padding[1], padding[0], padding[0]
     pads: list[int] = []
     for axis in (1, 0):
-        size, kernel = present.shape[2 + axis], weight.shape[2 + axis]
+        size, kernel = images.shape[axis - 2], layer.kernel_size[axis]
         stride, dilation = layer.stride[axis], layer.dilation[axis]
         whole = max((ceil_div(size, stride) - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
         pads += [whole // 2, whole - whole // 2]
-    return F.conv2d(F.pad(present, pads), weight, None, layer.stride, 0, layer.dilation, groups)
+    left, right, top, bottom = pads
+    return left, right, top, bottom
 
 
 @contextmanager

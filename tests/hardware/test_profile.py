@@ -1,0 +1,73 @@
+"""Profiles as plain data: exact there and back, and refused with a reason."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hass_train.hardware import LayerSparsity, SparsityProfile
+
+fractions = st.floats(0, 1)
+
+
+@st.composite
+def histograms(draw: st.DrawFn) -> tuple[float, ...]:
+    parts = draw(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=5).filter(lambda some: sum(some) > 1e-3))
+    return tuple(part / sum(parts) for part in parts)
+
+
+layers = st.builds(
+    LayerSparsity, fractions, fractions, fractions, st.dictionaries(st.integers(1, 2048), histograms(), max_size=2),
+    st.lists(fractions, max_size=4).map(tuple),
+)  # fmt: skip
+
+
+@given(st.dictionaries(st.text(max_size=8), layers, max_size=3).map(SparsityProfile))
+def test_there_and_back_is_exact(profile: SparsityProfile) -> None:
+    again = SparsityProfile.from_dict(json.loads(json.dumps(profile.to_dict())))
+    assert again == profile
+    assert list(again.layers) == list(profile.layers)
+
+
+def data(**changes: Any) -> dict[str, Any]:
+    """A profile of one layer with some of its entries changed, or removed where they are `...`."""
+    layer = LayerSparsity(0.5, 0.5, 0.25, {1: (0.75, 0.25)}, (0.0, 0.5)).to_dict() | changes
+    return {"layers": {"conv1": {key: value for key, value in layer.items() if value is not ...}}}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([1, 2], "[1, 2] is not an object with the key 'layers'"),
+        ({"schema": 1}, "'layers' is missing"),
+        ({"layers": []}, "layers is []; it must be an object"),
+        ({"layers": {"conv1": 3}}, "layer 'conv1': 3 is not an object"),
+        (data(pair_density=...), "layer 'conv1': 'pair_density' is missing"),
+        (data(histograms=...), "layer 'conv1': 'histograms' is missing"),
+        (data(channel_densities=...), "layer 'conv1': 'channel_densities' is missing"),
+        (data(pair_density="0.5"), "layer 'conv1': pair_density is '0.5'; it must be a number"),
+        (data(pair_density=True), "layer 'conv1': pair_density is True; it must be a number"),
+        (data(pair_density=1.5), "layer 'conv1': pair_density is 1.5; it must lie in [0, 1]"),
+        (data(weight_density=float("nan")), "layer 'conv1': weight_density is nan; it must lie in [0, 1]"),
+        (data(channel_densities=0.5), "layer 'conv1': channel_densities is 0.5; it must be a list"),
+        (data(channel_densities=[0.5, None]), "layer 'conv1': channel_densities[1] is None; it must be a number"),
+        (data(channel_densities=[0.5, 2]), "layer 'conv1': channel_densities[1] is 2; it must lie in [0, 1]"),
+        (data(histograms=[0.5, 0.5]), "layer 'conv1': histograms is [0.5, 0.5]; it must be an object"),
+        (data(histograms={"one": [1.0]}), "layer 'conv1': histograms has the key 'one'"),
+        (data(histograms={"0": [1.0]}), "layer 'conv1': histograms has the key '0'"),
+        (data(histograms={"1": ["a"]}), "layer 'conv1': histograms[1][0] is 'a'; it must be a number"),
+        (data(histograms={"1": []}), "layer 'conv1': the histogram for 1 bundled channels is not a probability"),
+        (data(histograms={"1": [0.5, 0.4]}), "layer 'conv1': the histogram for 1 bundled channels"),
+        (data(histograms={"1": [0.5, 10**400]}), "layer 'conv1': the histogram for 1 bundled channels"),
+        (data(histograms={"1": [float("nan")]}), "layer 'conv1': the histogram for 1 bundled channels"),
+    ],
+)
+def test_wrong_data_is_refused_in_one_line(given: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
+        SparsityProfile.from_dict(given)
+    assert "\n" not in str(caught.value)
