@@ -5,7 +5,7 @@ from __future__ import annotations
 import hass_train.torchvision_shim  # noqa: F401 - before anything imports torchvision
 
 # isort: split
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import timm
@@ -55,8 +55,8 @@ def build_model(config: RunConfig, data: ImageData) -> nn.Module:
         raise
 
 
-def build_hardware(config: HardwareConfig, tolerance: float = 0.0) -> DataflowAccelerator:
-    """The hardware model.
+def build_hardware(config: HardwareConfig, tolerance: float | None = None) -> DataflowAccelerator:
+    """The hardware model; `tolerance` in place of the configured one.
 
     Raises:
         UserError: a field out of range.
@@ -66,7 +66,10 @@ def build_hardware(config: HardwareConfig, tolerance: float = 0.0) -> DataflowAc
         return {item.name: getattr(config, item.name) for item in fields(kind)}
 
     try:
-        return DataflowAccelerator(Device(**pick(Device)), DataflowOptions(**pick(DataflowOptions)), tolerance)
+        options = DataflowOptions(**pick(DataflowOptions))
+        if tolerance is not None:
+            options = replace(options, tolerance=tolerance)
+        return DataflowAccelerator(Device(**pick(Device)), options)
     except ValueError as error:
         raise UserError(f"hw: {error}") from error
 

@@ -49,16 +49,30 @@ class HardwareConfig:
     clock_mhz: float = MISSING
     bandwidth_gbps: float = MISSING
     reconfiguration_s: float = 0.08255
+    static_w: float = 3.0
     weight_bits: int = 16
     activation_bits: int = 16
+    accumulator_bits: int = 30
     folding: str = "free"
     bundle: str = "ends"
     weights: str = "compressed"
     skip_all_zero: bool = False
+    max_pixels: int = 4
     max_replicas: int = 0
+    limits: list[str] = field(default_factory=lambda: ["dsp", "bram18", "uram", "lut", "ff", "bandwidth"])
+    objective: str = "throughput"
+    min_throughput: float = 0.0
+    partitions: str = "needed"
+    batch: int = 256
+    tolerance: float = 0.001
     max_dsp_utilization: float = 1.0
     max_bram_utilization: float = 1.0
     max_uram_utilization: float = 1.0
+    max_lut_utilization: float = 0.85
+    max_ff_utilization: float = 0.85
+    mac_pj: float = 0.9
+    onchip_pj_per_bit: float = 0.16
+    offchip_pj_per_bit: float = 20.0
 
 
 @dataclass

@@ -1,6 +1,8 @@
 """Analytical accelerator models. Imports no Lightning, timm, Hydra or W&B; usable from a notebook."""
 
-from hass_train.hardware.device import Device
+from hass_train.hardware.dataflow.model import DataflowAccelerator
+from hass_train.hardware.dataflow.options import DataflowOptions
+from hass_train.hardware.device import Device, load_device
 from hass_train.hardware.estimate import CannotFit, Estimate, HardwareModel, LayerEstimate
 from hass_train.hardware.profile import LayerSparsity, SparsityProfile
 from hass_train.hardware.trace import UnsupportedOperation, trace
@@ -8,6 +10,8 @@ from hass_train.hardware.workload import Operation, OperationKind, Workload
 
 __all__ = [
     "CannotFit",
+    "DataflowAccelerator",
+    "DataflowOptions",
     "Device",
     "Estimate",
     "HardwareModel",
@@ -18,5 +22,6 @@ __all__ = [
     "SparsityProfile",
     "UnsupportedOperation",
     "Workload",
+    "load_device",
     "trace",
 ]

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hass_train.errors import nearest
+
+_DEVICES = Path(__file__).resolve().parents[2] / "conf" / "hw"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +28,7 @@ class Device:
         clock_mhz: clock of the accelerator, MHz.
         bandwidth_gbps: off-chip memory bandwidth, Gbit/s.
         reconfiguration_s: seconds to load another bitstream.
+        static_w: static power, W; only energy estimates use it.
 
     Raises:
         ValueError: a negative or non-finite field, no DSPs, or no clock.
@@ -34,6 +43,7 @@ class Device:
     clock_mhz: float
     bandwidth_gbps: float
     reconfiguration_s: float = 0.08255
+    static_w: float = 3.0
 
     def __post_init__(self) -> None:
         for item in fields(self)[1:]:
@@ -43,3 +53,29 @@ class Device:
         for needed in ("dsp", "clock_mhz"):
             if getattr(self, needed) <= 0:
                 raise ValueError(f"{needed} of device {self.name} is {getattr(self, needed)}; it must be > 0")
+
+
+def load_device(name: str, **changes: Any) -> Device:
+    """A device of `conf/hw/`, or one like it.
+
+    Args:
+        name: `u250`, `zcu104`, …; or the path of a YAML file with a device's fields.
+        changes: fields to set otherwise.
+
+    Raises:
+        ValueError: an unknown device, with the nearest that there is; a missing or unknown field, or one out of range.
+    """
+    path = Path(name) if name.endswith((".yaml", ".yml")) else _DEVICES / f"{name}.yaml"
+    if not path.is_file():
+        known = sorted(file.stem for file in _DEVICES.glob("*.yaml") if file.stem != "dataflow")
+        raise ValueError(f"there is no device {name!r}; did you mean {nearest(name, known)!r}?")
+    given: dict[str, Any] = yaml.safe_load(path.read_text()) or {}
+    known = [item.name for item in fields(Device)]
+    for key in changes:
+        if key not in known:
+            raise ValueError(f"a device has no field {key!r}; did you mean {nearest(key, known)!r}?")
+    values = {key: value for key, value in {**given, **changes}.items() if key in known}
+    try:
+        return Device(**values)
+    except TypeError as error:
+        raise ValueError(f"{path.name} is not a whole device: {str(error).split('__init__() ')[-1]}") from error

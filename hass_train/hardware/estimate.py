@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hass_train.hardware.profile import SparsityProfile
 from hass_train.hardware.workload import Workload
@@ -22,16 +25,31 @@ class Resources:
         dsp: DSP48 slices.
         bram18: 18-kbit block RAMs.
         uram: 288-kbit UltraRAMs.
+        lut: look-up tables.
+        ff: flip-flops.
         offchip_bits: weight bits read from off-chip memory for one image.
     """
 
     dsp: int = 0
     bram18: int = 0
     uram: int = 0
+    lut: int = 0
+    ff: int = 0
     offchip_bits: int = 0
 
+    @classmethod
+    def of(cls, counts: Sequence[float] | NDArray[np.float64]) -> Resources:
+        """From numbers in the order of the fields."""
+        return cls(*(int(round(float(count))) for count in counts))
+
     def scaled(self, copies: int) -> Resources:
-        return Resources(self.dsp * copies, self.bram18 * copies, self.uram * copies, self.offchip_bits * copies)
+        return Resources(*(getattr(self, item.name) * copies for item in fields(self)))
+
+    @classmethod
+    def most(cls, several: Iterable[Resources]) -> Resources:
+        """The largest of each: what a device must have that is reconfigured from one to the next."""
+        rows = list(several)
+        return cls(*(max(getattr(row, item.name) for row in rows) for item in fields(cls)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +61,15 @@ class LayerEstimate:
         interval_cycles: cycles per image when this operation is never starved or blocked.
         bound: what its interval is made of: `compute`, `input`, `output` or `stream`.
         engine: `dense`, `sparse`, or `stream` for operations without weights.
-        folds: the design's parallelism by name (`i o g m N`, or `s` streams).
-        initiation_interval: mean cycles per initiation, t = E[max(t_min, ⌈nnz/N⌉)].
+        folds: the design's parallelism by name (`i o g m N q p`, or `s` streams).
+        initiation_interval: mean cycles per initiation, t = E[max(t_min, ⌈nnz/N⌉)], the slowest stream's.
         initiation_interval_of_mean: ⌈mean nnz / N⌉, the approximation that t replaces; for comparison.
+        imbalance: slowest parallel stream over the mean of all; contained in t.
         resources: of one replica.
-        weights_in: where its weights live: `lutram`, `bram`, `uram`, `off_chip`, or empty if it has none.
+        weights_in: where its weights live, or the FIFOs of a stream: `lutram`, `bram`, `uram`, `off_chip`, or empty.
+        bands: how often off-chip weights are read for one image.
         macs, pair_density: of the layer (0 and 1 for streaming operations).
+        part: which part of a partitioned network it belongs to, from 0.
     """
 
     name: str
@@ -59,10 +80,51 @@ class LayerEstimate:
     folds: Mapping[str, int]
     resources: Resources
     weights_in: str = ""
+    bands: int = 1
     initiation_interval: float = 1.0
     initiation_interval_of_mean: float = 1.0
+    imbalance: float = 1.0
     macs: int = 0
     pair_density: float = 1.0
+    part: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One configuration of the device: a stretch of the pipeline that fits it.
+
+    Args:
+        first, last: names of its first and last operation.
+        interval_cycles, replicas: as in `Estimate`.
+        resources: of all its replicas.
+    """
+
+    first: str
+    last: str
+    interval_cycles: int
+    replicas: int
+    resources: Resources
+
+
+@dataclass(frozen=True, slots=True)
+class Energy:
+    """Joules per image. An estimate from constants per operation and bit; only ratios should be trusted.
+
+    Args:
+        compute_j: multiply-accumulates whose operands are both non-zero (all of them in dense engines).
+        onchip_j: weights and activations moved on chip.
+        offchip_j: images in, results out, weights read from off-chip memory.
+        static_j: static power over the time of one image.
+    """
+
+    compute_j: float
+    onchip_j: float
+    offchip_j: float
+    static_j: float
+
+    @property
+    def total_j(self) -> float:
+        return self.compute_j + self.onchip_j + self.offchip_j + self.static_j
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +147,22 @@ class Estimate:
     """Answer of a hardware model for one network and one sparsity profile.
 
     Args:
-        throughput_ips: images/s, all replicas together.
-        interval_cycles: cycles between two images in one replica.
-        latency_ms: from an image's first pixel to its result, pipeline full of nothing else.
-        replicas: copies of the pipeline on the device.
+        throughput_ips: images/s, all replicas together, reconfiguration included.
+        interval_cycles: cycles between two images in one replica; of a partitioned network, mean cycles per image of
+            the whole device, reconfiguration included.
+        latency_ms: from an image's first pixel to its result, pipeline full of nothing else; of a partitioned network,
+            the time of a whole batch.
+        replicas: copies of the pipeline on the device; 1 if partitioned, see `parts`.
         clock_mhz: clock.
-        resources: of all replicas.
+        resources: of all replicas; the largest of all parts.
         utilization: resources and off-chip bandwidth as fractions of the device's, by name.
         bottleneck: the slowest layer, the binding resource, and why.
         layers: one row per operation, in topological order.
         prices: −∂ log(throughput)/∂(pair density) of each compute layer, ≥ 0: what computing its pairs costs.
         weight_prices: −∂ log(throughput)/∂(weight density), ≥ 0: what keeping its weights costs, beside computing.
+        energy: joules per image.
+        parts: the configurations that run one after another; one, unless the network is partitioned.
+        slack: by what fraction a faster design could still exist that the search did not rule out; 0 = optimum.
     """
 
     throughput_ips: float
@@ -109,6 +176,9 @@ class Estimate:
     layers: tuple[LayerEstimate, ...] = field(repr=False)
     prices: Mapping[str, float] = field(repr=False)
     weight_prices: Mapping[str, float] = field(repr=False)
+    energy: Energy
+    parts: tuple[Part, ...] = field(repr=False)
+    slack: float = 0.0
 
     @property
     def efficiency(self) -> float:
@@ -121,7 +191,8 @@ class Estimate:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        return {**asdict(self), "layers": [asdict(layer) for layer in self.layers], "efficiency": self.efficiency}
+        energy = {**asdict(self.energy), "total_j": self.energy.total_j}
+        return {**asdict(self), "efficiency": self.efficiency, "energy": energy}
 
 
 class HardwareModel(Protocol):

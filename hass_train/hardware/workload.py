@@ -253,3 +253,12 @@ def useful_folds(dimension: int, divisors_only: bool = False) -> list[int]:
         small = [p for p in range(1, math.isqrt(dimension) + 1) if dimension % p == 0]
         return sorted({*small, *(dimension // p for p in small)})
     return sorted({ceil_div(dimension, passes) for passes in range(1, dimension + 1)})
+
+
+def spread(values: list[int], ratio: float) -> list[int]:
+    """Those of ascending values that are at least `ratio` times the one before, and the last."""
+    kept = values[:1]
+    for value in values[1:]:
+        if value >= ratio * kept[-1]:
+            kept.append(value)
+    return kept if kept[-1] == values[-1] else [*kept, values[-1]]

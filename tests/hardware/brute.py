@@ -4,11 +4,26 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import NamedTuple
+
+import numpy as np
 
 from hass_train.hardware import Operation
+from hass_train.hardware.dataflow.logic import Folds, Widths, compute_logic, lutram, queue
 from hass_train.hardware.dataflow.memory import BRAM18_CLASSES, URAM_CLASSES
 
 BITS = 16
+WIDTHS = Widths(BITS, BITS, 30)
+
+
+class Point(NamedTuple):
+    """One design: cycles per image and what it takes."""
+
+    interval: int
+    dsp: int
+    bram18: int
+    uram: int
+    lut: int
 
 
 def expected_cycles(pairs: int, multipliers: int, density: float, t_min: int) -> float:
@@ -32,52 +47,94 @@ def uram(words: int, depth: int) -> int:
     return 0 if depth * BITS < 1024 else min(counts)
 
 
-def buffers(layer: Operation, streams: int) -> int:
+def queues(words: int, depth: int) -> float:
+    return float(queue(depth, words * BITS)) if 0 < depth * BITS < 1024 else 0.0
+
+
+def buffers(layer: Operation, streams: int, q: int) -> tuple[int, float]:
+    """Block RAMs and LUTs of the sliding window."""
     kh, kw = layer.kernel
     if kh * kw == 1:
-        return 0
+        return 0, 0.0
     deep = math.ceil(layer.source.channels / streams)
-    width = layer.source.width + 2 * layer.padding[1]
-    return (kh - 1) * bank(streams, width * deep) + kh * (kw - 1) * bank(streams, deep)
+    line = math.ceil((layer.source.width + 2 * layer.padding[1]) * deep / q)
+    count = (kh - 1) * bank(streams * q, line) + kh * (kw - 1) * bank(streams, deep)
+    return count, 8 * ((kh - 1) * queues(streams * q, line) + kh * (kw - 1) * queues(streams, deep))
 
 
-def points(layer: Operation, density: float) -> set[tuple[int, int, int, int]]:
-    """(interval, dsp, bram18, uram) of every design with weights on chip, dense storage."""
+def dense_choices(pairs: int, m: int) -> list[int]:
+    if m > 1:
+        return [pairs]
+    return [n for n in range(1, pairs + 1) if n == 1 or math.ceil(pairs / n) < math.ceil(pairs / (n - 1))]
+
+
+def folds_of(dimension: int) -> list[int]:
+    return [p for p in range(1, dimension + 1) if p == 1 or math.ceil(dimension / p) < math.ceil(dimension / (p - 1))]
+
+
+def floor(layers: list[Operation], q: int) -> int:
+    """Cycles that no design of the network can go below."""
+    least = 1
+    for layer in layers:
+        p = min(math.ceil(q / layer.stride[1]), layer.result.width)
+        least = max(least, math.ceil(layer.padded_pixels / q), math.ceil(layer.result.pixels / p))
+    return least
+
+
+def points(layer: Operation, density: float, lowest: int, max_pixels: int) -> set[Point]:
+    """Every design with weights on chip, dense storage; folds widened while that helps."""
     found = set()
-    height, width = layer.result.height, layer.result.width
     cg, fg = layer.channels_per_group, layer.filters_per_group
-    for i, o, g in itertools.product(range(1, cg + 1), range(1, fg + 1), range(1, layer.groups + 1)):
-        for m in {1, i} if layer.window == 1 else {1}:
+    for q, i, g in itertools.product(range(1, max_pixels + 1), folds_of(cg), folds_of(layer.groups)):
+        if q > 1 and (i < cg or g < layer.groups):
+            continue
+        p = min(math.ceil(q / layer.stride[1]), layer.result.width)
+        for m, sparse in itertools.product({1, i} if layer.window == 1 else {1}, (False, True)):
             pairs = layer.window * m
-            for n, sparse in itertools.product(range(1, pairs + 1), (False, True)):
+            if sparse and pairs == 1:
+                continue
+            choices = list(range(1, pairs + 1)) if sparse else dense_choices(pairs, m)
+            reached: dict[tuple[int, int], int] = {}
+            for (a, n), (b, o) in itertools.product(enumerate(choices), enumerate(folds_of(fg))):
                 passes = math.ceil(layer.groups / g) * math.ceil(cg / i) * math.ceil(fg / o)
                 t = expected_cycles(pairs, n, density, 1) if sparse else math.ceil(pairs / n)
-                compute = height * width * passes * t
-                padded = (layer.source.height + 2 * layer.padding[0]) * (layer.source.width + 2 * layer.padding[1])
-                read = padded * math.ceil(layer.source.channels / (i * g))
-                write = height * width * math.ceil(layer.result.channels / (o * g))
+                compute = layer.result.height * math.ceil(layer.result.width / p) * passes * t
+                read = math.ceil(layer.padded_pixels / q) * math.ceil(layer.source.channels / (i * g))
+                write = math.ceil(layer.result.pixels / p) * math.ceil(layer.result.channels / (o * g))
                 interval = max(math.ceil(max(compute, read, write) * (1 - 1e-12)), 1)
+                reached[a, b] = max(interval, lowest)
+                if reached.get((a - 1, b), 10**12) <= reached[a, b] or reached.get((a, b - 1), 10**12) <= reached[a, b]:
+                    continue
                 engines = g * o * i // m
-                dsp = engines * n
-                words = engines * (pairs if sparse else n)
-                depth = passes * (1 if sparse else math.ceil(pairs / n))
-                lines = buffers(layer, i * g)
-                found.add((interval, dsp, lines + bank(words, depth), 0))
-                found.add((interval, dsp, lines, uram(words, depth)))
+                words, depth = engines * (pairs if sparse else n), passes * (1 if sparse else math.ceil(pairs / n))
+                lines, shallow = buffers(layer, i * g, q)
+                one = Folds(*(np.array([value]) for value in (i, o, g, m, n, q, p, sparse)))
+                lut = float(compute_logic(layer, one, WIDTHS).lut[0]) + shallow
+                lut += float(lutram(words, BITS, depth)) if depth * BITS < 1024 else 0.0
+                dsp = engines * n * p
+                found.add(Point(interval, dsp, lines + bank(words, depth), 0, math.ceil(lut)))
+                found.add(Point(interval, dsp, lines, uram(words, depth), math.ceil(lut)))
     return found
 
 
-def front(some: set[tuple[int, ...]]) -> list[tuple[int, ...]]:
+def front(some: set[Point]) -> list[Point]:
     return [p for p in some if not any(q != p and all(a <= b for a, b in zip(q, p, strict=True)) for q in some)]
 
 
-def best(layers: list[Operation], densities: list[float], limits: tuple[int, int, int], max_replicas: int) -> float:
+def best(
+    layers: list[Operation], densities: list[float], limits: dict[str, int], max_replicas: int, max_pixels: int = 1
+) -> float:
     """Highest replicas / interval over all combinations of designs; 0 if nothing fits."""
-    fronts = [front(points(layer, density)) for layer, density in zip(layers, densities, strict=True)]
+    lowest = floor(layers, max_pixels)
+    fronts = []
+    for layer, density in zip(layers, densities, strict=True):
+        kept = {p._replace(**{n: 0 for n in ("dsp", "bram18", "uram", "lut") if n not in limits})
+                for p in points(layer, density, lowest, max_pixels)}  # fmt: skip
+        fronts.append(front(kept))
     rate = 0.0
     for chosen in itertools.product(*fronts):
-        spent = [sum(point[k] for point in chosen) for k in (1, 2, 3)]
-        copies = min([max_replicas] + [limit // s for limit, s in zip(limits, spent, strict=True) if s])
+        spent = {name: sum(getattr(point, name) for point in chosen) for name in limits}
+        copies = min([max_replicas] + [limits[name] // used for name, used in spent.items() if used])
         if copies >= 1:
-            rate = max(rate, copies / max(point[0] for point in chosen))
+            rate = max(rate, copies / max(point.interval for point in chosen))
     return rate

@@ -104,7 +104,7 @@ def test_block_rams_of_dense_rows_of_the_peer(peer: dict[str, Any]) -> None:
         n = folds.get("fine", 1)
         depth = int(cycles.rounds(layer, i, o, g)) // layer.result.pixels * ceil_div(layer.window, n)
         weights = int(memory.bram18(n * i * o * g * bits, depth))
-        lines = int(memory.window_buffers(layer, np.array(i * g), bits))
+        lines = int(memory.window_buffers(layer, np.array(i * g), bits).bram18)
         assert weights + lines == row["expected"]["BRAM18"], row["id"]
 
 

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
+import numpy as np
 import pytest
 import timm
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from hass_train.hardware import CannotFit, Device, LayerSparsity, Operation, OperationKind, SparsityProfile, Workload
+from hass_train.hardware import (
+    CannotFit,
+    Device,
+    LayerSparsity,
+    Operation,
+    OperationKind,
+    SparsityProfile,
+    Workload,
+    load_device,
+)
 from hass_train.hardware.dataflow.model import DataflowAccelerator
 from hass_train.hardware.dataflow.options import DataflowOptions
 from hass_train.hardware.trace import trace
@@ -38,26 +50,28 @@ def case(draw: st.DrawFn) -> tuple[list[Operation], list[float]]:
     return layers, [draw(st.sampled_from([0.1, 0.35, 0.6, 1.0])) for _ in layers]
 
 
-def rate(layers: list[Operation], densities: list[float], limits: tuple[int, int, int], most: int) -> float:
-    """Replicas per cycle; without bandwidth to spare for weights, so that they stay on chip."""
+def rate(layers: list[Operation], densities: list[float], limits: dict[str, int], most: int, pixels: int = 1) -> float:
+    """Replicas per cycle, weights on chip."""
     workload = Workload("random", (1, 1, 1), tuple(layers))
-    bandwidth = 1e-6  # for images alone, and those are as good as free
-    device = Device("random", limits[0], limits[1], limits[2], 0, 0, 1000.0, bandwidth)
-    options = DataflowOptions(weights="dense", max_replicas=most)
-    accelerator = _OnChip(device, options)
+    device = dataclasses.replace(U250, **limits)
+    options = DataflowOptions(weights="dense", max_replicas=most, max_pixels=pixels, limits=tuple(limits), **FULL)
     profile = SparsityProfile({o.name: LayerSparsity(pair_density=d) for o, d in zip(layers, densities, strict=True)})
     try:
-        found = accelerator.estimate(workload, profile)
+        found = _OnChip(device, options).estimate(workload, profile)
     except CannotFit:
         return 0.0
+    assert found.slack == 0
     return found.replicas / found.interval_cycles
+
+
+FULL: dict[str, Any] = {"max_lut_utilization": 1.0, "partitions": "never"}
 
 
 class _OnChip(DataflowAccelerator):
     """Off-chip memory for images only."""
 
-    def limits(self, workload: Workload):  # type: ignore[no-untyped-def]
-        return dataclasses.replace(super().limits(workload), bits_per_cycle=0.0, image_bits=0)
+    def _budget(self) -> NDArray[np.float64]:
+        return np.append(super()._budget()[:-1], 0.0)
 
 
 @settings(max_examples=300)
@@ -65,32 +79,39 @@ class _OnChip(DataflowAccelerator):
 def test_exploration_equals_brute_force_with_dsps(
     network: tuple[list[Operation], list[float]], dsp: int, most: int
 ) -> None:
-    limits = (dsp, 10**6, 10**6)
+    limits = {"dsp": dsp}
     assert rate(*network, limits, most) == pytest.approx(best(*network, limits, most), rel=1e-12)
 
 
-@settings(max_examples=300)
+@settings(max_examples=250)
+@given(case(), st.integers(2, 60), st.integers(200, 30_000), st.integers(1, 3), st.integers(1, 2))
+def test_exploration_equals_brute_force_with_dsps_and_luts(
+    network: tuple[list[Operation], list[float]], dsp: int, lut: int, most: int, pixels: int
+) -> None:
+    limits = {"dsp": dsp, "lut": lut}
+    assert rate(*network, limits, most, pixels) == pytest.approx(best(*network, limits, most, pixels), rel=1e-12)
+
+
+@settings(max_examples=250)
 @given(case(), st.integers(2, 60), st.integers(0, 12), st.integers(0, 4), st.integers(1, 3))
 def test_exploration_equals_brute_force_with_three_resources(
     network: tuple[list[Operation], list[float]], dsp: int, bram: int, uram: int, most: int
 ) -> None:
-    layers, densities = network
-    deep = [  # so many channels that weights and lines need block RAM
-        dataclasses.replace(o, source=dataclasses.replace(o.source, width=o.source.width * 40)) for o in layers
-    ]
-    limits = (dsp, bram, uram)
-    assert rate(deep, densities, limits, most) == pytest.approx(best(deep, densities, limits, most), rel=1e-12)
+    limits = {"dsp": dsp, "bram18": bram, "uram": uram}
+    assert rate(*network, limits, most) == pytest.approx(best(*network, limits, most), rel=1e-12)
 
 
-@given(case(), st.integers(2, 40))
-def test_throughput_is_monotone_in_resources_and_density(
+@settings(max_examples=100)
+@given(case(), st.integers(4, 60))
+def test_more_of_anything_or_fewer_pairs_is_never_slower(
     network: tuple[list[Operation], list[float]], dsp: int
 ) -> None:
     layers, densities = network
-    base = rate(layers, densities, (dsp, 50, 10), 4)
-    assert rate(layers, densities, (dsp + 3, 50, 10), 4) >= base
-    assert rate(layers, densities, (dsp, 60, 10), 4) >= base
-    assert rate(layers, [d * 0.5 for d in densities], (dsp, 50, 10), 4) >= base
+    limits = {"dsp": dsp, "bram18": 50, "uram": 10, "lut": 20_000, "ff": 40_000}
+    base = rate(layers, densities, limits, 4)
+    for name, more in (("dsp", 3), ("bram18", 10), ("uram", 2), ("lut", 3_000), ("ff", 5_000)):
+        assert rate(layers, densities, {**limits, name: limits[name] + more}, 4) >= base
+    assert rate(layers, [d * 0.5 for d in densities], limits, 4) >= base
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +121,7 @@ def mobilenet() -> Workload:
 
 def test_the_published_number_is_the_input_bound(mobilenet: Workload) -> None:
     """HASS (FPL 2024) reports 4,895 images/s for MobileNetV3: 250 MHz over 226² padded pixels."""
-    accelerator = DataflowAccelerator(U250, DataflowOptions(max_replicas=1))
+    accelerator = DataflowAccelerator(U250, DataflowOptions(max_replicas=1, max_pixels=1))
     estimate = accelerator.estimate(mobilenet, SparsityProfile.dense(mobilenet))
     assert estimate.interval_cycles == 51_076
     assert estimate.throughput_ips == pytest.approx(4894.7, abs=0.05)
@@ -110,7 +131,7 @@ def test_the_published_number_is_the_input_bound(mobilenet: Workload) -> None:
 
 def test_estimate_rows_add_up(mobilenet: Workload) -> None:
     estimate = DataflowAccelerator(U250).estimate(mobilenet, SparsityProfile.uniform(mobilenet, 0.4))
-    for name in ("dsp", "bram18", "uram"):
+    for name in ("dsp", "bram18", "uram", "lut", "ff"):
         rows = sum(getattr(row.resources, name) for row in estimate.layers)
         assert getattr(estimate.resources, name) == rows * estimate.replicas
         assert estimate.utilization[name] <= 1
@@ -119,16 +140,16 @@ def test_estimate_rows_add_up(mobilenet: Workload) -> None:
 
 
 def test_a_tolerance_is_kept(mobilenet: Workload) -> None:
-    zcu104 = Device("zcu104", 1728, 624, 96, 0, 0, 200, 153.6)
+    zcu104 = load_device("zcu104")
     profile = SparsityProfile.uniform(mobilenet, 0.3)
     exact = DataflowAccelerator(zcu104).estimate(mobilenet, profile).throughput_ips
-    quick = DataflowAccelerator(zcu104, tolerance=0.02).estimate(mobilenet, profile).throughput_ips
+    quick = DataflowAccelerator(zcu104, DataflowOptions(tolerance=0.02)).estimate(mobilenet, profile).throughput_ips
     assert exact * 0.98 <= quick <= exact
 
 
 def test_a_device_that_is_too_small_is_named(mobilenet: Workload) -> None:
     with pytest.raises(CannotFit, match="dsp"):
-        DataflowAccelerator(Device("tiny", 8, 5376, 0, 0, 0, 100, 10)).estimate(
+        DataflowAccelerator(Device("tiny", 8, 5376, 0, 10**6, 10**6, 100, 10)).estimate(
             mobilenet, SparsityProfile.dense(mobilenet)
         )
 

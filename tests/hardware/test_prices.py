@@ -9,13 +9,13 @@ import pytest
 import timm
 from scipy.stats import spearmanr
 
-from hass_train.hardware import Device, LayerSparsity, SparsityProfile, Workload
+from hass_train.hardware import LayerSparsity, SparsityProfile, Workload, load_device
 from hass_train.hardware.dataflow.model import DataflowAccelerator
 from hass_train.hardware.dataflow.options import DataflowOptions
 from hass_train.hardware.dataflow.prices import Usage
 from hass_train.hardware.trace import trace
 
-ZCU104 = Device("zcu104", 1728, 624, 96, 230400, 460800, 200, 153.6)
+ZCU104 = load_device("zcu104")
 
 
 @pytest.fixture(scope="module")
@@ -44,20 +44,20 @@ def test_prices_rank_layers_as_finite_differences_do(mobilenet: Workload) -> Non
 def test_weights_have_prices_where_bandwidth_binds() -> None:
     """ResNet-18's weights do not fit a ZCU104: its rate is that of reading them, so pairs are worth little."""
     workload = trace(timm.create_model("resnet18", num_classes=10, in_chans=1), (1, 32, 32))
-    accelerator = DataflowAccelerator(ZCU104, tolerance=0.01)
+    accelerator = DataflowAccelerator(ZCU104, DataflowOptions(tolerance=0.01))
     half = SparsityProfile({layer.name: LayerSparsity(0.5, 0.6, 0.3) for layer in workload.compute_layers})
     estimate = accelerator.estimate(workload, half)
     assert estimate.utilization["bandwidth"] > 0.9
     assert max(estimate.weight_prices, key=estimate.weight_prices.__getitem__).startswith("layer4")
     dense = accelerator.estimate(workload, SparsityProfile.dense(workload))
     assert estimate.throughput_ips > 2 * dense.throughput_ips
-    stored = DataflowAccelerator(ZCU104, DataflowOptions(weights="dense"), tolerance=0.01).estimate(workload, half)
+    stored = DataflowAccelerator(ZCU104, DataflowOptions(weights="dense", tolerance=0.01)).estimate(workload, half)
     assert max(stored.weight_prices.values()) == 0
     assert stored.throughput_ips < 1.2 * dense.throughput_ips
 
 
 def test_a_pinned_pipeline_without_replicas_has_hardly_a_price(mobilenet: Workload) -> None:
-    u250 = Device("u250", 12288, 5376, 1280, 0, 0, 250, 614.4)
+    u250 = load_device("u250")
     profile = SparsityProfile.uniform(mobilenet, 0.5)
     pinned = DataflowAccelerator(u250, DataflowOptions(max_replicas=1)).estimate(mobilenet, profile)
     free = DataflowAccelerator(u250).estimate(mobilenet, profile)
@@ -66,6 +66,6 @@ def test_a_pinned_pipeline_without_replicas_has_hardly_a_price(mobilenet: Worklo
 
 
 def test_shares_sum_to_one_and_the_fullest_leads() -> None:
-    shares = Usage(dsp=0.99, memory=0.5, bandwidth=0.1, parallelism=0.0).shares()
+    shares = Usage(dsp=0.99, lut=0.2, ff=0.1, memory=0.5, bandwidth=0.1, parallelism=0.0).shares()
     assert shares.sum() == pytest.approx(1)
     assert shares[0] > 0.99

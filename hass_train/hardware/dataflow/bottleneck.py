@@ -6,58 +6,83 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hass_train.hardware.dataflow.explore import RESOURCES, Exploration, Limits
+from hass_train.hardware.dataflow.explore import Exploration, Explorer
+from hass_train.hardware.dataflow.options import LIMITS
+from hass_train.hardware.dataflow.tables import BANDWIDTH
 from hass_train.hardware.estimate import Bottleneck, LayerEstimate
 
 _WHAT = {
-    "input": "reads its padded input at one pixel a cycle",
-    "output": "writes its output at one word a cycle and stream",
-    "stream": "passes one pixel a cycle",
+    "input": "reads its padded input",
+    "output": "writes its output",
+    "stream": "passes its map",
     "compute": "computes",
 }
+LABELS = {
+    "dsp": "DSPs",
+    "bram18": "block RAMs",
+    "uram": "UltraRAMs",
+    "lut": "LUTs",
+    "ff": "flip-flops",
+    "bandwidth": "off-chip bandwidth",
+}
+"""What resources are called in sentences."""
 
 
-def explain(rows: Sequence[LayerEstimate], found: Exploration, limits: Limits, max_replicas: int) -> Bottleneck:
+def explain(rows: Sequence[LayerEstimate], found: Exploration, explorer: Explorer, max_replicas: int) -> Bottleneck:
     """The bottleneck of an explored design.
 
     Args:
         rows: the chosen designs.
         found: the exploration's answer.
-        limits: what it had to keep.
+        explorer: what it was found with.
         max_replicas: most copies allowed; 0 = any number.
     """
     slowest = max(rows, key=lambda row: row.interval_cycles)
-    where = f"{slowest.name} {_WHAT[slowest.bound]}, {slowest.interval_cycles:,} cycles an image"
-    intervals, dsp = found.demand.intervals, found.demand.dsp
-    if found.interval > intervals[0]:
-        faster = int(np.searchsorted(intervals, found.interval)) - 1
-        copies = f" in {found.replicas} copies" if found.replicas > 1 else ""
-        need = int(dsp[faster]) * found.replicas
-        if need > limits.counts[0]:
-            asked = f"{int(intervals[faster]):,} cycles would need {need:,} of {limits.counts[0]:,} DSPs{copies}"
-            return Bottleneck(slowest.name, "dsp", f"{where}; {asked}")
-        binding, short = _memory_bound(found, limits)
-        return Bottleneck(slowest.name, binding, f"{where}; a faster design{copies} runs out of {short}")
+    where = f"{slowest.name} {_WHAT[slowest.bound]} in {slowest.interval_cycles:,} cycles an image"
+    copies = f" in {found.replicas} copies" if found.replicas > 1 else ""
+    if found.interval > explorer.fastest:
+        # the next interval at which the slowest operation has a faster design
+        faster = int(explorer.events[np.searchsorted(explorer.events, found.interval) - 1])
+        short = _short(explorer, max(faster, explorer.fastest), found.replicas)
+        if short is not None:
+            name, need, have = short
+            asked = f"{faster:,} cycles{copies} would need {need:,.0f} of {have:,.0f} {LABELS[name]}"
+            return Bottleneck(slowest.name, name, f"{where}; {asked}")
+        name, used = _fullest(explorer, found)
+        return Bottleneck(slowest.name, name, f"{where}; a faster design{copies} does not fit ({used} used)")
     where += ", as parallel as it can be"
-    copies_more = found.replicas + 1
-    if max_replicas and copies_more > max_replicas:
+    more = found.replicas + 1
+    if max_replicas and more > max_replicas:
         return Bottleneck(slowest.name, "parallelism", f"{where}, and replicas are limited to {max_replicas}")
-    need = int(dsp[0]) * copies_more
-    if need > limits.counts[0]:
-        asked = f"{copies_more} copies would need {need:,} of {limits.counts[0]:,} DSPs"
-        return Bottleneck(slowest.name, "dsp", f"{where}; {asked}")
-    binding, short = _memory_bound(found, limits)
-    return Bottleneck(slowest.name, binding, f"{where}; {copies_more} copies run out of {short}")
+    short = _short(explorer, found.interval, more)
+    if short is not None:
+        name, need, have = short
+        return Bottleneck(
+            slowest.name, name, f"{where}; {more} copies would need {need:,.0f} of {have:,.0f} {LABELS[name]}"
+        )
+    name, used = _fullest(explorer, found)
+    return Bottleneck(slowest.name, name, f"{where}; {more} copies do not fit ({used} used)")
 
 
-def _memory_bound(found: Exploration, limits: Limits) -> tuple[str, str]:
-    """Which of block RAM, UltraRAM and bandwidth is fullest, by name and in words."""
-    budget = limits.budget(found.interval, found.replicas)
-    used = found.resources[1:] / np.maximum(budget[1:], 1)
-    names = (*RESOURCES[1:], "bandwidth")
-    full = [
-        f"{label} ({share:.0%} used)"
-        for label, share in zip(("block RAM", "UltraRAM", "off-chip bandwidth"), used, strict=True)
-        if share > 0
-    ]
-    return names[int(np.argmax(used))], "memory: " + ", ".join(full) if full else "memory"
+def _short(explorer: Explorer, interval: int, replicas: int) -> tuple[str, float, float] | None:
+    """The resource that alone rules out an interval, what it would take and what there is; the shortest one."""
+    worst: tuple[float, str, float, float] | None = None
+    for demand in explorer.demands:
+        (columns,) = np.nonzero(demand.weights)
+        if len(columns) != 1 or columns[0] == BANDWIDTH:
+            continue
+        k = int(columns[0])
+        need, have = demand.at(interval) / demand.weights[k] * replicas, float(explorer.limits.counts[k])
+        if need > have and (worst is None or need / max(have, 1) > worst[0]):
+            worst = (need / max(have, 1), LIMITS[k], need, have)
+    return None if worst is None else worst[1:]
+
+
+def _fullest(explorer: Explorer, found: Exploration) -> tuple[str, str]:
+    """The fullest resource by name, and all that are nearly full in words."""
+    budget = explorer.limits.budget(found.interval, found.replicas)
+    used = np.where(explorer.counted, found.resources / np.maximum(budget, 1.0), 0.0)
+    order = np.argsort(-used)
+    near = [k for k in order if used[k] >= max(0.9 * used[order[0]], 1e-9)][:3]
+    text = ", ".join(f"{used[k]:.0%} of {LABELS[LIMITS[k]]}" for k in near)
+    return LIMITS[order[0]], text

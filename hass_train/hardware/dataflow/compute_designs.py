@@ -1,190 +1,278 @@
-"""Every design of a convolution or linear layer: what it costs and how fast it is, as arrays.
-
-Designs are the product of an input side (i, m, N and the kind of engine, which set t) and an output side (o, g).
-Throughput at a given multiplier count needs only intervals and DSPs, so memory is computed on demand.
-"""
+"""Every design of a convolution, linear layer or matrix product: what it costs and how fast it is, as arrays."""
 
 from __future__ import annotations
 
-from functools import cached_property
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hass_train.hardware.dataflow import cycles, memory
+from hass_train.hardware.dataflow.balance import over_channels, over_groups
+from hass_train.hardware.dataflow.branches import Waiting
 from hass_train.hardware.dataflow.initiation import initiation_intervals, multiplier_choices, nonzero_pairs
+from hass_train.hardware.dataflow.logic import Folds, Widths, compute_logic, lutram
 from hass_train.hardware.dataflow.options import DataflowOptions
-from hass_train.hardware.dataflow.tables import (
-    Choices,
-    RememberingTable,
-    WeightsIn,
-    front,
-    lower_staircase,
-    undominated,
-    without_choices,
-)
+from hass_train.hardware.dataflow.tables import BANDWIDTH, FORBIDDEN, Space, Table, WeightsIn
 from hass_train.hardware.estimate import LayerEstimate, Resources
 from hass_train.hardware.profile import LayerSparsity
-from hass_train.hardware.workload import Operation, useful_folds
+from hass_train.hardware.workload import Operation, OperationKind, spread, useful_folds
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+_LUTS_PER_SLICE = 8
+_BUNDLE_STEP = 1.25  # ratio between bundle sizes explored
 
-class ComputeDesigns(RememberingTable):
-    """Designs of a convolution or linear layer at one sparsity."""
 
-    def __init__(self, layer: Operation, sparsity: LayerSparsity, options: DataflowOptions) -> None:
-        super().__init__()
-        self.layer, self.sparsity, self.options = layer, sparsity, options
-        divisors = options.folding == "divisors"
-        outputs = [
-            (o, g)
-            for o in useful_folds(layer.filters_per_group, divisors)
-            for g in useful_folds(layer.groups, divisors)
-        ]
-        self.o, self.g = (np.array(side, np.int64) for side in zip(*outputs, strict=True))
-        self._enumerate_inputs(useful_folds(layer.channels_per_group, divisors))
-        column = (slice(None), None)
-        compute = cycles.compute_cycles(layer, self.i[column], self.o, self.g, self.t[column])
-        read = cycles.input_cycles(layer, self.i[column], self.g)
-        self.interval = cycles.interval(compute, read, cycles.output_cycles(layer, self.o, self.g))
-        multipliers = (self.n * self.i // self.m)[column] * (self.o * self.g)
-        self.dsp = cycles.dsp_of_multipliers(multipliers, options.activation_bits, options.weight_bits)
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    """Input sides of designs, as equally long arrays: parallel channels i, bundle m, multipliers N (and which of
+    `multiplier_choices` that is), kind of engine, initiation interval t and the imbalance contained in it."""
 
-    def _enumerate_inputs(self, folds: list[int]) -> None:
-        """The input side: i, bundle m, multipliers N, engine, t; runs of equal (i, m, engine) have ascending N."""
-        window, rows = self.layer.window, []
+    i: Ints
+    m: Ints
+    n: Ints
+    choice: Ints
+    sparse: NDArray[np.bool_]
+    t: Floats
+    uneven: Floats
+
+
+class ComputeDesigns(Table):
+    """Designs of an operation with multipliers at one sparsity.
+
+    A fold (N, or the filters o) is widened only as long as that makes the layer faster, and no further than the
+    network's floor.
+
+    Args:
+        layer: convolution, linear layer or matrix product.
+        sparsity: of its pairs.
+        waiting: its FIFOs.
+        options: design rules.
+        space: what there is.
+    """
+
+    def __init__(
+        self, layer: Operation, sparsity: LayerSparsity, waiting: Waiting, options: DataflowOptions, space: Space
+    ) -> None:
+        self.layer, self.sparsity, self.waiting, self.options = layer, sparsity, waiting, options
+        self.bits = Widths(options.activation_bits, options.weight_bits, options.accumulator_bits)
+        folds, interval, t, uneven = self._enumerate(space)
+        dsp = cycles.dsp_of_multipliers(folds.n * folds.engines, options.activation_bits, options.weight_bits)
+        possible = dsp <= max(space.budget[0], float(dsp.min()))
+        folds, interval, t, uneven = folds[possible], interval[possible], t[possible], uneven[possible]
+        engines, memories = self._costs(folds, dsp[possible], space)
+        super().__init__(interval, engines, memories, space)
+        self.folds, self.t, self.uneven = folds[self.kept], t[self.kept], uneven[self.kept]
+
+    # ---- designs ---------------------------------------------------------------------------------------------
+
+    def _enumerate(self, space: Space) -> tuple[Folds, Ints, Floats, Floats]:
+        """Folds, interval, t and imbalance of all designs."""
+        layer, divisors = self.layer, self.options.folding == "divisors"
+        channels = useful_folds(layer.channels_per_group, divisors)
+        filters = np.array(useful_folds(layer.filters_per_group, divisors), np.int64)
+        groups = np.array(useful_folds(layer.groups, divisors), np.int64)
+        blocks = []
+        for pixels in self.options.pixel_choices:
+            columns = min(-(-pixels // layer.stride[1]), layer.result.width)
+            whole = pixels > 1  # only with all channels in parallel
+            sides = self._sides(channels[-1:] if whole else channels)
+            over_groups = self._over_groups(sides, groups[-1:] if whole else groups)
+            for k, g in enumerate(groups[-1:] if whole else groups):
+                blocks.append(self._block(sides, over_groups[:, k], filters, int(g), pixels, columns, space.floor))
+        i, m, n, o, gs, q, p, sparse, interval, t, uneven = (np.concatenate(c) for c in zip(*blocks, strict=True))
+        return Folds(i, o, gs, m, n, q, p, sparse), interval, t, uneven
+
+    def _block(
+        self, sides: _Sides, uneven: Floats, filters: Ints, g: int, pixels: int, columns: int, floor: int
+    ) -> tuple[NDArray[Any], ...]:
+        """All input sides with every number of filters worth building."""
+        column, t = (slice(None), None), sides.t * uneven
+        compute = cycles.compute_cycles(self.layer, sides.i[column], filters, g, t[column], columns)
+        read = cycles.input_cycles(self.layer, sides.i[column], g, pixels)
+        interval = cycles.interval(compute, read, cycles.output_cycles(self.layer, filters, g, columns))
+        clipped = np.maximum(interval, floor)
+        wanted = np.ones(interval.shape, bool)
+        wanted[:, 1:] = clipped[:, 1:] < clipped[:, :-1]
+        # rows of the same i, m and engine follow each other by ascending N
+        wider = (sides.n[1:] > sides.n[:-1]) & (sides.i[1:] == sides.i[:-1]) & (sides.m[1:] == sides.m[:-1])
+        wider &= sides.sparse[1:] == sides.sparse[:-1]
+        wanted[1:] &= (clipped[1:] < clipped[:-1]) | ~wider[column]
+        rows, places = np.nonzero(wanted)
+        gs, q, p = (np.full(len(rows), value) for value in (g, pixels, columns))
+        return (
+            sides.i[rows], sides.m[rows], sides.n[rows], filters[places], gs, q, p, sides.sparse[rows],
+            interval[rows, places], t[rows], (sides.uneven * uneven)[rows],
+        )  # fmt: skip
+
+    def _sides(self, channels: list[int]) -> _Sides:
+        layer, t_min = self.layer, self.options.t_min
         histograms: dict[int, Floats] = {}
-        for i in folds:
-            for m in self._bundles(i):
-                if m not in histograms:
-                    histograms[m] = nonzero_pairs(self.sparsity, window, m)
-                pairs = window * m
+        rows = []
+        for i in channels:
+            for m in self._bundles(i, channels):
+                pairs = layer.window * m
                 choices = multiplier_choices(pairs)
-                sparse = initiation_intervals(histograms[m], self.options.t_min)
-                dense = -(-pairs // choices)
-                worth = np.r_[True, dense[1:] < dense[:-1]]
-                for engine, n, t in ((0, choices[worth], dense[worth]), (1, choices, sparse)):
-                    rows.append(np.stack([np.full(len(n), i), np.full(len(n), m), n, np.full(len(n), engine), t]))
-        self.runs = np.repeat(np.arange(len(rows)), [row.shape[1] for row in rows])
-        table = np.concatenate(rows, axis=1)
-        self.i, self.m, self.n, engine = (column.astype(np.int64) for column in table[:4])
-        self.sparse = engine.astype(bool)
-        self.t = table[4]
+                passes = -(-pairs // choices)
+                # dense bundles are built with one multiplier a pair: fewer do what fewer channels do
+                dense = np.flatnonzero(np.r_[True, passes[1:] < passes[:-1]] if m == 1 else choices == pairs)
+                rows.append((i, m, choices[dense], dense, False, passes[dense].astype(float), np.ones(len(dense))))
+                if pairs == 1 and t_min == 1:  # a single pair takes its cycle, zero or not
+                    continue
+                if m not in histograms:
+                    histograms[m] = nonzero_pairs(self.sparsity, layer.window, m)
+                t, uneven = initiation_intervals(histograms[m], t_min), over_channels(layer, self.sparsity, i, m, t_min)
+                rows.append((i, m, choices, np.arange(len(choices)), True, t * uneven, uneven))
+        sizes = [len(row[2]) for row in rows]
+        i, m, sparse = (np.repeat([row[k] for row in rows], sizes) for k in (0, 1, 4))
+        n, choice, t, uneven = (np.concatenate([row[k] for row in rows]) for k in (2, 3, 5, 6))
+        return _Sides(i, m, n, choice, sparse, t, uneven)
 
-    def _bundles(self, i: int) -> list[int]:
+    def _bundles(self, i: int, channels: list[int]) -> list[int]:
         """Bundle sizes m worth exploring for i parallel channels."""
         if self.options.bundle == "auto":
             return [m for m in range(1, i + 1) if i % m == 0]
-        return sorted({1, i}) if self.layer.window == 1 else [1]
+        whole = self.layer.window == 1 and i in spread(channels, _BUNDLE_STEP)
+        return sorted({1, i}) if whole else [1]
 
-    @cached_property
-    def staircase(self) -> tuple[Ints, Ints]:
-        return lower_staircase(self.interval.ravel(), self.dsp.ravel())
+    def _over_groups(self, sides: _Sides, groups: Ints) -> Floats:
+        """(sides, groups) how much slower the slowest group's stream is than the mean; dense engines wait for none."""
+        result = np.ones((len(sides.n), len(groups)))
+        if self.layer.groups == 1 or not self.sparsity.channel_densities:
+            return result
+        for m in np.unique(sides.m):
+            rows = np.flatnonzero((sides.m == m) & sides.sparse)
+            for k, g in enumerate(groups):
+                uneven = over_groups(self.layer, self.sparsity, int(g), int(m), self.options.t_min)
+                result[rows, k] = uneven[sides.choice[rows]]
+        return result
 
-    def _compute_choices(self, interval: int, spare_dsp: int) -> Choices:
-        steps, dsp = self.staircase
-        if interval < steps[0]:
-            return without_choices()
-        most = int(dsp[np.searchsorted(steps, interval, side="right") - 1]) + spare_dsp
-        fast = (self.interval <= interval) & (self.dsp <= most)
-        # A sparse engine's memory does not depend on N: of each run only the smallest N that is fast enough matters.
-        repeated = np.zeros_like(fast)
-        repeated[1:] = fast[:-1] & ((self.runs[1:] == self.runs[:-1]) & self.sparse[1:])[:, None]
-        design = np.flatnonzero(fast & ~repeated)
-        found, places, fronts = [], [], []
-        for place in WeightsIn:
-            resources = self._resources(design, place)
-            # with weights at one place, one of the memories takes few values: a front of two costs for each of them
-            few = resources[:, 3] if place is WeightsIn.OFF_CHIP else resources[:, 1] * (place is WeightsIn.URAM)
-            best = front(resources[:, 0], resources[:, 2 if place is WeightsIn.URAM else 1], few)
-            found.append(resources[best])
-            fronts.append(design[best])
-            places.append(np.full(len(best), int(place)))
-        together = np.concatenate(found)
-        best = undominated(together)
-        return Choices(together[best], np.concatenate(fronts)[best], np.concatenate(places)[best])
+    # ---- costs -----------------------------------------------------------------------------------------------
 
-    def _resources(self, design: Ints, place: WeightsIn) -> Ints:
-        """(designs, 4) of flat design indices, weights kept at `place`."""
-        words, depth = self._weight_banks(design)
-        bits, none = self.options.weight_bits, np.zeros(len(design), np.int64)
-        buffers = self._buffers(design)
-        dsp = self.dsp.ravel()[design]
-        if place is WeightsIn.BRAM:
-            return np.stack([dsp, buffers + memory.banked_bram18(bits, words, depth), none, none], 1)
-        if place is WeightsIn.URAM:
-            return np.stack([dsp, buffers, memory.banked_uram(bits, words, depth), none], 1)
-        buffers = buffers + self._map_buffers(design, words)
-        side, _ = self._sides(design)
-        stored = np.where(self.sparse[side], self.options.stored_fraction(self.sparsity.weight_density), 1.0)
-        return np.stack([dsp, buffers, none, np.ceil(self.layer.weights * bits * stored).astype(np.int64)], 1)
+    def _costs(self, folds: Folds, dsp: Ints, space: Space) -> tuple[Floats, Floats]:
+        """(n, 3) DSPs, LUTs, flip-flops; (places, n, 3) memories."""
+        layer, options = self.layer, self.options
+        data, streams = options.activation_bits, folds.i * folds.g
+        logic = compute_logic(layer, folds, self.bits)
+        words, depth = self._weight_banks(folds)
+        held = -(-sum(self.waiting.fifos) // streams) if self.waiting.fifos else 0
+        window = memory.window_buffers(layer, streams, data, folds.q) + memory.buffer(data, streams, held)
+        small, none = memory.in_lutram(options.weight_bits, depth), np.zeros(len(folds))
+        lut = logic.lut + _LUTS_PER_SLICE * window.queues
+        lut += np.where(small, lutram(words, options.weight_bits, depth), 0.0)
+        streamed = layer.kind is OperationKind.MATMUL
+        bits = data if streamed else options.weight_bits
+        deep = 2 * depth if streamed else depth  # of a second operand one image is written while another is read
+        bram, uram = memory.banked_bram18(bits, words, deep), memory.banked_uram(bits, words, deep)
+        self.places = [(WeightsIn.BRAM, 1)]
+        places = [np.stack([window.bram18 + bram, none, none], 1)]
+        if space.budget[2] > 0:
+            self.places.append((WeightsIn.URAM, 1))
+            places.append(np.stack([window.bram18, uram, none], 1))
+        if not streamed and space.budget[BANDWIDTH] > 0:
+            stored = np.where(folds.sparse, options.stored_fraction(self.sparsity.weight_density), 1.0)
+            blocked = np.where(small, FORBIDDEN, 0.0)  # weights that fit LUTs are not fetched from outside
+            for bands in self._band_choices():
+                maps = self._map_buffers(folds, words, bands)
+                read = layer.weights * bits * stored * bands
+                self.places.append((WeightsIn.OFF_CHIP, bands))
+                places.append(np.stack([window.bram18 + maps.bram18 + blocked, none, read], 1))
+                if space.budget[2] > 0:
+                    self.places.append((WeightsIn.OFF_CHIP, bands))
+                    places.append(np.stack([window.bram18 + blocked, maps.uram, read], 1))
+        return np.stack([dsp, lut, logic.ff], 1), np.stack(places)
 
-    def _sides(self, design: Ints) -> tuple[Ints, Ints]:
-        """Input-side and output-side index of flat design indices."""
-        return np.unravel_index(design, self.interval.shape)  # type: ignore[return-value]
-
-    def _weight_banks(self, design: Ints) -> tuple[Ints, Ints]:
+    def _weight_banks(self, folds: Folds) -> tuple[Ints, Ints]:
         """Words read together and the depth of their banks, compressed if the options say so.
 
-        Dense engines read N of an initiation's M weights a cycle, sparse ones all M at once to pick from.
+        Dense engines read N of an initiation's M weights a cycle, sparse ones all M at once to pick from; the engines
+        of all columns share them.
         """
-        side, out = self._sides(design)
-        sparse = self.sparse[side]
-        engines = self.g[out] * self.o[out] * self.i[side] // self.m[side]
-        pairs = self.layer.window * self.m[side]
-        words = engines * np.where(sparse, pairs, self.n[side])
-        passes = cycles.rounds(self.layer, self.i[side], self.o[out], self.g[out]) // self.layer.result.pixels
+        pairs = self.layer.window * folds.m
+        words = folds.g * folds.o * (folds.i // folds.m) * np.where(folds.sparse, pairs, folds.n)
+        passes = cycles.passes(self.layer, folds.i, folds.o, folds.g)
         stored = self.options.stored_fraction(self.sparsity.weight_density)
-        depth = np.where(sparse, np.ceil(passes * stored), passes * -(-pairs // self.n[side]))
+        if self.layer.kind is OperationKind.MATMUL:
+            stored = 1.0
+        depth = np.where(folds.sparse, np.ceil(passes * stored), passes * -(-pairs // folds.n))
         return words, depth.astype(np.int64)
 
-    def _buffers(self, design: Ints) -> Ints:
-        """Block RAMs of the sliding window."""
-        side, out = self._sides(design)
-        return memory.window_buffers(self.layer, self.i[side] * self.g[out], self.options.activation_bits)
+    @property
+    def _lines(self) -> int:
+        """Rows of the result (pixels, if it has but one row)."""
+        result = self.layer.result
+        return result.height if result.height > 1 else result.width
 
-    def _map_buffers(self, design: Ints, words: Ints) -> Ints:
-        """Block RAMs that off-chip weights need instead of their own.
+    def _band_choices(self) -> list[int]:
+        """Into how many bands of rows an image may be cut: powers of eight, and single rows.
 
-        Weights read once per image must meet all pixels while they are there: the input map is kept twice (one fills
-        while one is read) and the results, which come filter by filter, wait for each other. Two tiles of weights
-        take turns. (Our design; the contract leaves it open.)
+        None where a band of one row takes as many bits as the weights: those stay on chip.
+        """
+        layer, lines = self.layer, self._lines
+        row = (
+            layer.source.words * (layer.kernel[0] + layer.stride[0]) / layer.source.height + layer.result.words / lines
+        )
+        if row * self.options.activation_bits >= layer.weights * self.options.weight_bits:
+            return []
+        return sorted({min(8**k, lines) for k in range(5)})
+
+    def _map_buffers(self, folds: Folds, words: Ints, bands: int) -> memory.Buffer:
+        """Buffers that off-chip weights need instead of their own.
+
+        Weights read once for a band of rows must meet all its pixels while they are there: the band's input is held
+        while the next one fills, and its results, which come filter by filter, wait for each other. Two tiles of
+        weights take turns. What runs beside this layer to a later join is held back by a band more. One band is the
+        whole image; the weights are read once for each band.
         """
         layer, bits = self.layer, self.options.activation_bits
-        side, out = self._sides(design)
-        read, write = self.i[side] * self.g[out], self.o[out] * self.g[out]
-        source = memory.banked_bram18(bits, read, 2 * layer.source.pixels * -(-layer.source.channels // read))
-        result = memory.banked_bram18(bits, write, layer.result.pixels * -(-layer.result.channels // write))
-        tiles = memory.banked_bram18(self.options.weight_bits, words, 2 * -(-layer.channels_per_group // self.i[side]))
-        return np.asarray(source + result + tiles)
+        lines = -(-self._lines // bands)
+        tall = layer.result.height > 1
+        step, reach = (layer.stride[0], layer.kernel[0]) if tall else (1, 1)
+        length, width = (layer.source.height, layer.source.width) if tall else (layer.source.pixels, 1)
+        held = min((lines - 1) * step + reach + lines * step, 2 * length) * width
+        read, write = folds.i * folds.g, folds.o * folds.g
+        source = memory.buffer(bits, read * folds.q, -(-held * -(-layer.source.channels // read) // folds.q))
+        done = lines * (layer.result.width if tall else 1)
+        result = memory.buffer(bits, write * folds.p, -(-done * -(-layer.result.channels // write) // folds.p))
+        tile = 2 * -(-layer.channels_per_group // folds.i)
+        tiles = memory.buffer(self.options.weight_bits, words, tile)
+        beside = memory.buffer(bits, np.ones_like(read), -(-self.waiting.bypass // bands))
+        return source + result + tiles + beside
 
-    def _row(self, design: int, weights_in: int) -> LayerEstimate:
-        layer, single = self.layer, np.array([design])
-        (side,), (out,) = self._sides(single)
-        i, m, n, t = int(self.i[side]), int(self.m[side]), int(self.n[side]), float(self.t[side])
-        o, g = int(self.o[out]), int(self.g[out])
+    def _describe(self, design: int, place: int) -> LayerEstimate:
+        layer, folds, t = self.layer, self.folds[np.array([design])], float(self.t[design])
         bounds = {
-            "compute": float(cycles.compute_cycles(layer, i, o, g, t)),
-            "input": float(cycles.input_cycles(layer, i, g)),
-            "output": float(cycles.output_cycles(layer, o, g)),
+            "compute": float(cycles.compute_cycles(layer, folds.i, folds.o, folds.g, t, folds.p)[0]),
+            "input": float(cycles.input_cycles(layer, folds.i, folds.g, folds.q)[0]),
+            "output": float(cycles.output_cycles(layer, folds.o, folds.g, folds.p)[0]),
         }
-        resources = Resources(*(int(count) for count in self._resources(single, WeightsIn(weights_in))[0]))
-        in_lutram = bool(memory.in_lutram(self.options.weight_bits, self._weight_banks(single)[1])[0])
-        on_chip = weights_in != WeightsIn.OFF_CHIP
-        mean_pairs = layer.window * m * (self.sparsity.pair_density if self.sparse[side] else 1.0)
+        sparse, m, n = bool(folds.sparse[0]), int(folds.m[0]), int(folds.n[0])
+        where, bands = self.places[place]
+        if (
+            where is not WeightsIn.OFF_CHIP
+            and memory.in_lutram(self.options.weight_bits, self._weight_banks(folds)[1])[0]
+        ):
+            where = WeightsIn.LUTRAM
+        mean_pairs = layer.window * m * (self.sparsity.pair_density if sparse else 1.0)
         return LayerEstimate(
             name=layer.name,
             kind=layer.kind.value,
-            interval_cycles=int(self.interval[side, out]),
+            interval_cycles=int(self.interval[design]),
             bound=max(bounds, key=bounds.__getitem__),
-            engine="sparse" if self.sparse[side] else "dense",
-            folds={"i": i, "o": o, "g": g, "m": m, "N": n},
-            resources=resources,
-            weights_in="lutram" if in_lutram and on_chip else WeightsIn(weights_in).name.lower(),
+            engine="sparse" if sparse else "dense",
+            folds={name: int(getattr(folds, key)[0]) for name, key in _FOLDS.items()},
+            resources=Resources.of(self.resources(design, place)),
+            weights_in=str(where),
+            bands=bands,
             initiation_interval=t,
             initiation_interval_of_mean=float(max(self.options.t_min, -(-mean_pairs // n))),
+            imbalance=float(self.uneven[design]),
             macs=layer.macs,
             pair_density=self.sparsity.pair_density,
         )
+
+
+_FOLDS = {"i": "i", "o": "o", "g": "g", "m": "m", "N": "n", "q": "q", "p": "p"}

@@ -1,4 +1,4 @@
-"""Cycles of one compute layer (hardware-model, section 2). Arguments may be arrays; results are cycles per image."""
+"""Cycles of one operation (hardware-model, sections 2 and 3). Arguments may be arrays; results are cycles per image."""
 
 from __future__ import annotations
 
@@ -15,27 +15,33 @@ def _ceil(numerator: ArrayLike, denominator: ArrayLike) -> Ints:
     return np.asarray(-(-np.asarray(numerator, np.int64) // np.asarray(denominator, np.int64)))
 
 
-def rounds(layer: Operation, i: ArrayLike, o: ArrayLike, g: ArrayLike) -> Ints:
-    """Initiations of every SPE per image: H'·W'·⌈G/g⌉·⌈Cg/i⌉·⌈Fg/o⌉ (one output column at once)."""
-    passes = _ceil(layer.groups, g) * _ceil(layer.channels_per_group, i) * _ceil(layer.filters_per_group, o)
-    return np.asarray(layer.result.pixels * passes)
+def rounds(layer: Operation, i: ArrayLike, o: ArrayLike, g: ArrayLike, p: ArrayLike = 1) -> Ints:
+    """Initiations of every SPE per image: H'·⌈W'/p⌉·⌈G/g⌉·⌈Cg/i⌉·⌈Fg/o⌉, p output columns at once."""
+    return np.asarray(layer.result.height * _ceil(layer.result.width, p) * passes(layer, i, o, g))
 
 
-def compute_cycles(layer: Operation, i: ArrayLike, o: ArrayLike, g: ArrayLike, t: ArrayLike) -> Floats:
+def passes(layer: Operation, i: ArrayLike, o: ArrayLike, g: ArrayLike) -> Ints:
+    """Initiations of every SPE per output pixel: ⌈G/g⌉·⌈Cg/i⌉·⌈Fg/o⌉."""
+    return np.asarray(_ceil(layer.groups, g) * _ceil(layer.channels_per_group, i) * _ceil(layer.filters_per_group, o))
+
+
+def compute_cycles(
+    layer: Operation, i: ArrayLike, o: ArrayLike, g: ArrayLike, t: ArrayLike, p: ArrayLike = 1
+) -> Floats:
     """Rounds times the initiation interval t."""
-    return np.asarray(rounds(layer, i, o, g) * np.asarray(t, float))
+    return np.asarray(rounds(layer, i, o, g, p) * np.asarray(t, float))
 
 
-def input_cycles(layer: Operation, i: ArrayLike, g: ArrayLike) -> Ints:
-    """(H+2·padH)·(W+2·padW)·⌈C/(i·g)⌉: the padded map, one word per stream and cycle."""
+def input_cycles(layer: Operation, i: ArrayLike, g: ArrayLike, q: ArrayLike = 1) -> Ints:
+    """⌈(H+2·padH)·(W+2·padW)/q⌉·⌈C/(i·g)⌉: the padded map, q words per stream and cycle."""
     streams = np.asarray(i, np.int64) * np.asarray(g, np.int64)
-    return np.asarray(layer.padded_pixels * _ceil(layer.source.channels, streams))
+    return np.asarray(_ceil(layer.padded_pixels, q) * _ceil(layer.source.channels, streams))
 
 
-def output_cycles(layer: Operation, o: ArrayLike, g: ArrayLike) -> Ints:
-    """H'·W'·⌈F/(o·g)⌉: the result, one word per stream and cycle."""
+def output_cycles(layer: Operation, o: ArrayLike, g: ArrayLike, p: ArrayLike = 1) -> Ints:
+    """⌈H'·W'/p⌉·⌈F/(o·g)⌉: the result, p words per stream and cycle."""
     streams = np.asarray(o, np.int64) * np.asarray(g, np.int64)
-    return np.asarray(layer.result.pixels * _ceil(layer.result.channels, streams))
+    return np.asarray(_ceil(layer.result.pixels, p) * _ceil(layer.result.channels, streams))
 
 
 def interval(compute: ArrayLike, read: ArrayLike, write: ArrayLike) -> Ints:

@@ -1,8 +1,9 @@
 """Exact design-space exploration (hardware-model, section 6).
 
 The slowest layer sets the rate and resources add up, so for a candidate interval T every operation takes a design with
-interval ≤ T, and whether that fits is monotone in T. DSPs alone give a bound at once; `Knapsack` decides where
-DSPs, block RAM, UltraRAM and off-chip bandwidth pull apart. The answer is the exact optimum over all designs.
+interval ≤ T, and whether that fits is monotone in T. Any weighted sum of resources gives a lower bound of T at once
+(`Demand`); `Field` leaves the few designs that matter at T, `Knapsack` decides among them, and the weights of their
+proofs sharpen the bound.
 """
 
 from __future__ import annotations
@@ -13,210 +14,324 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hass_train.hardware.dataflow.demand import Demand, Limits
 from hass_train.hardware.dataflow.knapsack import Fit, Knapsack
-from hass_train.hardware.dataflow.tables import Designs
+from hass_train.hardware.dataflow.options import LIMITS
+from hass_train.hardware.dataflow.relax import Field, Survivors
+from hass_train.hardware.dataflow.tables import BANDWIDTH, ENGINES, MEMORY, Table
 from hass_train.hardware.estimate import CannotFit
 
+Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-RESOURCES = ("dsp", "bram18", "uram")
+_COPIES = 4096  # more replicas than any device holds
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What a device lets a design spend.
+class Selection:
+    """One design for each operation.
 
     Args:
-        counts: (3,) DSPs, block RAMs, UltraRAMs.
-        bits_per_cycle: off-chip bandwidth.
-        image_bits: bits of one image in and one result out, which take their part of it.
+        designs, places: for each operation, which design of its table and where its memories are.
+        intervals: of those designs.
+        resources: (operations, 6).
     """
 
-    counts: Ints
-    bits_per_cycle: float
-    image_bits: int
-
-    def budget(self, interval: int, replicas: int) -> Ints:
-        """(4,) what each of `replicas` copies may spend, the last in off-chip weight bits per image; -1 if not even
-        the images get through."""
-        stream = self.bits_per_cycle * interval / replicas - self.image_bits
-        return np.append(self.counts // replicas, max(int(stream), -1))
-
-
-@dataclass(frozen=True, slots=True)
-class Demand:
-    """Fewest DSPs of a whole network at each interval.
-
-    Args:
-        intervals: ascending, from the fastest that any number of DSPs reaches.
-        dsp: falling; `dsp[k]` holds from `intervals[k]` up to the next.
-    """
-
+    designs: Ints
+    places: Ints
     intervals: Ints
-    dsp: Ints
+    resources: Floats
 
-    @classmethod
-    def of(cls, operations: Sequence[Designs]) -> Demand:
-        """Sum of the operations' staircases."""
-        stairs = [operation.staircase for operation in operations]
-        fastest = max(int(intervals[0]) for intervals, _ in stairs)
-        intervals = np.concatenate([steps for steps, _ in stairs])
-        change = np.concatenate([np.append(dsp[:1], dsp[1:] - dsp[:-1]) for _, dsp in stairs])
-        order = np.argsort(intervals, kind="stable")
-        total = np.cumsum(change[order])
-        intervals = intervals[order]
-        last = np.append(intervals[1:] != intervals[:-1], True) & (intervals >= fastest)
-        return cls(intervals[last], total[last])
-
-    def at(self, interval: int) -> int:
-        """Fewest DSPs at an interval not below the fastest."""
-        return int(self.dsp[np.searchsorted(self.intervals, interval, side="right") - 1])
-
-    def fastest_within(self, dsp: Ints) -> Ints:
-        """Shortest interval for each DSP count; counts must allow the slowest interval."""
-        return self.intervals[np.searchsorted(-self.dsp, -dsp, side="left")]
+    @property
+    def total(self) -> Floats:
+        """(6,) all operations together."""
+        return np.asarray(self.resources.sum(axis=0))
 
 
 @dataclass(frozen=True, slots=True)
 class Exploration:
-    """The fastest design of a network.
+    """The best design of a network, or of a part of it.
 
     Args:
         interval: cycles per image of one replica.
         replicas: copies of the pipeline.
-        designs: for each operation, which of its designs.
-        weights_in: for each operation, where its weights live.
-        resources: (4,) of one replica.
-        demand: DSPs against interval, for those who ask what one step more would cost.
+        selection: the designs.
+        slack: the optimum is at most this fraction faster; 0 = this is it.
     """
 
     interval: int
     replicas: int
-    designs: tuple[int, ...]
-    weights_in: tuple[int, ...]
-    resources: Ints
-    demand: Demand
+    selection: Selection
+    slack: float = 0.0
+
+    @property
+    def resources(self) -> Floats:
+        """(6,) of one replica."""
+        return self.selection.total
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
     interval: int
     replicas: int
-    knapsack: Knapsack
-    rows: Ints
+    selection: Selection
 
 
-def explore(
-    operations: Sequence[Designs], limits: Limits, max_replicas: int = 0, tolerance: float = 0.0
-) -> Exploration:
-    """Find interval and replicas with the highest replicas / interval within the limits.
+class Explorer:
+    """Answers questions about the designs of a network within a device's limits.
 
     Args:
-        operations: designs of every operation of the network.
+        tables: of every operation; each has at least one design.
         limits: of the device.
-        max_replicas: most copies; 0 = as many as fit.
-        tolerance: how far above the optimal interval the answer may be, as a fraction; 0 = exact.
-
-    Raises:
-        CannotFit: not even one copy fits at any interval.
+        tolerance: how far above the optimal interval an answer may be, as a fraction; 0 = exact.
     """
-    explorer = _Explorer(operations, limits, tolerance)
-    many = int(limits.counts[0] // max(int(explorer.demand.dsp[-1]), 1))
-    most = explorer.most_copies(min(many, max_replicas or many))
-    if most == 0:
-        raise CannotFit(explorer.why_unfit())
-    copies = np.arange(1, most + 1)
-    promise = zip(copies.tolist(), explorer.demand.fastest_within(limits.counts[0] // copies).tolist(), strict=True)
-    best: _Found | None = None
-    for replicas, fastest in sorted(promise, key=lambda pair: (-pair[0] / pair[1], pair[0])):
-        bound = None if best is None else (1 - tolerance) * replicas * best.interval / best.replicas
-        if bound is not None and fastest >= bound:
-            break
-        best = explorer.fastest_fit(replicas, fastest, bound) or best
-    assert best is not None
-    rows = best.knapsack.thrifty(best.rows, limits.budget(best.interval, best.replicas))
-    chosen = list(zip(best.knapsack.choices, rows - best.knapsack.starts, strict=True))
-    return Exploration(
-        best.interval,
-        best.replicas,
-        tuple(int(choice.design[k]) for choice, k in chosen),
-        tuple(int(choice.weights_in[k]) for choice, k in chosen),
-        best.knapsack.resources[rows].sum(axis=0),
-        explorer.demand,
-    )
 
+    def __init__(self, tables: Sequence[Table], limits: Limits, tolerance: float = 0.0) -> None:
+        self.tables, self.limits, self.tolerance = tables, limits, tolerance
+        self.field = Field(tables)
+        distinct = list({id(table): table for table in tables}.values())
+        self.events = np.unique(np.concatenate([table.interval for table in distinct]))
+        self.counted = limits.counted
+        self.fastest = max(int(table.interval[0]) for table in tables)
+        self.slowest = max(int(table.interval[-1]) for table in tables)
+        alone = [np.eye(6)[k] for k in np.flatnonzero(self.counted)]
+        self.demands = [Demand.of(tables, weights) for weights in alone]
+        self._start: Floats | None = None
+        self._narrow: tuple[int, int, Field] | None = None  # replicas, longest interval, what matters up to it
+        self.undecided = False  # whether integer programming ran out of time anywhere
 
-class _Explorer:
-    def __init__(self, operations: Sequence[Designs], limits: Limits, tolerance: float) -> None:
-        self.operations, self.limits, self.tolerance = operations, limits, tolerance
-        self.demand = Demand.of(operations)
-        self.slowest = int(self.demand.intervals[-1])
+    # ---- what fits -------------------------------------------------------------------------------------------
 
-    def knapsack(self, interval: int, replicas: int) -> Knapsack:
-        # what one operation may take beyond its fewest DSPs is what all together leave of the budget
-        spare = int(self.limits.counts[0]) // replicas - self.demand.at(interval)
-        return Knapsack([operation.choices(interval, max(spare, 0)) for operation in self.operations])
+    def attempt(self, interval: int, replicas: int, exact: bool) -> Selection | Fit:
+        """A design at the interval within the limits.
 
-    def most_copies(self, most: int) -> int:
-        """How many of at most `most` copies fit at all, at the slowest interval; bisection."""
-        knapsack = self.knapsack(self.slowest, 1)
-        low, high = 0, most + 1
-        while high - low > 1:
-            middle = (low + high) // 2
-            fits = knapsack.fit(self.limits.budget(self.slowest, middle)) is not None
-            low, high = (middle, high) if fits else (low, middle)
-        return low
-
-    def fastest_fit(self, replicas: int, fastest: int, bound: float | None) -> _Found | None:
-        """Smallest interval ≥ `fastest`, below `bound`, at which the copies fit.
-
-        Quick trials first narrow the answer to between the longest interval proved too short and the shortest with a
-        design; the exact knapsack closes what gap is left, down to the tolerance.
+        Args:
+            interval: cycles per image.
+            replicas: copies that share the device.
+            exact: whether to decide by integer programming where bounds leave the answer open.
         """
-        high = self.slowest if bound is None else min(self.slowest, int(np.ceil(bound)) - 1)
-        found: _Found | None = None
-        proved = fastest - 1  # longest interval proved too short
+        field = self._field(interval, replicas)
+        answer, survivors = self._within(field, interval, self.limits.budget(interval, replicas), exact)
+        if survivors is not None and (self._narrow is None or self._narrow[:2] != (replicas, interval)):
+            self._narrow = (replicas, interval, field.narrowed(survivors))
+        return answer
 
-        def attempt(interval: int, exact: bool) -> bool:
-            nonlocal found, proved
-            knapsack, budget = self.knapsack(interval, replicas), self.limits.budget(interval, replicas)
-            rows = knapsack.fit(budget) if exact else knapsack.quick_fit(budget)
-            if rows is None or rows is Fit.IMPOSSIBLE:
-                proved = max(proved, interval)
-            elif not isinstance(rows, Fit):
-                found = _Found(interval, replicas, knapsack, rows)
-                return True
-            return False
+    def _within(
+        self, field: Field, interval: int, budget: Floats, exact: bool
+    ) -> tuple[Selection | Fit, Survivors | None]:
+        """A selection within a budget; and if there is one, the designs that other such selections are made of."""
+        relaxed = field.relax(interval, budget, self._start)
+        self._start = relaxed.weights
+        if relaxed.survivors is None:
+            self._learn(relaxed.weights, budget)
+            return Fit.IMPOSSIBLE, None
+        left = relaxed.survivors
+        knapsack = Knapsack(left.resources[:, self.counted], left.owner, len(self.tables), budget[self.counted])
+        answer = knapsack.quick_fit(relaxed.weights[self.counted])
+        if answer is Fit.UNKNOWN and exact:
+            answer = knapsack.fit()
+            if answer is Fit.UNKNOWN:
+                self.undecided, answer = True, Fit.IMPOSSIBLE
+        if isinstance(answer, Fit):
+            if answer is Fit.IMPOSSIBLE and knapsack.possible:
+                weights = np.zeros(6)
+                weights[self.counted] = knapsack.weights
+                self._learn(weights, budget)
+            return answer, None
+        chosen = Selection(left.design[answer], left.place[answer], left.interval[answer], left.resources[answer])
+        return chosen, left
 
-        if high < fastest or attempt(fastest, exact=False):
-            return found
-        if bound is not None and not attempt(high, exact=True):
-            return None  # the usual case: these copies cannot beat the best so far
-        step = max(fastest // 16, 1)
-        low = fastest  # the answer is often near what the DSPs alone allow
-        while low + step < high and not attempt(low + step, exact=False):
-            low, step = low + step, step * 2
-        if found is None and not attempt(high, exact=True):
+    def _field(self, interval: int, replicas: int) -> Field:
+        """The designs that matter: what did not survive at a longer interval does not at a shorter one."""
+        if self._narrow is not None and self._narrow[0] == replicas and interval <= self._narrow[1]:
+            return self._narrow[2]
+        return self.field
+
+    def cheapest(self, interval: int, replicas: int, column: int, gap: float) -> Selection:
+        """The selection within the limits that takes least of one resource.
+
+        Args:
+            interval: cycles per image; not below the shortest that fits.
+            replicas: copies that share the device.
+            column: which resource.
+            gap: how far above the least the answer may be, as a fraction.
+        """
+        field, budget = self._field(interval, replicas), self.limits.budget(interval, replicas)
+        best = self.attempt(interval, replicas, exact=True)
+        assert not isinstance(best, Fit)  # by the caller's promise
+        low = Demand.of(self.tables, np.eye(6)[column]).at(interval)
+        while best.total[column] - low > gap * best.total[column] and best.total[column] - low >= 1:
+            budget[column] = np.floor((low + best.total[column]) / 2)
+            answer, _ = self._within(field, interval, budget, exact=True)
+            if isinstance(answer, Fit):
+                low = float(budget[column]) + 1
+            else:
+                best = answer
+        return best
+
+    def _learn(self, weights: Floats, budget: Floats) -> None:
+        """Keep the weights of a proof that nothing fits: they bound other intervals too."""
+        counted = np.isfinite(budget)
+        scale = np.where(counted, 1 / np.maximum(np.where(counted, budget, 1.0), 0.5), 0.0)
+        self.demands.append(Demand.of(self.tables, weights * scale))
+        if len(self.demands) > 24:
+            del self.demands[int(self.counted.sum())]
+
+    def bound(self, replicas: int) -> float:
+        """Lower bound of the interval of so many copies."""
+        return max(float(self.fastest), *(demand.fastest(self.limits, replicas) for demand in self.demands))
+
+    # ---- the fastest -----------------------------------------------------------------------------------------
+
+    def fastest_design(self, max_replicas: int = 0) -> Exploration:
+        """Replicas and interval with the highest replicas / interval.
+
+        Args:
+            max_replicas: most copies; 0 = as many as fit.
+
+        Raises:
+            CannotFit: not even one copy fits at any interval.
+        """
+        promise: dict[int, float] = {}
+        for replicas in range(1, (max_replicas or _COPIES) + 1):
+            promise[replicas] = self.bound(replicas)
+            if promise[replicas] > self.horizon(replicas):
+                break  # more copies only need more
+        best: _Found | None = None
+        while promise:
+            replicas = max(promise, key=lambda copies: (copies / promise[copies], -copies))
+            bound = promise.pop(replicas)
+            if best is not None:
+                to_beat = best.replicas / best.interval * (1 + self.tolerance + 1e-12)
+                if replicas / bound <= to_beat:
+                    break
+                learned = self.bound(replicas)
+                if learned > bound:
+                    promise[replicas] = learned
+                    continue
+            found = self.fastest_of(replicas, best)
+            if found is not None:
+                best = found
+            elif best is None:
+                promise = {copies: bound for copies, bound in promise.items() if copies < replicas}
+        if best is None:
+            raise CannotFit(self.why_unfit())
+        return self.settled(best.interval, best.replicas, best.selection)
+
+    def horizon(self, replicas: int) -> int:
+        """An interval beyond which nothing more can fit."""
+        if not self.counted[BANDWIDTH] or not self.limits.bits_per_cycle:
+            return self.slowest
+        bits = self.limits.image_bits
+        for table in self.tables:
+            read = table.memory[:, :, -1]
+            bits += float(read.max())
+        return max(self.slowest, int(np.ceil(bits * replicas / self.limits.bits_per_cycle)))
+
+    def fastest_of(self, replicas: int, best: _Found | None = None) -> _Found | None:
+        """Smallest interval of so many copies that beats the best so far; None if there is none.
+
+        Bounds first narrow it from below, quick trials from above; exact knapsacks close what gap is left.
+        """
+        high = self.horizon(replicas)
+        if best is not None:
+            high = min(high, int(np.ceil(replicas * best.interval / best.replicas)) - 1)
+        bound = self.bound(replicas)
+        if bound > high:
             return None
-        assert found is not None
+        low = target = int(bound)  # below `low` nothing fits
+        step, tries = max(low // 128, 1), 0
+        while True:
+            answer = self.attempt(target, replicas, exact=target >= high)
+            if not isinstance(answer, Fit):
+                return self._narrowed(_Found(self._tight(target, replicas, answer), replicas, answer), low)
+            if answer is Fit.IMPOSSIBLE:
+                low = int(min(max(low, target + 1, self.bound(replicas)), 2.0**62))
+            if target >= high or low > high:
+                return None
+            tries += 1
+            if answer is Fit.IMPOSSIBLE and tries <= 3:
+                target = low  # proofs teach bounds that are often met
+            else:
+                target, step = max(low, target + step), 2 * step
+            target = min(target, high)
+
+    def _narrowed(self, found: _Found, low: int) -> _Found:
+        """Bisect between what is impossible (below `low`) and what was found; quick trials first, then exact ones."""
         for exact in (False, True):
-            low = proved if exact else max(low, proved)
-            while found.interval - low > 1 + self.tolerance * found.interval:
-                middle = (low + found.interval) // 2
-                if not attempt(middle, exact):
-                    low = middle
+            floor = low
+            while floor < found.interval and found.interval - floor >= self.tolerance * found.interval:
+                middle = self._changing((floor + found.interval - 1) // 2)
+                if middle < floor:  # no design comes in reach in the lower half
+                    floor = (floor + found.interval - 1) // 2 + 1
+                    continue
+                answer = self.attempt(middle, found.replicas, exact)
+                if not isinstance(answer, Fit):
+                    found = _Found(self._tight(middle, found.replicas, answer), found.replicas, answer)
+                    continue
+                floor = middle + 1
+                if answer is Fit.IMPOSSIBLE:
+                    low = floor = int(min(max(floor, self.bound(found.replicas)), found.interval))
         return found
+
+    def _changing(self, interval: int) -> int:
+        """The last interval up to this one at which another design comes in reach.
+
+        Where bandwidth counts, every cycle more lets through more bits.
+        """
+        if self.counted[BANDWIDTH]:
+            return interval
+        return int(self.events[np.searchsorted(self.events, interval, side="right") - 1])
+
+    def _tight(self, interval: int, replicas: int, selection: Selection) -> int:
+        """The shortest interval that a selection itself allows."""
+        shortest = int(selection.intervals.max())
+        if self.counted[BANDWIDTH] and self.limits.bits_per_cycle:
+            bits = float(selection.total[BANDWIDTH]) + self.limits.image_bits
+            shortest = max(shortest, int(np.ceil(bits * replicas / self.limits.bits_per_cycle - 1e-9)))
+        return min(interval, shortest)
+
+    def settled(self, interval: int, replicas: int, selection: Selection) -> Exploration:
+        """Give back what a selection does not need (rate balancing): single swaps to fewer DSPs, then less of the rest.
+
+        The rate stays the same; what is left over serves the user (hardware-model, section 6).
+        """
+        budget = self.limits.budget(interval, replicas)
+        designs, places = selection.designs.copy(), selection.places.copy()
+        resources = selection.resources.copy()
+        unit = np.where(np.isfinite(budget), np.maximum(budget, 0.5), np.maximum(selection.total, 1.0))
+        worth = np.r_[1.0, np.full(5, 1e-2)] / unit
+        spent = resources.sum(axis=0)
+        for owners in self.field.owners:
+            table = self.tables[owners[0]]
+            end = int(np.searchsorted(table.interval, interval, side="right"))
+            engines, memories = table.engines[:end], table.memory[:, :end]
+            value = engines @ worth[ENGINES] + memories @ worth[MEMORY]
+            for k in owners:
+                now = float(resources[k] @ worth)
+                better = value < now - 1e-12
+                if not better.any():
+                    continue
+                rest = budget - (spent - resources[k])
+                better &= (memories <= rest[MEMORY]).all(axis=2) & (engines <= rest[ENGINES]).all(axis=1)
+                if not better.any():
+                    continue
+                place, design = np.unravel_index(int(np.argmin(np.where(better, value, np.inf))), value.shape)
+                designs[k], places[k] = design, place
+                spent = spent - resources[k]
+                resources[k] = table.resources(int(design), int(place))
+                spent = spent + resources[k]
+        intervals = np.array([table.interval[d] for table, d in zip(self.tables, designs, strict=True)])
+        slack = interval / self.bound(replicas) - 1 if self.undecided else 0.0
+        return Exploration(interval, replicas, Selection(designs, places, intervals, resources), slack)
 
     def why_unfit(self) -> str:
         """Which resource is short even for the slowest, smallest design."""
-        choices = [one.choices(self.slowest, int(self.limits.counts[0])).resources for one in self.operations]
-        least = np.sum([rows.min(axis=0) for rows in choices], axis=0)
         budget = self.limits.budget(self.slowest, 1)
-        for name, need, limit in zip((*RESOURCES, "off-chip bits per image"), least, budget, strict=True):
-            if need > limit:
-                return f"one copy of the network needs at least {need:,} {name}; the device has {limit:,}"
-        largest = max(range(len(choices)), key=lambda k: int(choices[k][:, 1].min()))
-        return (
-            f"one copy of the network has no design within {budget[0]:,} dsp, {budget[1]:,} bram18 and {budget[2]:,} "
-            f"uram together (its largest buffers take {int(choices[largest][:, 1].min()):,} bram18)"
-        )
+        names = (*LIMITS[:-1], "off-chip bits per image")
+        for k in np.flatnonzero(self.counted):
+            least = Demand.of(self.tables, np.eye(6)[k]).at(self.slowest)
+            if least > budget[k]:
+                return f"one copy of the network needs at least {least:,.0f} {names[k]}; there are {max(budget[k], 0):,.0f}"
+        there = ", ".join(f"{budget[k]:,.0f} {names[k]}" for k in np.flatnonzero(self.counted))
+        return f"one copy of the network has no design within {there} together"

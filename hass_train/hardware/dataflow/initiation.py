@@ -89,15 +89,15 @@ def nonzero_pairs(sparsity: LayerSparsity, window: int, bundle: int) -> Floats:
 
 @lru_cache(maxsize=4096)
 def multiplier_choices(pairs: int) -> Ints:
-    """Multiplier counts N worth exploring for M pairs.
+    """Multiplier counts N worth exploring for M pairs: all up to 16, then steps of about 8 %, and M.
 
-    All up to 32; beyond, the smallest N for each ⌈M/N⌉ (all that dense engines need) and steps of about 4 %.
+    For windows of up to 128 pairs also the smallest N for each ⌈M/N⌉, all that dense engines need.
     """
-    if pairs <= 32:
+    if pairs <= 16:
         return np.arange(1, pairs + 1)
-    steps = np.unique(np.rint(np.geomspace(32, pairs, 1 + int(np.log(pairs / 32) / np.log(1.04)))).astype(np.int64))
-    passes = np.arange(1, pairs + 1)
-    return np.unique(np.concatenate([np.arange(1, 33), steps, -(-pairs // passes)]))
+    steps = np.rint(np.geomspace(16, pairs, 2 + int(np.log(pairs / 16) / np.log(1.08)))).astype(np.int64)
+    dense = -(-pairs // np.arange(1, pairs + 1)) if pairs <= 128 else steps[-1:]
+    return np.unique(np.concatenate([np.arange(1, 17), steps, dense]))
 
 
 @lru_cache(maxsize=4096)

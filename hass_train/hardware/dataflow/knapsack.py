@@ -2,146 +2,178 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import Bounds, LinearConstraint, milp
-from scipy.sparse import csr_array
-
-from hass_train.hardware.dataflow.tables import Choices
+from scipy.optimize import Bounds, LinearConstraint, linprog, milp
+from scipy.sparse import csr_array, hstack
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _STEPS = 60
 _TOLERANCE = 1e-9
+_ROW_SIZE = 1e4
+NODE_LIMIT = 500
+"""Most branches that integer programming may look at for one question; a count, so that answers repeat."""
 
 
 class Fit(Enum):
-    """Answers of a quick trial that are no selection."""
+    """Answers that are no selection."""
 
     IMPOSSIBLE = "nothing fits"
     UNKNOWN = "the bounds leave a gap"
 
 
 class Knapsack:
-    """The choices of all operations laid end to end; a selection is one row for each operation.
+    """Designs of all operations laid end to end; a selection is one row for each operation.
 
     Args:
-        choices: of every operation.
+        resources: (rows, k) what each design takes of the resources that count.
+        owner: (rows,) which operation it is a design of, ascending.
+        operations: how many there are.
+        budget: (k,) what may be spent.
 
-    `fit` answers exactly whether any selection is within a budget. Weighting the resources so that the budget costs 1,
-    the cheapest selection usually proves the answer either way (`quick_fit`); what is left goes to integer programming
+    `fit` answers whether any selection is within the budget. Weighting the resources so that the budget costs 1, the
+    cheapest selection usually proves the answer either way (`quick_fit`); what is left goes to integer programming
     (HiGHS) over the few rows whose reduced cost still leaves them a chance.
     """
 
-    def __init__(self, choices: Sequence[Choices]) -> None:
-        self.choices = choices
-        self.counts = np.array([len(choice.design) for choice in choices])
-        self.possible = bool((self.counts > 0).all())
-        self._slack, self._reduced_cost = 0.0, np.zeros(0)
-        if self.possible:
-            self.resources = np.concatenate([choice.resources for choice in choices])
-            self.starts = np.cumsum(np.r_[0, self.counts[:-1]])
-            self.owner = np.repeat(np.arange(len(choices)), self.counts)
+    def __init__(self, resources: Floats, owner: Ints, operations: int, budget: Floats) -> None:
+        self.budget, self.operations = budget, operations
+        self.scale = 1.0 / np.maximum(budget, 0.5)
+        self.rows = np.flatnonzero((resources <= budget).all(axis=1))
+        self.resources, self.owner = resources[self.rows], owner[self.rows]
+        self.possible = bool((budget >= 0).all()) and self._complete(self.owner)
+        self._left = np.arange(len(self.rows))  # rows that may be in a selection that fits
+        self.weights = np.full(len(budget), 1.0 / len(budget))
+        self._fractions = np.zeros(0)
 
-    def fit(self, budget: Ints) -> Ints | None:
-        """A selection within the budget, or None if there is none.
+    def _complete(self, owner: Ints) -> bool:
+        return len(owner) > 0 and int((np.diff(owner) > 0).sum()) + 1 == self.operations
+
+    def fit(self) -> Ints | Fit:
+        """A selection within the budget (rows as given), or `IMPOSSIBLE`; `UNKNOWN` only past the node limit."""
+        answer = self.quick_fit()
+        if answer is not Fit.UNKNOWN:
+            return answer
+        if not self._best_weights():
+            return Fit.IMPOSSIBLE
+        if (repaired := self._rounded()) is not None:
+            return repaired
+        return self._by_integer_programming()
+
+    def _best_weights(self) -> bool:
+        """Find the weights of the largest bound and drop the rows that it rules out; False if it rules out all.
+
+        The linear relaxation, min z with Σ resources ≤ z·budget and one (fractional) row for each operation, has them
+        as its dual.
+        """
+        resources, owner = self.resources[self._left] * self.scale, self.owner[self._left]
+        count = len(owner)
+        one_each = csr_array((np.ones(count), (owner, np.arange(count))), shape=(self.operations, count + 1))
+        spend = hstack([csr_array(resources.T), csr_array(-np.maximum(self.budget * self.scale, 1e-12)[:, None])])
+        relaxed = linprog(
+            c=np.r_[np.zeros(count), 1.0],
+            A_ub=spend, b_ub=np.zeros(len(self.budget)),
+            A_eq=one_each, b_eq=np.ones(self.operations),
+            bounds=(0, None), method="highs",
+        )  # fmt: skip
+        if relaxed.x is None:
+            return True  # the solver gave up; integer programming decides without its help
+        weights = np.maximum(-relaxed.ineqlin.marginals, 0.0)
+        weights = np.maximum(weights / max(weights.sum(), 1e-12), 1e-9)
+        cost = resources @ weights
+        starts = np.flatnonzero(np.r_[True, np.diff(owner) > 0])
+        least = np.minimum.reduceat(cost, starts)
+        bound = float(least.sum()) / float((weights * np.minimum(self.budget * self.scale, 1.0)).sum())
+        self.weights = weights
+        if bound > 1 + _TOLERANCE:
+            return False
+        self._fractions = relaxed.x[:-1]
+        held = (cost - least[owner] <= 1 - bound + 1e-7) | (self._fractions > 0.5)
+        self._left, self._fractions = self._left[held], self._fractions[held]
+        return True
+
+    def _rounded(self) -> Ints | None:
+        """The relaxation's largest fractions as a selection, repaired where it is over the budget."""
+        resources, owner = self.resources[self._left], self.owner[self._left]
+        order = np.lexsort((-self._fractions, owner))
+        chosen = order[np.flatnonzero(np.r_[True, np.diff(owner[order]) > 0])]
+        repaired = self._repaired(resources, owner, chosen)
+        return None if repaired is None else self.rows[self._left[repaired]]
+
+    def quick_fit(self, start: Floats | None = None) -> Ints | Fit:
+        """As `fit`, but gives up where bounds and repairs leave the answer open.
 
         Args:
-            budget: (resources,) what may be spent, in whole numbers; nothing fits a negative one.
+            start: (k,) weights to begin with, of budgets' fractions; of a similar question.
         """
-        answer = self.quick_fit(budget)
-        if answer is Fit.UNKNOWN:
-            return self._by_integer_programming(np.flatnonzero(self._reduced_cost <= self._slack + 1e-7), budget)
-        return None if isinstance(answer, Fit) else answer
-
-    def quick_fit(self, budget: Ints) -> Ints | Fit:
-        """As `fit`, but gives up where bounds and repairs leave the answer open."""
-        if not self.possible or (budget < 0).any():
+        if not self.possible:
             return Fit.IMPOSSIBLE
-        scale = 1.0 / np.maximum(budget, 0.5)
-        weights = np.full(len(budget), 1.0 / len(budget))
-        best_bound = -np.inf
+        weights = self.weights if start is None else start
         for step in range(_STEPS):
-            cost = self.resources @ (scale * weights)
-            least = np.minimum.reduceat(cost, self.starts)
+            resources, owner = self.resources[self._left], self.owner[self._left]
+            starts = np.flatnonzero(np.r_[True, np.diff(owner) > 0])
+            cost = resources @ (self.scale * weights)
+            least = np.minimum.reduceat(cost, starts)
             bound = float(least.sum())
+            self.weights = weights
             if bound > 1 + _TOLERANCE:
                 return Fit.IMPOSSIBLE  # at these weights every selection costs more than the whole budget
-            rows = self._first_cheapest(cost, least)
-            spent = self.resources[rows].sum(axis=0)
-            if (spent <= budget).all():
-                return rows
-            if bound > best_bound:
-                best_bound = bound
-                # a row dearer than its operation's cheapest by more than the slack is in no selection that fits
-                self._slack, self._reduced_cost = 1 - bound, cost - np.repeat(least, self.counts)
-            if step % 6 == 5 and (repaired := self._repaired(rows, budget, scale)) is not None:
-                return repaired
-            excess = np.clip(spent * scale - 1, -2, 2)
+            excess_cost = cost - least[owner]
+            hit = np.flatnonzero(excess_cost <= 0)
+            chosen = hit[np.searchsorted(owner[hit], np.arange(self.operations))]
+            spent = resources[chosen].sum(axis=0)
+            if (spent <= self.budget).all():
+                return self.rows[self._left[chosen]]
+            if step % 6 == 5 and (repaired := self._repaired(resources, owner, chosen)) is not None:
+                return self.rows[self._left[repaired]]
+            # a row dearer than its operation's cheapest by more than the slack is in no selection that fits
+            held = excess_cost <= 1 - bound + 1e-7
+            if held.sum() < 0.8 * len(held):
+                self._left = self._left[held]
+            excess = np.clip(spent * self.scale - 1, -2, 2)
             weights = weights * np.exp(excess * 2 / (1 + step) ** 0.6)
             weights = np.maximum(weights / weights.sum(), 1e-6)
         return Fit.UNKNOWN
 
-    def _first_cheapest(self, cost: Floats, least: Floats) -> Ints:
-        hit = np.flatnonzero(cost <= np.repeat(least, self.counts))
-        return hit[np.searchsorted(self.owner[hit], np.arange(len(self.counts)))]
-
-    def _repaired(self, rows: Ints, budget: Ints, scale: Floats) -> Ints | None:
+    def _repaired(self, resources: Floats, owner: Ints, chosen: Ints) -> Ints | None:
         """The selection after greedy single swaps that lower the summed overdraft; None if that does not mend it."""
-        rows = rows.copy()
-        for _ in range(len(rows)):
-            spent = self.resources[rows].sum(axis=0)
-            over = np.maximum(spent * scale - 1, 0).sum()
-            if over == 0:
-                return rows
-            after = spent + self.resources - self.resources[rows][self.owner]
-            overdraft = np.maximum(after * scale - 1, 0).sum(axis=1)
+        chosen = chosen.copy()
+        for _ in range(len(chosen)):
+            spent = resources[chosen].sum(axis=0)
+            over = np.maximum(spent * self.scale - 1, 0).sum()
+            if over <= 0:
+                return chosen
+            after = spent + resources - resources[chosen][owner]
+            overdraft = np.maximum(after * self.scale - 1, 0).sum(axis=1)
             swap = int(np.argmin(overdraft))
             if overdraft[swap] >= over:
                 return None
-            rows[self.owner[swap]] = swap
+            chosen[owner[swap]] = swap
         return None
 
-    def _by_integer_programming(self, rows: Ints, budget: Ints) -> Ints | None:
-        if len(np.unique(self.owner[rows])) < len(self.counts):
-            return None
-        columns = np.arange(len(rows))
-        one_each = csr_array((np.ones(len(rows)), (self.owner[rows], columns)))
-        spend = csr_array((self.resources[rows] / np.maximum(budget, 0.5)).T)
+    def _by_integer_programming(self) -> Ints | Fit:
+        left = self._left
+        owner, count = self.owner[left], len(left)
+        one_each = csr_array((np.ones(count), (owner, np.arange(count))), shape=(self.operations, count))
+        # the solver keeps constraints to about 1e-6: rows of this size keep them to far less than one unit
+        spend = csr_array((self.resources[left] * (self.scale * _ROW_SIZE)).T)
         result = milp(
-            c=np.zeros(len(rows)),
+            c=np.zeros(count),
             constraints=[
                 LinearConstraint(one_each, 1, 1),
-                LinearConstraint(spend, -np.inf, budget / np.maximum(budget, 0.5)),
+                LinearConstraint(spend, -np.inf, self.budget * self.scale * _ROW_SIZE),
             ],
-            integrality=np.ones(len(rows)),
+            integrality=np.ones(count),
             bounds=Bounds(0, 1),
+            options={"node_limit": NODE_LIMIT},
         )
-        return None if result.x is None else rows[np.flatnonzero(result.x > 0.5)]
-
-    def thrifty(self, rows: Ints, budget: Ints) -> Ints:
-        """Give back what a selection does not need: single swaps to fewer DSPs, then less memory, within the budget.
-
-        The rate stays the same; what is left over serves the user (hardware-model, section 6, rate balancing).
-        """
-        rows = rows.copy()
-        spent = self.resources[rows].sum(axis=0)
-        share = self.resources / np.maximum(budget, 0.5)
-        worth = share @ np.r_[1.0, np.full(len(budget) - 1, 1e-3)]
-        for _ in range(3):
-            before = rows.copy()
-            for operation, start in enumerate(self.starts):
-                options = slice(start, start + self.counts[operation])
-                rest = spent - self.resources[rows[operation]]
-                allowed = (rest + self.resources[options] <= budget).all(axis=1)
-                better = start + int(np.argmin(np.where(allowed, worth[options], np.inf)))
-                if worth[better] < worth[rows[operation]] - 1e-12:
-                    rows[operation] = better
-                    spent = rest + self.resources[better]
-            if (rows == before).all():
-                break
-        return rows
+        if result.x is not None:
+            chosen = np.flatnonzero(result.x > 0.5)
+            if (self.resources[left[chosen]].sum(axis=0) <= self.budget).all():
+                return self.rows[left[chosen]]
+            return Fit.IMPOSSIBLE  # within the solver's tolerance only
+        return Fit.UNKNOWN if result.status == 1 else Fit.IMPOSSIBLE

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hass_train.hardware.dataflow.logic import queue
 from hass_train.hardware.workload import Operation
 
 Ints = NDArray[np.int64]
@@ -53,12 +56,45 @@ def banked_uram(word_bits: int, words: ArrayLike, depth: ArrayLike) -> Ints:
     return np.asarray(np.where(in_lutram(word_bits, depth), 0, count))
 
 
-def window_buffers(operation: Operation, streams: Ints, bits: int) -> Ints:
-    """Block RAMs of a sliding window: Kh−1 lines of the padded row and Kh·(Kw−1) pixels, all streams side by side."""
+class Buffer(NamedTuple):
+    """On-chip memory that is not weights; numbers or arrays.
+
+    Args:
+        bram18: block RAMs if it is put there.
+        uram: UltraRAMs if it is put there instead.
+        queues: slices of LUTRAM, in both cases (`logic.queue`).
+    """
+
+    bram18: Ints
+    uram: Ints
+    queues: NDArray[np.float64]
+
+    def __add__(self, other: object) -> Buffer:  # a sum of memories, not a longer tuple
+        assert isinstance(other, Buffer)
+        return Buffer(self.bram18 + other.bram18, self.uram + other.uram, self.queues + other.queues)
+
+    def times(self, count: int) -> Buffer:
+        return Buffer(self.bram18 * count, self.uram * count, self.queues * count)
+
+
+def buffer(word_bits: int, words: ArrayLike, depth: ArrayLike) -> Buffer:
+    """A memory of `words` parallel words, `depth` deep; in LUTs where a single word's bank is small enough."""
+    wide, deep = np.broadcast_arrays(np.asarray(words, np.int64), np.asarray(depth, np.int64))
+    small = in_lutram(word_bits, deep)
+    slices = np.where(small & (deep > 0), queue(deep, wide * word_bits), 0.0)
+    return Buffer(banked_bram18(word_bits, wide, deep), banked_uram(word_bits, wide, deep), slices)
+
+
+def window_buffers(operation: Operation, streams: Ints, bits: int, pixels: ArrayLike = 1) -> Buffer:
+    """Memories of a sliding window: Kh−1 lines of the padded row and Kh·(Kw−1) pixels, all streams side by side.
+
+    With q `pixels` a cycle a line is q words wide and as much shallower.
+    """
     rows, columns = operation.kernel
+    side = np.asarray(streams, np.int64) * np.asarray(pixels, np.int64)
     if rows * columns == 1:
-        return np.zeros_like(streams)
+        return buffer(bits, side, 0)
     deep = -(-operation.source.channels // streams)
     width = operation.source.width + 2 * operation.padding[1]
-    lines = (rows - 1) * banked_bram18(bits, streams, width * deep)
-    return np.asarray(lines + rows * (columns - 1) * banked_bram18(bits, streams, deep))
+    lines = buffer(bits, side, -(-(width * deep) // np.asarray(pixels, np.int64)))
+    return lines.times(rows - 1) + buffer(bits, streams, deep).times(rows * (columns - 1))

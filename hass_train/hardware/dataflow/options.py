@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 Folding = Literal["free", "divisors"]
 Bundle = Literal["ends", "auto"]
 WeightStorage = Literal["dense", "compressed"]
+Objective = Literal["throughput", "latency", "efficiency", "energy"]
+Partitioning = Literal["needed", "never", "best"]
+Limit = Literal["dsp", "bram18", "uram", "lut", "ff", "bandwidth"]
+
+LIMITS: tuple[Limit, ...] = get_args(Limit)
+"""Everything that can bind a design, in the order of every resource vector in this package."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,15 +22,28 @@ class DataflowOptions:
     """Design rules of the dataflow accelerator.
 
     Args:
-        weight_bits, activation_bits: word widths.
+        weight_bits, activation_bits, accumulator_bits: word widths.
         folding: `free`, or `divisors` of the dimension only (the peer's rule).
         bundle: input channels in one SPE of a 1×1 or linear layer: `ends` = 1 or all parallel channels, `auto` = every
-            divisor of the parallel channels.
+            divisor of the parallel channels, in all layers.
         weights: how sparse engines keep weights: `dense`, or `compressed` to a bitmap and the non-zero ones where that
             is smaller (the decoder's logic is not counted).
         skip_all_zero: whether a window without any non-zero pair costs no cycle (t_min = 0) or one (t_min = 1).
+        max_pixels: most input pixels that a layer reads per cycle, explored in powers of two; more than one only with
+            all channels in parallel, since before that more channels do the same with a smaller line buffer.
         max_replicas: most copies of the pipeline on the device; 0 = as many as fit.
-        max_dsp_utilization, max_bram_utilization, max_uram_utilization: usable fraction of the device.
+        limits: the resources that count; what is left out is taken to be unlimited.
+        objective: `throughput`; `latency`: the shortest interval of a single copy; `efficiency`: images/s per DSP at no
+            less than `min_throughput`; `energy`: least joules per image, at no less than `min_throughput`.
+        min_throughput: images/s.
+        partitions: cut the network into parts that run one after another, the device reconfigured between them: `needed`
+            = where it does not fit otherwise, `never`, `best` = also where that is faster.
+        tolerance: how far above the shortest interval a design may be, as a fraction; 0 = proved the shortest. A small one
+            saves the last steps of proof, which are most of the work where several resources bind.
+        batch: images that each part works through before the device is reconfigured.
+        max_dsp_utilization, …: usable fraction of the device.
+        mac_pj: energy of one multiply-accumulate of 16×16 bits; other widths in proportion to their product.
+        onchip_pj_per_bit, offchip_pj_per_bit: energy of moving a bit to or from on-chip and off-chip memory.
 
     Raises:
         ValueError: a field out of range.
@@ -31,31 +51,66 @@ class DataflowOptions:
 
     weight_bits: int = 16
     activation_bits: int = 16
+    accumulator_bits: int = 30
     folding: Folding = "free"
     bundle: Bundle = "ends"
     weights: WeightStorage = "compressed"
     skip_all_zero: bool = False
+    max_pixels: int = 4
     max_replicas: int = 0
+    limits: Sequence[Limit] = LIMITS
+    objective: Objective = "throughput"
+    min_throughput: float = 0.0
+    partitions: Partitioning = "needed"
+    batch: int = 256
+    tolerance: float = 0.0
     max_dsp_utilization: float = 1.0
     max_bram_utilization: float = 1.0
     max_uram_utilization: float = 1.0
+    max_lut_utilization: float = 0.85
+    max_ff_utilization: float = 0.85
+    mac_pj: float = 0.9
+    onchip_pj_per_bit: float = 0.16
+    offchip_pj_per_bit: float = 20.0
 
     def __post_init__(self) -> None:
-        for name in ("weight_bits", "activation_bits"):
-            if not 2 <= getattr(self, name) <= 32:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must lie in 2 … 32")
+        object.__setattr__(self, "limits", tuple(self.limits))  # a list would make the options unhashable
+        for name, low, high in (("weight_bits", 2, 32), ("activation_bits", 2, 32), ("accumulator_bits", 4, 64)):
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must lie in {low} … {high}")
         for name, choices in (
             ("folding", get_args(Folding)),
             ("bundle", get_args(Bundle)),
             ("weights", get_args(WeightStorage)),
+            ("objective", get_args(Objective)),
+            ("partitions", get_args(Partitioning)),
         ):
             if getattr(self, name) not in choices:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; choose {' or '.join(choices)}")
+                raise ValueError(
+                    f"{name} is {getattr(self, name)!r}; choose {', '.join(choices[:-1])} or {choices[-1]}"
+                )
+        for limit in self.limits:
+            if limit not in LIMITS:
+                raise ValueError(f"limits names {limit!r}; choose from {', '.join(LIMITS)}")
+        if "dsp" not in self.limits:
+            raise ValueError("limits must name dsp: without a limit on multipliers there is no fastest design")
+        if not 1 <= self.max_pixels <= 64:
+            raise ValueError(f"max_pixels is {self.max_pixels}; it must lie in 1 … 64")
         if self.max_replicas < 0:
             raise ValueError(f"max_replicas is {self.max_replicas}; it must be ≥ 1, or 0 for as many as fit")
-        for name in ("max_dsp_utilization", "max_bram_utilization", "max_uram_utilization"):
+        if self.batch < 1:
+            raise ValueError(f"batch is {self.batch}; it must be ≥ 1")
+        if not 0 <= self.min_throughput < 1e12:
+            raise ValueError(f"min_throughput is {self.min_throughput}; it must be ≥ 0")
+        if not 0 <= self.tolerance < 1:
+            raise ValueError(f"tolerance is {self.tolerance}; it must lie in [0, 1)")
+        for limit in LIMITS[:-1]:
+            name = f"max_{limit.removesuffix('18')}_utilization"
             if not 0.0 < getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must lie in (0, 1]")
+        for name in ("mac_pj", "onchip_pj_per_bit", "offchip_pj_per_bit"):
+            if not 0 <= getattr(self, name) < 1e6:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be ≥ 0")
 
     def stored_fraction(self, weight_density: float) -> float:
         """Bits that a sparse engine's weights take, over those of all its weights uncompressed."""
@@ -63,7 +118,17 @@ class DataflowOptions:
             return 1.0
         return min(1.0, weight_density + 1 / self.weight_bits)
 
+    def usable(self, resource: str) -> float:
+        """Fraction of the device's `dsp`, `bram18`, … that a design may use."""
+        return float(getattr(self, f"max_{resource.removesuffix('18')}_utilization"))
+
     @property
     def t_min(self) -> int:
         """Least cycles of one SPE initiation."""
         return 0 if self.skip_all_zero else 1
+
+    @property
+    def pixel_choices(self) -> list[int]:
+        """Input pixels per cycle worth exploring: powers of two, and the most allowed."""
+        powers = {1 << k for k in range(self.max_pixels.bit_length())}
+        return sorted({*powers, self.max_pixels})

@@ -2,65 +2,104 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import numpy as np
 from numpy.typing import NDArray
 
-from hass_train.hardware.dataflow import cycles, memory
+from hass_train.hardware.dataflow import cycles, logic, memory
+from hass_train.hardware.dataflow.branches import Waiting
 from hass_train.hardware.dataflow.options import DataflowOptions
-from hass_train.hardware.dataflow.tables import Choices, RememberingTable, lower_staircase, undominated, without_choices
+from hass_train.hardware.dataflow.tables import Space, Table, WeightsIn
 from hass_train.hardware.estimate import LayerEstimate, Resources
 from hass_train.hardware.workload import Operation, OperationKind, useful_folds
 
+Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 STREAM_DSP = {"hardswish": 5, "hardsigmoid": 4, "silu": 1, "gelu": 1, "mish": 1, "tanh": 0, "sigmoid": 0}
 """DSPs per stream of activation functions. Hard-swish as the peer synthesised it (resource coefficients); hard-sigmoid
 is that without its last product; smooth ones are table look-ups, with one product where they multiply by x."""
 
+_JOINS = frozenset({OperationKind.ADD, OperationKind.MULTIPLY})
+_POOLS = frozenset({OperationKind.MAX_POOL, OperationKind.AVERAGE_POOL})
+_GLOBAL = frozenset({OperationKind.GLOBAL_POOL, OperationKind.LAYER_NORM, OperationKind.SOFTMAX})
+_WHOLE_PIXELS = frozenset({OperationKind.LAYER_NORM, OperationKind.SOFTMAX})
+"""Operations that read all channels of a pixel before they write the first one."""
+
 
 def stream_dsp(operation: Operation) -> int:
-    """DSPs per stream of an operation without weights."""
+    """DSPs per stream of an operation without weights.
+
+    Layer-norm squares, scales by the deviation and by its gain; softmax scales by the reciprocal of the sum, its
+    exponential is a table look-up.
+    """
     match operation.kind:
         case OperationKind.ACTIVATION:
             return STREAM_DSP.get(operation.function, 0)
-        case OperationKind.MULTIPLY:
+        case OperationKind.MULTIPLY | OperationKind.SOFTMAX:
             return 1
         case OperationKind.GLOBAL_POOL | OperationKind.AVERAGE_POOL:
             return 2
+        case OperationKind.LAYER_NORM:
+            return 3
         case _:
             return 0
 
 
-class StreamDesigns(RememberingTable):
-    """Designs of an operation without weights: so many parallel streams."""
+def stream_logic(operation: Operation, streams: Ints, bits: logic.Widths) -> logic.Logic:
+    """LUTs and flip-flops, memories not included.
 
-    def __init__(self, operation: Operation, options: DataflowOptions) -> None:
-        super().__init__()
+    Layer-norm and softmax are counted as a global pool and an element-wise operation, average pools as an accumulator
+    behind their window: extrapolations of ours.
+    """
+    kind = operation.kind
+    if kind in _POOLS:
+        window = logic.sliding_window(streams, operation.kernel, operation.source.channels / streams, bits)
+        if kind is OperationKind.MAX_POOL:
+            return window + logic.max_pool(streams, operation.window, bits) + logic.PAD
+        return window + logic.global_pool(streams, operation.source.channels, bits) + logic.PAD
+    if kind in _GLOBAL:
+        pool = logic.global_pool(streams, operation.source.channels, bits)
+        return pool + logic.ELEMENTWISE.times(streams * (kind in _WHOLE_PIXELS))
+    if kind in _JOINS:
+        return logic.ELEMENTWISE.times(streams * max(len(operation.inputs) - 1, 1))
+    return logic.PAD.times(streams)
+
+
+class StreamDesigns(Table):
+    """Designs of an operation without multipliers for weights: so many parallel streams.
+
+    Args:
+        operation: pool, activation, addition, multiplication, concatenation, padding, normalisation or softmax.
+        waiting: its FIFOs.
+        options: design rules.
+        space: what counts and how much there is.
+    """
+
+    def __init__(self, operation: Operation, waiting: Waiting, options: DataflowOptions, space: Space) -> None:
         self.operation = operation
-        divisors = options.folding == "divisors"
-        self.streams = np.array(useful_folds(operation.source.channels, divisors), np.int64)
-        self.interval = cycles.streaming_cycles(operation, self.streams)
-        self.dsp = stream_dsp(operation) * self.streams
-        pools = operation.kind in (OperationKind.MAX_POOL, OperationKind.AVERAGE_POOL)
-        buffers = memory.window_buffers(operation, self.streams, options.activation_bits)
-        self.bram18 = buffers if pools else np.zeros_like(buffers)
+        streams = np.array(useful_folds(operation.source.channels, options.folding == "divisors"), np.int64)
+        fast = cycles.streaming_cycles(operation, streams) <= space.floor
+        streams = streams[np.r_[True, ~fast[:-1]]]
+        bits = options.activation_bits
+        used = stream_logic(operation, streams, logic.Widths(bits, options.weight_bits, options.accumulator_bits))
+        held = memory.buffer(bits, streams, 0)
+        if operation.kind in _POOLS:
+            held = memory.window_buffers(operation, streams, bits)
+        elif operation.kind in _WHOLE_PIXELS:
+            held = memory.buffer(bits, streams, -(-operation.source.channels // streams))
+        for words in waiting.fifos:
+            held = held + memory.buffer(bits, streams, -(-words // streams))
+        none = np.zeros(len(streams))
+        engines = np.stack([stream_dsp(operation) * streams, used.lut + 8 * held.queues, used.ff], 1)
+        places = [np.stack([held.bram18, none, none], 1)]
+        if space.budget[2] > 0:
+            places.append(np.stack([none, held.uram, none], 1))
+        super().__init__(cycles.streaming_cycles(operation, streams), engines, np.stack(places), space)
+        self.streams = streams[self.kept]
 
-    @cached_property
-    def staircase(self) -> tuple[Ints, Ints]:
-        return lower_staircase(self.interval, self.dsp)
-
-    def _compute_choices(self, interval: int, spare_dsp: int) -> Choices:
-        design = np.flatnonzero(self.interval <= interval)
-        if not len(design):
-            return without_choices()
-        none = np.zeros(len(design), np.int64)
-        resources = np.stack([self.dsp[design], self.bram18[design], none, none], 1)
-        best = undominated(resources)
-        return Choices(resources[best], design[best], none[best])
-
-    def _row(self, design: int, weights_in: int) -> LayerEstimate:
+    def _describe(self, design: int, place: int) -> LayerEstimate:
+        resources = Resources.of(self.resources(design, place))
+        where = WeightsIn.URAM if resources.uram else WeightsIn.BRAM if resources.bram18 else WeightsIn.NONE
         return LayerEstimate(
             name=self.operation.name,
             kind=self.operation.kind.value,
@@ -68,5 +107,6 @@ class StreamDesigns(RememberingTable):
             bound="stream",
             engine="stream",
             folds={"s": int(self.streams[design])},
-            resources=Resources(int(self.dsp[design]), int(self.bram18[design]), 0),
+            resources=resources,
+            weights_in=str(where),
         )

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from enum import IntEnum
-from typing import Protocol
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,110 +14,96 @@ from hass_train.hardware.workload import Operation
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+ENGINES = [0, 3, 4]
+"""Columns of a resource vector that do not depend on where memories are: DSPs, LUTs, flip-flops."""
+MEMORY = [1, 2, 5]
+"""Columns that do: block RAMs, UltraRAMs, off-chip bits per image."""
+BANDWIDTH = 5
+"""The column of off-chip bits."""
+FORBIDDEN = 1e15
+"""Cost of a place where a design's memories cannot be; more than any device has, and still a number."""
 
-class WeightsIn(IntEnum):
-    """Where a design's weights live; `LUTRAM` never has to be chosen, small banks go there by themselves."""
 
-    BRAM = 0
-    URAM = 1
-    OFF_CHIP = 2
+class WeightsIn(StrEnum):
+    """Where a design's weights (or an operation's FIFOs) live; banks small enough are in LUTs by themselves."""
+
+    LUTRAM = "lutram"
+    BRAM = "bram"
+    URAM = "uram"
+    OFF_CHIP = "off_chip"
+    NONE = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Choices:
-    """Designs of one operation that are worth choosing from at some interval: no other beats them in every resource.
+class Space:
+    """What the tables are made for.
 
     Args:
-        resources: (choices, 4) DSPs, block RAMs, UltraRAMs, off-chip bits per image.
-        design: which design of the operation.
-        weights_in: where its weights live (`WeightsIn`).
+        budget: (6,) what the whole device offers: DSPs, block RAMs, UltraRAMs, LUTs, flip-flops, and off-chip bits per
+            image; infinite where the resource does not count.
+        floor: cycles per image below which no layer has to go, because some other layer of the network cannot; folds
+            are not widened beyond it.
     """
 
-    resources: Ints
-    design: Ints
-    weights_in: Ints
+    budget: Floats
+    floor: int = 1
 
 
-class Designs(Protocol):
-    """All designs of one operation."""
+class Table:
+    """Designs of one operation, and the places where their memories can be.
 
-    @property
-    def staircase(self) -> tuple[Ints, Ints]:
-        """(interval, dsp): intervals ascending, DSPs strictly falling; the fewest DSPs that reach each interval."""
-        ...
+    Args:
+        interval: (n,) cycles per image.
+        engines: (n, 3) DSPs, LUTs, flip-flops.
+        memory: (places, n, 3) block RAMs, UltraRAMs, off-chip bits per image; `FORBIDDEN` where there is no such design.
+        space: what there is.
 
-    def choices(self, interval: int, spare_dsp: int) -> Choices:
-        """The undominated designs with at most this interval and at most `spare_dsp` DSPs more than the fewest.
+    Attributes:
+        interval, engines, memory: of the designs that fit the device by themselves, intervals ascending.
+        kept: which of the n given designs they are.
+        least: (6,) the least of each resource that any given design takes.
+    """
 
-        Empty if nothing is as fast.
-        """
-        ...
-
-    def describe(self, operation: Operation, design: int, weights_in: int) -> LayerEstimate:
-        """A design as a row of the estimate."""
-        ...
-
-
-def lower_staircase(intervals: Ints, dsp: Ints) -> tuple[Ints, Ints]:
-    """Points (interval, dsp) such that none is beaten in one and equalled in the other, intervals ascending."""
-    order = np.lexsort((dsp, intervals))
-    intervals, dsp = intervals[order], dsp[order]
-    best = np.minimum.accumulate(dsp)
-    keep = np.ones(len(dsp), bool)
-    keep[1:] = best[1:] < best[:-1]
-    return intervals[keep], dsp[keep]
-
-
-def undominated(resources: Ints) -> Ints:
-    """Indices of rows that no other row matches or beats in every column (one of equals is kept)."""
-    order = np.lexsort(resources.T[::-1])
-    points = resources[order]
-    beaten = (points[:, None, :] <= points[None]).all(axis=2)
-    return order[~np.triu(beaten, 1).any(axis=0)]  # in ascending order only earlier rows can beat one
-
-
-def front(first: Ints, second: Ints, group: Ints) -> Ints:
-    """Indices that, within their group, nothing matches or beats in both costs (one of equals is kept)."""
-    order = np.lexsort((second, first, group))
-    keep: list[Ints] = []
-    groups = group[order]
-    for rows in np.split(order, np.flatnonzero(groups[1:] != groups[:-1]) + 1):
-        best = np.minimum.accumulate(second[rows])
-        front = np.ones(len(rows), bool)
-        front[1:] = best[1:] < best[:-1]
-        keep.append(rows[front])
-    return np.concatenate(keep)
-
-
-def without_choices() -> Choices:
-    return Choices(np.zeros((0, 4), np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64))
-
-
-class RememberingTable:
-    """Keeps answers: explorations of similar profiles ask the same questions again."""
-
-    def __init__(self) -> None:
-        self._choices: dict[tuple[int, int], Choices] = {}
+    def __init__(self, interval: Ints, engines: Floats, memory: Floats, space: Space) -> None:
+        engines, memory = np.ceil(engines), np.ceil(memory)
+        self.least = np.zeros(6)
+        self.least[ENGINES] = engines.min(axis=0, initial=np.inf)
+        self.least[MEMORY] = memory.min(axis=(0, 1), initial=np.inf)
+        fits = (engines <= space.budget[ENGINES]).all(axis=1)
+        fits &= (memory <= space.budget[MEMORY]).all(axis=2).any(axis=0)
+        order = np.flatnonzero(fits)
+        self.kept = order[np.argsort(interval[order], kind="stable")]
+        self.interval = interval[self.kept]
+        self.engines = np.ascontiguousarray(engines[self.kept])
+        self.memory = np.ascontiguousarray(memory[:, self.kept])
         self._rows: dict[tuple[int, int], LayerEstimate] = {}
 
-    def choices(self, interval: int, spare_dsp: int) -> Choices:
-        key = (interval, spare_dsp)
-        if key not in self._choices:
-            if len(self._choices) > 256:  # a bisection asks for a few dozen intervals
-                self._choices.clear()
-            self._choices[key] = self._compute_choices(interval, spare_dsp)
-        return self._choices[key]
+    def __len__(self) -> int:
+        return len(self.interval)
 
-    def describe(self, operation: Operation, design: int, weights_in: int) -> LayerEstimate:
-        key = (design, weights_in)
-        if key not in self._rows:
-            if len(self._rows) > 256:
-                self._rows.clear()
-            self._rows[key] = self._row(design, weights_in)
-        return replace(self._rows[key], name=operation.name)
+    def resources(self, design: int, place: int) -> Floats:
+        """(6,) of a design."""
+        vector = np.zeros(6)
+        vector[ENGINES], vector[MEMORY] = self.engines[design], self.memory[place, design]
+        return vector
 
-    def _compute_choices(self, interval: int, spare_dsp: int) -> Choices:
-        raise TypeError("a table of designs says what its choices are")
+    def staircase(self, weights: Floats) -> tuple[Ints, Floats]:
+        """(intervals ascending, costs strictly falling): the least weighted sum of resources that reaches each
+        interval."""
+        cost = self.engines @ weights[ENGINES]
+        if weights[MEMORY].any():
+            cost = cost + (self.memory @ weights[MEMORY]).min(axis=0)
+        least = np.minimum.accumulate(cost)
+        fresh = np.r_[True, least[1:] < least[:-1]]
+        steps, costs = self.interval[fresh], least[fresh]
+        last = np.r_[steps[1:] != steps[:-1], True]
+        return steps[last], costs[last]
 
-    def _row(self, design: int, weights_in: int) -> LayerEstimate:
+    def describe(self, operation: Operation, design: int, place: int) -> LayerEstimate:
+        """A design as a row of the estimate."""
+        if (design, place) not in self._rows:
+            self._rows[design, place] = self._describe(design, place)
+        return replace(self._rows[design, place], name=operation.name)
+
+    def _describe(self, design: int, place: int) -> LayerEstimate:
         raise TypeError("a table of designs says what a design is")

@@ -1,0 +1,81 @@
+"""What branches cost: how long each operand of a join has to wait, and so how deep its FIFO must be.
+
+All layers of a balanced pipeline take about one interval for an image, so waiting is measured in images: an operation
+can start when the fraction `fill` of its input map is there, and the operand that arrives first waits for the last
+one. That waiting time is the fraction of its map that a FIFO has to hold (hardware-model, section 4). The gate of a
+squeeze-excite block comes out of a global pool, which needs the whole image, so the map it scales is held whole.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from hass_train.hardware.workload import NETWORK_INPUT, FeatureMap, Operation, OperationKind, Workload
+
+_REGISTERS = 2  # words that any FIFO holds, as the peer's
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """FIFOs of one operation, in words of one image.
+
+    Args:
+        fifos: words that each of its operands has to be held back by, where it has several.
+        bypass: words per image of the edges that run beside it to a later join: what one image of delay in this
+            operation would have to be held back elsewhere.
+    """
+
+    fifos: tuple[int, ...]
+    bypass: int
+
+
+def fill(operation: Operation) -> float:
+    """Fraction of the input map that must arrive before the first output pixel."""
+    if operation.kind is OperationKind.GLOBAL_POOL:
+        return 1.0
+    rows = operation.kernel[0] - 1 - operation.padding[0]
+    columns = operation.kernel[1] - 1 - operation.padding[1]
+    return max(rows * operation.source.width + columns, 0) / operation.source.pixels
+
+
+def operand_wait(operation: Operation, operand: int) -> float:
+    """Images that an operand must be ahead: the second one of a matrix product is there as a whole before it starts."""
+    return 1.0 if operation.kind is OperationKind.MATMUL and operand == len(operation.inputs) - 1 else 0.0
+
+
+def starts(workload: Workload) -> dict[str, float]:
+    """When each operation starts, in images (intervals) after the network's input begins."""
+    ready, begin = {NETWORK_INPUT: 0.0}, {}
+    for operation in workload:
+        begin[operation.name] = max(ready[name] + operand_wait(operation, k) for k, name in enumerate(operation.inputs))
+        ready[operation.name] = begin[operation.name] + fill(operation)
+    return begin
+
+
+def waiting(workload: Workload) -> dict[str, Waiting]:
+    """FIFOs of every operation, by name."""
+    channels, height, width = workload.input_shape
+    maps = {NETWORK_INPUT: FeatureMap(height, width, channels)} | {o.name: o.result for o in workload}
+    begin = starts(workload)
+    ready = {NETWORK_INPUT: 0.0} | {o.name: begin[o.name] + fill(o) for o in workload}
+    ancestors: dict[str, frozenset[str]] = {NETWORK_INPUT: frozenset()}
+    bypass = {operation.name: 0 for operation in workload}
+    fifos: dict[str, tuple[int, ...]] = {}
+    for operation in workload:
+        reached = [ancestors[name] | {name} for name in operation.inputs]
+        ancestors[operation.name] = frozenset().union(*reached)
+        if len(operation.inputs) < 2:
+            fifos[operation.name] = ()
+            continue
+        depths = []
+        for k, name in enumerate(operation.inputs):
+            lag = begin[operation.name] - ready[name] - operand_wait(operation, k)
+            words = maps[name].words
+            if operation.kind is OperationKind.MATMUL:  # reads its part of what may be queries, keys and values in one
+                words = operation.source.words if k == 0 else operation.operand_words
+            depths.append(math.ceil(lag * words) + _REGISTERS)
+            for beside in ancestors[operation.name] - reached[k] - {NETWORK_INPUT}:
+                bypass[beside] += words
+        fifos[operation.name] = tuple(depths)
+    return {operation.name: Waiting(fifos[operation.name], bypass[operation.name]) for operation in workload}

@@ -1,0 +1,47 @@
+"""Energy of an image: an estimate from constants per operation and per bit moved (hardware-model, section 8).
+
+The defaults are orders of magnitude for 45 nm silicon after M. Horowitz, "Computing's energy problem" (ISSCC 2014): an
+8-bit product 0.2 pJ and a 32-bit one 3.1 pJ with their additions, 10 pJ for 64 bits from an 8-KB memory, 1.3–2.6 nJ for
+64 bits from DRAM. An FPGA's fabric takes more of each. Ratios between designs of one network say more than joules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from hass_train.hardware.dataflow.options import DataflowOptions
+from hass_train.hardware.estimate import Energy, LayerEstimate
+from hass_train.hardware.workload import Operation
+
+
+def image_energy(
+    operations: Iterable[tuple[Operation, LayerEstimate, float]],
+    options: DataflowOptions,
+    offchip_bits: float,
+    seconds: float,
+    static_w: float,
+) -> Energy:
+    """Joules for one image.
+
+    Args:
+        operations: each with its design and its weight density.
+        options: word widths and energies.
+        offchip_bits: images, results and weights over the memory bus, for one image.
+        seconds: between two images, all replicas together.
+        static_w: static power of the device.
+    """
+    macs = bits = 0.0
+    for operation, row, weight_density in operations:
+        sparse = row.engine == "sparse"
+        macs += operation.macs * (row.pair_density if sparse else 1.0)
+        stored = options.stored_fraction(weight_density) if sparse else 1.0
+        # the columns computed at once share one read of a weight
+        bits += operation.macs * options.weight_bits * stored / row.folds.get("p", 1)
+        bits += (operation.source.words + operation.result.words) * options.activation_bits
+    per_mac = options.mac_pj * options.weight_bits * options.activation_bits / 256
+    return Energy(
+        compute_j=macs * per_mac * 1e-12,
+        onchip_j=bits * options.onchip_pj_per_bit * 1e-12,
+        offchip_j=offchip_bits * options.offchip_pj_per_bit * 1e-12,
+        static_j=static_w * seconds,
+    )

@@ -1,0 +1,222 @@
+"""Look-up tables and flip-flops of a layer's modules: linear regressions over synthesis runs (hardware-model, section 5).
+
+The coefficients are those that the public repository AlexMontgomerie/fpgaconvnet-model (commit edfbeb6, its "chisel"
+back end) stores as results of non-negative least squares over its synthesis runs; they are kept here as data. LUT is
+logic, LUTRAM and shift registers together. Terms are of widths in bits and counts; `queue` is a small first-in
+first-out memory in LUTs.
+
+Three extrapolations are ours and no synthesis results:
+
+- the crossbar of a sparse engine is fitted on windows, most of them 3×3. An engine that bundles m channels picks its N
+  operands from Kh·Kw·m words, so its crossbar terms are scaled by max(1, Kh·Kw·m/9);
+- a bundle of 1×1 windows needs no squeeze from M words to N: in a sparse engine the crossbar is one, and dense
+  bundles are built with N = M;
+- p output columns take p times the engines, and q pixels a cycle q times the window registers.
+
+Against the rows of `tests/data/peer_layers.json`: dense layers within 1.2 % of LUTs (what is missing is LUTRAM of
+shallow window buffers, which the peer's back end implements with about two queues each, ours with one) and 0.1 % of
+flip-flops. Sparse layers come out above the peer's totals, which are less than the sum of its own modules.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hass_train.hardware.workload import Operation, OperationKind
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+class Logic(NamedTuple):
+    """LUTs and flip-flops; numbers or arrays."""
+
+    lut: Floats
+    ff: Floats
+
+    def __add__(self, other: object) -> Logic:  # a sum of modules, not a longer tuple
+        assert isinstance(other, Logic)
+        return Logic(self.lut + other.lut, self.ff + other.ff)
+
+    def times(self, count: ArrayLike) -> Logic:
+        """So many copies (0 where the module is absent)."""
+        copies = np.asarray(count, float)
+        return Logic(self.lut * copies, self.ff * copies)
+
+
+@dataclass(frozen=True, slots=True)
+class Widths:
+    """Word widths in bits: data (activations), weights, accumulators."""
+
+    data: int
+    weight: int
+    accumulator: int
+
+
+def log2_ceil(value: ArrayLike) -> Ints:
+    """⌈log2 x⌉ for x ≥ 1."""
+    return np.asarray(np.ceil(np.log2(np.maximum(np.asarray(value, float), 1.0)) - 1e-12), np.int64)
+
+
+def queue(depth: ArrayLike, width: ArrayLike) -> Floats:
+    """Slices of a queue in LUTRAM: ⌈(w+1)/16⌉ up to 32 deep, else ⌈(w+1)/8⌉·⌈d/64⌉."""
+    deep, wide = np.asarray(depth, float), np.asarray(width, float) + 1
+    return np.asarray(np.where(deep <= 32, np.ceil(wide / 16), np.ceil(wide / 8) * np.ceil(deep / 64)))
+
+
+def vector_dot(n: Ints, streams: Ints, bits: Widths) -> Logic:
+    """Dense dot product of N multipliers in each of `streams` streams."""
+    wide, levels = streams * float(bits.accumulator), log2_ceil(n) + 1
+    lut = 2.5713 * n + 0.9729 * wide * n + 4.5246 * queue(levels, wide) + 0.1677 * levels
+    return Logic(lut, 21.3686 * levels + 1.4860 * wide * n + 0.1820 * wide)
+
+
+def sparse_vector_dot(n: Ints, pairs: Ints, bundle: Ints, filters: Ints, bits: Widths) -> Logic:
+    """One sparse engine: a crossbar from M = `pairs` words to N multipliers, and their adders."""
+    levels, wide = log2_ceil(n) + 1, float(bits.accumulator)
+    crossbar = np.where(bundle > 1, np.maximum(pairs / 9.0, 1.0), 1.0)
+    lut = (
+        (0.0744 * bits.data + 0.9101 * bits.weight) * n * crossbar
+        + 0.0295 * wide * n + 0.0016 * filters + 0.5349 * queue(levels + 2, wide) + 15.0159 + 0.2049 * levels
+    )  # fmt: skip
+    return Logic(lut, 33.0512 * levels + 0.5680 * wide * n)
+
+
+def sliding_window(streams: ArrayLike, kernel: tuple[int, int], channels: ArrayLike, bits: Widths) -> Logic:
+    """Line and window registers of `streams` streams; `channels` pass through each one after another."""
+    rows, columns = kernel
+    wide = np.asarray(streams, float) * bits.data
+    lut = wide * (6.4684 + 3.9266 * (rows - 1) + 2.4508 * rows * (columns - 1))
+    return Logic(lut, 20.7715 * log2_ceil(channels) + wide * (5.2124 * (rows - 1) + 3.4402 * rows * (columns - 1)))
+
+
+def accumulate(streams: ArrayLike, depth: ArrayLike, filters: ArrayLike, bits: Widths) -> Logic:
+    """Partial sums of `filters` filters over `depth` channels."""
+    wide, f = np.asarray(streams, float) * bits.accumulator, np.asarray(filters, float)
+    lut = 0.8535 * f + 3.5104 * wide + 13.6738 * queue(2, wide) + 0.0168 * wide * f + 0.9252 * wide
+    return Logic(lut, 3.2098 * wide + 0.0073 * np.asarray(depth, float) + 0.2889 * f)
+
+
+def fork(streams: ArrayLike, words: ArrayLike, bits: Widths) -> Logic:
+    """Copies windows of `words` words to the parallel filters."""
+    each = np.asarray(streams, float) * np.asarray(words, float)
+    return Logic(0.5 * bits.data * each + 5, 12 * each + 3)
+
+
+def glue(streams: ArrayLike, inputs: Ints, bits: Widths) -> Logic:
+    """Adder tree over `inputs` parallel input channels, for each of `streams` parallel filters."""
+    wide, levels = np.asarray(streams, float) * bits.accumulator, log2_ceil(inputs)
+    lut = 1.2617 * wide * inputs + 8.8787 * queue(levels + 1, wide) + 0.1609 * levels + 0.1953
+    return Logic(lut, 9.5375 * inputs + 0.3608 * wide + 0.0511 * wide * 2.0**levels + 1.0281 * wide * inputs)
+
+
+def bias(streams: ArrayLike, bits: Widths) -> Logic:
+    """Adds one word per filter."""
+    wide = np.asarray(streams, float) * bits.data
+    return Logic(0.8125 * wide, 2.1875 * wide)
+
+
+def squeeze(streams: ArrayLike, inputs: Ints, outputs: Ints, bits: Widths) -> Logic:
+    """Turns `inputs` parallel words into `outputs` a cycle."""
+    wide, common = np.asarray(streams, float) * bits.data, np.lcm(inputs, outputs).astype(float)
+    lut = (
+        2.2269 * wide * common + 235.586 * inputs + 3.2930 * wide * outputs
+        + 48.8293 * common * queue(common / inputs + 1, wide)
+    )  # fmt: skip
+    ff = 15.8739 * common + 3.4849 * wide * outputs + 5.6949 * outputs * log2_ceil(common / outputs) + 1084.90
+    return Logic(lut, ff)
+
+
+PAD = Logic(np.float64(16.0), np.float64(35.0))  # type: ignore[arg-type]
+"""Padding of one layer, or an activation (ReLU, thresholded ReLU, hard-swish) per stream."""
+ELEMENTWISE = Logic(np.float64(49.0), np.float64(23.0))  # type: ignore[arg-type]
+"""Addition or multiplication of two operands, per stream."""
+
+
+def max_pool(streams: ArrayLike, window: int, bits: Widths) -> Logic:
+    """Comparators over a window, without the sliding window before them."""
+    wide = np.asarray(streams, float) * bits.data
+    levels = int(log2_ceil(window))
+    lut = 2.5048 * window + 0.8852 * wide * window + 8 * queue(levels + 1, wide)
+    return Logic(lut, 0.1867 * wide + 2.1568 * wide * window + 5.3721 * levels)
+
+
+def global_pool(streams: ArrayLike, channels: int, bits: Widths) -> Logic:
+    """Accumulators over a whole map."""
+    s = np.asarray(streams, float)
+    lut = 28.1439 * bits.accumulator + 8 * queue(4, bits.data)
+    return Logic(lut * s, 0.6411 * bits.accumulator * channels * np.ones_like(s))
+
+
+def lutram(words: ArrayLike, word_bits: int, depth: ArrayLike) -> Floats:
+    """LUTs of `words` parallel memories of `word_bits`: each LUT holds 64×1 bit (UltraScale and 7-series alike)."""
+    return np.asarray(np.asarray(words, float) * word_bits * np.ceil(np.asarray(depth, float) / 64))
+
+
+@dataclass(frozen=True, slots=True)
+class Folds:
+    """Folds of many designs of one layer, as equally long arrays: see hardware-model, section 2.
+
+    Args:
+        i, o, g: parallel input channels, filters, groups.
+        m: channels bundled in an SPE.
+        n: multipliers of an SPE.
+        q, p: pixels read and output columns computed at once.
+        sparse: whether the SPE skips zeros.
+    """
+
+    i: Ints
+    o: Ints
+    g: Ints
+    m: Ints
+    n: Ints
+    q: Ints
+    p: Ints
+    sparse: NDArray[np.bool_]
+
+    def __getitem__(self, rows: Ints | NDArray[np.bool_]) -> Folds:
+        return Folds(*(getattr(self, name)[rows] for name in self.__slots__))
+
+    def __len__(self) -> int:
+        return len(self.i)
+
+    @property
+    def engines(self) -> Ints:
+        """SPEs, all columns together."""
+        return self.g * self.o * (self.i // self.m) * self.p
+
+
+def compute_logic(layer: Operation, folds: Folds, bits: Widths) -> Logic:
+    """LUTs and flip-flops of a convolution or linear layer, memories not included.
+
+    Args:
+        layer: the operation.
+        folds: of every design, arrays of length n.
+        bits: word widths.
+    """
+    window = layer.window
+    bundles = folds.i // folds.m  # parallel engines that glue adds up
+    read, written = folds.i * folds.g, folds.o * folds.g * folds.p
+    pairs = window * folds.m
+    depth = np.maximum(layer.source.channels // read, 1)
+    filters = layer.result.channels // (folds.o * layer.groups)
+    engines, dense = folds.engines, ~folds.sparse
+    total = PAD.times(np.full(len(folds), float(layer.kind is OperationKind.CONV)))
+    if window > 1:
+        total = total + sliding_window(read * folds.q, layer.kernel, layer.source.channels / read, bits)
+        whole, narrow, columns = np.full_like(folds.n, window), folds.n < window, read * folds.p
+        total = total + squeeze(columns, whole, folds.n, bits).times(narrow & dense)
+        total = total + squeeze(1, whole, folds.n, bits).times(columns * (narrow & folds.sparse))
+    words = np.where(folds.sparse, pairs, folds.n)
+    total = total + fork(bundles * folds.g * folds.p, words, bits).times(folds.o > 1)
+    total = total + vector_dot(folds.n, engines, bits).times(dense)
+    total = total + sparse_vector_dot(folds.n, pairs, folds.m, filters, bits).times(engines * folds.sparse)
+    passes = layer.source.channels * window // (folds.n * bundles * folds.g)
+    total = total + accumulate(engines, passes, filters, bits).times((depth > 1) & dense)
+    total = total + accumulate(1, depth, filters, bits).times(engines * ((depth > 1) & folds.sparse))
+    total = total + glue(written, bundles, bits).times(bundles > 1)
+    return total + bias(written, bits).times(np.full(len(folds), float(layer.bias)))

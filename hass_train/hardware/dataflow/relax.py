@@ -1,0 +1,179 @@
+"""All designs of a network under one set of weights: bounds, good selections, and the few designs that still matter.
+
+Weighting the resources so that the budget costs 1, the cheapest design of every operation bounds what any selection
+costs from below. A design dearer than its operation's cheapest by more than what the bound leaves of the budget is in
+no selection that fits. What survives is small enough for `Knapsack`, which decides exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hass_train.hardware.dataflow.tables import ENGINES, MEMORY, Table
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_STEPS = 40
+_BLOCK = 64
+_ENOUGH = 4000  # surviving designs, of all operations, that are few enough to decide among
+
+
+@dataclass(frozen=True, slots=True)
+class Survivors:
+    """Designs that may be in a selection within the budget, all operations laid end to end.
+
+    Args:
+        resources: (rows, 6).
+        owner: (rows,) which operation, ascending.
+        design, place: (rows,) which design of its table, memories at which place.
+        interval: (rows,) cycles per image.
+        possible: for each distinct table, the designs that may be in a selection at this interval or a shorter one: of
+            those, only the undominated at this interval are rows.
+    """
+
+    resources: Floats
+    owner: Ints
+    design: Ints
+    place: Ints
+    interval: Ints
+    possible: tuple[Ints, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Relaxed:
+    """Outcome of a relaxation: the last weights, and what is left, or None if nothing fits.
+
+    Args:
+        weights: (6,) of the resources, with which the budget costs 1.
+        survivors: what may fit.
+    """
+
+    weights: Floats
+    survivors: Survivors | None
+
+
+class Field:
+    """The tables of a network, equal ones once.
+
+    Args:
+        tables: of every operation.
+        alive: for each distinct table, which of its designs to look at; all by default.
+    """
+
+    def __init__(self, tables: Sequence[Table], alive: Sequence[Ints | None] | None = None) -> None:
+        self.tables = tables
+        distinct: dict[int, list[int]] = {}
+        for k, table in enumerate(tables):
+            distinct.setdefault(id(table), []).append(k)
+        self.owners = list(distinct.values())
+        self.alive = list(alive) if alive is not None else [None] * len(self.owners)
+        self._parts = [
+            self._part(tables[owners[0]], chosen) for owners, chosen in zip(self.owners, self.alive, strict=True)
+        ]
+
+    @staticmethod
+    def _part(table: Table, chosen: Ints | None) -> tuple[Ints, Floats, Floats]:
+        if chosen is None:
+            return table.interval, table.engines, table.memory
+        return table.interval[chosen], table.engines[chosen], table.memory[:, chosen]
+
+    def relax(self, interval: int, budget: Floats, start: Floats | None) -> Relaxed:
+        """Tighten the weights until nothing can fit, or few designs are left.
+
+        Args:
+            interval: cycles per image that every design must keep.
+            budget: (6,) what may be spent; infinite where it does not count.
+            start: (6,) weights, as shares of the budget, to begin with.
+        """
+        counted = np.isfinite(budget)
+        scale = np.where(counted, 1 / np.maximum(np.where(counted, budget, 1.0), 0.5), 0.0)
+        weights = counted / counted.sum() if start is None else start
+        ends = [int(np.searchsorted(part[0], interval, side="right")) for part in self._parts]
+        if (budget < 0).any() or 0 in ends:
+            return Relaxed(weights, None)
+        best: tuple[float, Floats, list[tuple[Floats, Floats]]] | None = None
+        for step in range(_STEPS):
+            priced = weights * scale
+            bound, spent = 0.0, np.zeros(6)
+            costs: list[tuple[Floats, Floats]] = []
+            for (_, engines, memory), end, owners in zip(self._parts, ends, self.owners, strict=True):
+                own = engines[:end] @ priced[ENGINES]
+                places = memory[:, :end] @ priced[MEMORY]
+                total = own + places.min(axis=0)
+                design = int(total.argmin())
+                place = int(places[:, design].argmin())
+                bound += len(owners) * float(total[design])
+                spent[ENGINES] += len(owners) * engines[design]
+                spent[MEMORY] += len(owners) * memory[place, design]
+                costs.append((own, places))
+            if bound > 1 + 1e-9:
+                return Relaxed(weights, None)
+            if best is None or bound > best[0]:
+                best = (bound, weights, costs)
+            if self._left(best[0], costs if best[2] is costs else best[2]) <= _ENOUGH and step >= 2:
+                break
+            excess = np.where(counted, np.clip(spent * scale - 1, -2, 2), 0.0)
+            if (excess <= 0).all():
+                break  # the cheapest selection fits
+            weights = weights * np.exp(excess * 2 / (1 + step) ** 0.6)
+            weights = np.maximum(weights / weights.sum(), 1e-6) * counted
+        assert best is not None
+        return Relaxed(best[1], self._survivors(best[0], best[2], counted))
+
+    def _left(self, bound: float, costs: Sequence[tuple[Floats, Floats]]) -> int:
+        count = 0
+        for (own, places), owners in zip(costs, self.owners, strict=True):
+            total = own + places.min(axis=0)
+            count += len(owners) * int((total - total.min() <= 1 - bound + 1e-7).sum())
+        return count
+
+    def _survivors(self, bound: float, costs: Sequence[tuple[Floats, Floats]], counted: NDArray[np.bool_]) -> Survivors:
+        found: list[tuple[int, Ints, Ints, Floats, Ints]] = []
+        possible = []
+        for (own, places), owners, chosen, part in zip(costs, self.owners, self.alive, self._parts, strict=True):
+            total = own + places
+            place, design = np.nonzero(total - total.min() <= 1 - bound + 1e-7)
+            names = np.arange(len(part[0])) if chosen is None else chosen
+            possible.append(names[np.unique(design)])
+            rows = np.zeros((len(design), 6))
+            rows[:, ENGINES], rows[:, MEMORY] = part[1][design], part[2][place, design]
+            best = undominated(rows[:, counted])
+            design, place, rows = design[best], place[best], rows[best]
+            found.extend((owner, names[design], place, rows, part[0][design]) for owner in owners)
+        found.sort(key=lambda entry: entry[0])
+        return Survivors(
+            np.concatenate([rows for _, _, _, rows, _ in found]),
+            np.repeat([owner for owner, *_ in found], [len(entry[1]) for entry in found]),
+            np.concatenate([design for _, design, *_ in found]),
+            np.concatenate([place for _, _, place, *_ in found]),
+            np.concatenate([interval for *_, interval in found]),
+            tuple(possible),
+        )
+
+    def narrowed(self, survivors: Survivors) -> Field:
+        """The field of the surviving designs alone: enough for all shorter intervals at the same number of copies."""
+        return Field(self.tables, survivors.possible)
+
+
+def undominated(resources: Floats) -> Ints:
+    """Indices of rows that no other row matches or beats in everything (one of equals is kept).
+
+    Args:
+        resources: (rows, k).
+    """
+    order = np.lexsort(resources.T[::-1])
+    points = resources[order]
+    alive = np.arange(len(order))
+    done = 0
+    while done < len(alive):  # in this order only earlier rows can beat one
+        block, rest = alive[done : done + _BLOCK], alive[done:]
+        beaten = (points[block][:, None, :] <= points[rest][None]).all(axis=2)
+        keep = ~(beaten & ~np.tri(*beaten.shape, dtype=bool)).any(axis=0)
+        alive = np.r_[alive[:done], rest[keep]]
+        done += int(keep[: len(block)].sum())
+    return np.sort(order[alive])
