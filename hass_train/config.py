@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import hass_train.torchvision_shim  # noqa: F401 - before anything imports torchvision
-
-# isort: split
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
-import pytorch_lightning as pl
 from hydra.utils import get_object
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
@@ -163,16 +159,79 @@ class RunConfig:
     ckpt_path: str | None = None
 
 
+@dataclass
+class ProfileConfig:
+    """Sparsity to estimate with.
+
+    Args:
+        kind: `uniform`, or `run`: as a run measured it.
+        pair_density: of every layer's pairs, binomial.
+        weight_density: of every layer's weights; for weights kept compressed.
+        dense_layers: layers without zeros.
+        path: run directory, or a profile.json.
+    """
+
+    kind: str = "uniform"
+    pair_density: float = 1.0
+    weight_density: float = 1.0
+    dense_layers: list[str] = field(default_factory=list)
+    path: str | None = None
+
+
+@dataclass
+class EstimateConfig:
+    """What `python -m hass_train.estimate` asks."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    hw: HardwareConfig = field(default_factory=HardwareConfig)
+    profile: ProfileConfig = field(default_factory=ProfileConfig)
+    paths: PathsConfig = field(default_factory=PathsConfig)
+
+
 def checked(config: DictConfig) -> RunConfig:
-    """The configuration as typed objects.
+    """The configuration of a run as typed objects.
 
     Raises:
         UserError: an unknown key (with the nearest one), a value of the wrong type, or one out of range.
     """
+    typed, plain = _typed(config, RunConfig)
+    _check_targets(plain)
+    _check_hardware(typed.hw)
+    _check_ranges(typed)
+    return typed
+
+
+def checked_estimate(config: DictConfig) -> EstimateConfig:
+    """The configuration of an estimate as typed objects.
+
+    Raises:
+        UserError: as `checked`.
+    """
+    typed, _ = _typed(config, EstimateConfig)
+    _check_hardware(typed.hw)
+    profile, size = typed.profile, typed.model.input_size
+    if profile.kind not in ("uniform", "run"):
+        raise unknown("kind of profile", profile.kind, ["uniform", "run"])
+    for name in ("pair_density", "weight_density"):
+        value = getattr(profile, name)
+        if not 0 <= value <= 1:
+            raise UserError(f"profile.{name} is {value}; it must lie in [0, 1]")
+    if profile.kind == "run" and not profile.path:
+        raise UserError("profile.path is not given; say profile.path=RUN_DIR, the directory of a search that ended")
+    if size is not None and (len(size) != 3 or min(size) < 1):
+        raise UserError(f"model.input_size is {size}; it must be [channels,height,width], each ≥ 1")
+    return typed
+
+
+_Schema = TypeVar("_Schema", RunConfig, EstimateConfig)
+
+
+def _typed(config: DictConfig, schema: type[_Schema]) -> tuple[_Schema, dict[str, Any]]:
+    """Typed objects, and the same as plain data."""
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    _check_keys(plain, OmegaConf.structured(RunConfig), "")
+    _check_keys(plain, OmegaConf.structured(schema), "")
     try:
-        typed = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(RunConfig), plain))
+        typed = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), plain))
     except ConfigKeyError as error:
         raise UserError(_first_line(error)) from error
     except MissingMandatoryValue as error:
@@ -180,10 +239,8 @@ def checked(config: DictConfig) -> RunConfig:
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None) or ""
         raise UserError(f"{key}: {_first_line(error)}" if key else _first_line(error)) from error
-    assert isinstance(typed, RunConfig)
-    _check_targets(plain)
-    _check_ranges(typed)
-    return typed
+    assert isinstance(typed, schema)
+    return typed, plain
 
 
 def _first_line(error: Exception) -> str:
@@ -219,6 +276,8 @@ def _check_targets(plain: Mapping[str, Any]) -> None:
         except Exception as error:
             raise UserError(f"{path}._target_ is {section['_target_']!r}, which cannot be imported") from error
         _check_arguments(path, section, inspect.signature(target).parameters)
+    import pytorch_lightning as pl  # late: estimates need none of it, and it takes seconds
+
     _check_arguments("trainer", plain["trainer"], inspect.signature(pl.Trainer).parameters)
 
 
@@ -232,14 +291,17 @@ def _check_arguments(path: str, section: Mapping[str, Any], parameters: Mapping[
             )
 
 
+def _check_hardware(config: HardwareConfig) -> None:
+    if config.kind != "dataflow":
+        raise unknown("kind of hardware", config.kind, ["dataflow"])
+
+
 def _check_ranges(config: RunConfig) -> None:
     search = config.search
     if search.engine != "learned":
         raise unknown("search engine", search.engine, ["learned"])
     if config.sparsity.pattern != "unstructured":
         raise unknown("sparsity pattern", config.sparsity.pattern, ["unstructured"])
-    if config.hw.kind != "dataflow":
-        raise unknown("kind of hardware", config.hw.kind, ["dataflow"])
     for name in ("warmup", "search", "recover"):
         phase = getattr(search, name)
         if phase.epochs < 0:

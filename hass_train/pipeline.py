@@ -14,15 +14,17 @@ import torch
 from omegaconf import DictConfig
 from torch import nn
 
-from hass_train.build import build_hardware, build_model, make_sparse, model_arguments
+from hass_train.accelerator import build_hardware
+from hass_train.build import build_model, make_sparse, model_arguments
 from hass_train.cli import job_command
 from hass_train.config import RunConfig, checked
 from hass_train.errors import UserError
 from hass_train.export.design import save_design
 from hass_train.export.profile import PROFILE, save_profile
 from hass_train.export.weights import DENSE_WEIGHTS, SPARSE_WEIGHTS, SPARSITY, save_dense, save_sparse
-from hass_train.hardware import CannotFit, SparsityProfile, UnsupportedOperation, Workload, trace
+from hass_train.hardware import CannotFit, SparsityProfile, Workload
 from hass_train.module import SparseClassifier
+from hass_train.networks import traced
 from hass_train.report.console import print_result, report_console
 from hass_train.report.files import save_layers, save_picture
 from hass_train.result import DenseNetwork, NaturalNetwork, Outcome, Result, SparseNetwork
@@ -75,7 +77,7 @@ def search(config: DictConfig) -> tuple[Result, dict[str, Any]]:
     started = time.monotonic()
     with running(config, typed, plan) as run:
         model = build_model(typed, run.data)
-        workload = _traced(model, run.data.input_size, typed.model.name)
+        workload = traced(model, run.data.input_size, typed.model.name)
         params = sum(parameter.numel() for parameter in model.parameters())
         question, dense = _question(typed, workload, make_sparse(model, typed))
         module = run.fit(model, question)
@@ -84,13 +86,6 @@ def search(config: DictConfig) -> tuple[Result, dict[str, Any]]:
         print_result(result, files, report_console())
         run.log({f"result/{name}": value for name, value in result.gain.items()})
         return result, {"module": module, "trainer": run.trainer, "data": run.data, "workload": workload}
-
-
-def _traced(model: nn.Module, input_size: tuple[int, int, int], name: str) -> Workload:
-    try:
-        return trace(model, input_size, name)
-    except UnsupportedOperation as error:
-        raise UserError(str(error)) from error
 
 
 def _question(typed: RunConfig, workload: Workload, model: nn.Module) -> tuple[HardwareQuestion, Any]:

@@ -17,6 +17,10 @@ class CannotFit(ValueError):
     """No design of the network fits the device; the message names layer and resource."""
 
 
+class TooSlow(CannotFit):
+    """What fits does not reach the throughput that was asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Resources:
     """What a design spends.

@@ -11,7 +11,13 @@ from rich.table import Table
 from hass_train.hardware import Estimate, LayerEstimate
 from hass_train.result import Result
 
-RESOURCE_LABELS = {"dsp": "DSPs", "bram18": "block RAMs (18 kbit)", "uram": "UltraRAMs"}
+RESOURCE_LABELS = {
+    "dsp": "DSPs",
+    "bram18": "block RAMs (18 kbit)",
+    "uram": "UltraRAMs",
+    "lut": "LUTs",
+    "ff": "flip-flops",
+}
 
 
 def report_console() -> Console:
@@ -39,9 +45,14 @@ def print_result(result: Result, files: Iterable[Path], console: Console) -> Non
     )
     console.print(f"Why not faster: {result.sparse.estimate.bottleneck.reason} (binds: {goal.binding}).")
     console.print()
-    console.print(_slowest("Slowest layers of the searched network", result.sparse.estimate))
+    console.print(slowest_table("Slowest layers of the searched network", result.sparse.estimate))
     seconds = ", ".join(f"{name} {value:.0f} s" for name, value in result.wall_s.items())
     console.print(f"Time: {seconds}.")
+    print_files(files, console)
+
+
+def print_files(files: Iterable[Path], console: Console) -> None:
+    """Every file that was written."""
     console.print("Written:")
     here = Path.cwd()
     for path in files:
@@ -57,7 +68,7 @@ def _columns(result: Result) -> Table:
         table.add_column(heading, justify="right")
     dense, natural, sparse = result.dense, result.natural, result.sparse
     estimates = (dense.estimate, natural.estimate, sparse.estimate)
-    base = dense.estimate.throughput_ips
+    base, base_j = dense.estimate.throughput_ips, dense.estimate.energy.total_j
 
     def row(label: str, *values: str) -> None:
         table.add_row(label, *values)
@@ -75,10 +86,12 @@ def _columns(result: Result) -> Table:
         row(label, *(f"{getattr(e.resources, name):,} ({e.utilization[name]:.0%})" for e in estimates))
     row("off-chip bandwidth", *(f"{e.utilization['bandwidth']:.0%}" for e in estimates))
     row("images/s per DSP", *(f"{e.efficiency:.2f}" for e in estimates))
+    row("energy an image, of dense (estimate)", *(f"{e.energy.total_j / base_j:.0%}" for e in estimates))
     return table
 
 
-def _slowest(title: str, estimate: Estimate) -> Table:
+def slowest_table(title: str, estimate: Estimate) -> Table:
+    """The five operations with the longest intervals."""
     table = Table(title=title, title_justify="left")
     for heading in ("layer", "kind", "cycles", "bound by", "engine", "pair density", "folds", "weights in"):
         table.add_column(heading, justify="right" if heading in ("cycles", "pair density") else "left")

@@ -62,9 +62,7 @@ def buffers(layer: Operation, streams: int, q: int) -> tuple[int, float]:
     return count, 8 * ((kh - 1) * queues(streams * q, line) + kh * (kw - 1) * queues(streams, deep))
 
 
-def dense_choices(pairs: int, m: int) -> list[int]:
-    if m > 1:
-        return [pairs]
+def dense_choices(pairs: int) -> list[int]:
     return [n for n in range(1, pairs + 1) if n == 1 or math.ceil(pairs / n) < math.ceil(pairs / (n - 1))]
 
 
@@ -91,9 +89,9 @@ def points(layer: Operation, density: float, lowest: int, max_pixels: int) -> se
         p = min(math.ceil(q / layer.stride[1]), layer.result.width)
         for m, sparse in itertools.product({1, i} if layer.window == 1 else {1}, (False, True)):
             pairs = layer.window * m
-            if sparse and pairs == 1:
+            if sparse and (pairs == 1 or density == 1.0):
                 continue
-            choices = list(range(1, pairs + 1)) if sparse else dense_choices(pairs, m)
+            choices = list(range(1, pairs + 1)) if sparse else dense_choices(pairs)
             reached: dict[tuple[int, int], int] = {}
             for (a, n), (b, o) in itertools.product(enumerate(choices), enumerate(folds_of(fg))):
                 passes = math.ceil(layer.groups / g) * math.ceil(cg / i) * math.ceil(fg / o)
@@ -103,7 +101,12 @@ def points(layer: Operation, density: float, lowest: int, max_pixels: int) -> se
                 write = math.ceil(layer.result.pixels / p) * math.ceil(layer.result.channels / (o * g))
                 interval = max(math.ceil(max(compute, read, write) * (1 - 1e-12)), 1)
                 reached[a, b] = max(interval, lowest)
-                if reached.get((a - 1, b), 10**12) <= reached[a, b] or reached.get((a, b - 1), 10**12) <= reached[a, b]:
+                easier = (
+                    a > 0 and layer.window > 1 and math.lcm(layer.window, n) < math.lcm(layer.window, choices[a - 1])
+                )
+                if reached.get((a - 1, b), 10**12) <= reached[a, b] and not easier:
+                    continue
+                if reached.get((a, b - 1), 10**12) <= reached[a, b]:
                     continue
                 engines = g * o * i // m
                 words, depth = engines * (pairs if sparse else n), passes * (1 if sparse else math.ceil(pairs / n))

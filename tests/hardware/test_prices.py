@@ -18,27 +18,47 @@ from hass_train.hardware.trace import trace
 ZCU104 = load_device("zcu104")
 
 
+COUNTED = ("dsp", "bram18", "uram", "bandwidth")
+"""What counts here: with LUTs, folds move throughput in steps larger than a tenth of one layer's density."""
+
+
 @pytest.fixture(scope="module")
 def mobilenet() -> Workload:
-    return trace(timm.create_model("mobilenetv3_small_100", num_classes=10, in_chans=1), (1, 32, 32))
+    return trace(timm.create_model("mobilenetv3_small_100"), (3, 224, 224))
 
 
-def test_prices_rank_layers_as_finite_differences_do(mobilenet: Workload) -> None:
+@pytest.fixture(scope="module")
+def resnet() -> Workload:
+    return trace(timm.create_model("resnet18"), (3, 224, 224))
+
+
+@pytest.mark.parametrize(("network", "tolerance"), [("mobilenet", 2e-4), ("resnet", 5e-4)])
+def test_prices_rank_layers_as_finite_differences_do(
+    network: str, tolerance: float, request: pytest.FixtureRequest
+) -> None:
     """Steps of 10 % density either way: same sign, rank correlation ≥ 0.8 (hardware-model, section 7)."""
-    accelerator = DataflowAccelerator(ZCU104, DataflowOptions(weights="dense"))
-    base = SparsityProfile.uniform(mobilenet, 0.5)
-    prices = accelerator.estimate(mobilenet, base).prices
-    slopes = {}
-    for name, sparsity in base.layers.items():
+    workload: Workload = request.getfixturevalue(network)
+    accelerator = DataflowAccelerator(load_device("u250"), DataflowOptions(limits=COUNTED, tolerance=tolerance))
+    base = SparsityProfile.uniform(workload, 0.5)
+    prices = accelerator.estimate(workload, base).prices
+    names = list(base.layers)[:: 2 if network == "mobilenet" else 1]  # every second of 54 layers is enough
+    slopes = []
+    for name in names:
         rates = []
         for density in (0.4, 0.6):
-            layers = dict(base.layers) | {name: dataclasses.replace(sparsity, pair_density=density)}
-            rates.append(math.log(accelerator.estimate(mobilenet, SparsityProfile(layers)).throughput_ips))
-        slopes[name] = rates[0] - rates[1]
-    assert all(slope >= 0 for slope in slopes.values())
-    assert all(price >= 0 for price in prices.values())
-    names = list(slopes)
-    assert spearmanr([prices[name] for name in names], [slopes[name] for name in names]).statistic >= 0.8
+            layers = dict(base.layers) | {name: dataclasses.replace(base.layers[name], pair_density=density)}
+            rates.append(math.log(accelerator.estimate(workload, SparsityProfile(layers)).throughput_ips))
+        slopes.append(rates[0] - rates[1])
+    assert min(slopes) >= -2 * tolerance
+    assert min(prices.values()) >= 0
+    assert spearmanr([prices[name] for name in names], slopes).statistic >= 0.8
+
+
+def test_logic_has_its_price_where_luts_bind(mobilenet: Workload) -> None:
+    device = load_device("zcu102", dsp=20_000)
+    estimate = DataflowAccelerator(device).estimate(mobilenet, SparsityProfile.uniform(mobilenet, 0.5))
+    assert estimate.utilization["lut"] > 0.8 > estimate.utilization["dsp"]
+    assert sum(estimate.prices.values()) > 0.1
 
 
 def test_weights_have_prices_where_bandwidth_binds() -> None:
@@ -59,7 +79,7 @@ def test_weights_have_prices_where_bandwidth_binds() -> None:
 def test_a_pinned_pipeline_without_replicas_has_hardly_a_price(mobilenet: Workload) -> None:
     u250 = load_device("u250")
     profile = SparsityProfile.uniform(mobilenet, 0.5)
-    pinned = DataflowAccelerator(u250, DataflowOptions(max_replicas=1)).estimate(mobilenet, profile)
+    pinned = DataflowAccelerator(u250, DataflowOptions(max_replicas=1, max_pixels=1)).estimate(mobilenet, profile)
     free = DataflowAccelerator(u250).estimate(mobilenet, profile)
     assert pinned.bottleneck.resource == "parallelism"
     assert sum(pinned.prices.values()) < 0.01 * sum(free.prices.values())

@@ -43,8 +43,8 @@ class _Sides:
 class ComputeDesigns(Table):
     """Designs of an operation with multipliers at one sparsity.
 
-    A fold (N, or the filters o) is widened only as long as that makes the layer faster, and no further than the
-    network's floor.
+    A fold (N, or the filters o) is widened only as long as that makes the layer faster (or N easier to squeeze to), and
+    no further than the network's floor.
 
     Args:
         layer: convolution, linear layer or matrix product.
@@ -100,6 +100,9 @@ class ComputeDesigns(Table):
         # rows of the same i, m and engine follow each other by ascending N
         wider = (sides.n[1:] > sides.n[:-1]) & (sides.i[1:] == sides.i[:-1]) & (sides.m[1:] == sides.m[:-1])
         wider &= sides.sparse[1:] == sides.sparse[:-1]
+        if self.layer.window > 1:  # squeezing to more words can take less logic: from 9 to 6 less than to 5
+            common = np.lcm(self.layer.window, sides.n)
+            wider &= common[1:] >= common[:-1]
         wanted[1:] &= (clipped[1:] < clipped[:-1]) | ~wider[column]
         rows, places = np.nonzero(wanted)
         gs, q, p = (np.full(len(rows), value) for value in (g, pixels, columns))
@@ -117,10 +120,9 @@ class ComputeDesigns(Table):
                 pairs = layer.window * m
                 choices = multiplier_choices(pairs)
                 passes = -(-pairs // choices)
-                # dense bundles are built with one multiplier a pair: fewer do what fewer channels do
-                dense = np.flatnonzero(np.r_[True, passes[1:] < passes[:-1]] if m == 1 else choices == pairs)
+                dense = np.flatnonzero(np.r_[True, passes[1:] < passes[:-1]])
                 rows.append((i, m, choices[dense], dense, False, passes[dense].astype(float), np.ones(len(dense))))
-                if pairs == 1 and t_min == 1:  # a single pair takes its cycle, zero or not
+                if (pairs == 1 and t_min == 1) or not self._has_zeros:  # a single pair takes its cycle, zero or not
                     continue
                 if m not in histograms:
                     histograms[m] = nonzero_pairs(self.sparsity, layer.window, m)
@@ -130,6 +132,11 @@ class ComputeDesigns(Table):
         i, m, sparse = (np.repeat([row[k] for row in rows], sizes) for k in (0, 1, 4))
         n, choice, t, uneven = (np.concatenate([row[k] for row in rows]) for k in (2, 3, 5, 6))
         return _Sides(i, m, n, choice, sparse, t, uneven)
+
+    @property
+    def _has_zeros(self) -> bool:
+        """Whether there is anything to skip; if not, no layer is built with crossbars."""
+        return self.sparsity.pair_density < 1 or bool(self.sparsity.histograms)
 
     def _bundles(self, i: int, channels: list[int]) -> list[int]:
         """Bundle sizes m worth exploring for i parallel channels."""

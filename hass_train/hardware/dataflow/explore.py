@@ -84,10 +84,12 @@ class Explorer:
         tables: of every operation; each has at least one design.
         limits: of the device.
         tolerance: how far above the optimal interval an answer may be, as a fraction; 0 = exact.
+        prove: whether integer programming decides where bounds leave a question open; without it answers are good
+            designs, and come quickly.
     """
 
-    def __init__(self, tables: Sequence[Table], limits: Limits, tolerance: float = 0.0) -> None:
-        self.tables, self.limits, self.tolerance = tables, limits, tolerance
+    def __init__(self, tables: Sequence[Table], limits: Limits, tolerance: float = 0.0, prove: bool = True) -> None:
+        self.tables, self.limits, self.tolerance, self.prove = tables, limits, tolerance, prove
         self.field = Field(tables)
         distinct = list({id(table): table for table in tables}.values())
         self.events = np.unique(np.concatenate([table.interval for table in distinct]))
@@ -96,6 +98,8 @@ class Explorer:
         self.slowest = max(int(table.interval[-1]) for table in tables)
         alone = [np.eye(6)[k] for k in np.flatnonzero(self.counted)]
         self.demands = [Demand.of(tables, weights) for weights in alone]
+        read = {id(table): float(table.memory[:, :, -1].max()) for table in distinct}
+        self._most_bits = limits.image_bits + sum(read[id(table)] for table in tables)
         self._start: Floats | None = None
         self._narrow: tuple[int, int, Field] | None = None  # replicas, longest interval, what matters up to it
         self.undecided = False  # whether integer programming ran out of time anywhere
@@ -128,7 +132,7 @@ class Explorer:
         left = relaxed.survivors
         knapsack = Knapsack(left.resources[:, self.counted], left.owner, len(self.tables), budget[self.counted])
         answer = knapsack.quick_fit(relaxed.weights[self.counted])
-        if answer is Fit.UNKNOWN and exact:
+        if answer is Fit.UNKNOWN and exact and self.prove:
             answer = knapsack.fit()
             if answer is Fit.UNKNOWN:
                 self.undecided, answer = True, Fit.IMPOSSIBLE
@@ -177,6 +181,11 @@ class Explorer:
         if len(self.demands) > 24:
             del self.demands[int(self.counted.sum())]
 
+    @property
+    def learned(self) -> list[Floats]:
+        """(6,) weights of resources whose sum ruled something out."""
+        return [demand.weights for demand in self.demands[int(self.counted.sum()) :]]
+
     def bound(self, replicas: int) -> float:
         """Lower bound of the interval of so many copies."""
         return max(float(self.fastest), *(demand.fastest(self.limits, replicas) for demand in self.demands))
@@ -222,11 +231,7 @@ class Explorer:
         """An interval beyond which nothing more can fit."""
         if not self.counted[BANDWIDTH] or not self.limits.bits_per_cycle:
             return self.slowest
-        bits = self.limits.image_bits
-        for table in self.tables:
-            read = table.memory[:, :, -1]
-            bits += float(read.max())
-        return max(self.slowest, int(np.ceil(bits * replicas / self.limits.bits_per_cycle)))
+        return max(self.slowest, int(np.ceil(self._most_bits * replicas / self.limits.bits_per_cycle)))
 
     def fastest_of(self, replicas: int, best: _Found | None = None) -> _Found | None:
         """Smallest interval of so many copies that beats the best so far; None if there is none.
@@ -332,6 +337,6 @@ class Explorer:
         for k in np.flatnonzero(self.counted):
             least = Demand.of(self.tables, np.eye(6)[k]).at(self.slowest)
             if least > budget[k]:
-                return f"one copy of the network needs at least {least:,.0f} {names[k]}; there are {max(budget[k], 0):,.0f}"
+                return f"one copy needs at least {least:,.0f} {names[k]} and there are {max(budget[k], 0):,.0f}"
         there = ", ".join(f"{budget[k]:,.0f} {names[k]}" for k in np.flatnonzero(self.counted))
-        return f"one copy of the network has no design within {there} together"
+        return f"one copy has no design within {there} together"

@@ -169,7 +169,7 @@ class Knapsack:
             ],
             integrality=np.ones(count),
             bounds=Bounds(0, 1),
-            options={"node_limit": NODE_LIMIT},
+            options={"node_limit": NODE_LIMIT, "presolve": False},
         )
         if result.x is not None:
             chosen = np.flatnonzero(result.x > 0.5)

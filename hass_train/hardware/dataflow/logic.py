@@ -9,8 +9,8 @@ Three extrapolations are ours and no synthesis results:
 
 - the crossbar of a sparse engine is fitted on windows, most of them 3×3. An engine that bundles m channels picks its N
   operands from Kh·Kw·m words, so its crossbar terms are scaled by max(1, Kh·Kw·m/9);
-- a bundle of 1×1 windows needs no squeeze from M words to N: in a sparse engine the crossbar is one, and dense
-  bundles are built with N = M;
+- a bundle of 1×1 windows needs no squeeze from M words to N: in a sparse engine the crossbar is one, and a dense one
+  with N < M is given the same crossbar for it;
 - p output columns take p times the engines, and q pixels a cycle q times the window registers.
 
 Against the rows of `tests/data/peer_layers.json`: dense layers within 1.2 % of LUTs (what is missing is LUTRAM of
@@ -78,12 +78,17 @@ def vector_dot(n: Ints, streams: Ints, bits: Widths) -> Logic:
 def sparse_vector_dot(n: Ints, pairs: Ints, bundle: Ints, filters: Ints, bits: Widths) -> Logic:
     """One sparse engine: a crossbar from M = `pairs` words to N multipliers, and their adders."""
     levels, wide = log2_ceil(n) + 1, float(bits.accumulator)
-    crossbar = np.where(bundle > 1, np.maximum(pairs / 9.0, 1.0), 1.0)
     lut = (
-        (0.0744 * bits.data + 0.9101 * bits.weight) * n * crossbar
+        crossbar(n, pairs, bundle, bits)
         + 0.0295 * wide * n + 0.0016 * filters + 0.5349 * queue(levels + 2, wide) + 15.0159 + 0.2049 * levels
     )  # fmt: skip
     return Logic(lut, 33.0512 * levels + 0.5680 * wide * n)
+
+
+def crossbar(n: Ints, pairs: Ints, bundle: Ints, bits: Widths) -> Floats:
+    """LUTs that pick N operand pairs from M."""
+    scale = np.where(bundle > 1, np.maximum(pairs / 9.0, 1.0), 1.0)
+    return np.asarray((0.0744 * bits.data + 0.9101 * bits.weight) * n * scale)
 
 
 def sliding_window(streams: ArrayLike, kernel: tuple[int, int], channels: ArrayLike, bits: Widths) -> Logic:
@@ -214,6 +219,8 @@ def compute_logic(layer: Operation, folds: Folds, bits: Widths) -> Logic:
     words = np.where(folds.sparse, pairs, folds.n)
     total = total + fork(bundles * folds.g * folds.p, words, bits).times(folds.o > 1)
     total = total + vector_dot(folds.n, engines, bits).times(dense)
+    serial = crossbar(folds.n, pairs, folds.m, bits) * (engines * (dense & (folds.m > 1) & (folds.n < pairs)))
+    total = total + Logic(serial, np.zeros(len(folds)))
     total = total + sparse_vector_dot(folds.n, pairs, folds.m, filters, bits).times(engines * folds.sparse)
     passes = layer.source.channels * window // (folds.n * bundles * folds.g)
     total = total + accumulate(engines, passes, filters, bits).times((depth > 1) & dense)

@@ -22,14 +22,23 @@ from hass_train.hardware.dataflow.partition import Stretch, best_partition
 from hass_train.hardware.dataflow.prices import LayerDemand, Others, Usage, smooth_prices
 from hass_train.hardware.dataflow.tables import BANDWIDTH, Space, Table
 from hass_train.hardware.device import Device
-from hass_train.hardware.estimate import Bottleneck, CannotFit, Energy, Estimate, LayerEstimate, Part, Resources
+from hass_train.hardware.estimate import (
+    Bottleneck,
+    CannotFit,
+    Energy,
+    Estimate,
+    LayerEstimate,
+    Part,
+    Resources,
+    TooSlow,
+)
 from hass_train.hardware.profile import LayerSparsity, SparsityProfile
 from hass_train.hardware.workload import NETWORK_INPUT, FeatureMap, Operation, Workload
 
 _TABLES = 512  # design tables kept between queries
 _ANSWERS = 32  # explorations kept: the same tables and limits have the same best design
 _BRAM18_BITS, _URAM_BITS = 18 * 1024, 288 * 1024
-_PARTITION_GAP = 2e-3  # parts are explored to this far from their optimum
+_PARTITION_GAP = 2e-2  # cuts are chosen on parts explored to about this far, then the parts explored in full
 
 _Answer = tuple[list[Stretch], list[Explorer]]
 
@@ -132,44 +141,61 @@ class DataflowAccelerator:
             if options.partitions != "best":
                 return [whole], [explorer]
         except CannotFit as error:
-            if options.partitions == "never":
+            if options.partitions == "never" or isinstance(error, TooSlow):
                 raise CannotFit(f"{workload.name} on {self.device.name}: {error}") from error
         try:
             stretches, explorers = self._partitioned(workload, tables)
         except CannotFit as error:
             if whole is None:
-                raise CannotFit(f"{workload.name} on {self.device.name}, even cut into parts: {error}") from error
+                raise CannotFit(f"{workload.name} on {self.device.name}: even of single parts, {error}") from error
             return [whole], [explorer]
         if whole is not None:
             seconds = whole.design.interval / whole.design.replicas / (self.device.clock_mhz * 1e6)
             if seconds <= self._batch_seconds(workload, stretches) / options.batch:
                 return [whole], [explorer]
+        reached = options.batch / self._batch_seconds(workload, stretches)
+        if reached < options.min_throughput:
+            raise TooSlow(
+                f"min_throughput is {options.min_throughput:,.0f} images/s; {len(stretches)} parts that fit reach "
+                f"{reached:,.0f}"
+            )
         return stretches, explorers
 
     def _partitioned(self, workload: Workload, tables: list[Table]) -> _Answer:
         explorers: dict[tuple[int, int], Explorer] = {}
-        tolerance = max(self.options.tolerance, _PARTITION_GAP)
 
-        def explore(start: int, end: int) -> Exploration:
-            explorer = Explorer(tables[start:end], self.limits(workload, start, end), tolerance)
-            explorers[start, end] = explorer
+        def explorer_of(start: int, end: int, tolerance: float, prove: bool) -> Explorer:
+            return Explorer(tables[start:end], self.limits(workload, start, end), tolerance, prove)
+
+        def explore(start: int, end: int) -> tuple[Exploration | None, Sequence[NDArray[np.float64]]]:
+            explorer = explorer_of(start, end, max(self.options.tolerance, _PARTITION_GAP), prove=False)
             try:
-                return explorer.fastest_design(self.options.max_replicas)
-            except CannotFit as error:
-                names = [workload.operations[k].name for k in (start, end - 1)]
-                raise CannotFit(
-                    f"from {names[0]} to {names[1]} {str(error).replace('the network', 'this part')}"
-                ) from error
+                return explorer.fastest_design(self.options.max_replicas), explorer.learned
+            except CannotFit:
+                return None, explorer.learned
 
-        stretches = best_partition(
+        def why(start: int, end: int) -> str:
+            names = [workload.operations[k].name for k in (start, end - 1)]
+            reason = explorer_of(start, end, 0.0, prove=True).why_unfit()
+            return f"the part from {names[0]} to {names[1]} does not fit, because {reason}"
+
+        rough = best_partition(
             tables,
-            workload.cuts(),
+            _useful_cuts(workload),
             lambda start, end: self.limits(workload, start, end),
             explore,
             lambda start, end, design: self._batch_seconds(workload, [Stretch(start, end, design)], parts=2),
             self.options.batch / (self.device.clock_mhz * 1e6),
             self.device.reconfiguration_s,
+            self.options.max_replicas,
+            why,
         )
+        stretches = []
+        for stretch in rough:
+            explorer = explorer_of(stretch.start, stretch.end, self.options.tolerance, prove=True)
+            explorers[stretch.start, stretch.end] = explorer
+            design = explorer.fastest_design(self.options.max_replicas)
+            stretches.append(Stretch(stretch.start, stretch.end, design))
         return stretches, [explorers[stretch.start, stretch.end] for stretch in stretches]
 
     def _batch_seconds(self, workload: Workload, stretches: Sequence[Stretch], parts: int = 0) -> float:
@@ -335,6 +361,19 @@ class DataflowAccelerator:
         others = Others(*(float(sum(getattr(s, name) for s in streams)) for name in ("dsp", "lut", "ff")))
         pairs, weights = smooth_prices(layers, found.interval, others, float(held[BANDWIDTH]), usage)
         return dict(pairs), dict(weights)
+
+
+def _useful_cuts(workload: Workload) -> list[int]:
+    """Where to cut: of neighbouring cuts with no multiplier between them, the one that the smallest map crosses."""
+    kept: list[int] = []
+    for cut in workload.cuts():
+        between = workload.operations[kept[-1] : cut] if kept else workload.operations[:cut]
+        if kept and not any(operation.multiplies for operation in between):
+            if _crossing(workload, cut).words < _crossing(workload, kept[-1]).words:
+                kept[-1] = cut
+        elif any(operation.multiplies for operation in between):
+            kept.append(cut)
+    return kept
 
 
 def _crossing(workload: Workload, cut: int) -> FeatureMap:

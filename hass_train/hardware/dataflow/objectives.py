@@ -10,7 +10,7 @@ from hass_train.hardware.dataflow.explore import Exploration, Explorer, Selectio
 from hass_train.hardware.dataflow.options import DataflowOptions
 from hass_train.hardware.dataflow.tables import BANDWIDTH
 from hass_train.hardware.device import Device
-from hass_train.hardware.estimate import CannotFit
+from hass_train.hardware.estimate import TooSlow
 
 _GAP = 1e-3  # relative gap at which efficiency and energy are taken as optimal
 
@@ -19,14 +19,14 @@ def best_design(explorer: Explorer, options: DataflowOptions, device: Device) ->
     """The best design by the options' objective.
 
     Raises:
-        CannotFit: nothing fits, or nothing that does reaches `min_throughput`.
+        CannotFit: nothing fits; `TooSlow`: nothing that does reaches `min_throughput`.
     """
     if options.objective == "latency":
         return explorer.fastest_design(max_replicas=1)
     fastest = explorer.fastest_design(options.max_replicas)
     clock = device.clock_mhz * 1e6
     if fastest.replicas * clock / fastest.interval < options.min_throughput:
-        raise CannotFit(
+        raise TooSlow(
             f"min_throughput is {options.min_throughput:,.0f} images/s; the fastest design that fits reaches "
             f"{fastest.replicas * clock / fastest.interval:,.0f}"
         )
@@ -92,7 +92,7 @@ def _least(
         else:
             break  # more copies share the device ever more tightly
     if best is None:
-        raise CannotFit(f"no design reaches min_throughput = {options.min_throughput:,.0f} images/s")
+        raise TooSlow(f"no design reaches min_throughput = {options.min_throughput:,.0f} images/s")
     _, interval, replicas, selection = best
     shortest = int(selection.intervals.max()) if column != BANDWIDTH else interval
     return explorer.settled(shortest, replicas, selection)

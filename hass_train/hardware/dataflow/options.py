@@ -35,7 +35,7 @@ class DataflowOptions:
         limits: the resources that count; what is left out is taken to be unlimited.
         objective: `throughput`; `latency`: the shortest interval of a single copy; `efficiency`: images/s per DSP at no
             less than `min_throughput`; `energy`: least joules per image, at no less than `min_throughput`.
-        min_throughput: images/s.
+        min_throughput: images/s. A network in parts is always designed for throughput.
         partitions: cut the network into parts that run one after another, the device reconfigured between them: `needed`
             = where it does not fit otherwise, `never`, `best` = also where that is faster.
         tolerance: how far above the shortest interval a design may be, as a fraction; 0 = proved the shortest. A small one

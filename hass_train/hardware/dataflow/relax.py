@@ -18,6 +18,9 @@ from hass_train.hardware.dataflow.tables import ENGINES, MEMORY, Table
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+_Cost = tuple[Floats, Floats, Floats]
+"""Of every design of a table: cost of its engines, of its memories at each place, and of both beyond the cheapest."""
+
 _STEPS = 40
 _BLOCK = 64
 _ENOUGH = 4000  # surviving designs, of all operations, that are few enough to decide among
@@ -96,11 +99,11 @@ class Field:
         ends = [int(np.searchsorted(part[0], interval, side="right")) for part in self._parts]
         if (budget < 0).any() or 0 in ends:
             return Relaxed(weights, None)
-        best: tuple[float, Floats, list[tuple[Floats, Floats]]] | None = None
+        best: tuple[float, Floats, list[_Cost]] | None = None
         for step in range(_STEPS):
             priced = weights * scale
             bound, spent = 0.0, np.zeros(6)
-            costs: list[tuple[Floats, Floats]] = []
+            costs: list[_Cost] = []
             for (_, engines, memory), end, owners in zip(self._parts, ends, self.owners, strict=True):
                 own = engines[:end] @ priced[ENGINES]
                 places = memory[:, :end] @ priced[MEMORY]
@@ -110,12 +113,12 @@ class Field:
                 bound += len(owners) * float(total[design])
                 spent[ENGINES] += len(owners) * engines[design]
                 spent[MEMORY] += len(owners) * memory[place, design]
-                costs.append((own, places))
+                costs.append((own, places, total - total[design]))
             if bound > 1 + 1e-9:
                 return Relaxed(weights, None)
             if best is None or bound > best[0]:
                 best = (bound, weights, costs)
-            if self._left(best[0], costs if best[2] is costs else best[2]) <= _ENOUGH and step >= 2:
+            if step >= 2 and self._left(best[0], best[2]) <= _ENOUGH:
                 break
             excess = np.where(counted, np.clip(spent * scale - 1, -2, 2), 0.0)
             if (excess <= 0).all():
@@ -125,19 +128,22 @@ class Field:
         assert best is not None
         return Relaxed(best[1], self._survivors(best[0], best[2], counted))
 
-    def _left(self, bound: float, costs: Sequence[tuple[Floats, Floats]]) -> int:
+    def _left(self, bound: float, costs: Sequence[_Cost]) -> int:
         count = 0
-        for (own, places), owners in zip(costs, self.owners, strict=True):
-            total = own + places.min(axis=0)
-            count += len(owners) * int((total - total.min() <= 1 - bound + 1e-7).sum())
+        for (_, _, reduced), owners in zip(costs, self.owners, strict=True):
+            count += len(owners) * int((reduced <= 1 - bound + 1e-7).sum())
         return count
 
-    def _survivors(self, bound: float, costs: Sequence[tuple[Floats, Floats]], counted: NDArray[np.bool_]) -> Survivors:
+    def _survivors(self, bound: float, costs: Sequence[_Cost], counted: NDArray[np.bool_]) -> Survivors:
         found: list[tuple[int, Ints, Ints, Floats, Ints]] = []
         possible = []
-        for (own, places), owners, chosen, part in zip(costs, self.owners, self.alive, self._parts, strict=True):
-            total = own + places
+        for (own, places, reduced), owners, chosen, part in zip(
+            costs, self.owners, self.alive, self._parts, strict=True
+        ):
+            left = np.flatnonzero(reduced <= 1 - bound + 1e-7)
+            total = own[left] + places[:, left]
             place, design = np.nonzero(total - total.min() <= 1 - bound + 1e-7)
+            design = left[design]
             names = np.arange(len(part[0])) if chosen is None else chosen
             possible.append(names[np.unique(design)])
             rows = np.zeros((len(design), 6))
@@ -167,13 +173,15 @@ def undominated(resources: Floats) -> Ints:
         resources: (rows, k).
     """
     order = np.lexsort(resources.T[::-1])
-    points = resources[order]
+    columns = resources[order].T.copy()
     alive = np.arange(len(order))
     done = 0
     while done < len(alive):  # in this order only earlier rows can beat one
         block, rest = alive[done : done + _BLOCK], alive[done:]
-        beaten = (points[block][:, None, :] <= points[rest][None]).all(axis=2)
-        keep = ~(beaten & ~np.tri(*beaten.shape, dtype=bool)).any(axis=0)
+        beaten = ~np.tri(len(block), len(rest), dtype=bool)
+        for column in columns:
+            beaten &= column[block][:, None] <= column[rest]
+        keep = ~beaten.any(axis=0)
         alive = np.r_[alive[:done], rest[keep]]
         done += int(keep[: len(block)].sum())
     return np.sort(order[alive])

@@ -1,0 +1,100 @@
+"""What a device could do with a network, without training anything: `python -m hass_train.estimate`."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from hass_train import cli
+
+
+def main(config: DictConfig) -> dict[str, Any]:
+    """Trace, explore, print and write.
+
+    Returns:
+        What is in estimate.json.
+
+    Raises:
+        UserError: whatever the user can mend.
+    """
+    # late, so that typing errors are told before torch loads; none of these imports Lightning
+    from hass_train.accelerator import build_hardware
+    from hass_train.config import checked_estimate
+    from hass_train.errors import UserError
+    from hass_train.hardware import CannotFit
+    from hass_train.networks import create_network, traced
+    from hass_train.report.console import report_console
+    from hass_train.report.estimate import print_estimate, save_estimate_picture
+
+    typed = checked_estimate(config)
+    started = time.perf_counter()
+    accelerator = build_hardware(typed.hw)
+    size = typed.model.input_size
+    channels = {} if size is None else {"in_chans": size[0]}
+    network = create_network(typed.model, **channels)
+    shape = tuple(size or network.default_cfg["input_size"])  # type: ignore[union-attr,arg-type,index]
+    workload = traced(network, (shape[0], shape[1], shape[2]), typed.model.name)
+    tracing = time.perf_counter()
+    profile = _profile(typed.profile, workload)
+    try:
+        estimate = accelerator.estimate(workload, profile)
+    except (CannotFit, ValueError) as error:
+        raise UserError(str(error)) from error
+    exploring = time.perf_counter()
+    output = Path(typed.paths.output)
+    output.mkdir(parents=True, exist_ok=True)
+    answer = {
+        "schema": 1,
+        "network": workload.name,
+        "input_shape": list(workload.input_shape),
+        "macs": workload.macs,
+        "weights": workload.weights,
+        "pair_sparsity": profile.pair_sparsity(workload),
+        "profile": asdict(typed.profile),
+        "hw": asdict(typed.hw),
+        "estimate": estimate.to_dict(),
+        "folds": {row.name: dict(row.folds) for row in estimate.layers},
+        "wall_s": {"trace": tracing - started, "explore": exploring - tracing, "total": exploring - started},
+        "command": cli.job_command(),
+    }
+    files = [output / "estimate.json", output / "estimate.png"]
+    files[0].write_text(json.dumps(answer, indent=1))
+    save_estimate_picture(files[1], estimate, f"{workload.name} on {typed.hw.name}")
+    print_estimate(workload, profile, estimate, accelerator, exploring - started, files, report_console())
+    return answer
+
+
+def _profile(config: Any, workload: Any) -> Any:
+    """The sparsity that the configuration describes."""
+    from hass_train.errors import UserError
+    from hass_train.export.profile import load_profile
+    from hass_train.hardware import SparsityProfile
+
+    if config.kind == "run":
+        profile = load_profile(Path(config.path))
+    else:
+        try:
+            uniform = SparsityProfile.uniform(workload, config.pair_density, config.dense_layers)
+        except ValueError as error:
+            raise UserError(f"profile: {error}") from error
+        dense = set(config.dense_layers)
+        profile = SparsityProfile(
+            {
+                name: layer if name in dense else replace(layer, weight_density=config.weight_density)
+                for name, layer in uniform.layers.items()
+            }
+        )
+    try:
+        profile.check_covers(workload)
+    except ValueError as error:
+        raise UserError(f"{config.path}: {error}") from error
+    return profile
+
+
+if __name__ == "__main__":
+    cli.run("estimate", main)

@@ -1,0 +1,154 @@
+"""What an estimate looks like: the table in the terminal and the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from hass_train.hardware import DataflowAccelerator, Estimate, LayerEstimate, SparsityProfile, Workload
+from hass_train.report.console import RESOURCE_LABELS, print_files, slowest_table
+
+_BAR = 30
+
+
+def print_estimate(
+    workload: Workload,
+    profile: SparsityProfile,
+    estimate: Estimate,
+    accelerator: DataflowAccelerator,
+    seconds: float,
+    files: Iterable[Path],
+    console: Console,
+) -> None:
+    """The network, what its best design reaches and takes, its slowest layers, and why it is not faster.
+
+    Args:
+        workload, profile: what was asked.
+        estimate, accelerator: the answer and who gave it.
+        seconds: that it took.
+        files: that were written.
+        console: to print on.
+    """
+    device, options = accelerator.device, accelerator.options
+    shape = "×".join(map(str, workload.input_shape))
+    console.print()
+    console.print(
+        f"[bold]{workload.name}[/] {shape} on [bold]{device.name}[/] at {device.clock_mhz:g} MHz: "
+        f"{workload.macs / 1e6:,.1f} M multiply-accumulates, {workload.weights / 1e6:,.2f} M weights, "
+        f"pair sparsity {profile.pair_sparsity(workload):.1%}"
+    )
+    console.print(_headline(estimate, options.objective))
+    console.print()
+    console.print(_resources(estimate, accelerator))
+    console.print()
+    if len(estimate.parts) > 1:
+        console.print(_parts(estimate))
+        console.print()
+    console.print(slowest_table("Slowest layers", estimate))
+    console.print(f"Why not faster: {estimate.bottleneck.reason}.")
+    if estimate.slack:
+        console.print(f"A design up to {estimate.slack:.2%} faster was not ruled out.")
+    energy = estimate.energy
+    console.print(
+        f"Energy, an estimate of which only ratios should be trusted: {energy.total_j * 1e3:.3g} mJ an image "
+        f"(compute {energy.compute_j / energy.total_j:.0%}, on-chip {energy.onchip_j / energy.total_j:.0%}, "
+        f"off-chip {energy.offchip_j / energy.total_j:.0%}, static {energy.static_j / energy.total_j:.0%})."
+    )
+    console.print(f"Time: {seconds:.2f} s.")
+    print_files(files, console)
+
+
+def _headline(estimate: Estimate, objective: str) -> str:
+    copies = f" in {estimate.replicas} copies" if estimate.replicas > 1 else ""
+    parts = f" in {len(estimate.parts)} parts, one after another" if len(estimate.parts) > 1 else ""
+    chosen = "" if objective == "throughput" else f" (best {objective})"
+    return (
+        f"[bold green]{estimate.throughput_ips:,.1f} images/s[/]{chosen}: an image every {estimate.interval_cycles:,} "
+        f"cycles{copies}{parts}, latency {estimate.latency_ms:.3g} ms, {estimate.efficiency:.2f} images/s per DSP"
+    )
+
+
+def _resources(estimate: Estimate, accelerator: DataflowAccelerator) -> Table:
+    table = Table(title="Resources", title_justify="left")
+    for heading, justify in (("", "left"), ("used", "right"), ("of", "right"), ("", "right"), ("", "left")):
+        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    device, options = accelerator.device, accelerator.options
+    for name, label in RESOURCE_LABELS.items():
+        share = estimate.utilization[name]
+        counts = "" if name in options.limits else " (not limited)"
+        used = f"{getattr(estimate.resources, name):,}"
+        table.add_row(label + counts, used, f"{getattr(device, name):,}", f"{share:.0%}", _bar(share))
+    share = estimate.utilization["bandwidth"]
+    counts = "" if "bandwidth" in options.limits else " (not limited)"
+    rate = f"{share * device.bandwidth_gbps:,.1f}"
+    table.add_row(f"off-chip Gbit/s{counts}", rate, f"{device.bandwidth_gbps:,g}", f"{share:.0%}", _bar(share))
+    return table
+
+
+def _bar(share: float) -> ProgressBar:
+    return ProgressBar(
+        total=1.0, completed=min(share, 1.0), width=_BAR, complete_style="red" if share > 0.9 else "cyan"
+    )
+
+
+def _parts(estimate: Estimate) -> Table:
+    table = Table(title="Parts, the device reconfigured between them", title_justify="left")
+    for heading in ("from", "to", "cycles", "copies", "DSPs", "block RAMs", "LUTs"):
+        table.add_column(heading, justify="left" if heading in ("from", "to") else "right")
+    for part in estimate.parts:
+        used = part.resources
+        counts = (part.interval_cycles, part.replicas, used.dsp, used.bram18, used.lut)
+        table.add_row(part.first, part.last, *(f"{count:,}" for count in counts))
+    return table
+
+
+def save_estimate_picture(path: Path, estimate: Estimate, title: str) -> None:
+    """Interval and DSPs of every operation with multipliers, in the order of the network.
+
+    Args:
+        path: of the PNG.
+        estimate: what to draw.
+        title: above it.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    rows = [row for row in estimate.layers if row.engine != "stream"]
+    width = min(max(7.0, 0.19 * len(rows) + 2), 40.0)
+    figure, (top, bottom) = plt.subplots(2, 1, figsize=(width, 6.5), sharex=True, layout="constrained")
+    _bars(top, rows, [row.interval_cycles for row in rows])
+    for part in range(len(estimate.parts)):
+        inside = [k for k, row in enumerate(rows) if row.part == part]
+        if inside:
+            limit = estimate.parts[part].interval_cycles
+            top.hlines(limit, inside[0] - 0.5, inside[-1] + 0.5, colors="black", linewidth=0.9, linestyles="dashed")
+    top.set_yscale("log")
+    top.set_ylabel("interval, cycles an image")
+    copies = f", {estimate.replicas} copies" if estimate.replicas > 1 else ""
+    top.set_title(
+        f"{title}: {estimate.throughput_ips:,.0f} images/s{copies} (dashed: the pipeline's interval)", fontsize=10
+    )
+    _bars(bottom, rows, [row.resources.dsp for row in rows])
+    bottom.set_ylabel("DSPs of one copy")
+    bottom.set_xticks(range(len(rows)), [row.name for row in rows], rotation=90, fontsize=6)
+    bottom.set_xlim(-0.6, len(rows) - 0.4)
+    handles = [plt.Rectangle((0, 0), 1, 1, color=color) for color in _COLORS.values()]
+    bottom.legend(handles, [f"{engine} engines" for engine in _COLORS], fontsize=8, loc="upper left")
+    for axes in (top, bottom):
+        axes.grid(axis="y", linewidth=0.3)
+        axes.set_axisbelow(True)
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+_COLORS = {"dense": "#4878a8", "sparse": "#d08030"}
+
+
+def _bars(axes: object, rows: Sequence[LayerEstimate], values: Sequence[float]) -> None:
+    axes.bar(range(len(rows)), values, color=[_COLORS[row.engine] for row in rows], width=0.8)  # type: ignore[attr-defined]
