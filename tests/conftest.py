@@ -33,10 +33,13 @@ Compose = Callable[..., DictConfig]
 def compose(tmp_path: Path) -> Compose:
     """Compose the real configuration with overrides, writing below tmp_path, logging to CSV alone."""
 
-    def build(*overrides: str, config_name: str = "search", output: Path = tmp_path / "run") -> DictConfig:
+    def build(
+        *overrides: str, config_name: str = "search", output: Path = tmp_path / "run", logger: bool = True
+    ) -> DictConfig:
         with hydra.initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-            logger = [] if any(o.startswith("logger") for o in overrides) else ["logger=csv"]
-            config = hydra.compose(config_name, [*logger, *overrides])
+            chosen = not logger or any(o.startswith("logger") for o in overrides)
+            logger_override = [] if chosen else ["logger=csv"]
+            config = hydra.compose(config_name, [*logger_override, *overrides])
         with open_dict(config):
             config.paths.output = str(output)
         OmegaConf.set_struct(config, True)

@@ -44,7 +44,7 @@ class Resources:
     @classmethod
     def of(cls, counts: Sequence[float] | NDArray[np.float64]) -> Resources:
         """From numbers in the order of the fields."""
-        return cls(*(int(round(float(count))) for count in counts))
+        return cls(*(round(float(count)) for count in counts))
 
     def scaled(self, copies: int) -> Resources:
         return Resources(*(getattr(self, item.name) * copies for item in fields(self)))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from reprlib import repr as short
 from typing import Any
 
+from hass_train.errors import nearest
 from hass_train.hardware.workload import Workload
 
 
@@ -125,7 +126,9 @@ class SparsityProfile:
         dense = set(dense_layers)
         names = {layer.name for layer in workload.compute_layers}
         if unknown := sorted(dense - names):
-            raise ValueError(f"{unknown[0]!r} is no compute layer of {workload.name}")
+            raise ValueError(
+                f"{unknown[0]!r} is no compute layer of {workload.name}; did you mean {nearest(unknown[0], names)!r}?"
+            )
         sparse = LayerSparsity(pair_density=pair_density)
         return cls({name: LayerSparsity() if name in dense else sparse for name in sorted(names)})
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hass_train.torchvision_shim  # noqa: F401 - networks worth tracing often come with torchvision
+
+# isort: split
 import copy
 
 import torch

@@ -118,6 +118,7 @@ def save_estimate_picture(path: Path, estimate: Estimate, title: str) -> None:
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
+    from matplotlib.patches import Patch
 
     rows = [row for row in estimate.layers if row.engine != "stream"]
     width = min(max(7.0, 0.19 * len(rows) + 2), 40.0)
@@ -138,7 +139,7 @@ def save_estimate_picture(path: Path, estimate: Estimate, title: str) -> None:
     bottom.set_ylabel("DSPs of one copy")
     bottom.set_xticks(range(len(rows)), [row.name for row in rows], rotation=90, fontsize=6)
     bottom.set_xlim(-0.6, len(rows) - 0.4)
-    handles = [plt.Rectangle((0, 0), 1, 1, color=color) for color in _COLORS.values()]
+    handles = [Patch(color=color) for color in _COLORS.values()]
     bottom.legend(handles, [f"{engine} engines" for engine in _COLORS], fontsize=8, loc="upper left")
     for axes in (top, bottom):
         axes.grid(axis="y", linewidth=0.3)

@@ -57,10 +57,10 @@ def published(**changes: Any) -> DataflowOptions:
 
 
 def test_resnet18_within_4096_dsps_meets_the_peers_optimum(resnet: Workload) -> None:
-    """The peer's greedy search reaches 802,816 cycles, the optimum of its equations is 451,584 (hardware-model, 6).
+    """The peer's greedy search reaches 802,816 cycles, the optimum of its equations is 451,584.
 
-    That is 98 % of what 4,096 multipliers can do at all, and no free folds are faster: the next interval, 448,448, takes
-    4,216 DSPs. With those, free folds are strictly faster and divisors are not.
+    That is 98 % of what 4,096 multipliers can do at all, and no free folds are faster: the next interval, 448,448,
+    takes 4,216 DSPs. With those, free folds are strictly faster and divisors are not.
     """
     dense = SparsityProfile.dense(resnet)
 
@@ -193,22 +193,18 @@ def test_depthwise_channels_are_balanced_over_groups() -> None:
     assert (over_groups(layer, sparsity, 4, 1, 1)[:4] > 1.2).all()  # the densest one alone
 
 
-def test_imbalance_slows_and_is_reported(resnet: Workload) -> None:
-    even = SparsityProfile.uniform(resnet, 0.4)
-    skewed = SparsityProfile(
-        {
-            o.name: dataclasses.replace(
-                even.layers[o.name],
-                channel_densities=tuple(np.where(np.arange(o.source.channels) % 16, 0.36, 1.0).tolist()),
-            )
-            for o in resnet.compute_layers
-        }
-    )
-    options = DataflowOptions(limits=("dsp",), tolerance=1e-3)
-    one, other = (DataflowAccelerator(U250, options).estimate(resnet, profile) for profile in (even, skewed))
-    assert max(row.imbalance for row in one.layers) == 1
-    assert max(row.imbalance for row in other.layers) > 1
-    assert other.throughput_ips <= one.throughput_ips
+def test_imbalance_slows_and_is_reported() -> None:
+    """One filter leaves only channels to work in parallel; the dense ones among them hold up the rest."""
+    layer = Operation("conv", OperationKind.CONV, ("input",), FeatureMap(9, 9, 16), FeatureMap(7, 7, 1), (3, 3))
+    workload = Workload("one", (16, 9, 9), (layer,))
+    densities = tuple(np.where(np.arange(16) % 8, 0.36, 1.0).tolist())
+    even = LayerSparsity(pair_density=float(np.mean(densities)))
+    skewed = dataclasses.replace(even, channel_densities=densities)
+    accelerator = DataflowAccelerator(load_device("u250", dsp=24), DataflowOptions(limits=("dsp",), max_replicas=1))
+    one, other = (accelerator.estimate(workload, SparsityProfile({"conv": each})) for each in (even, skewed))
+    assert one.layers[0].imbalance == 1
+    assert other.layers[0].imbalance > 1.05
+    assert other.interval_cycles > one.interval_cycles
 
 
 # ---- objectives --------------------------------------------------------------------------------------------------
@@ -217,22 +213,22 @@ def test_imbalance_slows_and_is_reported(resnet: Workload) -> None:
 def test_objectives_trade_throughput_for_what_they_are_after() -> None:
     workload = trace(timm.create_model("test_resnet.r160_in1k"), (3, 32, 32))
     dense = SparsityProfile.dense(workload)
-    device = load_device("zcu104")
+    device = load_device("zedboard")
 
     def found(**changes: Any) -> Any:
-        return DataflowAccelerator(device, DataflowOptions(tolerance=1e-3, **changes)).estimate(workload, dense)
+        return DataflowAccelerator(device, DataflowOptions(tolerance=1e-2, **changes)).estimate(workload, dense)
 
     fastest, latency = found(), found(objective="latency")
     efficient, energy = found(objective="efficiency"), found(objective="energy")
     assert latency.replicas == 1
-    assert latency.latency_ms <= fastest.latency_ms * 1.001
-    assert efficient.efficiency >= fastest.efficiency
-    assert efficient.throughput_ips <= fastest.throughput_ips * 1.002
-    assert energy.energy.total_j <= fastest.energy.total_j * 1.002
+    assert latency.latency_ms <= fastest.latency_ms * 1.01
+    assert efficient.efficiency >= fastest.efficiency * 0.99
+    assert efficient.throughput_ips <= fastest.throughput_ips * 1.01
+    assert energy.energy.total_j <= fastest.energy.total_j * 1.01
     floor = 0.8 * fastest.throughput_ips
     kept = found(objective="efficiency", min_throughput=floor)
     assert kept.throughput_ips >= floor * 0.999
-    assert kept.efficiency <= efficient.efficiency * 1.002
+    assert kept.efficiency <= efficient.efficiency * 1.01
     with pytest.raises(CannotFit, match="min_throughput"):
         found(objective="efficiency", min_throughput=2 * fastest.throughput_ips)
 

@@ -129,9 +129,9 @@ class ComputeDesigns(Table):
                 t, uneven = initiation_intervals(histograms[m], t_min), over_channels(layer, self.sparsity, i, m, t_min)
                 rows.append((i, m, choices, np.arange(len(choices)), True, t * uneven, uneven))
         sizes = [len(row[2]) for row in rows]
-        i, m, sparse = (np.repeat([row[k] for row in rows], sizes) for k in (0, 1, 4))
-        n, choice, t, uneven = (np.concatenate([row[k] for row in rows]) for k in (2, 3, 5, 6))
-        return _Sides(i, m, n, choice, sparse, t, uneven)
+        same = [np.repeat([row[k] for row in rows], sizes) for k in (0, 1, 4)]
+        n, choice, t, uneven = (np.concatenate([np.asarray(row[k]) for row in rows]) for k in (2, 3, 5, 6))
+        return _Sides(same[0], same[1], n, choice, same[2], t, uneven)
 
     @property
     def _has_zeros(self) -> bool:

@@ -1,4 +1,4 @@
-"""Look-up tables and flip-flops of a layer's modules: linear regressions over synthesis runs (hardware-model, section 5).
+"""Look-up tables and flip-flops of a layer's modules: regressions over synthesis runs (hardware-model, section 5).
 
 The coefficients are those that the public repository AlexMontgomerie/fpgaconvnet-model (commit edfbeb6, its "chisel"
 back end) stores as results of non-negative least squares over its synthesis runs; they are kept here as data. LUT is

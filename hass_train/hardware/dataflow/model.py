@@ -221,8 +221,8 @@ class DataflowAccelerator:
         rows: list[LayerEstimate] = []
         for part, stretch in enumerate(stretches):
             chosen = stretch.design.selection
-            pairs = zip(chosen.designs.tolist(), chosen.places.tolist(), strict=True)
-            for k, (design, place) in enumerate(pairs, stretch.start):
+            picked = zip(chosen.designs.tolist(), chosen.places.tolist(), strict=True)
+            for k, (design, place) in enumerate(picked, stretch.start):
                 rows.append(replace(tables[k].describe(workload.operations[k], design, place), part=part))
         parts = tuple(
             Part(
@@ -239,7 +239,8 @@ class DataflowAccelerator:
         seconds = one.interval / one.replicas / clock if one else batch_s / self.options.batch
         shares = [s.design.interval / s.design.replicas for s in stretches]
         used = [self._utilization(s, e, len(stretches)) for s, e in zip(stretches, explorers, strict=True)]
-        pair_prices, weight_prices = {}, {}
+        pair_prices: dict[str, float] = {}
+        weight_prices: dict[str, float] = {}
         for k, stretch in enumerate(stretches):
             weight = shares[k] / clock / seconds
             pairs, weights = self._prices(workload, profile, tables, rows, stretch, explorers[k], used[k])
@@ -265,7 +266,7 @@ class DataflowAccelerator:
 
     def _utilization(self, stretch: Stretch, explorer: Explorer, parts: int) -> dict[str, float]:
         found, device = stretch.design, self.device
-        used = {
+        used: dict[str, float] = {
             name: float(count * found.replicas / max(getattr(device, name), 1))
             for name, count in zip(LIMITS[:-1], found.resources, strict=False)
         }
@@ -290,8 +291,8 @@ class DataflowAccelerator:
             return found
         lost = len(stretches) * self.device.reconfiguration_s / self.options.batch
         reason = (
-            f"{len(stretches)} parts run one after another, {lost * 1e3:.1f} ms of reconfiguration an image at batches of "
-            f"{self.options.batch}; in the longest part {found.reason}"
+            f"{len(stretches)} parts run one after another, {lost * 1e3:.1f} ms of reconfiguration an image at batches "
+            f"of {self.options.batch}; in the longest part {found.reason}"
         )
         return replace(found, reason=reason)
 

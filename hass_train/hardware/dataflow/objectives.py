@@ -12,7 +12,7 @@ from hass_train.hardware.dataflow.tables import BANDWIDTH
 from hass_train.hardware.device import Device
 from hass_train.hardware.estimate import TooSlow
 
-_GAP = 1e-3  # relative gap at which efficiency and energy are taken as optimal
+_GAP = 1e-3  # relative gap at which efficiency and energy are taken as optimal, unless the tolerance is larger
 
 
 def best_design(explorer: Explorer, options: DataflowOptions, device: Device) -> Exploration:
@@ -56,6 +56,7 @@ def _least(
     is at least value(low, least at high), and at high there is a design of value(high, least at high).
     """
     best: tuple[float, int, int, Selection] | None = None
+    gap = max(_GAP, options.tolerance)
     replicas = 0
     while not options.max_replicas or replicas < options.max_replicas:
         replicas += 1
@@ -70,7 +71,7 @@ def _least(
 
         @cache
         def least_at(interval: int, replicas: int = replicas) -> Selection:
-            return explorer.cheapest(interval, replicas, column, _GAP / 2)
+            return explorer.cheapest(interval, replicas, column, gap / 2)
 
         def valued(interval: int, at: int, replicas: int = replicas) -> float:
             return value(interval, float(least_at(at).total[column]), replicas)
@@ -79,7 +80,7 @@ def _least(
         lowest, interval = min((valued(each, each), each) for each in (found.interval, high))
         while ranges:
             bound, low, high = heapq.heappop(ranges)
-            if bound >= (lowest if best is None else min(lowest, best[0])) * (1 - _GAP):
+            if bound >= (lowest if best is None else min(lowest, best[0])) * (1 - gap):
                 break
             middle = (low + high) // 2
             lowest, interval = min((lowest, interval), (valued(middle, middle), middle))
@@ -87,7 +88,7 @@ def _least(
                 heapq.heappush(ranges, (valued(low, middle), low, middle))
             if high > middle + 1:
                 heapq.heappush(ranges, (valued(middle + 1, high), middle + 1, high))
-        if best is None or lowest < best[0] * (1 - _GAP):
+        if best is None or lowest < best[0] * (1 - gap):
             best = (lowest, interval, replicas, least_at(interval))
         else:
             break  # more copies share the device ever more tightly

@@ -36,10 +36,10 @@ class DataflowOptions:
         objective: `throughput`; `latency`: the shortest interval of a single copy; `efficiency`: images/s per DSP at no
             less than `min_throughput`; `energy`: least joules per image, at no less than `min_throughput`.
         min_throughput: images/s. A network in parts is always designed for throughput.
-        partitions: cut the network into parts that run one after another, the device reconfigured between them: `needed`
-            = where it does not fit otherwise, `never`, `best` = also where that is faster.
-        tolerance: how far above the shortest interval a design may be, as a fraction; 0 = proved the shortest. A small one
-            saves the last steps of proof, which are most of the work where several resources bind.
+        partitions: cut the network into parts that run one after another, the device reconfigured between them:
+            `needed` = where it does not fit otherwise, `never`, `best` = also where that is faster.
+        tolerance: how far above the shortest interval a design may be, as a fraction; 0 = proved the shortest. A small
+            one saves the last steps of proof, which are most of the work where several resources bind.
         batch: images that each part works through before the device is reconfigured.
         max_dsp_utilization, …: usable fraction of the device.
         mac_pj: energy of one multiply-accumulate of 16×16 bits; other widths in proportion to their product.

@@ -173,14 +173,14 @@ def undominated(resources: Floats) -> Ints:
         resources: (rows, k).
     """
     order = np.lexsort(resources.T[::-1])
-    columns = resources[order].T.copy()
+    columns = np.ascontiguousarray(resources[order].T)
     alive = np.arange(len(order))
     done = 0
     while done < len(alive):  # in this order only earlier rows can beat one
         block, rest = alive[done : done + _BLOCK], alive[done:]
-        beaten = ~np.tri(len(block), len(rest), dtype=bool)
+        beaten: NDArray[np.bool_] = ~np.tri(len(block), len(rest), dtype=bool)
         for column in columns:
-            beaten &= column[block][:, None] <= column[rest]
+            beaten &= np.asarray(column[block, None] <= column[rest])
         keep = ~beaten.any(axis=0)
         alive = np.r_[alive[:done], rest[keep]]
         done += int(keep[: len(block)].sum())

@@ -55,7 +55,7 @@ class Table:
     Args:
         interval: (n,) cycles per image.
         engines: (n, 3) DSPs, LUTs, flip-flops.
-        memory: (places, n, 3) block RAMs, UltraRAMs, off-chip bits per image; `FORBIDDEN` where there is no such design.
+        memory: (places, n, 3) block RAMs, UltraRAMs, off-chip bits per image; `FORBIDDEN` where nothing can be.
         space: what there is.
 
     Attributes:
