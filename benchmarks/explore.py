@@ -1,66 +1,230 @@
-"""How long the exploration takes: cold (all design tables built), and warm (the same profile again).
+"""What the exploration finds and how long it takes.
 
-    python benchmarks/explore.py
+    python benchmarks/explore.py            # everything, about half an hour on two cores
+    python benchmarks/explore.py facts      # or one of: facts, devices, speed, growth, prices
 
-Prints a table and writes benchmarks/results/explore.md. Medians of 15 warm queries, fewer where one
-takes long.
+Writes benchmarks/results/explore-PART.md. Times are medians on whatever machine this is; compare ratios.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import statistics
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-import hass_train.torchvision_shim  # noqa: F401 - before anything imports torchvision
+import numpy as np
+from scipy.stats import spearmanr
+
+from hass_train.hardware import (
+    CannotFit,
+    DataflowAccelerator,
+    DataflowOptions,
+    Estimate,
+    Operation,
+    OperationKind,
+    SparsityProfile,
+    Workload,
+    load_device,
+    trace,
+)
+from hass_train.hardware.workload import FeatureMap
 
 # isort: split
-import timm
-import yaml
+import timm  # after hass_train, which makes a torchvision without its operators importable
 
-from hass_train.hardware import CannotFit, Device, SparsityProfile, trace
-from hass_train.hardware.dataflow.model import DataflowAccelerator
+RESULTS = Path(__file__).resolve().parent / "results"
+MODELS = {
+    "mobilenetv3_small_100": 224, "mobilenetv3_large_100": 224, "mobilenetv2_100": 224, "resnet18": 224,
+    "resnet50": 224, "vgg16": 224, "inception_v3": 299, "efficientnet_b0": 224, "vit_tiny_patch16_224": 224,
+}  # fmt: skip
+DEVICES = ("u250", "u200", "u50", "vcu1525", "zcu102", "zcu104", "vc709", "zc706", "zedboard")
+TOLERANCE = 1e-3  # as in conf/hw
 
-ROOT = Path(__file__).resolve().parent.parent
-MODELS = ("mobilenetv3_small_100", "mobilenetv3_large_100", "mobilenetv2_100", "resnet18")
-DEVICES = ("u250", "zcu104", "zedboard")
-PROFILES = {"dense": 1.0, "pairs 0.4": 0.4}
+
+def workload_of(name: str) -> Workload:
+    size = MODELS[name]
+    return trace(timm.create_model(name), (3, size, size), name)
 
 
-def device(name: str) -> Device:
-    fields = yaml.safe_load((ROOT / "conf" / "hw" / f"{name}.yaml").read_text())
-    fields.pop("defaults")
-    return Device(**fields)
+def write(part: str, lines: list[str], note: str = "") -> None:
+    text = f"Made by `python benchmarks/explore.py {part}`. {note}\n\n" + "\n".join(lines) + "\n"
+    (RESULTS / f"explore-{part}.md").write_text(text)
+
+
+def row(lines: list[str], *cells: object) -> None:
+    lines.append("| " + " | ".join(map(str, cells)) + " |")
+    print(lines[-1], flush=True)
+
+
+def head(lines: list[str], *cells: str) -> None:
+    row(lines, *cells)
+    lines.append("|" + "---|" * len(cells))
+
+
+def facts() -> None:
+    """The peer's measured searches beside the same question asked of this model."""
+    resnet, mobilenet = workload_of("resnet18"), workload_of("mobilenetv3_small_100")
+    peer: DataflowOptions = DataflowOptions(
+        limits=("dsp",), folding="divisors", max_replicas=1, max_pixels=1, weights="dense"
+    )
+    sparse = SparsityProfile.uniform(resnet, 0.4, ["conv1"])
+    dense = SparsityProfile.dense(resnet)
+    every = dataclasses.replace(peer, limits=DataflowOptions().limits)
+    free = dataclasses.replace(peer, folding="free")
+    skip = {"skip_all_zero": True}
+    cases = [
+        ("ResNet-18 dense, DSP ≤ 4,096", resnet, dense, 4096, peer, "802,816", "43 s", "451,584"),
+        ("… free folds", resnet, dense, 4096, free, "–", "–", "–"),
+        ("ResNet-18 s60, DSP ≤ 12,288", resnet, sparse, 12288, dataclasses.replace(peer, **skip), "126,118", "93 s", "90,317"),
+        ("… all-zero windows cost a cycle", resnet, sparse, 12288, peer, "–", "–", "–"),
+        ("… free folds", resnet, sparse, 12288, free, "–", "–", "–"),
+        ("ResNet-18 dense, all limits", resnet, dense, 12288, every, "200,704", "22 s", "–"),
+        ("… free folds, pixels, copies", resnet, dense, 12288, DataflowOptions(), "–", "–", "–"),
+        ("MobileNetV3-Small, DSP ≤ 4,096", mobilenet, SparsityProfile.dense(mobilenet), 4096, peer, "51,076", "248 s", "–"),
+        ("… pixels and copies", mobilenet, SparsityProfile.dense(mobilenet), 4096, DataflowOptions(limits=("dsp",)), "–", "–", "–"),
+    ]  # fmt: skip
+    lines: list[str] = []
+    head(lines, "case, 224², 16 bit, 200 MHz U250", "peer's greedy search", "its wall", "optimum of its equations",
+         "ours: interval / copies", "DSP", "wall s", "binds")  # fmt: skip
+    for label, workload, profile, dsp, options, greedy, wall, optimum in cases:
+        accelerator = DataflowAccelerator(load_device("u250", dsp=dsp, clock_mhz=200), options)
+        started = time.perf_counter()
+        found = accelerator.estimate(workload, profile)
+        took = time.perf_counter() - started
+        row(lines, label, greedy, wall, optimum, f"{found.interval_cycles:,} / {found.replicas}",
+            f"{found.resources.dsp:,}", f"{took:.2f}", found.bottleneck.resource)  # fmt: skip
+    write("facts", lines, "Peer's figures: measured by running it (hardware-model, section 6).")
+
+
+def devices() -> None:
+    """All models on all devices, dense and at 40 % pairs, every limit."""
+    lines: list[str] = []
+    head(lines, "model", "device", "pairs", "images/s", "interval", "copies", "parts", "DSP", "LUT", "binds", "cold s")
+    for name in MODELS:
+        workload = workload_of(name)
+        for hw in DEVICES:
+            for density in (1.0, 0.4):
+                accelerator = DataflowAccelerator(load_device(hw), DataflowOptions(tolerance=TOLERANCE))
+                started = time.perf_counter()
+                try:
+                    found = accelerator.estimate(workload, SparsityProfile.uniform(workload, density))
+                except CannotFit as error:
+                    row(lines, name, hw, density, f"does not fit: {error}", *[""] * 7)
+                    continue
+                took = time.perf_counter() - started
+                use = found.utilization
+                row(lines, name, hw, density, f"{found.throughput_ips:,.1f}", f"{found.interval_cycles:,}",
+                    found.replicas, len(found.parts), f"{use['dsp']:.0%}", f"{use['lut']:.0%}",
+                    found.bottleneck.resource, f"{took:.2f}")  # fmt: skip
+    write("devices", lines, "16 bit, every limit counted, folds within 0.1 % of the optimum.")
+
+
+def speed() -> None:
+    """Cold, the same question again, and the next epoch's: every density moved by a per cent or so."""
+    lines: list[str] = []
+    head(lines, "model", "device", "pairs", "images/s", "cold s", "same again ms", "next epoch s")
+    random = np.random.default_rng(0)
+    for name in ("mobilenetv3_large_100", "mobilenetv3_small_100", "resnet18", "resnet50"):
+        workload = workload_of(name)
+        for hw in ("u250", "zcu104"):
+            for density in (1.0, 0.4):
+                profile = SparsityProfile.uniform(workload, density)
+                moved = SparsityProfile(
+                    {
+                        key: dataclasses.replace(layer, pair_density=min(density * random.uniform(0.98, 1.0), 1.0))
+                        for key, layer in profile.layers.items()
+                    }
+                )
+                cold, warm, after = [], [], []
+                for _ in range(3):
+                    accelerator = DataflowAccelerator(load_device(hw), DataflowOptions(tolerance=TOLERANCE))
+                    found, took = timed(lambda: accelerator.estimate(workload, profile))  # noqa: B023
+                    cold.append(took)
+                    warm += [timed(lambda: accelerator.estimate(workload, profile))[1] for _ in range(7)]  # noqa: B023
+                    after.append(timed(lambda: accelerator.estimate(workload, moved))[1])  # noqa: B023
+                row(lines, name, hw, density, f"{found.throughput_ips:,.1f}", f"{statistics.median(cold):.2f}",
+                    f"{1e3 * statistics.median(warm):.1f}", f"{statistics.median(after):.2f}")  # fmt: skip
+    write("speed", lines, "Medians of 3 (21 warm). One core is enough: numpy and HiGHS run single-threaded here.")
+
+
+def timed(question: Callable[[], Estimate]) -> tuple[Estimate, float]:
+    started = time.perf_counter()
+    answer = question()
+    return answer, time.perf_counter() - started
+
+
+def growth() -> None:
+    """Chains of layers, all of different shape, on a device that grows with them."""
+    lines: list[str] = []
+    head(lines, "layers", "cold s", "cold ms a layer", "warm ms", "interval")
+    for count in (50, 100, 200, 350, 500):
+        layers, before, channels = [], "input", 16
+        for k in range(count):
+            wide = 16 + (7 * k) % 113
+            kernel = 3 if k % 2 else 1
+            layers.append(
+                Operation(f"conv{k}", OperationKind.CONV, (before,), FeatureMap(28, 28, channels),
+                          FeatureMap(28, 28, wide), (kernel, kernel), (1, 1), (kernel // 2, kernel // 2))
+            )  # fmt: skip
+            before, channels = f"conv{k}", wide
+        workload = Workload(f"chain{count}", (16, 28, 28), tuple(layers))
+        scale = count / 50
+        device = load_device("u250", **{n: int(scale * v) for n, v in (
+            ("dsp", 4096), ("bram18", 5376), ("uram", 1280), ("lut", 864_000), ("ff", 1_728_000))})  # fmt: skip
+        profile = SparsityProfile.uniform(workload, 0.5)
+        cold, warm = [], []
+        for _ in range(3):
+            accelerator = DataflowAccelerator(device, DataflowOptions(max_replicas=1, tolerance=TOLERANCE))
+            found, took = timed(lambda: accelerator.estimate(workload, profile))  # noqa: B023
+            cold.append(took)
+            warm += [timed(lambda: accelerator.estimate(workload, profile))[1] for _ in range(5)]  # noqa: B023
+        median = statistics.median(cold)
+        row(lines, count, f"{median:.2f}", f"{1e3 * median / count:.1f}", f"{1e3 * statistics.median(warm):.1f}",
+            f"{found.interval_cycles:,}")  # fmt: skip
+    write("growth", lines, "Convolutions of 28×28 maps, half of the pairs zero; the device's resources grow alike.")
+
+
+def prices() -> None:
+    """Prices against finite differences of the exact exploration, ±0.1 of one layer's pair density."""
+    lines: list[str] = []
+    head(lines, "model, 224²", "device", "limits", "pairs", "rank correlation", "layers that move", "seconds")
+    memories = ("dsp", "bram18", "uram", "bandwidth")
+    for name in ("resnet18", "mobilenetv3_small_100"):
+        workload = workload_of(name)
+        for hw, limits in (("u250", memories), ("zcu102", memories), ("u250", DataflowOptions().limits)):
+            options = DataflowOptions(limits=limits, tolerance=3e-4)
+            accelerator = DataflowAccelerator(load_device(hw), options)
+            base = SparsityProfile.uniform(workload, 0.5)
+            started = time.perf_counter()
+            priced, slopes = accelerator.estimate(workload, base).prices, []
+            for key, layer in base.layers.items():
+                rates = []
+                for density in (0.4, 0.6):
+                    changed = dict(base.layers) | {key: dataclasses.replace(layer, pair_density=density)}
+                    rates.append(math.log(accelerator.estimate(workload, SparsityProfile(changed)).throughput_ips))
+                slopes.append(rates[0] - rates[1])
+            moving = sum(abs(slope) > 1e-3 for slope in slopes)
+            rank = spearmanr([priced[key] for key in base.layers], slopes).statistic if moving > 2 else math.nan
+            counted = "all" if len(limits) == 6 else "no LUT, FF"
+            row(lines, name, hw, counted, 0.5, f"{rank:.2f}", f"{moving} of {len(slopes)}",
+                f"{time.perf_counter() - started:.0f}")  # fmt: skip
+    note = "Where LUTs bind, folds move throughput in larger steps than one layer's tenth: few layers move it at all."
+    write("prices", lines, note)
 
 
 def main() -> None:
-    rows = ["| model, 224² | device | profile | images/s | interval | replicas | binds | cold s | warm ms |"]
-    rows.append("|---|---|---|---|---|---|---|---|---|")
-    for name in MODELS:
-        workload = trace(timm.create_model(name), (3, 224, 224), name)
-        for hw in DEVICES:
-            for label, density in PROFILES.items():
-                accelerator, profile = DataflowAccelerator(device(hw)), SparsityProfile.uniform(workload, density)
-                started = time.perf_counter()
-                try:
-                    found = accelerator.estimate(workload, profile)
-                except CannotFit:
-                    rows.append(f"| {name} | {hw} | {label} | does not fit | | | | | |")
-                    continue
-                cold = time.perf_counter() - started
-                times = []
-                while len(times) < 15 and sum(times) < 3.0:
-                    started = time.perf_counter()
-                    accelerator.estimate(workload, profile)
-                    times.append(time.perf_counter() - started)
-                rows.append(
-                    f"| {name} | {hw} | {label} | {found.throughput_ips:,.0f} | {found.interval_cycles:,} "
-                    f"| {found.replicas} | {found.bottleneck.resource} | {cold:.2f} "
-                    f"| {1e3 * statistics.median(times):.1f} |"
-                )
-                print(rows[-1], flush=True)
-    text = "Made by `python benchmarks/explore.py`; two noisy cores.\n\n" + "\n".join(rows) + "\n"
-    (ROOT / "benchmarks" / "results" / "explore.md").write_text(text)
+    parts = {"facts": facts, "speed": speed, "growth": growth, "prices": prices, "devices": devices}
+    chosen = sys.argv[1:] or list(parts)
+    unknown = [part for part in chosen if part not in parts]
+    if unknown:
+        sys.exit(f"error: there is no part {unknown[0]!r}; choose from {', '.join(parts)}")
+    for part in chosen:
+        print(f"\n{part}", flush=True)
+        parts[part]()
 
 
 if __name__ == "__main__":

@@ -181,7 +181,7 @@ def undominated(resources: Floats) -> Ints:
         beaten: NDArray[np.bool_] = ~np.tri(len(block), len(rest), dtype=bool)
         for column in columns:
             beaten &= np.asarray(column[block, None] <= column[rest])
-        keep = ~beaten.any(axis=0)
+        keep = np.logical_not(np.any(beaten, axis=0), dtype=bool)
         alive = np.r_[alive[:done], rest[keep]]
         done += int(keep[: len(block)].sum())
     return np.sort(order[alive])
