@@ -34,7 +34,7 @@ from hass_train.search.phases import Phase, PhasePlan
 from hass_train.search.settle import settle
 from hass_train.sparsity import sparse_layers
 
-_QUICK = 5e-3  # tolerance of the estimates that steer training; those that are reported are exact
+_QUICK = 1e-2  # tolerance of the estimates that steer training; those that are reported are exact
 
 
 def train(config: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:

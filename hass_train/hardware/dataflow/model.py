@@ -38,6 +38,7 @@ from hass_train.hardware.workload import NETWORK_INPUT, FeatureMap, Operation, W
 _TABLES = 512  # design tables kept between queries
 _ANSWERS = 32  # explorations kept: the same tables and limits have the same best design
 _BRAM18_BITS, _URAM_BITS = 18 * 1024, 288 * 1024
+_ROUGH = 5e-3  # from this tolerance on, nothing is proved by integer programming: bounds and repairs must do
 _PARTITION_GAP = 2e-2  # cuts are chosen on parts explored to about this far, then the parts explored in full
 
 _Answer = tuple[list[Stretch], list[Explorer]]
@@ -134,7 +135,7 @@ class DataflowAccelerator:
 
     def _explored(self, workload: Workload, tables: list[Table]) -> _Answer:
         options, count = self.options, len(tables)
-        explorer = Explorer(tables, self.limits(workload), options.tolerance)
+        explorer = Explorer(tables, self.limits(workload), options.tolerance, prove=options.tolerance < _ROUGH)
         whole: Stretch | None = None
         try:
             whole = Stretch(0, count, best_design(explorer, options, self.device))

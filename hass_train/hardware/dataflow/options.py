@@ -39,7 +39,8 @@ class DataflowOptions:
         partitions: cut the network into parts that run one after another, the device reconfigured between them:
             `needed` = where it does not fit otherwise, `never`, `best` = also where that is faster.
         tolerance: how far above the shortest interval a design may be, as a fraction; 0 = proved the shortest. A small
-            one saves the last steps of proof, which are most of the work where several resources bind.
+            one saves the last steps of proof, which are most of the work where several resources bind; from 0.005 on
+            nothing is proved, and the answer is the best that bounds and repairs find.
         batch: images that each part works through before the device is reconfigured.
         max_dsp_utilization, …: usable fraction of the device.
         mac_pj: energy of one multiply-accumulate of 16×16 bits; other widths in proportion to their product.
