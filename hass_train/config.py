@@ -105,7 +105,7 @@ class SearchConfig:
         penalty: fixed λ of the hardware penalty, in cross-entropy per e-fold of throughput.
         target_speedup: throughput wanted, over the dense network's on the same device.
         target_throughput: throughput wanted, images/s.
-        default_speedup: the goal if none of the three is given.
+        default_density: if none of the three is given, the goal is what the device gains at this pair density.
         margin: how far beyond the target the search aims, as a fraction, for activations that drift in recovery.
         density_floor: least pair density that the roof assumes of any layer.
         threshold_travel: how far raw thresholds may move in the search phase, in units of softplus's argument.
@@ -119,7 +119,7 @@ class SearchConfig:
     penalty: float | None = None
     target_speedup: float | None = None
     target_throughput: float | None = None
-    default_speedup: float = 2.0
+    default_density: float = 0.4
     margin: float = 0.03
     density_floor: float = 0.05
     threshold_travel: float = 12.0
@@ -309,7 +309,8 @@ def _check_ranges(config: RunConfig) -> None:
         if not 0 < phase.lr < 10:
             raise UserError(f"search.{name}.lr is {phase.lr}; it must lie between 0 and 10")
     for name, low, high in (
-        ("margin", 0.0, 1.0), ("density_floor", 1e-3, 1.0), ("threshold_travel", 1e-3, 1e3),
+        ("margin", 0.0, 1.0), ("density_floor", 1e-3, 1.0), ("default_density", 1e-3, 1.0),
+        ("threshold_travel", 1e-3, 1e3),
         ("max_penalty", 0.0, 1e6), ("weight_decay", 0.0, 10.0), ("label_smoothing", 0.0, 0.99),
     ):  # fmt: skip
         value = getattr(search, name)

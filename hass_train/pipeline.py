@@ -91,15 +91,24 @@ def search(config: DictConfig) -> tuple[Result, dict[str, Any]]:
 def _question(typed: RunConfig, workload: Workload, model: nn.Module) -> tuple[HardwareQuestion, Any]:
     """What the search will ask the hardware, and the dense estimate; refuses goals beyond the roof."""
     accelerator = build_hardware(typed.hw)
-    goal = Goal.of(typed.search)
     gated = {name: (layer.prune_weights, layer.gate_activations) for name, layer in sparse_layers(model)}
     try:
         dense = accelerator.estimate(workload, SparsityProfile.dense(workload))
         floor = floor_profile(workload, gated, typed.search.density_floor)
-        roof = accelerator.estimate(workload, floor).throughput_ips
+        roof = accelerator.estimate(workload, floor)
+        usual = floor_profile(workload, gated, typed.search.default_density)
+        goal = Goal.of(
+            typed.search, lambda: accelerator.estimate(workload, usual).throughput_ips / dense.throughput_ips
+        )
     except CannotFit as error:
         raise UserError(f"{workload.name} does not fit {typed.hw.name}: {error}") from error
-    goal.check_reachable(dense.throughput_ips, roof, typed.hw.name)
+    goal.check_reachable(dense.throughput_ips, roof.throughput_ips, typed.hw.name, roof.bottleneck.resource)
+    print(
+        f"{workload.name} on {typed.hw.name}: dense {dense.throughput_ips:,.0f} images/s "
+        f"({dense.bottleneck.resource} binds); with {typed.search.density_floor:.0%} of pairs left "
+        f"{roof.throughput_ips / dense.throughput_ips:.2f}× ({roof.bottleneck.resource} binds); "
+        f"goal: {goal.kind} {goal.value:g}"
+    )
     quick = build_hardware(typed.hw, tolerance=_QUICK)
     return HardwareQuestion(workload, accelerator, quick, goal, dense.throughput_ips), dense
 

@@ -80,9 +80,16 @@ def test_result_keys(run: tuple[Path, subprocess.CompletedProcess[str]]) -> None
         )
     gain = result["sparse"]["estimate"]["throughput_ips"] / result["dense"]["estimate"]["throughput_ips"]
     assert result["gain"]["throughput"] == pytest.approx(gain)
-    assert result["goal"] | {"binding": ""} == {"kind": "target_speedup", "value": 2.0, "met": gain >= 2, "binding": ""}
+    goal = result["goal"]["value"]
+    assert goal > 1
+    assert result["goal"] | {"binding": ""} == {
+        "kind": "target_speedup",
+        "value": goal,
+        "met": gain >= goal,
+        "binding": "",
+    }
     assert result["goal"]["met"]
-    assert gain < 2.4  # met, not overshot
+    assert gain < 1.2 * goal  # met, not overshot
 
 
 def test_saved_masks_are_exact(run: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
@@ -180,7 +187,7 @@ BAD: list[tuple[list[str], str]] = [
     (NO_NAME, "model.name is not given"),
     (["hw=dataflow"], "hw.name is not given|hw.dsp is not given"),
     (["model.name=resnet19"], "there is no timm model 'resnet19'; did you mean 'resnet1"),
-    (["search.target_speedup=500"], r"beyond the roof of u250: .* busy at \d"),
+    (["search.target_speedup=500"], r"beyond the roof of u250: .* reaches \d"),
     (["search.target_speedup=2", "search.penalty=1"], "2 goals"),
     (["+search.penaltie=1"], "no key 'search.penaltie'; did you mean 'search.penalty'"),
     (["+hw.dps=3"], "no key 'hw.dps'; did you mean 'hw.dsp'"),
@@ -189,7 +196,7 @@ BAD: list[tuple[list[str], str]] = [
     (["+callbacks.phases.margins=3"], "did you mean 'callbacks.phases.margin'"),
     (["seed=abc"], "seed.*abc"),
     (["hw.dsp=-4"], "dsp of device u250 is -4"),
-    (["hw.dsp=10"], "does not fit u250: .*dsp"),
+    (["hw.dsp=10", "hw.partitions=never"], "does not fit u250: .*dsp"),
     (["hw.folding=fancy"], "folding is 'fancy'; choose free or divisors"),
     (["data.batch_size=5000"], "data.batch_size is 5000"),
     (["data.batch_size=1"], "at least 2"),

@@ -166,7 +166,8 @@ class Estimate:
         weight_prices: −∂ log(throughput)/∂(weight density), ≥ 0: what keeping its weights costs, beside computing.
         energy: joules per image.
         parts: the configurations that run one after another; one, unless the network is partitioned.
-        slack: by what fraction a faster design could still exist that the search did not rule out; 0 = optimum.
+        slack: how much faster a design could be that the exploration did not rule out, as a fraction: its tolerance,
+            or more where it left questions open; 0 = the optimum.
     """
 
     throughput_ips: float

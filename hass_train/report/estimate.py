@@ -50,8 +50,8 @@ def print_estimate(
         console.print()
     console.print(slowest_table("Slowest layers", estimate))
     console.print(f"Why not faster: {estimate.bottleneck.reason}.")
-    if estimate.slack:
-        console.print(f"A design up to {estimate.slack:.2%} faster was not ruled out.")
+    if estimate.slack > 0.001:
+        console.print(f"A design up to {estimate.slack:.1%} faster was not ruled out.")
     energy = estimate.energy
     console.print(
         f"Energy, an estimate of which only ratios should be trusted: {energy.total_j * 1e3:.3g} mJ an image "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from hass_train.config import SearchConfig
@@ -25,8 +26,14 @@ class Goal:
     value: float
 
     @classmethod
-    def of(cls, config: SearchConfig) -> Goal:
-        """The goal that the configuration states, or its default speed-up.
+    def of(cls, config: SearchConfig, usual: Callable[[], float]) -> Goal:
+        """The goal that the configuration states, or the usual speed-up.
+
+        How much a device gains from zeros depends on what binds it, so no one speed-up suits all of them.
+
+        Args:
+            config: with at most one goal.
+            usual: gives the speed-up to aim at if there is none.
 
         Raises:
             UserError: more than one goal, or one that is not a positive number.
@@ -34,7 +41,9 @@ class Goal:
         stated = {kind: getattr(config, kind) for kind in KINDS if getattr(config, kind) is not None}
         if len(stated) > 1:
             raise UserError(f"search has {len(stated)} goals ({', '.join(stated)}); give one of them")
-        kind, value = next(iter(stated.items()), ("target_speedup", config.default_speedup))
+        if not stated:
+            return cls("target_speedup", math.floor(100 * usual()) / 100)
+        kind, value = next(iter(stated.items()))
         if not math.isfinite(value) or value < 0 or (value == 0 and kind != "penalty"):
             raise UserError(f"search.{kind} is {value}; it must be a positive number")
         return cls(kind, float(value))
@@ -45,14 +54,14 @@ class Goal:
             return None
         return self.value * dense_ips if self.kind == "target_speedup" else self.value
 
-    def check_reachable(self, dense_ips: float, roof_ips: float, device: str) -> None:
+    def check_reachable(self, dense_ips: float, roof_ips: float, device: str, binds: str) -> None:
         """Raise UserError, naming the roof, if the goal is beyond it."""
         wanted = self.throughput(dense_ips)
         if wanted is not None and wanted > roof_ips:
             roof = f"{roof_ips / dense_ips:.4g}" if self.kind == "target_speedup" else f"{roof_ips:.0f} images/s"
             raise UserError(
-                f"search.{self.kind} is {self.value:g}, beyond the roof of {device}: at the density floor every "
-                f"multiplier is busy at {roof}; ask for at most that"
+                f"search.{self.kind} is {self.value:g}, beyond the roof of {device}: at the density floor it "
+                f"reaches {roof} ({binds} binds); ask for at most that"
             )
 
 
@@ -80,7 +89,7 @@ class HardwareQuestion:
     Args:
         workload: traced once.
         accelerator: exact.
-        quick: the same accelerator, answering within half a percent; for every epoch.
+        quick: the same accelerator, answering within about a percent; for every epoch.
         goal: what the user wants.
         dense_ips: throughput of the dense network.
     """

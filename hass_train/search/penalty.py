@@ -1,4 +1,4 @@
-"""The hardware penalty: prices times densities, and the controller that sets its weight λ (section 4)."""
+"""The hardware penalty, prices times densities, and what sets its weight λ (sparsity-and-search, section 4)."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class PenaltyController:
         ramp: fraction of the search phase after which the full goal holds.
 
     λ is an integral term (dual ascent) plus a proportional one, so that it lets go as soon as the goal is met; the
-    integral does not rise while λ is at its cap or densities do not follow.
+    integral does not rise while λ is at its cap.
     """
 
     fixed: float | None

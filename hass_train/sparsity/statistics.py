@@ -166,8 +166,8 @@ def calibrate(model: nn.Module, batches: Iterable[Tensor]) -> SparsityProfile:
     """Measure sparsity exactly on images: the calibration pass.
 
     For each layer the histogram of non-zero pairs per dot product, from the convolution of the two indicator tensors
-    (activation ≠ 0, weight ≠ 0), which costs one more convolution (hardware-model, section 10); for windows larger than
-    one pixel also the histogram per input channel. Padding counts as zeros.
+    (activation ≠ 0, weight ≠ 0), which costs one more convolution (sparsity-and-search, section 3); for windows larger
+    than one pixel also the histogram per input channel. Padding counts as zeros.
 
     Args:
         model: with sparse layers, in any mode.

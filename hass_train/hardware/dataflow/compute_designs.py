@@ -167,12 +167,12 @@ class ComputeDesigns(Table):
         words, depth = self._weight_banks(folds)
         held = -(-sum(self.waiting.fifos) // streams) if self.waiting.fifos else 0
         window = memory.window_buffers(layer, streams, data, folds.q) + memory.buffer(data, streams, held)
-        small, none = memory.in_lutram(options.weight_bits, depth), np.zeros(len(folds))
-        lut = logic.lut + _LUTS_PER_SLICE * window.queues
-        lut += np.where(small, lutram(words, options.weight_bits, depth), 0.0)
         streamed = layer.kind is OperationKind.MATMUL
         bits = data if streamed else options.weight_bits
         deep = 2 * depth if streamed else depth  # of a second operand one image is written while another is read
+        small, none = memory.in_lutram(bits, deep), np.zeros(len(folds))
+        lut = logic.lut + _LUTS_PER_SLICE * window.queues
+        lut += np.where(small, lutram(words, bits, deep), 0.0)
         bram, uram = memory.banked_bram18(bits, words, deep), memory.banked_uram(bits, words, deep)
         self.places = [(WeightsIn.BRAM, 1)]
         places = [np.stack([window.bram18 + bram, none, none], 1)]

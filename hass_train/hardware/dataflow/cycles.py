@@ -52,8 +52,12 @@ def interval(compute: ArrayLike, read: ArrayLike, write: ArrayLike) -> Ints:
 
 
 def streaming_cycles(operation: Operation, streams: ArrayLike) -> Ints:
-    """Operations without weights: H·W·⌈C/s⌉, pooling on the padded map (hardware-model, section 3)."""
-    return np.asarray(operation.padded_pixels * _ceil(operation.source.channels, streams))
+    """Operations without weights: H·W·⌈C/s⌉, pooling on the padded map (hardware-model, section 3).
+
+    Of what is read or written, whichever is more: a concatenation writes more words than either operand has.
+    """
+    read = operation.padded_pixels * _ceil(operation.source.channels, streams)
+    return np.asarray(np.maximum(read, operation.result.pixels * _ceil(operation.result.channels, streams)))
 
 
 def dsp_of_multipliers(multipliers: ArrayLike, activation_bits: int, weight_bits: int) -> Ints:

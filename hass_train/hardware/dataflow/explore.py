@@ -56,7 +56,7 @@ class Exploration:
         interval: cycles per image of one replica.
         replicas: copies of the pipeline.
         selection: the designs.
-        slack: the optimum is at most this fraction faster; 0 = this is it.
+        slack: how much faster the same number of copies could at most be, as a fraction; 0 = this is the fastest.
     """
 
     interval: int
@@ -327,7 +327,7 @@ class Explorer:
                 resources[k] = table.resources(int(design), int(place))
                 spent = spent + resources[k]
         intervals = np.array([table.interval[d] for table, d in zip(self.tables, designs, strict=True)])
-        slack = interval / self.bound(replicas) - 1 if self.undecided else 0.0
+        slack = interval / self.bound(replicas) - 1 if self.undecided or not self.prove else self.tolerance
         return Exploration(interval, replicas, Selection(designs, places, intervals, resources), slack)
 
     def why_unfit(self) -> str:

@@ -1,6 +1,7 @@
 """How many cycles one initiation of a sparse vector dot-product engine takes: t = E[max(t_min, ⌈nnz/N⌉)].
 
-nnz is the number of non-zero pairs among the M of an initiation, N the number of multipliers (hardware-model, 2).
+nnz is the number of non-zero pairs among the M of an initiation, N the number of multipliers (hardware-model,
+section 2).
 """
 
 from __future__ import annotations

@@ -175,5 +175,5 @@ class Knapsack:
             chosen = np.flatnonzero(result.x > 0.5)
             if (self.resources[left[chosen]].sum(axis=0) <= self.budget).all():
                 return self.rows[left[chosen]]
-            return Fit.IMPOSSIBLE  # within the solver's tolerance only
+            return Fit.UNKNOWN  # within the solver's tolerance only
         return Fit.UNKNOWN if result.status == 1 else Fit.IMPOSSIBLE

@@ -135,7 +135,8 @@ class DataflowAccelerator:
 
     def _explored(self, workload: Workload, tables: list[Table]) -> _Answer:
         options, count = self.options, len(tables)
-        explorer = Explorer(tables, self.limits(workload), options.tolerance, prove=options.tolerance < _ROUGH)
+        prove = options.tolerance < _ROUGH or options.objective not in ("throughput", "latency")
+        explorer = Explorer(tables, self.limits(workload), options.tolerance, prove)
         whole: Stretch | None = None
         try:
             whole = Stretch(0, count, best_design(explorer, options, self.device))

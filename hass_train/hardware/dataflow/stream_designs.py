@@ -77,7 +77,10 @@ class StreamDesigns(Table):
 
     def __init__(self, operation: Operation, waiting: Waiting, options: DataflowOptions, space: Space) -> None:
         self.operation = operation
-        streams = np.array(useful_folds(operation.source.channels, options.folding == "divisors"), np.int64)
+        streams = np.array(
+            useful_folds(max(operation.source.channels, operation.result.channels), options.folding == "divisors"),
+            np.int64,
+        )
         fast = cycles.streaming_cycles(operation, streams) <= space.floor
         streams = streams[np.r_[True, ~fast[:-1]]]
         bits = options.activation_bits
