@@ -34,11 +34,10 @@ def main(config: DictConfig) -> dict[str, Any]:
     typed = checked_estimate(config)
     started = time.perf_counter()
     accelerator = build_hardware(typed.hw)
-    size = typed.model.input_size
-    channels = {} if size is None else {"in_chans": size[0]}
-    network = create_network(typed.model, **channels)
-    shape = tuple(size or network.default_cfg["input_size"])  # type: ignore[union-attr,arg-type,index]
-    workload = traced(network, (shape[0], shape[1], shape[2]), typed.model.name)
+    shape, arguments = _network(typed)
+    network = create_network(typed.model, **arguments)
+    size: Any = shape or network.default_cfg["input_size"]  # type: ignore[union-attr,index]
+    workload = traced(network, (size[0], size[1], size[2]), typed.model.name)
     tracing = time.perf_counter()
     profile = _profile(typed.profile, workload)
     try:
@@ -67,6 +66,17 @@ def main(config: DictConfig) -> dict[str, Any]:
     save_estimate_picture(files[1], estimate, f"{workload.name} on {typed.hw.name}")
     print_estimate(workload, profile, estimate, accelerator, exploring - started, files, report_console())
     return answer
+
+
+def _network(typed: Any) -> tuple[tuple[int, ...] | None, dict[str, Any]]:
+    """Input size, if not timm's own, and timm arguments: those of the run whose profile is asked about, or as given."""
+    from hass_train.export.profile import load_profile, measured_network
+
+    size = typed.model.input_size
+    if typed.profile.kind == "run" and size is None:
+        load_profile(Path(typed.profile.path))  # says what is wrong with it
+        return measured_network(Path(typed.profile.path))
+    return (None, {}) if size is None else (tuple(size), {"in_chans": size[0]})
 
 
 def _profile(config: Any, workload: Any) -> Any:

@@ -106,6 +106,19 @@ def test_a_profile_of_another_network_names_three_layers(compose: Compose, tmp_p
         asked(compose, *TINY, "profile=run", f"profile.path={tmp_path}", output=tmp_path / "run")
 
 
+def test_a_run_says_what_network_it_measured(compose: Compose, tmp_path: Path) -> None:
+    network = timm.create_model("test_resnet.r160_in1k", num_classes=7, in_chans=1)
+    workload = trace(network, (1, 40, 48))
+    profile = {"schema": 1, "input_shape": [1, 40, 48], **SparsityProfile.uniform(workload, 0.5).to_dict()}
+    (tmp_path / "profile.json").write_text(json.dumps(profile))
+    (tmp_path / "result.json").write_text(json.dumps({"model": {"arguments": {"num_classes": 7, "in_chans": 1}}}))
+    overrides = ("model=timm", "model.name=test_resnet.r160_in1k", "profile=run", f"profile.path={tmp_path}")
+    answer = asked(compose, *overrides, output=tmp_path / "run")
+    assert answer["input_shape"] == [1, 40, 48]
+    assert answer["macs"] == workload.macs
+    assert answer["pair_sparsity"] == pytest.approx(0.5)
+
+
 def test_unknown_options_end_with_status_2(tmp_path: Path) -> None:
     for override, message in (("hw=u251", "did you mean 'u250'"), ("hw.dps=3", "did you mean 'hw.dsp'")):
         done = run(override, folder=tmp_path)

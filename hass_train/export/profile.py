@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from hass_train.errors import UserError
 from hass_train.hardware import SparsityProfile, Workload
@@ -58,3 +59,22 @@ def load_profile(path: Path) -> SparsityProfile:
         return SparsityProfile.from_dict(data)
     except ValueError as error:
         raise UserError(f"{file} is no sparsity profile: {error}") from error
+
+
+def measured_network(path: Path) -> tuple[tuple[int, int, int], dict[str, Any]]:
+    """Shape of the images (channels, height, width) and the timm arguments of a profile's network.
+
+    Args:
+        path: of the profile, or of the run directory that holds it; `load_profile` has accepted it.
+
+    Raises:
+        UserError: the run's files do not say.
+    """
+    file = path / PROFILE if path.is_dir() else path
+    result = file.with_name("result.json")
+    try:
+        channels, height, width = json.loads(file.read_text())["input_shape"]
+        arguments = json.loads(result.read_text())["model"]["arguments"] if result.is_file() else {"in_chans": channels}
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{file} does not say what network it was measured on; give model.input_size") from error
+    return (channels, height, width), dict(arguments)

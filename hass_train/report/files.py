@@ -21,7 +21,7 @@ def save_layers(path: Path, result: Result, workload: Workload) -> None:
     """One row per operation: sparsity, design and interval of the searched network beside the dense one."""
     dense = {row.name: row for row in result.dense.estimate.layers}
     sparse = result.sparse.estimate
-    folds = ("i", "o", "g", "m", "N", "s")
+    folds = ("i", "o", "g", "m", "N", "q", "p", "s")
     with path.open("w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(
@@ -32,9 +32,12 @@ def save_layers(path: Path, result: Result, workload: Workload) -> None:
                 "bound",
                 "initiation_interval",
                 "initiation_interval_of_mean",
+                "imbalance",
                 "dsp",
                 "bram18",
                 "uram",
+                "lut",
+                "ff",
             ]
             + ["offchip_bits", "weights_in", "price", "weight_price", "dense_interval_cycles", "dense_dsp"]
         )
@@ -48,7 +51,8 @@ def save_layers(path: Path, result: Result, workload: Workload) -> None:
                 [row.name, row.kind, operation.macs, operation.weights, *densities, row.engine]
                 + [row.folds.get(name, "") for name in folds]
                 + [row.interval_cycles, row.bound, row.initiation_interval, row.initiation_interval_of_mean]
-                + [used.dsp, used.bram18, used.uram, used.offchip_bits, row.weights_in]
+                + [row.imbalance]
+                + [used.dsp, used.bram18, used.uram, used.lut, used.ff, used.offchip_bits, row.weights_in]
                 + [sparse.prices.get(row.name, ""), sparse.weight_prices.get(row.name, "")]
                 + [dense[row.name].interval_cycles, dense[row.name].resources.dsp]
             )
