@@ -89,9 +89,9 @@ def points(layer: Operation, density: float, lowest: int, max_pixels: int) -> se
         p = min(math.ceil(q / layer.stride[1]), layer.result.width)
         for m, sparse in itertools.product({1, i} if layer.window == 1 else {1}, (False, True)):
             pairs = layer.window * m
-            if sparse and (pairs == 1 or density == 1.0):
+            if sparse and density == 1.0:
                 continue
-            choices = list(range(1, pairs + 1)) if sparse else dense_choices(pairs)
+            choices = list(range(1, pairs)) if sparse else dense_choices(pairs)
             reached: dict[tuple[int, int], int] = {}
             for (a, n), (b, o) in itertools.product(enumerate(choices), enumerate(folds_of(fg))):
                 passes = math.ceil(layer.groups / g) * math.ceil(cg / i) * math.ceil(fg / o)

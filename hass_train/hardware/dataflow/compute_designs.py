@@ -122,12 +122,14 @@ class ComputeDesigns(Table):
                 passes = -(-pairs // choices)
                 dense = np.flatnonzero(np.r_[True, passes[1:] < passes[:-1]])
                 rows.append((i, m, choices[dense], dense, False, passes[dense].astype(float), np.ones(len(dense))))
-                if (pairs == 1 and t_min == 1) or not self._has_zeros:  # a single pair takes its cycle, zero or not
+                # where a window takes a cycle in any case, a multiplier for every pair leaves nothing to gain
+                skips = np.flatnonzero(choices < pairs) if t_min else np.arange(len(choices))
+                if not len(skips) or not self._has_zeros:
                     continue
                 if m not in histograms:
                     histograms[m] = nonzero_pairs(self.sparsity, layer.window, m)
                 t, uneven = initiation_intervals(histograms[m], t_min), over_channels(layer, self.sparsity, i, m, t_min)
-                rows.append((i, m, choices, np.arange(len(choices)), True, t * uneven, uneven))
+                rows.append((i, m, choices[skips], skips, True, (t * uneven)[skips], uneven[skips]))
         sizes = [len(row[2]) for row in rows]
         same = [np.repeat([row[k] for row in rows], sizes) for k in (0, 1, 4)]
         n, choice, t, uneven = (np.concatenate([np.asarray(row[k]) for row in rows]) for k in (2, 3, 5, 6))
