@@ -43,6 +43,7 @@ MODELS = {
 }  # fmt: skip
 DEVICES = ("u250", "u200", "u50", "vcu1525", "zcu102", "zcu104", "vc709", "zc706", "zedboard")
 TOLERANCE = 1e-3  # as in conf/hw
+QUICK = 5e-3  # nothing is proved by integer programming; the slack says how far the answer could be off
 
 
 def workload_of(name: str) -> Workload:
@@ -101,26 +102,40 @@ def facts() -> None:
 
 
 def devices() -> None:
-    """All models on all devices, dense and at 40 % pairs, every limit."""
+    """All models on all devices, every limit; dense, and at 40 % of pairs on two of them."""
     lines: list[str] = []
-    head(lines, "model", "device", "pairs", "images/s", "interval", "copies", "parts", "DSP", "LUT", "binds", "cold s")
+    head(
+        lines,
+        "model",
+        "device",
+        "pairs",
+        "images/s",
+        "interval",
+        "copies",
+        "parts",
+        "DSP",
+        "LUT",
+        "binds",
+        "slack",
+        "cold s",
+    )
     for name in MODELS:
         workload = workload_of(name)
         for hw in DEVICES:
-            for density in (1.0, 0.4):
-                accelerator = DataflowAccelerator(load_device(hw), DataflowOptions(tolerance=TOLERANCE))
+            for density in (1.0, 0.4) if hw in ("u250", "zcu104") else (1.0,):
+                accelerator = DataflowAccelerator(load_device(hw), DataflowOptions(tolerance=QUICK))
                 started = time.perf_counter()
                 try:
                     found = accelerator.estimate(workload, SparsityProfile.uniform(workload, density))
                 except CannotFit as error:
-                    row(lines, name, hw, density, f"does not fit: {error}", *[""] * 7)
+                    row(lines, name, hw, density, f"does not fit: {error}", *[""] * 8)
                     continue
                 took = time.perf_counter() - started
                 use = found.utilization
                 row(lines, name, hw, density, f"{found.throughput_ips:,.1f}", f"{found.interval_cycles:,}",
                     found.replicas, len(found.parts), f"{use['dsp']:.0%}", f"{use['lut']:.0%}",
-                    found.bottleneck.resource, f"{took:.2f}")  # fmt: skip
-    write("devices", lines, "16 bit, every limit counted, folds within 0.1 % of the optimum.")
+                    found.bottleneck.resource, f"{found.slack:.1%}", f"{took:.2f}")  # fmt: skip
+    write("devices", lines, "16 bit, every limit counted; slack: how much faster a design could still be.")
 
 
 def speed() -> None:

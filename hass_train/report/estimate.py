@@ -50,6 +50,9 @@ def print_estimate(
         console.print()
     console.print(slowest_table("Slowest layers", estimate))
     console.print(f"Why not faster: {estimate.bottleneck.reason}.")
+    short_of_memory = estimate.bottleneck.resource in ("bram18", "uram", "bandwidth")
+    if short_of_memory and len(estimate.parts) == 1 and options.partitions == "needed":
+        console.print("hw.partitions=best also looks for parts that run one after another, each with all the memory.")
     if estimate.slack > 0.001:
         console.print(f"A design up to {estimate.slack:.1%} faster was not ruled out.")
     energy = estimate.energy

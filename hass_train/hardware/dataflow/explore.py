@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hass_train.hardware.dataflow.demand import Demand, Limits
-from hass_train.hardware.dataflow.knapsack import Fit, Knapsack
+from hass_train.hardware.dataflow.knapsack import FEW_NODES, NODES, Fit, Knapsack
 from hass_train.hardware.dataflow.options import LIMITS
 from hass_train.hardware.dataflow.relax import Field, Survivors
 from hass_train.hardware.dataflow.tables import BANDWIDTH, ENGINES, MEMORY, Table
@@ -133,7 +133,7 @@ class Explorer:
         knapsack = Knapsack(left.resources[:, self.counted], left.owner, len(self.tables), budget[self.counted])
         answer = knapsack.quick_fit(relaxed.weights[self.counted])
         if answer is Fit.UNKNOWN and exact and self.prove:
-            answer = knapsack.fit()
+            answer = knapsack.fit(FEW_NODES if self.tolerance else NODES)
             if answer is Fit.UNKNOWN:
                 self.undecided, answer = True, Fit.IMPOSSIBLE
         if isinstance(answer, Fit):

@@ -15,8 +15,9 @@ Ints = NDArray[np.int64]
 _STEPS = 60
 _TOLERANCE = 1e-9
 _ROW_SIZE = 1e4
-NODE_LIMIT = 500
-"""Most branches that integer programming may look at for one question; a count, so that answers repeat."""
+NODES, FEW_NODES = 500, 50
+"""Most branches that integer programming may look at for one question, and where a small gap is allowed anyway; counts,
+so that answers repeat."""
 
 
 class Fit(Enum):
@@ -53,8 +54,8 @@ class Knapsack:
     def _complete(self, owner: Ints) -> bool:
         return len(owner) > 0 and int((np.diff(owner) > 0).sum()) + 1 == self.operations
 
-    def fit(self) -> Ints | Fit:
-        """A selection within the budget (rows as given), or `IMPOSSIBLE`; `UNKNOWN` only past the node limit."""
+    def fit(self, nodes: int = NODES) -> Ints | Fit:
+        """A selection within the budget (rows as given), or `IMPOSSIBLE`; `UNKNOWN` only past so many branches."""
         answer = self.quick_fit()
         if answer is not Fit.UNKNOWN:
             return answer
@@ -62,7 +63,7 @@ class Knapsack:
             return Fit.IMPOSSIBLE
         if (repaired := self._rounded()) is not None:
             return repaired
-        return self._by_integer_programming()
+        return self._by_integer_programming(nodes)
 
     def _best_weights(self) -> bool:
         """Find the weights of the largest bound and drop the rows that it rules out; False if it rules out all.
@@ -155,7 +156,7 @@ class Knapsack:
             chosen[owner[swap]] = swap
         return None
 
-    def _by_integer_programming(self) -> Ints | Fit:
+    def _by_integer_programming(self, nodes: int) -> Ints | Fit:
         left = self._left
         owner, count = self.owner[left], len(left)
         one_each = csr_array((np.ones(count), (owner, np.arange(count))), shape=(self.operations, count))
@@ -169,7 +170,7 @@ class Knapsack:
             ],
             integrality=np.ones(count),
             bounds=Bounds(0, 1),
-            options={"node_limit": NODE_LIMIT, "presolve": False},
+            options={"node_limit": nodes, "presolve": False},
         )
         if result.x is not None:
             chosen = np.flatnonzero(result.x > 0.5)
