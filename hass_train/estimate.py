@@ -36,6 +36,8 @@ def main(config: DictConfig) -> dict[str, Any]:
     accelerator = build_hardware(typed.hw)
     shape, arguments = _network(typed)
     network = create_network(typed.model, **arguments)
+    if shape is not None and getattr(network, "default_cfg", {}).get("fixed_input_size"):
+        network = create_network(typed.model, **arguments, img_size=tuple(shape[1:]))
     size: Any = shape or network.default_cfg["input_size"]  # type: ignore[union-attr,index]
     workload = traced(network, (size[0], size[1], size[2]), typed.model.name)
     tracing = time.perf_counter()

@@ -50,7 +50,7 @@ def test_the_command_prints_and_writes(tmp_path: Path) -> None:
 
 
 def test_the_command_answers_as_the_python_interface_does(compose: Compose, tmp_path: Path) -> None:
-    answer = asked(compose, *TINY, "hw.tolerance=0", output=tmp_path / "run")
+    answer = asked(compose, *TINY, output=tmp_path / "run")
     workload = trace(timm.create_model("test_resnet.r160_in1k"), (3, 48, 64))
     ours = DataflowAccelerator(load_device("zcu104")).estimate(workload, SparsityProfile.dense(workload))
     assert answer["estimate"]["throughput_ips"] == ours.throughput_ips
@@ -117,6 +117,13 @@ def test_a_run_says_what_network_it_measured(compose: Compose, tmp_path: Path) -
     assert answer["input_shape"] == [1, 40, 48]
     assert answer["macs"] == workload.macs
     assert answer["pair_sparsity"] == pytest.approx(0.5)
+
+
+def test_transformers_take_other_sizes_and_dense_ones_have_no_zeros(compose: Compose, tmp_path: Path) -> None:
+    overrides = ("model=vit_tiny", "+model.kwargs.depth=1", "model.input_size=[3,32,48]", "hw=u250")
+    answer = asked(compose, *overrides, output=tmp_path / "run")
+    assert answer["input_shape"] == [3, 32, 48]
+    assert answer["pair_sparsity"] == pytest.approx(0)
 
 
 def test_unknown_options_end_with_status_2(tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ class SparsityProfile:
     def pair_sparsity(self, workload: Workload) -> float:
         """1 − pair density, weighted by multiply-accumulates."""
         nonzero = sum(layer.macs * self.layers[layer.name].pair_density for layer in workload.compute_layers)
-        return 1.0 - nonzero / workload.macs
+        return 1.0 - nonzero / sum(layer.macs for layer in workload.compute_layers)
 
     def weight_sparsity(self, workload: Workload) -> float:
         """1 − weight density, weighted by weights."""

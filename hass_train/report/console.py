@@ -94,7 +94,8 @@ def slowest_table(title: str, estimate: Estimate) -> Table:
     """The five operations with the longest intervals."""
     table = Table(title=title, title_justify="left")
     for heading in ("layer", "kind", "cycles", "bound by", "engine", "pair density", "folds", "weights in"):
-        table.add_column(heading, justify="right" if heading in ("cycles", "pair density") else "left")
+        right = heading in ("cycles", "pair density")
+        table.add_column(heading, justify="right" if right else "left", overflow="fold")
     for layer in estimate.slowest(5):
         table.add_row(*_cells(layer))
     return table

@@ -71,20 +71,22 @@ def _headline(estimate: Estimate, objective: str) -> str:
     chosen = "" if objective == "throughput" else f" (best {objective})"
     return (
         f"[bold green]{estimate.throughput_ips:,.1f} images/s[/]{chosen}: an image every {estimate.interval_cycles:,} "
-        f"cycles{copies}{parts}, latency {estimate.latency_ms:.3g} ms, {estimate.efficiency:.2f} images/s per DSP"
+        f"cycles{copies}{parts}, latency {estimate.latency_ms:,.3f} ms, {estimate.efficiency:.2f} images/s per DSP"
     )
 
 
 def _resources(estimate: Estimate, accelerator: DataflowAccelerator) -> Table:
     table = Table(title="Resources", title_justify="left")
-    for heading, justify in (("", "left"), ("used", "right"), ("of", "right"), ("", "right"), ("", "left")):
+    for heading, justify in (("", "left"), ("used", "right"), ("of usable", "right"), ("", "right"), ("", "left")):
         table.add_column(heading, justify=justify)  # type: ignore[arg-type]
     device, options = accelerator.device, accelerator.options
     for name, label in RESOURCE_LABELS.items():
-        share = estimate.utilization[name]
+        usable = getattr(device, name) * options.usable(name)
+        share = getattr(estimate.resources, name) / max(usable, 1)
         counts = "" if name in options.limits else " (not limited)"
+        part = "" if options.usable(name) == 1 else f" ({options.usable(name):.0%} of {getattr(device, name):,})"
         used = f"{getattr(estimate.resources, name):,}"
-        table.add_row(label + counts, used, f"{getattr(device, name):,}", f"{share:.0%}", _bar(share))
+        table.add_row(label + counts, used, f"{usable:,.0f}{part}", f"{share:.0%}", _bar(share))
     share = estimate.utilization["bandwidth"]
     counts = "" if "bandwidth" in options.limits else " (not limited)"
     rate = f"{share * device.bandwidth_gbps:,.1f}"

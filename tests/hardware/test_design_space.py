@@ -30,6 +30,7 @@ from hass_train.hardware.dataflow import cycles
 from hass_train.hardware.dataflow.balance import deal, over_channels, over_groups
 from hass_train.hardware.dataflow.branches import waiting
 from hass_train.hardware.dataflow.initiation import initiation_intervals, multiplier_choices
+from hass_train.hardware.dataflow.logic import Folds, Widths, compute_logic
 from hass_train.hardware.workload import FeatureMap
 from tests.hardware.test_cycles import operation
 
@@ -52,7 +53,15 @@ def resnet() -> Workload:
 def published(**changes: Any) -> DataflowOptions:
     """The peer's design space: DSPs alone, divisors, one pixel, one copy."""
     return DataflowOptions(
-        **{"limits": ("dsp",), "folding": "divisors", "max_replicas": 1, "max_pixels": 1, "weights": "dense", **changes}
+        **{
+            "tolerance": 0,
+            "limits": ("dsp",),
+            "folding": "divisors",
+            "max_replicas": 1,
+            "max_pixels": 1,
+            "weights": "dense",
+            **changes,
+        }
     )
 
 
@@ -311,6 +320,39 @@ def test_what_fits_nowhere_is_named(resnet: Workload) -> None:
     device = load_device("zedboard", bram18=2)
     with pytest.raises(CannotFit, match=r"bram18"):
         DataflowAccelerator(device).estimate(resnet, SparsityProfile.dense(resnet))
+
+
+def test_the_bus_is_named_where_images_fill_it(mobilenet: Workload) -> None:
+    """2 Gbit/s carry 825 images of 151,528 words; one copy is as fast as many."""
+    estimate = DataflowAccelerator(load_device("u250", bandwidth_gbps=2)).estimate(
+        mobilenet, SparsityProfile.dense(mobilenet)
+    )
+    assert estimate.throughput_ips == pytest.approx(2e9 / (16 * (3 * 224 * 224 + 1000)), rel=1e-3)
+    assert estimate.replicas == 1
+    assert estimate.bottleneck.resource == "bandwidth"
+    assert "100% of them images" in estimate.bottleneck.reason
+
+
+def test_latency_keeps_its_floor_and_is_never_cut(resnet: Workload) -> None:
+    options = DataflowOptions(objective="latency", partitions="best")
+    found = DataflowAccelerator(load_device("zcu104"), options).estimate(resnet, SparsityProfile.dense(resnet))
+    assert len(found.parts) == 1
+    fast = dataclasses.replace(options, min_throughput=1e6)
+    with pytest.raises(CannotFit, match="min_throughput"):
+        DataflowAccelerator(load_device("zcu104"), fast).estimate(resnet, SparsityProfile.dense(resnet))
+
+
+def test_an_odd_channel_still_needs_its_accumulator() -> None:
+    """13 of 25 channels at once take two passes, and so partial sums."""
+    widths = Widths(16, 16, 30)
+    for channels, parallel in ((24, 12), (25, 13)):
+        layer = Operation(
+            "conv", OperationKind.CONV, ("input",), FeatureMap(8, 8, channels), FeatureMap(8, 8, 4), (1, 1)
+        )
+        folds = Folds(*(np.array([value]) for value in (parallel, 1, 1, 1, 1, 1, 1, False)))
+        whole = Folds(*(np.array([value]) for value in (channels, 1, 1, 1, 1, 1, 1, False)))
+        passes = compute_logic(layer, folds, widths).lut[0] / parallel
+        assert passes > compute_logic(layer, whole, widths).lut[0] / channels + 100
 
 
 # ---- devices -----------------------------------------------------------------------------------------------------

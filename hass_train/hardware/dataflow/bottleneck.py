@@ -40,10 +40,15 @@ def explain(rows: Sequence[LayerEstimate], found: Exploration, explorer: Explore
     slowest = max(rows, key=lambda row: row.interval_cycles)
     where = f"{slowest.name} {_WHAT[slowest.bound]} in {slowest.interval_cycles:,} cycles an image"
     copies = f" in {found.replicas} copies" if found.replicas > 1 else ""
+    if found.interval > slowest.interval_cycles:
+        moved = found.resources[BANDWIDTH] + explorer.limits.image_bits
+        carries = f"{moved / 1e6:,.2f} Mbit an image{copies}, {explorer.limits.image_bits / moved:.0%} of them images"
+        reason = f"the off-chip bus carries {carries} and takes {found.interval:,} cycles; {where}"
+        return Bottleneck(slowest.name, "bandwidth", reason)
     if found.interval > explorer.fastest:
-        # the next interval at which the slowest operation has a faster design
-        faster = int(explorer.events[np.searchsorted(explorer.events, found.interval) - 1])
-        short = _short(explorer, max(faster, explorer.fastest), found.replicas)
+        # the next shorter interval at which any operation's choice of designs changes
+        faster = max(int(explorer.events[np.searchsorted(explorer.events, found.interval) - 1]), explorer.fastest)
+        short = _short(explorer, faster, found.replicas)
         if short is not None:
             name, need, have = short
             asked = f"{faster:,} cycles{copies} would need {need:,.0f} of {have:,.0f} {LABELS[name]}"
@@ -81,7 +86,10 @@ def _short(explorer: Explorer, interval: int, replicas: int) -> tuple[str, float
 def _fullest(explorer: Explorer, found: Exploration) -> tuple[str, str]:
     """The fullest resource by name, and all that are nearly full in words."""
     budget = explorer.limits.budget(found.interval, found.replicas)
-    used = np.where(explorer.counted, found.resources / np.maximum(budget, 1.0), 0.0)
+    spent = found.resources.copy()
+    for vector in (budget, spent):
+        vector[BANDWIDTH] += explorer.limits.image_bits
+    used = np.where(explorer.counted, spent / np.maximum(budget, 1.0), 0.0)
     order = np.argsort(-used)
     near = [k for k in order if used[k] >= max(0.9 * used[order[0]], 1e-9)][:3]
     text = ", ".join(f"{used[k]:.0%} of {LABELS[LIMITS[k]]}" for k in near)

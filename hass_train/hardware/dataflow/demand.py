@@ -80,10 +80,10 @@ class Demand:
         have = float((self.weights[:BANDWIDTH] * np.where(held, fixed, 0.0)).sum())
         if per_cycle:
             have -= self.weights[BANDWIDTH] * limits.image_bits
-        short = self.need - have * (1 + 1e-9) - 1e-9
+        short = self.need - have - 1e-9 * (1 + abs(have))
         if not per_cycle:
             enough = np.flatnonzero(short <= 0)
             return float(self.intervals[enough[0]]) if len(enough) else np.inf
         needed = np.maximum(self.intervals, short / per_cycle)
         within = needed < np.append(self.intervals[1:].astype(float), np.inf)
-        return float(np.ceil(needed[np.argmax(within)] - 1e-9))
+        return float(np.ceil(needed[np.argmax(within)] * (1 - 1e-9)))

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from hass_train.hardware.dataflow.options import DataflowOptions
 from hass_train.hardware.estimate import Energy, LayerEstimate
-from hass_train.hardware.workload import Operation
+from hass_train.hardware.workload import Operation, OperationKind
 
 
 def image_energy(
@@ -37,7 +37,7 @@ def image_energy(
         stored = options.stored_fraction(weight_density) if sparse else 1.0
         # the columns computed at once share one read of a weight
         bits += operation.macs * options.weight_bits * stored / row.folds.get("p", 1)
-        bits += (operation.source.words + operation.result.words) * options.activation_bits
+        bits += (_words_read(operation) + operation.result.words) * options.activation_bits
     per_mac = options.mac_pj * options.weight_bits * options.activation_bits / 256
     return Energy(
         compute_j=macs * per_mac * 1e-12,
@@ -45,3 +45,12 @@ def image_energy(
         offchip_j=offchip_bits * options.offchip_pj_per_bit * 1e-12,
         static_j=static_w * seconds,
     )
+
+
+def _words_read(operation: Operation) -> int:
+    """Words of all operands of an operation, for one image."""
+    if operation.kind is OperationKind.CONCAT:
+        return operation.result.words
+    if operation.kind is OperationKind.ADD:
+        return operation.source.words * len(operation.inputs)
+    return operation.source.words + operation.operand_words

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -203,12 +204,14 @@ class Explorer:
         """
         promise: dict[int, float] = {}
         for replicas in range(1, (max_replicas or _COPIES) + 1):
-            promise[replicas] = self.bound(replicas)
-            if promise[replicas] > self.horizon(replicas):
+            bound = self.bound(replicas)
+            if bound > self.horizon(replicas):
                 break  # more copies only need more
+            promise[replicas] = bound
         best: _Found | None = None
         while promise:
-            replicas = max(promise, key=lambda copies: (copies / promise[copies], -copies))
+            # of equal rates the fewest copies; as fractions, since floats do not tie
+            replicas = max(promise, key=lambda copies: (Fraction(copies, int(promise[copies])), -copies))
             bound = promise.pop(replicas)
             if best is not None:
                 to_beat = best.replicas / best.interval * (1 + self.tolerance + 1e-12)
@@ -216,7 +219,8 @@ class Explorer:
                     break
                 learned = self.bound(replicas)
                 if learned > bound:
-                    promise[replicas] = learned
+                    if learned <= self.horizon(replicas):
+                        promise[replicas] = learned
                     continue
             found = self.fastest_of(replicas, best)
             if found is not None:

@@ -207,8 +207,8 @@ def compute_logic(layer: Operation, folds: Folds, bits: Widths) -> Logic:
     bundles = folds.i // folds.m  # parallel engines that glue adds up
     read, written = folds.i * folds.g, folds.o * folds.g * folds.p
     pairs = window * folds.m
-    depth = np.maximum(layer.source.channels // read, 1)
-    filters = layer.result.channels // (folds.o * layer.groups)
+    depth = -(-layer.source.channels // read)
+    filters = -(-layer.filters_per_group // folds.o)
     engines, dense = folds.engines, ~folds.sparse
     total = PAD.times(np.full(len(folds), float(layer.kind is OperationKind.CONV)))
     if window > 1:
@@ -222,7 +222,7 @@ def compute_logic(layer: Operation, folds: Folds, bits: Widths) -> Logic:
     serial = crossbar(folds.n, pairs, folds.m, bits) * (engines * (dense & (folds.m > 1) & (folds.n < pairs)))
     total = total + Logic(serial, np.zeros(len(folds)))
     total = total + sparse_vector_dot(folds.n, pairs, folds.m, filters, bits).times(engines * folds.sparse)
-    passes = layer.source.channels * window // (folds.n * bundles * folds.g)
+    passes = -(-layer.source.channels * window // (folds.n * bundles * folds.g))
     total = total + accumulate(engines, passes, filters, bits).times((depth > 1) & dense)
     total = total + accumulate(1, depth, filters, bits).times(engines * ((depth > 1) & folds.sparse))
     total = total + glue(written, bundles, bits).times(bundles > 1)

@@ -140,7 +140,7 @@ class DataflowAccelerator:
         whole: Stretch | None = None
         try:
             whole = Stretch(0, count, best_design(explorer, options, self.device))
-            if options.partitions != "best":
+            if options.partitions != "best" or options.objective != "throughput":
                 return [whole], [explorer]
         except CannotFit as error:
             if options.partitions == "never" or isinstance(error, TooSlow):
@@ -362,7 +362,9 @@ class DataflowAccelerator:
         )
         streams = [row.resources for row in rows[stretch.start : stretch.end] if row.engine == "stream"]
         others = Others(*(float(sum(getattr(s, name) for s in streams)) for name in ("dsp", "lut", "ff")))
-        pairs, weights = smooth_prices(layers, found.interval, others, float(held[BANDWIDTH]), usage)
+        pairs, weights = smooth_prices(
+            layers, found.interval, others, float(held[BANDWIDTH]) + explorer.limits.image_bits, usage
+        )
         return dict(pairs), dict(weights)
 
 

@@ -21,16 +21,15 @@ def best_design(explorer: Explorer, options: DataflowOptions, device: Device) ->
     Raises:
         CannotFit: nothing fits; `TooSlow`: nothing that does reaches `min_throughput`.
     """
-    if options.objective == "latency":
-        return explorer.fastest_design(max_replicas=1)
-    fastest = explorer.fastest_design(options.max_replicas)
+    alone = options.objective == "latency"
+    fastest = explorer.fastest_design(1 if alone else options.max_replicas)
     clock = device.clock_mhz * 1e6
     if fastest.replicas * clock / fastest.interval < options.min_throughput:
         raise TooSlow(
             f"min_throughput is {options.min_throughput:,.0f} images/s; the fastest design that fits reaches "
             f"{fastest.replicas * clock / fastest.interval:,.0f}"
         )
-    if options.objective == "throughput":
+    if options.objective in ("throughput", "latency"):
         return fastest
     if options.objective == "efficiency":
         return _least(explorer, options, clock, 0, lambda interval, spent, _: interval * spent)

@@ -37,7 +37,7 @@ class DataflowOptions:
             less than `min_throughput`; `energy`: least joules per image, at no less than `min_throughput`.
         min_throughput: images/s. A network in parts is always designed for throughput.
         partitions: cut the network into parts that run one after another, the device reconfigured between them:
-            `needed` = where it does not fit otherwise, `never`, `best` = also where that is faster.
+            `needed` = where it does not fit otherwise, `never`, `best` = for throughput also where that is faster.
         tolerance: how far above the shortest interval a design may be, as a fraction; 0 = proved the shortest. A small
             one saves the last steps of proof, which are most of the work where several resources bind; from 0.005 on
             nothing is proved, and the answer is the best that bounds and repairs find.
@@ -64,7 +64,7 @@ class DataflowOptions:
     min_throughput: float = 0.0
     partitions: Partitioning = "needed"
     batch: int = 256
-    tolerance: float = 0.0
+    tolerance: float = 0.001
     max_dsp_utilization: float = 1.0
     max_bram_utilization: float = 1.0
     max_uram_utilization: float = 1.0

@@ -84,7 +84,7 @@ class Others:
 
 
 def smooth_prices(
-    layers: Sequence[LayerDemand], interval: int, others: Others, offchip_bits: float, usage: Usage
+    layers: Sequence[LayerDemand], interval: int, others: Others, bus_bits: float, usage: Usage
 ) -> tuple[Mapping[str, float], Mapping[str, float]]:
     """(−∂ log(throughput)/∂(pair density), −∂ log(throughput)/∂(weight density)) of every layer, both ≥ 0.
 
@@ -92,7 +92,7 @@ def smooth_prices(
         layers: the compute layers.
         interval: cycles per image at the current design.
         others: what no sparsity frees.
-        offchip_bits: weight bits one replica reads for an image.
+        bus_bits: bits that one replica moves off-chip for an image: weights, image and result.
         usage: what binds.
     """
     multiplies = np.array([layer.multiplies for layer in layers])
@@ -108,6 +108,6 @@ def smooth_prices(
         pairs = pairs + share * slope * ratio / ((needed * ratio).sum() + rest)
     freed = np.array([layer.weight_bits if layer.compressible else 0.0 for layer in layers])
     stored = sum(layer.stored_bits for layer in layers)
-    kept = freed * (by_memory / stored + (by_bandwidth / offchip_bits if offchip_bits else 0.0))
+    kept = freed * (by_memory / stored + (by_bandwidth / bus_bits if bus_bits else 0.0))
     names = [layer.name for layer in layers]
     return dict(zip(names, pairs.tolist(), strict=True)), dict(zip(names, kept.tolist(), strict=True))
