@@ -143,7 +143,7 @@ def speed() -> None:
     lines: list[str] = []
     head(lines, "model", "device", "pairs", "images/s", "cold s", "same again ms", "next epoch s")
     random = np.random.default_rng(0)
-    for name in ("mobilenetv3_large_100", "mobilenetv3_small_100", "resnet18", "resnet50"):
+    for name in ("mobilenetv3_large_100", "mobilenetv3_small_100", "resnet18"):
         workload = workload_of(name)
         for hw in ("u250", "zcu104"):
             for density in (1.0, 0.4):
