@@ -31,7 +31,7 @@ class Resources:
         uram: 288-kbit UltraRAMs.
         lut: look-up tables.
         ff: flip-flops.
-        offchip_bits: weight bits read from off-chip memory for one image.
+        offchip_bits: bits moved off-chip for one image beside itself: weights read, deep FIFOs written and read.
     """
 
     dsp: int = 0

@@ -31,6 +31,8 @@ from hass_train.hardware.dataflow.balance import deal, over_channels, over_group
 from hass_train.hardware.dataflow.branches import waiting
 from hass_train.hardware.dataflow.initiation import initiation_intervals, multiplier_choices
 from hass_train.hardware.dataflow.logic import Folds, Widths, compute_logic
+from hass_train.hardware.dataflow.stream_designs import StreamDesigns
+from hass_train.hardware.dataflow.tables import Space
 from hass_train.hardware.workload import FeatureMap
 from tests.hardware.test_cycles import operation
 
@@ -353,6 +355,30 @@ def test_an_odd_channel_still_needs_its_accumulator() -> None:
         whole = Folds(*(np.array([value]) for value in (channels, 1, 1, 1, 1, 1, 1, False)))
         passes = compute_logic(layer, folds, widths).lut[0] / parallel
         assert passes > compute_logic(layer, whole, widths).lut[0] / channels + 100
+
+
+def test_maps_that_squeeze_excite_holds_may_wait_off_chip() -> None:
+    """EfficientNet-B0's first block holds 360 block RAMs' worth of map; a ZedBoard has 280."""
+    workload = trace(timm.create_model("efficientnet_b0"), (3, 224, 224), "efficientnet_b0")
+    multiply = workload["blocks.0.0.se.mul"]
+    waits = waiting(workload)[multiply.name]
+    options = DataflowOptions()
+    open_bus = Space(np.array([220, 280, 0, 45_220, 90_440, np.finfo(float).max]))
+    closed = Space(np.array([220, 280, 0, 45_220, 90_440, 0.0]))
+    assert len(StreamDesigns(multiply, waits, options, closed)) == 0
+    table = StreamDesigns(multiply, waits, options, open_bus)
+    row = table.describe(multiply, len(table) - 1, len(table.memory) - 1)
+    assert row.weights_in == "off_chip"
+    assert row.resources.offchip_bits == 2 * 16 * sum(waits.fifos)
+    assert row.resources.bram18 < 20
+
+
+def test_patch_embeddings_are_not_squeezed_pixel_by_pixel() -> None:
+    layer = Operation(
+        "patches", OperationKind.CONV, ("input",), FeatureMap(32, 32, 3), FeatureMap(2, 2, 8), (16, 16), (16, 16)
+    )
+    folds = Folds(*(np.array([value]) for value in (1, 1, 1, 1, 1, 1, 1, False)))
+    assert compute_logic(layer, folds, Widths(16, 16, 30)).lut[0] < 20_000
 
 
 # ---- devices -----------------------------------------------------------------------------------------------------

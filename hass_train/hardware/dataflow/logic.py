@@ -5,12 +5,14 @@ back end) stores as results of non-negative least squares over its synthesis run
 logic, LUTRAM and shift registers together. Terms are of widths in bits and counts; `queue` is a small first-in
 first-out memory in LUTs.
 
-Three extrapolations are ours and no synthesis results:
+Four extrapolations are ours and no synthesis results:
 
 - the crossbar of a sparse engine is fitted on windows, most of them 3×3. An engine that bundles m channels picks its N
   operands from Kh·Kw·m words, so its crossbar terms are scaled by max(1, Kh·Kw·m/9);
 - a bundle of 1×1 windows needs no squeeze from M words to N: in a sparse engine the crossbar is one, and a dense one
   with N < M is given the same crossbar for it;
+- windows of more than 7×7 pixels (patch embeddings) are beyond the fitted ones too: their N operands are picked by a
+  crossbar, where the regression of a squeeze would ask for hundreds of LUTs a pixel;
 - p output columns take p times the engines, and q pixels a cycle q times the window registers.
 
 Against the rows of `tests/data/peer_layers.json`: dense layers within 1.2 % of LUTs (what is missing is LUTRAM of
@@ -30,6 +32,10 @@ from hass_train.hardware.workload import Operation, OperationKind
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+
+FITTED_WINDOW = 49
+"""Pixels of the largest windows that the regressions are taken to hold for."""
 
 
 class Logic(NamedTuple):
@@ -87,7 +93,8 @@ def sparse_vector_dot(n: Ints, pairs: Ints, bundle: Ints, filters: Ints, bits: W
 
 def crossbar(n: Ints, pairs: Ints, bundle: Ints, bits: Widths) -> Floats:
     """LUTs that pick N operand pairs from M."""
-    scale = np.where(bundle > 1, np.maximum(pairs / 9.0, 1.0), 1.0)
+    beyond = (bundle > 1) | (pairs // bundle > FITTED_WINDOW)
+    scale = np.where(beyond, np.maximum(pairs / 9.0, 1.0), 1.0)
     return np.asarray((0.0744 * bits.data + 0.9101 * bits.weight) * n * scale)
 
 
@@ -211,9 +218,13 @@ def compute_logic(layer: Operation, folds: Folds, bits: Widths) -> Logic:
     filters = -(-layer.filters_per_group // folds.o)
     engines, dense = folds.engines, ~folds.sparse
     total = PAD.times(np.full(len(folds), float(layer.kind is OperationKind.CONV)))
+    whole, narrow, columns = np.full_like(folds.n, window), folds.n < window, read * folds.p
     if window > 1:
         total = total + sliding_window(read * folds.q, layer.kernel, layer.source.channels / read, bits)
-        whole, narrow, columns = np.full_like(folds.n, window), folds.n < window, read * folds.p
+    if window > FITTED_WINDOW:
+        picked = crossbar(folds.n, pairs, folds.m, bits) * columns * (narrow & dense)
+        total = total + Logic(picked, np.zeros(len(folds)))
+    elif window > 1:
         total = total + squeeze(columns, whole, folds.n, bits).times(narrow & dense)
         total = total + squeeze(1, whole, folds.n, bits).times(columns * (narrow & folds.sparse))
     words = np.where(folds.sparse, pairs, folds.n)

@@ -409,7 +409,9 @@ def latency_cycles(workload: Workload, rows: Sequence[LayerEstimate], interval: 
     """
     ready = {NETWORK_INPUT: 0.0}
     for operation, row in zip(workload, rows, strict=True):
-        waits = fill(operation) if row.weights_in != "off_chip" else max(fill(operation), 1.0 / row.bands)
+        waits = fill(operation)
+        if row.weights_in == "off_chip" and row.engine != "stream":
+            waits = max(waits, 1.0 / row.bands)
         start = max(ready[name] + operand_wait(operation, k) * interval for k, name in enumerate(operation.inputs))
         ready[operation.name] = start + waits * interval + row.interval_cycles / operation.result.pixels
     return max(ready.values()) + interval

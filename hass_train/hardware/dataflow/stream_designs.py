@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from hass_train.hardware.dataflow import cycles, logic, memory
 from hass_train.hardware.dataflow.branches import Waiting
 from hass_train.hardware.dataflow.options import DataflowOptions
-from hass_train.hardware.dataflow.tables import Space, Table, WeightsIn
+from hass_train.hardware.dataflow.tables import BANDWIDTH, Space, Table, WeightsIn
 from hass_train.hardware.estimate import LayerEstimate, Resources
 from hass_train.hardware.workload import Operation, OperationKind, useful_folds
 
@@ -18,6 +18,10 @@ Ints = NDArray[np.int64]
 STREAM_DSP = {"hardswish": 5, "hardsigmoid": 4, "silu": 1, "gelu": 1, "mish": 1, "tanh": 0, "sigmoid": 0}
 """DSPs per stream of activation functions. Hard-swish as the peer synthesised it (resource coefficients); hard-sigmoid
 is that without its last product; smooth ones are table look-ups, with one product where they multiply by x."""
+
+_DEEP_BITS = 16 * 18 * 1024
+"""FIFOs of more bits than sixteen block RAMs may go through off-chip memory."""
+_BURST_WORDS = 512
 
 _JOINS = frozenset({OperationKind.ADD, OperationKind.MULTIPLY})
 _POOLS = frozenset({OperationKind.MAX_POOL, OperationKind.AVERAGE_POOL})
@@ -86,6 +90,7 @@ class StreamDesigns(Table):
         bits = options.activation_bits
         used = stream_logic(operation, streams, logic.Widths(bits, options.weight_bits, options.accumulator_bits))
         held = memory.buffer(bits, streams, 0)
+        fifos = sum(waiting.fifos) * bits
         if operation.kind in _POOLS:
             held = memory.window_buffers(operation, streams, bits)
         elif operation.kind in _WHOLE_PIXELS:
@@ -97,12 +102,18 @@ class StreamDesigns(Table):
         places = [np.stack([held.bram18, none, none], 1)]
         if space.budget[2] > 0:
             places.append(np.stack([none, held.uram, none], 1))
+        if fifos > _DEEP_BITS and space.budget[BANDWIDTH] > 0:  # written out and read back, through a burst each way
+            burst = memory.bram18(bits * streams, _BURST_WORDS) * 2 * len(waiting.fifos)
+            places.append(np.stack([burst, none, none + 2 * fifos], 1))
         super().__init__(cycles.streaming_cycles(operation, streams), engines, np.stack(places), space)
         self.streams = streams[self.kept]
 
     def _describe(self, design: int, place: int) -> LayerEstimate:
         resources = Resources.of(self.resources(design, place))
-        where = WeightsIn.URAM if resources.uram else WeightsIn.BRAM if resources.bram18 else WeightsIn.NONE
+        if resources.offchip_bits:
+            where = WeightsIn.OFF_CHIP
+        else:
+            where = WeightsIn.URAM if resources.uram else WeightsIn.BRAM if resources.bram18 else WeightsIn.NONE
         return LayerEstimate(
             name=self.operation.name,
             kind=self.operation.kind.value,
