@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
-from hydra.utils import get_object
-from omegaconf import MISSING, DictConfig, OmegaConf
-from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
-
-from hass_train.errors import UserError, nearest, unknown
+from omegaconf import MISSING
 
 
 @dataclass
@@ -175,7 +169,7 @@ class ProfileConfig:
     pair_density: float = 1.0
     weight_density: float = 1.0
     dense_layers: list[str] = field(default_factory=list)
-    path: str | None = None
+    path: str = ""
 
 
 @dataclass
@@ -186,137 +180,3 @@ class EstimateConfig:
     hw: HardwareConfig = field(default_factory=HardwareConfig)
     profile: ProfileConfig = field(default_factory=ProfileConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
-
-
-def checked(config: DictConfig) -> RunConfig:
-    """The configuration of a run as typed objects.
-
-    Raises:
-        UserError: an unknown key (with the nearest one), a value of the wrong type, or one out of range.
-    """
-    typed, plain = _typed(config, RunConfig)
-    _check_targets(plain)
-    _check_hardware(typed.hw)
-    _check_ranges(typed)
-    return typed
-
-
-def checked_estimate(config: DictConfig) -> EstimateConfig:
-    """The configuration of an estimate as typed objects.
-
-    Raises:
-        UserError: as `checked`.
-    """
-    typed, _ = _typed(config, EstimateConfig)
-    _check_hardware(typed.hw)
-    profile, size = typed.profile, typed.model.input_size
-    if profile.kind not in ("uniform", "run"):
-        raise unknown("kind of profile", profile.kind, ["uniform", "run"])
-    for name in ("pair_density", "weight_density"):
-        value = getattr(profile, name)
-        if not 0 <= value <= 1:
-            raise UserError(f"profile.{name} is {value}; it must lie in [0, 1]")
-    if profile.kind == "run" and not profile.path:
-        raise UserError("profile.path is not given; say profile.path=RUN_DIR, the directory of a search that ended")
-    if size is not None and (len(size) != 3 or min(size) < 1):
-        raise UserError(f"model.input_size is {size}; it must be [channels,height,width], each ≥ 1")
-    return typed
-
-
-_Schema = TypeVar("_Schema", RunConfig, EstimateConfig)
-
-
-def _typed(config: DictConfig, schema: type[_Schema]) -> tuple[_Schema, dict[str, Any]]:
-    """Typed objects, and the same as plain data."""
-    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    _check_keys(plain, OmegaConf.structured(schema), "")
-    try:
-        typed = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), plain))
-    except ConfigKeyError as error:
-        raise UserError(_first_line(error)) from error
-    except MissingMandatoryValue as error:
-        raise UserError(f"{error.full_key} is not given; say {error.full_key}=…") from error
-    except OmegaConfBaseException as error:
-        key = getattr(error, "full_key", None) or ""
-        raise UserError(f"{key}: {_first_line(error)}" if key else _first_line(error)) from error
-    assert isinstance(typed, schema)
-    return typed, plain
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
-
-
-_OPEN = ("model.kwargs", "data", "trainer", "callbacks", "logger", "sparsity.rules")
-"""Keys below these are checked against a class's signature, or are the user's own names."""
-
-
-def _check_keys(plain: Mapping[Any, Any], schema: Any, path: str) -> None:
-    known = [str(key) for key in schema]
-    for key, value in plain.items():
-        where = f"{path}{key}"
-        if key not in known:
-            raise UserError(f"there is no key {where!r}; did you mean {path + nearest(str(key), known)!r}?")
-        if isinstance(value, dict) and where not in _OPEN and not OmegaConf.is_missing(schema, key):
-            _check_keys(value, schema[key], f"{where}.")
-
-
-def _check_targets(plain: Mapping[str, Any]) -> None:
-    """Check the arguments of classes named by `_target_` against their signatures."""
-    sections: dict[str, Any] = {"data": plain["data"]}
-    for group in ("callbacks", "logger"):
-        sections |= {f"{group}.{name}": section for name, section in plain[group].items()}
-    for path, section in sections.items():
-        if section is None:  # switched off
-            continue
-        if not isinstance(section, dict) or "_target_" not in section:
-            raise UserError(f"{path} is {section!r}; it must name a class (_target_) and its arguments, or be null")
-        try:
-            target = get_object(section["_target_"])
-        except Exception as error:
-            raise UserError(f"{path}._target_ is {section['_target_']!r}, which cannot be imported") from error
-        _check_arguments(path, section, inspect.signature(target).parameters)
-    import pytorch_lightning as pl  # late: estimates need none of it, and it takes seconds
-
-    _check_arguments("trainer", plain["trainer"], inspect.signature(pl.Trainer).parameters)
-
-
-def _check_arguments(path: str, section: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter]) -> None:
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        return
-    for key in section:
-        if not key.startswith("_") and key not in parameters:
-            raise UserError(
-                f"there is no key {path + '.' + key!r}; did you mean {path + '.' + nearest(key, parameters)!r}?"
-            )
-
-
-def _check_hardware(config: HardwareConfig) -> None:
-    if config.kind != "dataflow":
-        raise unknown("kind of hardware", config.kind, ["dataflow"])
-
-
-def _check_ranges(config: RunConfig) -> None:
-    search = config.search
-    if search.engine != "learned":
-        raise unknown("search engine", search.engine, ["learned"])
-    if config.sparsity.pattern != "unstructured":
-        raise unknown("sparsity pattern", config.sparsity.pattern, ["unstructured"])
-    for name in ("warmup", "search", "recover"):
-        phase = getattr(search, name)
-        if phase.epochs < 0:
-            raise UserError(f"search.{name}.epochs is {phase.epochs}; it must be ≥ 0")
-        if not 0 < phase.lr < 10:
-            raise UserError(f"search.{name}.lr is {phase.lr}; it must lie between 0 and 10")
-    for name, low, high in (
-        ("margin", 0.0, 1.0), ("density_floor", 1e-3, 1.0), ("default_density", 1e-3, 1.0),
-        ("threshold_travel", 1e-3, 1e3),
-        ("max_penalty", 0.0, 1e6), ("weight_decay", 0.0, 10.0), ("label_smoothing", 0.0, 0.99),
-    ):  # fmt: skip
-        value = getattr(search, name)
-        if not low <= value <= high:
-            raise UserError(f"search.{name} is {value}; it must lie in [{low:g}, {high:g}]")
-    if search.calibration_images < 1:
-        raise UserError(f"search.calibration_images is {search.calibration_images}; it must be ≥ 1")
-    if int(config.data.get("batch_size", 1)) < 2:
-        raise UserError(f"data.batch_size is {config.data['batch_size']}; batch normalisation needs at least 2")

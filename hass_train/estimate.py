@@ -6,11 +6,15 @@ import json
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
 from hass_train import cli
+
+if TYPE_CHECKING:  # at run time they are imported late, see `main`
+    from hass_train.config import EstimateConfig, ProfileConfig
+    from hass_train.hardware import SparsityProfile, Workload
 
 
 def main(config: DictConfig) -> dict[str, Any]:
@@ -24,7 +28,7 @@ def main(config: DictConfig) -> dict[str, Any]:
     """
     # late, so that typing errors are told before torch loads; none of these imports Lightning
     from hass_train.accelerator import build_hardware
-    from hass_train.config import checked_estimate
+    from hass_train.checks import checked_estimate
     from hass_train.errors import UserError
     from hass_train.hardware import CannotFit
     from hass_train.networks import create_network, traced
@@ -70,7 +74,7 @@ def main(config: DictConfig) -> dict[str, Any]:
     return answer
 
 
-def _network(typed: Any) -> tuple[tuple[int, ...] | None, dict[str, Any]]:
+def _network(typed: EstimateConfig) -> tuple[tuple[int, ...] | None, dict[str, Any]]:
     """Input size, if not timm's own, and timm arguments: those of the run whose profile is asked about, or as given."""
     from hass_train.export.profile import load_profile, measured_network
 
@@ -81,7 +85,7 @@ def _network(typed: Any) -> tuple[tuple[int, ...] | None, dict[str, Any]]:
     return (None, {}) if size is None else (tuple(size), {"in_chans": size[0]})
 
 
-def _profile(config: Any, workload: Any) -> Any:
+def _profile(config: ProfileConfig, workload: Workload) -> SparsityProfile:
     """The sparsity that the configuration describes."""
     from hass_train.errors import UserError
     from hass_train.export.profile import load_profile

@@ -16,8 +16,9 @@ from torch import nn
 
 from hass_train.accelerator import build_hardware
 from hass_train.build import build_model, make_sparse, model_arguments
+from hass_train.checks import checked
 from hass_train.cli import job_command
-from hass_train.config import RunConfig, checked
+from hass_train.config import RunConfig
 from hass_train.errors import UserError
 from hass_train.export.design import save_design
 from hass_train.export.profile import PROFILE, save_profile

@@ -65,6 +65,8 @@ def test_the_input_size_is_timms_by_default(compose: Compose, tmp_path: Path) ->
     ("overrides", "message"),
     [
         (("hw.dsp=0",), r"hw: dsp of device zcu104 is 0; it must be > 0"),
+        (("hw.bandwidth_gbps=0",), r"bandwidth_gbps of zcu104 is 0: no image gets in; raise it, or leave"),
+        (("hw.lut=2000", "hw.partitions=never"), r"there are 1,700; allow hw\.partitions=needed, or"),
         (("hw.lut=-5",), r"hw: lut of device zcu104 is -5"),
         (("hw.limits=[dsp,lux]",), r"hw: limits names 'lux'; choose from dsp"),
         (("hw.limits=[lut]",), r"limits must name dsp"),

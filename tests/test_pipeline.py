@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from hass_train import pipeline
 from hass_train.accelerator import build_hardware
-from hass_train.config import checked
+from hass_train.checks import checked
 from hass_train.data import Digits
 from hass_train.errors import UserError
 from hass_train.export.profile import load_profile

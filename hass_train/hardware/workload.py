@@ -212,6 +212,20 @@ class Workload:
         totals = list(itertools.accumulate(crossing))
         return [k for k in range(1, len(self.operations)) if totals[k] == 1]
 
+    def crossing(self, cut: int) -> FeatureMap:
+        """The value between operations[:cut] and operations[cut:]: the input at 0, the result at the end.
+
+        Where several cross, the largest.
+        """
+        if cut == 0:
+            channels, height, width = self.input_shape
+            return FeatureMap(height, width, channels)
+        if cut == len(self.operations):
+            return self.operations[-1].result
+        before = {operation.name: operation.result for operation in self.operations[:cut]}
+        read = {name for operation in self.operations[cut:] for name in operation.inputs if name in before}
+        return max((before[name] for name in read), key=lambda feature_map: feature_map.words)
+
     def part(self, start: int, end: int) -> Workload:
         """operations[start:end] as a network of its own, named `name[start:end]`.
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import numpy as np
 import pytest
 import timm
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from hass_train.hardware import (
     CannotFit,
@@ -22,6 +20,7 @@ from hass_train.hardware import (
     Workload,
     load_device,
 )
+from hass_train.hardware.dataflow.knapsack import Fit, Knapsack
 from hass_train.hardware.dataflow.model import DataflowAccelerator
 from hass_train.hardware.dataflow.options import DataflowOptions
 from hass_train.hardware.trace import trace
@@ -70,8 +69,24 @@ FULL: dict[str, Any] = {"max_lut_utilization": 1.0, "partitions": "never", "tole
 class _OnChip(DataflowAccelerator):
     """Off-chip memory for images only."""
 
-    def _budget(self) -> NDArray[np.float64]:
-        return np.append(super()._budget()[:-1], 0.0)
+    def __init__(self, device: Device, options: DataflowOptions) -> None:
+        super().__init__(device, options)
+        self.budget[-1] = 0.0
+
+
+def test_where_nothing_is_decided_the_cheapest_is_what_was_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bounds and few branches may leave every question open; then the answer is the selection that is known to fit."""
+    layers = [
+        Operation(f"conv{k}", OperationKind.CONV, ("input",), FeatureMap(6, 6, 8), FeatureMap(6, 6, 8), (3, 3))
+        for k in range(2)
+    ]
+    workload = Workload("open", (8, 6, 6), tuple(layers))
+    network = DataflowAccelerator(U250).network(workload, SparsityProfile.dense(workload))
+    known = network.explorer(0, 2, 0.0, prove=True).fastest_design(1)
+    open_ended = network.explorer(0, 2, 0.0, prove=False)
+    monkeypatch.setattr(Knapsack, "quick_fit", lambda self, weights: Fit.UNKNOWN)
+    assert open_ended.attempt(known.interval, 1, exact=True) is Fit.UNKNOWN
+    assert open_ended.cheapest(known.interval, 1, 0, 1e-3, known.selection) is known.selection
 
 
 @settings(max_examples=300)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hass_train.hardware.dataflow.explore import Exploration, Explorer
+from hass_train.hardware.dataflow.explore import Explorer
 from hass_train.hardware.dataflow.options import LIMITS
+from hass_train.hardware.dataflow.selection import Exploration
 from hass_train.hardware.dataflow.tables import BANDWIDTH
 from hass_train.hardware.estimate import Bottleneck, LayerEstimate
 

@@ -22,7 +22,6 @@ from hass_train.hardware.workload import Operation, OperationKind, spread, usefu
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_LUTS_PER_SLICE = 8
 _BUNDLE_STEP = 1.25  # ratio between bundle sizes explored
 
 
@@ -166,16 +165,13 @@ class ComputeDesigns(Table):
         layer, options = self.layer, self.options
         data, streams = options.activation_bits, folds.i * folds.g
         logic = compute_logic(layer, folds, self.bits)
-        words, depth = self._weight_banks(folds)
+        bits, words, depth = self._weight_banks(folds)
         held = -(-sum(self.waiting.fifos) // streams) if self.waiting.fifos else 0
         window = memory.window_buffers(layer, streams, data, folds.q) + memory.buffer(data, streams, held)
         streamed = layer.kind is OperationKind.MATMUL
-        bits = data if streamed else options.weight_bits
-        deep = 2 * depth if streamed else depth  # of a second operand one image is written while another is read
-        small, none = memory.in_lutram(bits, deep), np.zeros(len(folds))
-        lut = logic.lut + _LUTS_PER_SLICE * window.queues
-        lut += np.where(small, lutram(words, bits, deep), 0.0)
-        bram, uram = memory.banked_bram18(bits, words, deep), memory.banked_uram(bits, words, deep)
+        small, none = memory.in_lutram(bits, depth), np.zeros(len(folds))
+        lut = logic.lut + window.lut + np.where(small, lutram(words, bits, depth), 0.0)
+        bram, uram = memory.banked_bram18(bits, words, depth), memory.banked_uram(bits, words, depth)
         self.places = [(WeightsIn.BRAM, 1)]
         places = [np.stack([window.bram18 + bram, none, none], 1)]
         if space.budget[2] > 0:
@@ -194,20 +190,21 @@ class ComputeDesigns(Table):
                     places.append(np.stack([window.bram18 + blocked, maps.uram, read], 1))
         return np.stack([dsp, lut, logic.ff], 1), np.stack(places)
 
-    def _weight_banks(self, folds: Folds) -> tuple[Ints, Ints]:
-        """Words read together and the depth of their banks, compressed if the options say so.
+    def _weight_banks(self, folds: Folds) -> tuple[int, Ints, Ints]:
+        """Bits of a word, words read together and the depth of their banks, compressed if the options say so.
 
         Dense engines read N of an initiation's M weights a cycle, sparse ones all M at once to pick from; the engines
-        of all columns share them.
+        of all columns share them. Of a matrix product's second operand one image is written while another is read.
         """
         pairs = self.layer.window * folds.m
         words = folds.g * folds.o * (folds.i // folds.m) * np.where(folds.sparse, pairs, folds.n)
         passes = cycles.passes(self.layer, folds.i, folds.o, folds.g)
-        stored = self.options.stored_fraction(self.sparsity.weight_density)
-        if self.layer.kind is OperationKind.MATMUL:
-            stored = 1.0
-        depth = np.where(folds.sparse, np.ceil(passes * stored), passes * -(-pairs // folds.n))
-        return words, depth.astype(np.int64)
+        streamed = self.layer.kind is OperationKind.MATMUL
+        stored = 1.0 if streamed else self.options.stored_fraction(self.sparsity.weight_density)
+        depth = np.where(folds.sparse, np.ceil(passes * stored), passes * -(-pairs // folds.n)).astype(np.int64)
+        if streamed:
+            return self.options.activation_bits, words, 2 * depth
+        return self.options.weight_bits, words, depth
 
     @property
     def _lines(self) -> int:
@@ -260,11 +257,9 @@ class ComputeDesigns(Table):
         }
         sparse, m, n = bool(folds.sparse[0]), int(folds.m[0]), int(folds.n[0])
         where, bands = self.places[place]
-        if (
-            where is not WeightsIn.OFF_CHIP
-            and memory.in_lutram(self.options.weight_bits, self._weight_banks(folds)[1])[0]
-        ):
-            where = WeightsIn.LUTRAM
+        if where is not WeightsIn.OFF_CHIP:
+            bits, _, depth = self._weight_banks(folds)
+            where = WeightsIn.LUTRAM if memory.in_lutram(bits, depth)[0] else where
         mean_pairs = layer.window * m * (self.sparsity.pair_density if sparse else 1.0)
         return LayerEstimate(
             name=layer.name,

@@ -19,56 +19,15 @@ from hass_train.hardware.dataflow.demand import Demand, Limits
 from hass_train.hardware.dataflow.knapsack import FEW_NODES, NODES, Fit, Knapsack
 from hass_train.hardware.dataflow.options import LIMITS
 from hass_train.hardware.dataflow.relax import Field, Survivors
-from hass_train.hardware.dataflow.tables import BANDWIDTH, ENGINES, MEMORY, Table
+from hass_train.hardware.dataflow.selection import Exploration, Selection, balanced
+from hass_train.hardware.dataflow.tables import BANDWIDTH, Table, per_unit
 from hass_train.hardware.estimate import CannotFit
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_COPIES = 4096  # more replicas than any device holds
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """One design for each operation.
-
-    Args:
-        designs, places: for each operation, which design of its table and where its memories are.
-        intervals: of those designs.
-        resources: (operations, 6).
-    """
-
-    designs: Ints
-    places: Ints
-    intervals: Ints
-    resources: Floats
-
-    @property
-    def total(self) -> Floats:
-        """(6,) all operations together."""
-        return np.asarray(self.resources.sum(axis=0))
-
-
-@dataclass(frozen=True, slots=True)
-class Exploration:
-    """The best design of a network, or of a part of it.
-
-    Args:
-        interval: cycles per image of one replica.
-        replicas: copies of the pipeline.
-        selection: the designs.
-        slack: how much faster the same number of copies could at most be, as a fraction; 0 = this is the fastest.
-    """
-
-    interval: int
-    replicas: int
-    selection: Selection
-    slack: float = 0.0
-
-    @property
-    def resources(self) -> Floats:
-        """(6,) of one replica."""
-        return self.selection.total
+MOST_COPIES = 4096
+"""More replicas than any device holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,18 +111,19 @@ class Explorer:
             return self._narrow[2]
         return self.field
 
-    def cheapest(self, interval: int, replicas: int, column: int, gap: float) -> Selection:
+    def cheapest(self, interval: int, replicas: int, column: int, gap: float, known: Selection) -> Selection:
         """The selection within the limits that takes least of one resource.
 
         Args:
-            interval: cycles per image; not below the shortest that fits.
+            interval: cycles per image.
             replicas: copies that share the device.
             column: which resource.
             gap: how far above the least the answer may be, as a fraction.
+            known: a selection within the limits at this interval, the answer where integer programming finds none.
         """
         field, budget = self._field(interval, replicas), self.limits.budget(interval, replicas)
-        best = self.attempt(interval, replicas, exact=True)
-        assert not isinstance(best, Fit)  # by the caller's promise
+        answer = self.attempt(interval, replicas, exact=True)
+        best = known if isinstance(answer, Fit) else answer
         low = Demand.of(self.tables, np.eye(6)[column]).at(interval)
         while best.total[column] - low > gap * best.total[column] and best.total[column] - low >= 1:
             budget[column] = np.floor((low + best.total[column]) / 2)
@@ -176,9 +136,7 @@ class Explorer:
 
     def _learn(self, weights: Floats, budget: Floats) -> None:
         """Keep the weights of a proof that nothing fits: they bound other intervals too."""
-        counted = np.isfinite(budget)
-        scale = np.where(counted, 1 / np.maximum(np.where(counted, budget, 1.0), 0.5), 0.0)
-        self.demands.append(Demand.of(self.tables, weights * scale))
+        self.demands.append(Demand.of(self.tables, weights * per_unit(budget)))
         if len(self.demands) > 24:
             del self.demands[int(self.counted.sum())]
 
@@ -203,7 +161,7 @@ class Explorer:
             CannotFit: not even one copy fits at any interval.
         """
         promise: dict[int, float] = {}
-        for replicas in range(1, (max_replicas or _COPIES) + 1):
+        for replicas in range(1, (max_replicas or MOST_COPIES) + 1):
             bound = self.bound(replicas)
             if bound > self.horizon(replicas):
                 break  # more copies only need more
@@ -233,7 +191,7 @@ class Explorer:
 
     def horizon(self, replicas: int) -> int:
         """An interval beyond which nothing more can fit."""
-        if not self.counted[BANDWIDTH] or not self.limits.bits_per_cycle:
+        if not self.counted[BANDWIDTH]:
             return self.slowest
         return max(self.slowest, int(np.ceil(self._most_bits * replicas / self.limits.bits_per_cycle)))
 
@@ -295,44 +253,16 @@ class Explorer:
     def _tight(self, interval: int, replicas: int, selection: Selection) -> int:
         """The shortest interval that a selection itself allows."""
         shortest = int(selection.intervals.max())
-        if self.counted[BANDWIDTH] and self.limits.bits_per_cycle:
+        if self.counted[BANDWIDTH]:
             bits = float(selection.total[BANDWIDTH]) + self.limits.image_bits
             shortest = max(shortest, int(np.ceil(bits * replicas / self.limits.bits_per_cycle - 1e-9)))
         return min(interval, shortest)
 
     def settled(self, interval: int, replicas: int, selection: Selection) -> Exploration:
-        """Give back what a selection does not need (rate balancing): single swaps to fewer DSPs, then less of the rest.
-
-        The rate stays the same; what is left over serves the user (hardware-model, section 6).
-        """
+        """The answer from a selection: what it does not need given back, and how much better it could be."""
         budget = self.limits.budget(interval, replicas)
-        designs, places = selection.designs.copy(), selection.places.copy()
-        resources = selection.resources.copy()
-        unit = np.where(np.isfinite(budget), np.maximum(budget, 0.5), np.maximum(selection.total, 1.0))
-        worth = np.r_[1.0, np.full(5, 1e-2)] / unit
-        spent = resources.sum(axis=0)
-        for owners in self.field.owners:
-            table = self.tables[owners[0]]
-            end = int(np.searchsorted(table.interval, interval, side="right"))
-            engines, memories = table.engines[:end], table.memory[:, :end]
-            value = engines @ worth[ENGINES] + memories @ worth[MEMORY]
-            for k in owners:
-                now = float(resources[k] @ worth)
-                better = value < now - 1e-12
-                if not better.any():
-                    continue
-                rest = budget - (spent - resources[k])
-                better &= (memories <= rest[MEMORY]).all(axis=2) & (engines <= rest[ENGINES]).all(axis=1)
-                if not better.any():
-                    continue
-                place, design = np.unravel_index(int(np.argmin(np.where(better, value, np.inf))), value.shape)
-                designs[k], places[k] = design, place
-                spent = spent - resources[k]
-                resources[k] = table.resources(int(design), int(place))
-                spent = spent + resources[k]
-        intervals = np.array([table.interval[d] for table, d in zip(self.tables, designs, strict=True)])
         slack = interval / self.bound(replicas) - 1 if self.undecided or not self.prove else self.tolerance
-        return Exploration(interval, replicas, Selection(designs, places, intervals, resources), slack)
+        return Exploration(interval, replicas, balanced(self.tables, selection, interval, budget), slack)
 
     def why_unfit(self) -> str:
         """Which resource is short even for the slowest, smallest design."""

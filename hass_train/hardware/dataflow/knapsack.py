@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 from scipy.sparse import csr_array, hstack
 
+from hass_train.hardware.dataflow.tables import per_unit
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -43,7 +45,7 @@ class Knapsack:
 
     def __init__(self, resources: Floats, owner: Ints, operations: int, budget: Floats) -> None:
         self.budget, self.operations = budget, operations
-        self.scale = 1.0 / np.maximum(budget, 0.5)
+        self.scale = per_unit(budget)
         self.rows = np.flatnonzero((resources <= budget).all(axis=1))
         self.resources, self.owner = resources[self.rows], owner[self.rows]
         self.possible = bool((budget >= 0).all()) and self._complete(self.owner)

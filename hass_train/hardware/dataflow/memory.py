@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hass_train.hardware.dataflow.logic import queue
+from hass_train.hardware.dataflow.logic import LUTS_PER_SLICE, queue
 from hass_train.hardware.workload import Operation
 
 Ints = NDArray[np.int64]
@@ -62,27 +62,27 @@ class Buffer(NamedTuple):
     Args:
         bram18: block RAMs if it is put there.
         uram: UltraRAMs if it is put there instead.
-        queues: slices of LUTRAM, in both cases (`logic.queue`).
+        lut: LUTs of its shallow parts, in both cases.
     """
 
     bram18: Ints
     uram: Ints
-    queues: NDArray[np.float64]
+    lut: NDArray[np.float64]
 
     def __add__(self, other: object) -> Buffer:  # a sum of memories, not a longer tuple
         assert isinstance(other, Buffer)
-        return Buffer(self.bram18 + other.bram18, self.uram + other.uram, self.queues + other.queues)
+        return Buffer(self.bram18 + other.bram18, self.uram + other.uram, self.lut + other.lut)
 
     def times(self, count: int) -> Buffer:
-        return Buffer(self.bram18 * count, self.uram * count, self.queues * count)
+        return Buffer(self.bram18 * count, self.uram * count, self.lut * count)
 
 
 def buffer(word_bits: int, words: ArrayLike, depth: ArrayLike) -> Buffer:
     """A memory of `words` parallel words, `depth` deep; in LUTs where a single word's bank is small enough."""
     wide, deep = np.broadcast_arrays(np.asarray(words, np.int64), np.asarray(depth, np.int64))
     small = in_lutram(word_bits, deep)
-    slices = np.where(small & (deep > 0), queue(deep, wide * word_bits), 0.0)
-    return Buffer(banked_bram18(word_bits, wide, deep), banked_uram(word_bits, wide, deep), slices)
+    lut = np.where(small & (deep > 0), LUTS_PER_SLICE * queue(deep, wide * word_bits), 0.0)
+    return Buffer(banked_bram18(word_bits, wide, deep), banked_uram(word_bits, wide, deep), lut)
 
 
 def window_buffers(operation: Operation, streams: Ints, bits: int, pixels: ArrayLike = 1) -> Buffer:

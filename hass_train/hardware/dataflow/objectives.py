@@ -6,8 +6,9 @@ import heapq
 from collections.abc import Callable
 from functools import cache
 
-from hass_train.hardware.dataflow.explore import Exploration, Explorer, Selection
+from hass_train.hardware.dataflow.explore import Explorer
 from hass_train.hardware.dataflow.options import DataflowOptions
+from hass_train.hardware.dataflow.selection import Exploration, Selection
 from hass_train.hardware.dataflow.tables import BANDWIDTH
 from hass_train.hardware.device import Device
 from hass_train.hardware.estimate import TooSlow
@@ -69,8 +70,8 @@ def _least(
             continue
 
         @cache
-        def least_at(interval: int, replicas: int = replicas) -> Selection:
-            return explorer.cheapest(interval, replicas, column, gap / 2)
+        def least_at(interval: int, replicas: int = replicas, known: Selection = found.selection) -> Selection:
+            return explorer.cheapest(interval, replicas, column, gap / 2, known)
 
         def valued(interval: int, at: int, replicas: int = replicas) -> float:
             return value(interval, float(least_at(at).total[column]), replicas)

@@ -7,85 +7,78 @@ a batch, which an exploration knows exactly and cheap bounds know well enough to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hass_train.hardware.dataflow.demand import Limits
-from hass_train.hardware.dataflow.explore import Exploration
-from hass_train.hardware.dataflow.tables import BANDWIDTH, Table
+from hass_train.hardware.dataflow.explore import MOST_COPIES, Explorer
+from hass_train.hardware.dataflow.network import Network, Stretch
+from hass_train.hardware.dataflow.tables import BANDWIDTH
 from hass_train.hardware.estimate import CannotFit
 
 Floats = NDArray[np.float64]
 
 _GRID = 320  # intervals at which bounds are known
 _IMPOSSIBLE = 1e30  # need at an interval that an operation cannot reach
+_GAP = 2e-2  # cuts are chosen on parts explored to about this far, then the parts explored in full
 
 
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """Operations start … end−1 as one configuration, and its design."""
-
-    start: int
-    end: int
-    design: Exploration
-
-
-def best_partition(
-    tables: Sequence[Table],
-    cuts: Sequence[int],
-    limits: Callable[[int, int], Limits],
-    explore: Callable[[int, int], tuple[Exploration | None, Sequence[Floats]]],
-    seconds: Callable[[int, int, Exploration], float],
-    per_cycle: float,
-    overhead: float,
-    max_replicas: int,
-    why: Callable[[int, int], str],
-) -> list[Stretch]:
-    """The parts whose times add up to the least.
-
-    Args:
-        tables: of every operation; each has a design.
-        cuts: where the network may be cut, ascending, without its ends.
-        limits: of operations start … end−1 as a part.
-        explore: the best design of such a part, None if it does not fit, and weights (6,) of resources that bound it.
-        seconds: of a batch in such a part, reconfiguration included.
-        per_cycle: seconds that a batch takes for each cycle of interval / replicas.
-        overhead: seconds of a part beside that, at least.
-        max_replicas: most copies of a part; 0 = any number.
-        why: such a part does not fit, for people.
+def best_partition(network: Network) -> tuple[list[Stretch], list[Explorer]]:
+    """The parts whose times add up to the least, each with what it was found with.
 
     Raises:
         CannotFit: some stretch between two neighbouring cuts fits in no way.
     """
-    points = [0, *cuts, len(tables)]
-    bounds = _Bounds(tables, points, limits, max_replicas or 4096)
+    stretches, explorers = [], []
+    for rough in _best_cuts(network):
+        explorer = network.explorer(rough.start, rough.end, network.options.tolerance, prove=True)
+        design = explorer.fastest_design(network.options.max_replicas)
+        stretches.append(Stretch(rough.start, rough.end, design))
+        explorers.append(explorer)
+    return stretches, explorers
+
+
+def _best_cuts(network: Network) -> list[Stretch]:
+    """The same, with designs that are good enough to compare cuts by."""
+    options, overhead = network.options, network.device.reconfiguration_s
+    per_cycle = options.batch / network.clock_hz
+    points = [0, *network.useful_cuts(), len(network.tables)]
+    bounds = _Bounds(network, points)
     for weights in np.eye(6)[:BANDWIDTH]:
         bounds.sharpen(weights)
-    exact: dict[tuple[int, int], Exploration | None] = {}
+    explored: dict[tuple[int, int], Stretch | None] = {}
     length = np.full((len(points), len(points)), np.nan)  # of the parts that are explored
     while True:
         path = _shortest(np.where(np.isnan(length), bounds.cycles * per_cycle + overhead, length))
         if path is None:
             stuck = next((k for k in range(len(points) - 1) if not np.isfinite(bounds.cycles[k, k + 1])), 0)
-            raise CannotFit(why(points[stuck], points[stuck + 1]))
-        unknown = [edge for edge in path if edge not in exact]
+            raise CannotFit(_why(network, points[stuck], points[stuck + 1]))
+        unknown = [edge for edge in path if edge not in explored]
         if not unknown:
-            return [Stretch(points[a], points[b], design) for a, b in path if (design := exact[a, b]) is not None]
+            return [stretch for edge in path if (stretch := explored[edge]) is not None]
         a, b = max(unknown, key=lambda edge: bounds.cycles[edge])
-        design, learned = explore(points[a], points[b])
-        for weights in learned:
-            bounds.sharpen(weights)
-        exact[a, b] = design
-        if design is None:
+        explorer = network.explorer(points[a], points[b], max(options.tolerance, _GAP), prove=False)
+        try:
+            design = explorer.fastest_design(options.max_replicas)
+        except CannotFit:
+            explored[a, b] = None
             bounds.cycles[: a + 1, b:] = np.inf  # a longer part needs all that this one does
             length[a, b] = np.inf
         else:
-            length[a, b] = seconds(points[a], points[b], design)
+            explored[a, b] = stretch = Stretch(points[a], points[b], design)
+            length[a, b] = network.part_seconds(stretch) + overhead
             # and is never faster than it
             bounds.cycles[: a + 1, b:] = np.maximum(bounds.cycles[: a + 1, b:], design.interval / design.replicas)
+        for weights in explorer.learned:
+            bounds.sharpen(weights)
+
+
+def _why(network: Network, start: int, end: int) -> str:
+    """Why a part does not fit, for people."""
+    names = [network.workload.operations[k].name for k in (start, end - 1)]
+    reason = network.explorer(start, end, 0.0, prove=True).why_unfit()
+    return f"the part from {names[0]} to {names[1]} does not fit, because {reason}"
 
 
 def _shortest(length: Floats) -> list[tuple[int, int]] | None:
@@ -110,18 +103,16 @@ class _Bounds:
     """Lower bounds of interval / replicas of every part.
 
     Args:
-        tables, points: of the operations; where parts may begin and end.
-        limits: of a part.
-        max_replicas: most copies.
+        network: its tables and limits.
+        points: where parts may begin and end.
 
     Attributes:
         cycles: (points, points) from … to; infinite where no part is, or nothing fits.
     """
 
-    def __init__(
-        self, tables: Sequence[Table], points: Sequence[int], limits: Callable[[int, int], Limits], max_replicas: int
-    ) -> None:
-        self.tables, self.points, self.max_replicas = tables, np.asarray(points), max_replicas
+    def __init__(self, network: Network, points: Sequence[int]) -> None:
+        self.tables = tables = network.tables
+        self.points, self.max_replicas = np.asarray(points), network.options.max_replicas or MOST_COPIES
         fastest = max(min(int(table.interval[0]) for table in tables), 1)
         slowest = max(int(table.interval[-1]) for table in tables)
         self.grid = np.unique(np.geomspace(fastest, slowest + 1, _GRID).astype(np.int64))
@@ -130,7 +121,7 @@ class _Bounds:
         count = len(points)
         pairs = [(a, b) for a in range(count) for b in range(a + 1, count)]
         self.rows, self.columns = (np.array(side) for side in zip(*pairs, strict=True))
-        each = [limits(points[a], points[b]) for a, b in pairs]
+        each = [network.limits(points[a], points[b]) for a, b in pairs]
         self.counts = np.array([limit.counts for limit in each])
         self.image_bits = np.array([limit.image_bits for limit in each], float)
         self.bits_per_cycle = each[0].bits_per_cycle

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hass_train.hardware.dataflow.tables import ENGINES, MEMORY, Table
+from hass_train.hardware.dataflow.tables import ENGINES, MEMORY, Table, per_unit
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -94,7 +94,7 @@ class Field:
             start: (6,) weights, as shares of the budget, to begin with.
         """
         counted = np.isfinite(budget)
-        scale = np.where(counted, 1 / np.maximum(np.where(counted, budget, 1.0), 0.5), 0.0)
+        scale = per_unit(budget)
         weights = counted / counted.sum() if start is None else start
         ends = [int(np.searchsorted(part[0], interval, side="right")) for part in self._parts]
         if (budget < 0).any() or 0 in ends:

@@ -98,7 +98,7 @@ class StreamDesigns(Table):
         for words in waiting.fifos:
             held = held + memory.buffer(bits, streams, -(-words // streams))
         none = np.zeros(len(streams))
-        engines = np.stack([stream_dsp(operation) * streams, used.lut + 8 * held.queues, used.ff], 1)
+        engines = np.stack([stream_dsp(operation) * streams, used.lut + held.lut, used.ff], 1)
         places = [np.stack([held.bram18, none, none], 1)]
         if space.budget[2] > 0:
             places.append(np.stack([none, held.uram, none], 1))

@@ -34,6 +34,12 @@ class WeightsIn(StrEnum):
     NONE = ""
 
 
+def per_unit(budget: Floats) -> Floats:
+    """What turns spending into fractions of a budget; 0 where it does not count, and defined where it is 0."""
+    counted = np.isfinite(budget)
+    return np.where(counted, 1 / np.maximum(np.where(counted, budget, 1.0), 0.5), 0.0)
+
+
 @dataclass(frozen=True, slots=True)
 class Space:
     """What the tables are made for.
