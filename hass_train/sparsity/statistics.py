@@ -75,7 +75,7 @@ class _PairCounter:
         if isinstance(self.layer, nn.Conv2d):
             layer = self.layer
             spans = [(size - 1) * step + 1 for size, step in zip(layer.kernel_size, layer.dilation, strict=True)]
-            padded = F.pad(images, _pads(layer, images))
+            padded = F.pad(images, pads(layer, images))
             windows = padded.unfold(1, spans[0], layer.stride[0]).unfold(2, spans[1], layer.stride[1])
             met = windows[..., :: layer.dilation[0], :: layer.dilation[1]].sum((1, 2))
         met = met.flatten(1)
@@ -106,7 +106,7 @@ class _PairCounter:
     def _convolve(self, present: Tensor, weight: Tensor, groups: int) -> Tensor:
         layer = self.layer
         assert isinstance(layer, nn.Conv2d)
-        left, right, top, bottom = _pads(layer, present)
+        left, right, top, bottom = pads(layer, present)
         if (left, top) == (right, bottom):
             return F.conv2d(present, weight, None, layer.stride, (top, left), layer.dilation, groups)
         padded = F.pad(present, (left, right, top, bottom))
@@ -131,7 +131,7 @@ class _PairCounter:
         )
 
 
-def _pads(layer: nn.Conv2d, images: Tensor) -> tuple[int, int, int, int]:
+def pads(layer: nn.Conv2d, images: Tensor) -> tuple[int, int, int, int]:
     """Pixels of padding left, right, above and below images (…, height, width), as `F.pad` takes them.
 
     TensorFlow's padding is as much as ⌈size/stride⌉ outputs need, the odd pixel at the end.

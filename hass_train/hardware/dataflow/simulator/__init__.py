@@ -1,0 +1,1 @@
+"""Cycle-level simulation of a dataflow design: see `hass_train.hardware.dataflow.simulate`."""

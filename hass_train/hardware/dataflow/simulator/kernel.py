@@ -1,0 +1,332 @@
+"""The simulator's inner loop, compiled: when every step of every stage happens, to the cycle.
+
+A pipeline of stages and FIFOs is a Kahn process network: what a stage does next never depends on time, so the time of
+each step is the maximum of a few earlier times plus its own duration. Stages are visited in turn, and each goes on as far
+as the times it depends on are known. No cycle is looked at in which nothing happens, and the result does not depend on
+the order of the visits. If a round of visits moves nothing and steps are left, the pipeline is deadlocked.
+
+Per image a stage reads `READS` steps, computes `GROUPS`·`BLOCKS`·`FILTERS` rounds and writes `WRITES` steps; see
+`stages.Stage` for what they are. Times are cycles since the start; a step that happens in cycle t has time t + 1.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numba.core import types
+from numba.extending import intrinsic
+
+# columns of the stage table
+(
+    READS, GROUPS, BLOCKS, FILTERS, DEPTH, WRITES, KEEP, BAND, REGISTERS, ENGINE, CYCLES, PACE,
+    IN_FIRST, IN_LAST, OUT_FIRST, OUT_LAST,
+    AT_READ, AT_BLOCK, AT_WRITE, AT_BASE, AT_OFFSET, AT_RELEASE, AT_WRITTEN, AT_DURATION,
+    AT_ACTIVATION, ACTIVATIONS, AT_WEIGHT, AT_LOOKUP, WORDS, LANE_COLUMNS, LANE_GROUPS, LANE_BUNDLES, LANE_FILTERS,
+    SKEW, AT_LANE, AT_SKEW,
+) = range(36)  # fmt: skip
+STAGE_COLUMNS = 36
+# columns of the edge table
+PRODUCER, CONSUMER, AT_NEED, AT_USED, CAPACITY, MAP_WORDS = range(6)
+EDGE_COLUMNS = 6
+# kinds of engine
+CONSTANT, LOCKSTEP, DECOUPLED, SOURCE = range(4)
+# columns of the progress table
+READ, ROUND, WRITTEN = range(3)
+# columns of the account of an engine's cycles
+BUSY, STARVED, BLOCKED, UNEVEN = range(4)
+
+
+@intrinsic
+def popcount(context, word):  # type: ignore[no-untyped-def]
+    """Set bits of a 64-bit word, in one instruction."""
+
+    def generate(_, builder, __, values):  # type: ignore[no-untyped-def]
+        return builder.ctpop(values[0])
+
+    return types.uint64(types.uint64), generate
+
+
+@njit(cache=True)
+def nonzero_pairs(activations, first, weights, other, words):  # type: ignore[no-untyped-def]
+    """Pairs of two packed windows of which neither is zero."""
+    pairs = 0
+    for word in range(words):
+        pairs += popcount(activations[first + word] & weights[other + word])
+    return pairs
+
+
+@njit(cache=True)
+def lockstep_durations(stage, activations, weights, lookup, images, longest, total):  # type: ignore[no-untyped-def]
+    """Cycles of every round, the slowest of all engines; and the cycles of all engines together.
+
+    Args:
+        stage: row of the stage table.
+        activations, weights, lookup: see `rounds.Operands`.
+        images: how many.
+        longest: (images, rounds), filled in.
+        total: (images, rounds), filled in.
+    """
+    words, columns, groups = stage[WORDS], stage[LANE_COLUMNS], stage[LANE_GROUPS]
+    bundles, lanes = stage[LANE_BUNDLES], stage[LANE_FILTERS]
+    per_block = columns * groups * bundles * words
+    per_round = groups * bundles * lanes * words
+    for image in range(images):
+        place = 0
+        for group in range(stage[GROUPS]):
+            for block in range(stage[BLOCKS]):
+                seen = stage[AT_ACTIVATION] + image * stage[ACTIVATIONS]
+                seen += (group * stage[BLOCKS] + block) * per_block
+                for filters in range(stage[FILTERS]):
+                    held = stage[AT_WEIGHT] + (block * stage[FILTERS] + filters) * per_round
+                    most, sum_ = 0, 0
+                    for column in range(columns):
+                        for lane in range(groups * bundles):
+                            window = seen + (column * groups * bundles + lane) * words
+                            for one in range(lanes):
+                                kernel = held + (lane * lanes + one) * words
+                                pairs = nonzero_pairs(activations, window, weights, kernel, words)
+                                cycles = lookup[stage[AT_LOOKUP] + pairs]
+                                sum_ += cycles
+                                most = max(most, cycles)
+                    longest[image, place] = most
+                    total[image, place] = sum_
+                    place += 1
+
+
+@njit(cache=True)
+def play(  # type: ignore[no-untyped-def]
+    images, real, stages, edges, outgoing, base, offset, release, written, need, used, duration, mean_duration,
+    activations, weights, lookup, reads, blocks, emits, writes, lanes, skewed, progress, account, ends,
+):  # fmt: skip
+    """Play `images` images through the pipeline.
+
+    Args:
+        images: how many; `real` of them are given, and repeat.
+        stages, edges, outgoing: tables of stages and of FIFOs; the edges that leave each stage.
+        base … lookup: what the stages' tables point into.
+        reads, blocks, emits, writes: times of all steps, filled in.
+        lanes, skewed: state of decoupled engines.
+        progress: (stages, 3) steps done, filled in.
+        account: (stages, 4) engine cycles busy, starved, blocked and waiting for slower engines, after the first image.
+        ends: (stages, images, 3) times of each image's first read, first write and last write.
+
+    Returns:
+        Whether all steps happened; if not, the pipeline is deadlocked.
+    """
+    passed = np.zeros(len(edges), np.int64)  # reads of an edge's consumer that freed the room that was last needed
+    clock = np.zeros(len(stages), np.int64)  # when each engine finished its last round
+    step = np.zeros((len(stages), 4), np.int64)  # image, group, block, filters of the next round
+    emitted = np.zeros(len(stages), np.int64)
+    moving = True
+    while moving:
+        moving = False
+        for v in range(len(stages)):
+            stage = stages[v]
+            moved = True
+            while moved:
+                moved = False
+                # ---- read
+                count = progress[v, READ]
+                while count < images * stage[READS]:
+                    image, n = count // stage[READS], count % stage[READS]
+                    time = reads[stage[AT_READ] + count - 1] if count else 0
+                    known = True
+                    for e in range(stage[IN_FIRST], stage[IN_LAST]):
+                        wanted = need[edges[e, AT_NEED] + n]
+                        if wanted < 0:
+                            continue
+                        producer = edges[e, PRODUCER]
+                        wanted += image * stages[producer, WRITES]
+                        if wanted >= progress[producer, WRITTEN]:
+                            known = False
+                            break
+                        time = max(time, writes[stages[producer, AT_WRITE] + wanted])
+                    if not known:
+                        break
+                    over = count - stage[KEEP]  # the step whose place this one takes
+                    if over >= 0:
+                        last = release[stage[AT_RELEASE] + over % stage[READS]]
+                        if last >= 0:
+                            last += (over // stage[READS]) * stage[GROUPS] * stage[BLOCKS]
+                            done = (step[v, 0] * stage[GROUPS] + step[v, 1]) * stage[BLOCKS] + step[v, 2]
+                            if last >= done:
+                                break
+                            time = max(time, blocks[stage[AT_BLOCK] + last])
+                    reads[stage[AT_READ] + count] = time + 1
+                    if n == 0:
+                        ends[v, image, 0] = time
+                    count += 1
+                    moved = True
+                progress[v, READ] = count
+                # ---- compute
+                while step[v, 0] < images:
+                    image, group, block, part = step[v, 0], step[v, 1], step[v, 2], step[v, 3]
+                    ready = 0
+                    if stage[READS]:
+                        wanted = image * stage[READS] + base[stage[AT_BASE] + group] + offset[stage[AT_OFFSET] + block]
+                        if wanted >= progress[v, READ]:
+                            break
+                        ready = reads[stage[AT_READ] + wanted]
+                    room = 0
+                    emits_now = block % stage[DEPTH] == stage[DEPTH] - 1
+                    if emits_now and emitted[v] >= stage[REGISTERS]:
+                        wanted = emitted[v] - stage[REGISTERS]
+                        if wanted >= progress[v, WRITTEN]:
+                            break
+                        room = writes[stage[AT_WRITE] + wanted]
+                    place = (group * stage[BLOCKS] + block) * stage[FILTERS] + part
+                    before, count_it = clock[v], image > 0
+                    handed = 0
+                    if stage[ENGINE] == DECOUPLED:
+                        size = stage[SKEW] + 1
+                        rounds = progress[v, ROUND]
+                        gate = skewed[stage[AT_SKEW] + rounds % size] if rounds >= size else 0
+                        handed = max(ready, gate)
+                        start = max(handed, room)
+                        words, bundles = stage[WORDS], stage[LANE_GROUPS] * stage[LANE_BUNDLES]
+                        seen = stage[AT_ACTIVATION] + (image % real) * stage[ACTIVATIONS]
+                        seen += (group * stage[BLOCKS] + block) * stage[LANE_COLUMNS] * bundles * words
+                        held = stage[AT_WEIGHT]
+                        held += (block * stage[FILTERS] + part) * bundles * stage[LANE_FILTERS] * words
+                        finish, lane = 0, stage[AT_LANE]
+                        busy, starved, blocked, uneven = 0, 0, 0, 0
+                        for column in range(stage[LANE_COLUMNS]):
+                            for bundle in range(bundles):
+                                window = seen + (column * bundles + bundle) * words
+                                for one in range(stage[LANE_FILTERS]):
+                                    kernel = held + (bundle * stage[LANE_FILTERS] + one) * words
+                                    pairs = nonzero_pairs(activations, window, weights, kernel, words)
+                                    cycles = lookup[stage[AT_LOOKUP] + pairs]
+                                    free = lanes[lane]
+                                    at = max(free, start)
+                                    gap = at - free
+                                    if gap:
+                                        if at == ready:
+                                            starved += gap
+                                        elif at == room:
+                                            blocked += gap
+                                        else:
+                                            uneven += gap
+                                    busy += cycles
+                                    lanes[lane] = at + cycles
+                                    finish = max(finish, at + cycles)
+                                    lane += 1
+                        if rounds:
+                            finish = max(finish, skewed[stage[AT_SKEW] + (rounds - 1) % size])
+                        skewed[stage[AT_SKEW] + rounds % size] = finish
+                        if count_it:
+                            count_lanes = lane - stage[AT_LANE]
+                            account[v, BUSY] += busy / count_lanes
+                            account[v, STARVED] += starved / count_lanes
+                            account[v, BLOCKED] += blocked / count_lanes
+                            account[v, UNEVEN] += uneven / count_lanes
+                    else:
+                        start = max(before, max(ready, room))
+                        cycles = stage[CYCLES]
+                        even = float(cycles)
+                        if stage[ENGINE] == LOCKSTEP:
+                            at_round = stage[AT_DURATION] + (image % real) * (
+                                stage[GROUPS] * stage[BLOCKS] * stage[FILTERS]
+                            )
+                            cycles = duration[at_round + place]
+                            even = mean_duration[at_round + place]
+                        elif stage[ENGINE] == SOURCE:
+                            # spread over the time that the off-chip bus takes for an image
+                            start = max(start, image * stage[PACE] + (group * stage[PACE]) // stage[GROUPS])
+                        finish = start + cycles
+                        handed = finish
+                        if count_it:
+                            account[v, BUSY] += even
+                            account[v, UNEVEN] += cycles - even
+                            if room > ready:
+                                account[v, BLOCKED] += start - before
+                            else:
+                                account[v, STARVED] += start - before
+                    clock[v] = max(finish, before)
+                    if emits_now:
+                        emits[stage[AT_WRITE] + emitted[v]] = finish
+                        emitted[v] += 1
+                    if part == stage[FILTERS] - 1:
+                        blocks[stage[AT_BLOCK] + (image * stage[GROUPS] + group) * stage[BLOCKS] + block] = handed
+                    progress[v, ROUND] += 1
+                    part += 1
+                    if part == stage[FILTERS]:
+                        part = 0
+                        block += 1
+                        if block == stage[BLOCKS]:
+                            block = 0
+                            group += 1
+                            if group == stage[GROUPS]:
+                                group = 0
+                                image += 1
+                    step[v, 0], step[v, 1], step[v, 2], step[v, 3] = image, group, block, part
+                    moved = True
+                # ---- write
+                count = progress[v, WRITTEN]
+                while count < images * stage[WRITES]:
+                    image, k = count // stage[WRITES], count % stage[WRITES]
+                    wanted = count
+                    if stage[BAND] > 1:
+                        wanted = image * stage[WRITES] + min((k // stage[BAND] + 1) * stage[BAND], stage[WRITES]) - 1
+                    if wanted >= emitted[v]:
+                        break
+                    time = emits[stage[AT_WRITE] + wanted]
+                    if count:
+                        time = max(time, writes[stage[AT_WRITE] + count - 1])
+                    known = True
+                    for place in range(stage[OUT_FIRST], stage[OUT_LAST]):
+                        e = outgoing[place]
+                        consumer = edges[e, CONSUMER]
+                        per_image, at_used = stages[consumer, READS], edges[e, AT_USED]
+                        free = image * edges[e, MAP_WORDS] + written[stage[AT_WRITTEN] + k] - edges[e, CAPACITY]
+                        if free <= 0:
+                            continue
+                        q = passed[e]
+                        while True:
+                            gone = 0
+                            if q:
+                                gone = ((q - 1) // per_image) * edges[e, MAP_WORDS]
+                                gone += used[at_used + (q - 1) % per_image]
+                            if gone >= free or q >= progress[consumer, READ]:
+                                break
+                            q += 1
+                        passed[e] = q
+                        if gone < free:
+                            known = False
+                            break
+                        time = max(time, reads[stages[consumer, AT_READ] + q - 1])
+                    if not known:
+                        break
+                    writes[stage[AT_WRITE] + count] = time + 1
+                    if k == 0:
+                        ends[v, image, 1] = time
+                    if k == stage[WRITES] - 1:
+                        ends[v, image, 2] = time + 1
+                    count += 1
+                    moved = True
+                progress[v, WRITTEN] = count
+                if moved:
+                    moving = True
+    for v in range(len(stages)):
+        if progress[v, WRITTEN] < images * stages[v, WRITES]:
+            return False
+    return True
+
+
+@njit(cache=True)
+def peak(filled, amounts, per_fill, freed, returns, per_free, whole):  # type: ignore[no-untyped-def]
+    """Most that a FIFO ever held.
+
+    Args:
+        filled: times at which something entered.
+        amounts, per_fill: what has entered after each entering step of an image, and how many such steps there are.
+        freed, returns, per_free: the same for what left.
+        whole: all of an image.
+    """
+    most, q, gone = 0, 0, 0
+    for k in range(len(filled)):
+        while q < len(freed) and freed[q] <= filled[k] - 1:
+            gone = (q // per_free) * whole + returns[q % per_free]
+            q += 1
+        most = max(most, (k // per_fill) * whole + amounts[k % per_fill] - gone)
+    return most

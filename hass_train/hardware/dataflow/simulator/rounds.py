@@ -1,0 +1,181 @@
+"""Real zeros for the simulator: windows of activations and kernels as packed bits, in the order in which engines take them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hass_train.hardware.dataflow.balance import deal
+from hass_train.hardware.dataflow.simulator.stages import StageDesign
+from hass_train.hardware.profile import LayerSparsity
+from hass_train.hardware.workload import Operation, OperationKind, ceil_div
+
+Ints = NDArray[np.int64]
+Bits = NDArray[np.uint64]
+Bools = NDArray[np.bool_]
+
+_CHUNK = 2**26  # window bits unpacked at a time
+
+
+@dataclass(frozen=True)
+class NonZeros:
+    """Where one layer's operands are not zero.
+
+    Args:
+        activations: (images, H, W, C) of the padded input as the layer sees it, after its threshold; of a linear layer
+            (images, 1, tokens, C).
+        weights: (F, C/G, Kh, Kw); of a linear layer (F, C, 1, 1).
+    """
+
+    activations: Bools
+    weights: Bools
+
+
+@dataclass(frozen=True)
+class Packed:
+    """One layer's operands as its engines take them: one bit a word, windows padded to 64 bits.
+
+    Args:
+        activations: (images, groups of pixels, blocks of groups, of channels, p, g, i/m, words).
+        weights: (blocks, filters, g, i/m, o, words).
+        lookup: (pairs + 1,) cycles for so many non-zero pairs.
+    """
+
+    activations: Bits
+    weights: Bits
+    lookup: Ints
+
+
+def pack(
+    operation: Operation, design: StageDesign, nonzeros: NonZeros, sparsity: LayerSparsity | None, t_min: int
+) -> Packed:
+    """Sort channels, filters and groups to the engines' lanes, as `balance` takes it for granted, and pack.
+
+    Args:
+        operation: convolution or linear layer.
+        design: of sparse engines.
+        nonzeros: its operands.
+        sparsity: whose channel densities decide which lane takes which channel; None = in order.
+        t_min: least cycles of an initiation.
+
+    Raises:
+        ValueError: operands of another shape than the operation's.
+    """
+    folds, groups = design.folds, operation.groups
+    i, o, g, m, n, p = (folds[name] for name in ("i", "o", "g", "m", "N", "p"))
+    expected = (operation.result.channels, operation.channels_per_group)
+    if nonzeros.weights.shape[:2] != expected or nonzeros.weights[0, 0].size != operation.window:
+        raise ValueError(f"weights of {operation.name} are {nonzeros.weights.shape}, not {(*expected, *operation.kernel)}")
+    per_channel = np.zeros((groups, operation.channels_per_group))
+    if sparsity is not None and sparsity.channel_densities:
+        per_channel = np.reshape(sparsity.channel_densities, per_channel.shape)
+    group_order = dealt(per_channel.mean(axis=1), g)  # (blocks, g)
+    channel_order = bundled(per_channel.mean(axis=0), i // m, m)  # (blocks, lanes, m)
+    kernels = nonzeros.weights.reshape(groups, operation.filters_per_group, operation.channels_per_group, -1)
+    filter_order = dealt(kernels.mean(axis=(0, 2, 3)), o)  # (blocks, o)
+    lookup = np.maximum(-(-np.arange(operation.window * m + 1) // n), t_min)
+    return Packed(
+        _windows(operation, nonzeros.activations, group_order, channel_order, p),
+        _kernels(kernels, group_order, channel_order, filter_order),
+        lookup,
+    )
+
+
+def bundled(densities: NDArray[np.float64], lanes: int, bundle: int) -> Ints:
+    """(blocks, lanes, bundle) channels: single ones dealt to the lanes, bundles dealt so that all are equally dense."""
+    if bundle == 1:
+        return dealt(densities, lanes)[:, :, None]
+    blocks = ceil_div(len(densities), lanes * bundle)
+    hands = dealt(densities, blocks * lanes)  # (cards, bundles)
+    cards = np.full((bundle, blocks * lanes), -1)
+    cards[: len(hands)] = hands
+    return cards.T.reshape(blocks, lanes, bundle)
+
+
+def dealt(densities: NDArray[np.float64], lanes: int) -> Ints:
+    """(rounds, lanes) indices, densest first in snake order as `balance.deal` deals; −1 where none is left.
+
+    Equal densities keep their order.
+    """
+    order = np.argsort(-densities, kind="stable")
+    hands = deal(np.arange(len(order), 0, -1, dtype=float), lanes)
+    return np.where(np.isnan(hands), -1, order[np.where(np.isnan(hands), 0, len(order) - hands).astype(np.int64)])
+
+
+def _words(bits: Bools) -> Bits:
+    """Pack the last axis into 64-bit words."""
+    packed = np.packbits(bits, axis=-1, bitorder="little")
+    missing = -packed.shape[-1] % 8
+    padded = np.pad(packed, [(0, 0)] * (packed.ndim - 1) + [(0, missing)])
+    return np.ascontiguousarray(padded).view("<u8")
+
+
+def _windows(operation: Operation, activations: Bools, groups: Ints, channels: Ints, columns: int) -> Bits:
+    result, (rows, width) = operation.result, operation.kernel
+    pixel = _pixels(operation, columns)
+    chosen = groups[:, None, :, None, None] * operation.channels_per_group + channels[None, :, None, :, :]
+    chosen = np.where((groups[:, None, :, None, None] >= 0) & (channels[None, :, None, :, :] >= 0), chosen, -1)
+    packed = []
+    for image in activations:
+        if operation.kind is OperationKind.LINEAR:
+            taps = image.reshape(-1, image.shape[-1])[:, :, None]
+        else:
+            last_row = (result.height - 1) * operation.stride[0] + 1
+            last_column = (result.width - 1) * operation.stride[1] + 1
+            if (
+                image.shape[0] < last_row + (rows - 1) * operation.dilation[0]
+                or image.shape[1] < last_column + (width - 1) * operation.dilation[1]
+            ):
+                raise ValueError(f"activations of {operation.name} are {image.shape[:2]}, too few for its windows")
+            taps = np.stack(
+                [
+                    image[
+                        y * operation.dilation[0] : y * operation.dilation[0] + last_row : operation.stride[0],
+                        x * operation.dilation[1] : x * operation.dilation[1] + last_column : operation.stride[1],
+                    ].reshape(result.pixels, -1)
+                    for y in range(rows)
+                    for x in range(width)
+                ],
+                axis=-1,
+            )
+        if taps.shape[:2] != (result.pixels, operation.source.channels):
+            raise ValueError(
+                f"activations of {operation.name} have {taps.shape[0]}×{taps.shape[1]} words, not "
+                f"{result.pixels}×{operation.source.channels}"
+            )
+        taps = np.concatenate([taps, np.zeros((len(taps), 1, taps.shape[2]), bool)], axis=1)  # channel −1
+        taps = np.concatenate([taps, np.zeros((1, *taps.shape[1:]), bool)])  # pixel −1
+        step = max(1, _CHUNK // max(chosen.size * taps.shape[2] * columns, 1))
+        parts = []
+        for start in range(0, len(pixel), step):
+            some = taps[pixel[start : start + step]]  # (groups of pixels, p, C, window)
+            lanes = some[:, :, chosen]  # (…, p, blocks of groups, blocks of channels, g, lanes, m, window)
+            bits = lanes.reshape(*lanes.shape[:-2], -1)
+            parts.append(_words(bits).transpose(0, 2, 3, 1, 4, 5, 6))
+        packed.append(np.concatenate(parts))
+    return np.ascontiguousarray(np.stack(packed))
+
+
+def _pixels(operation: Operation, columns: int) -> Ints:
+    """(groups of pixels, p) output pixels computed at once; −1 beyond the end of a row."""
+    result = operation.result
+    across = ceil_div(result.width, columns)
+    column = np.arange(across * columns).reshape(across, columns)
+    pixel = np.arange(result.height)[:, None, None] * result.width + column
+    return np.asarray(np.where(column < result.width, pixel, -1).reshape(-1, columns))
+
+
+def _kernels(kernels: Bools, groups: Ints, channels: Ints, filters: Ints) -> Bits:
+    """(blocks of groups · of channels, of filters, g, lanes, o, words) from (groups, filters, channels, window)."""
+    widened = np.pad(kernels, ((0, 1), (0, 1), (0, 1), (0, 0)))  # −1 takes the zeros at the end
+    g, f, c = (
+        groups[:, None, None, :, None, None, None],
+        filters[None, None, :, None, None, :, None],
+        channels[None, :, None, None, :, None, :],
+    )
+    chosen = widened[g, f, c]  # (γ, c, f, g, lanes, o, m, window)
+    bits = chosen.reshape(*chosen.shape[:-2], -1)
+    words = _words(bits)
+    return np.ascontiguousarray(words.reshape(-1, *words.shape[2:]))

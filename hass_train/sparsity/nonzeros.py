@@ -1,0 +1,59 @@
+"""Where the operands of a network's layers are not zero, on given images: what the simulator plays with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hass_train.hardware.dataflow.simulator.rounds import NonZeros
+from hass_train.sparsity.layers import SparseLayer
+from hass_train.sparsity.statistics import pads
+
+
+def observe_nonzeros(model: nn.Module, layers: Iterable[str], images: Tensor) -> dict[str, NonZeros]:
+    """Run images through a network and note which words of each layer's input and weights are not zero.
+
+    Args:
+        model: with sparse layers, or plain with their thresholds as hooks; its mode is restored.
+        layers: names of convolutions and linear layers.
+        images: (n, channels, height, width), on the model's device.
+
+    Raises:
+        ValueError: the model has no such layer.
+    """
+    modules = dict(model.named_modules())
+    found: dict[str, NonZeros] = {}
+    hooks = []
+
+    def note(name: str, layer: nn.Module, x: Tensor) -> None:
+        weight: Tensor = layer.weight  # type: ignore[assignment]
+        if isinstance(layer, SparseLayer):
+            x, weight = layer.gated_input(x), layer.gated_weight()
+        present = (x != 0).detach()
+        if isinstance(layer, nn.Conv2d):
+            present = F.pad(present, pads(layer, present)).permute(0, 2, 3, 1)
+        else:
+            present = present.reshape(len(present), 1, -1, present.shape[-1])
+        kernels = (weight != 0).detach().reshape(*weight.shape[:2], *(weight.shape[2:] or (1, 1)))
+        found[name] = NonZeros(present.contiguous().cpu().numpy(), kernels.cpu().numpy())
+
+    for name in layers:
+        if name not in modules:
+            raise ValueError(f"the model has no layer {name!r}")
+        layer = modules[name]
+        hooks.append(
+            layer.register_forward_pre_hook(lambda module, inputs, name=name: note(name, module, inputs[0]))
+        )
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            model(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+        model.train(training)
+    return found
