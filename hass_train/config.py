@@ -47,6 +47,8 @@ class HardwareConfig:
     bundle: str = "ends"
     weights: str = "compressed"
     skip_all_zero: bool = False
+    engines: str = "auto"
+    engine_fifo: int = 16
     max_pixels: int = 4
     max_replicas: int = 0
     limits: list[str] = field(default_factory=lambda: ["dsp", "bram18", "uram", "lut", "ff", "bandwidth"])

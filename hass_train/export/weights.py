@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from hass_train.errors import UserError
 from hass_train.sparsity import sparse_layers
+from hass_train.sparsity.layers import SPARSE_CLASSES, Mode
 
 DENSE_WEIGHTS, SPARSE_WEIGHTS, SPARSITY = "dense.safetensors", "model.safetensors", "sparsity.json"
 _OWN_KEYS = (
@@ -79,6 +80,32 @@ def load_weights(path: Path, key: str = "init_from") -> dict[str, Tensor]:
         raise UserError(f"{key}: {path} is refused: it holds more than plain data") from error
     inner = {name.removeprefix("model."): value for name, value in state.items() if name.startswith("model.")}
     return {name: value for name, value in inner.items() if name.rsplit(".", 1)[-1] not in _OWN_KEYS}
+
+
+def load_sparse(model: nn.Module, folder: Path) -> nn.Module:
+    """Turn a dense timm model into the frozen network of a run, with sparse layers.
+
+    Args:
+        model: as `sparsity.json` describes it.
+        folder: of the run.
+
+    Raises:
+        UserError: a file that is missing or does not fit the model.
+    """
+    try:
+        layers = json.loads((folder / SPARSITY).read_text())["layers"]
+        model.load_state_dict(load_weights(folder / SPARSE_WEIGHTS, "run"))
+        modules = dict(model.named_modules())
+        for name, about in layers.items():
+            layer = SPARSE_CLASSES[type(modules[name])].from_dense(modules[name], True, True)
+            layer.mask.copy_(layer.weight != 0)
+            layer.frozen_threshold.fill_(float(about["activation_threshold"]))
+            layer.mode.fill_(int(Mode.FROZEN))
+            layer.synchronize()
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise UserError(f"{folder} does not hold the network of a search.py run ({first})") from error
+    return model
 
 
 def gate_activations(model: nn.Module, folder: Path) -> nn.Module:

@@ -66,9 +66,11 @@ class LayerEstimate:
         bound: what its interval is made of: `compute`, `input`, `output` or `stream`.
         engine: `dense`, `sparse`, or `stream` for operations without weights.
         folds: the design's parallelism by name (`i o g m N q p`, or `s` streams).
-        initiation_interval: mean cycles per initiation, t = E[max(t_min, ⌈nnz/N⌉)], the slowest stream's.
+        initiation_interval: mean cycles per initiation, t = E[max(t_min, ⌈nnz/N⌉)], waiting for other engines included.
         initiation_interval_of_mean: ⌈mean nnz / N⌉, the approximation that t replaces; for comparison.
         imbalance: slowest parallel stream over the mean of all; contained in t.
+        engine_fifo: rounds that each engine may be ahead of the slowest; 0 = in lock-step (or alone, or dense).
+        waiting: mean cycles of a round over those that one engine alone would take; contained in t.
         resources: of one replica.
         weights_in: where its weights live, or the FIFOs of a stream: `lutram`, `bram`, `uram`, `off_chip`, or empty.
         bands: how often off-chip weights are read for one image.
@@ -88,6 +90,8 @@ class LayerEstimate:
     initiation_interval: float = 1.0
     initiation_interval_of_mean: float = 1.0
     imbalance: float = 1.0
+    engine_fifo: int = 0
+    waiting: float = 1.0
     macs: int = 0
     pair_density: float = 1.0
     part: int = 0

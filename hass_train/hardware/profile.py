@@ -8,6 +8,7 @@ from reprlib import repr as short
 from typing import Any
 
 from hass_train.errors import nearest
+from hass_train.hardware.lanes import Lanes
 from hass_train.hardware.workload import Workload
 
 
@@ -24,6 +25,7 @@ class LayerSparsity:
         channel_densities: for each of the C input channels in order (a linear layer's input features), the pair
             density of its own pairs: those over output pixels, kernel positions and the filters that read it. Channels
             have equally many pairs, so the mean is `pair_density`. Empty = unknown.
+        lanes: how independent engines side by side are; None = unknown, taken as wholly independent.
 
     Raises:
         ValueError: a density outside [0, 1], or a histogram that is negative or does not sum to 1.
@@ -34,6 +36,7 @@ class LayerSparsity:
     pair_density: float = 1.0
     histograms: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
     channel_densities: tuple[float, ...] = ()
+    lanes: Lanes | None = None
 
     def __post_init__(self) -> None:
         for name in ("weight_density", "activation_density", "pair_density"):
@@ -55,6 +58,7 @@ class LayerSparsity:
             "pair_density": self.pair_density,
             "histograms": {str(bundle): list(histogram) for bundle, histogram in self.histograms.items()},
             "channel_densities": list(self.channel_densities),
+            "lanes": self.lanes.to_dict() if self.lanes else None,
         }
 
     @classmethod
@@ -77,6 +81,7 @@ class LayerSparsity:
             pair_density=_entry(data, "pair_density", float),
             histograms=histograms,
             channel_densities=_fractions(_entry(data, "channel_densities", list), "channel_densities"),
+            lanes=Lanes.from_dict(data["lanes"]) if data.get("lanes") else None,
         )
 
 

@@ -44,9 +44,7 @@ def observe_nonzeros(model: nn.Module, layers: Iterable[str], images: Tensor) ->
         if name not in modules:
             raise ValueError(f"the model has no layer {name!r}")
         layer = modules[name]
-        hooks.append(
-            layer.register_forward_pre_hook(lambda module, inputs, name=name: note(name, module, inputs[0]))
-        )
+        hooks.append(layer.register_forward_pre_hook(lambda module, inputs, name=name: note(name, module, inputs[0])))
     training = model.training
     model.eval()
     try:

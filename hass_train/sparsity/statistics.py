@@ -10,9 +10,11 @@ from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hass_train.hardware.lanes import Lanes
 from hass_train.hardware.profile import LayerSparsity, SparsityProfile
 from hass_train.hardware.workload import ceil_div
 from hass_train.sparsity.convert import sparse_layers
+from hass_train.sparsity.independence import RUN, measure_lanes, sample_size
 from hass_train.sparsity.layers import SparseLayer
 
 _CHUNK_WORDS = 2**25
@@ -42,6 +44,7 @@ class _PairCounter:
         if window == 1:
             self.counts = {channels: self.counts[channels]}  # a single pair is binomial by itself
         self.activations = self.nonzero = self.images = 0
+        self.runs: list[Tensor] = []  # sampled windows, for the independence of engines
         self.meetings: Tensor | None = None  # per input channel and kernel position: non-zero activations met there
 
     def observe(self, x: Tensor) -> None:
@@ -50,6 +53,7 @@ class _PairCounter:
         self.activations += x.numel()
         present = (x != 0).float()
         channels = self.weight.shape[1]
+        self._sample(present)
         if self.weight.dim() == 2:
             self._meet(present.reshape(-1, channels, 1, 1).sum(0))
             self._count(channels, F.linear(present, self.weight))
@@ -80,6 +84,39 @@ class _PairCounter:
             met = windows[..., :: layer.dilation[0], :: layer.dilation[1]].sum((1, 2))
         met = met.flatten(1)
         self.meetings = met if self.meetings is None else self.meetings + met
+
+    def _sample(self, present: Tensor) -> None:
+        """Keep some runs of neighbouring windows of the first images, spread evenly over their maps."""
+        if self.runs:
+            return
+        filters, channels = self.weight.shape[:2]
+        layer = self.layer
+        if not isinstance(layer, nn.Conv2d):
+            tokens = present.reshape(-1, channels)
+            runs = sample_size(filters, len(tokens))
+            at = torch.linspace(0, len(tokens) - 1, runs, device=present.device).long()
+            # tokens side by side are no columns: one row of results is computed at once
+            self.runs.append(tokens[at[:, None]][:, :, None, :, None])
+            return
+        padded = F.pad(present[:_WINDOW_IMAGES], pads(layer, present))
+        spans = [(size - 1) * step + 1 for size, step in zip(layer.kernel_size, layer.dilation, strict=True)]
+        windows = padded.unfold(2, spans[0], layer.stride[0]).unfold(3, spans[1], layer.stride[1])
+        windows = windows[..., :: layer.dilation[0], :: layer.dilation[1]]  # (n, C, H', W', Kh, Kw), no copy
+        images, _, height, width = windows.shape[:4]
+        run = min(RUN, width)
+        across = width // run
+        runs = sample_size(filters * channels, images * height * width)
+        at = torch.linspace(0, images * height * across - 1, runs).long()
+        column = (at % across * run)[:, None] + torch.arange(run)
+        image, row = (at // (height * across))[:, None], (at // across % height)[:, None]
+        picked = windows[image, :, row, column]  # (runs, run, C, Kh, Kw)
+        self.runs.append(picked.flatten(3).unflatten(2, (layer.groups, channels)))
+
+    def _lanes(self) -> Lanes:
+        windows = self.runs[0]
+        groups, channels = windows.shape[2:4]
+        kernels = self.weight.reshape(groups, -1, channels, windows.shape[4])
+        return measure_lanes(windows, kernels)
 
     def _channel_densities(self) -> tuple[float, ...]:
         """Per input channel the fraction of its pairs that are not zero: weights times activations per position."""
@@ -128,6 +165,7 @@ class _PairCounter:
             pair_density=min(mean / (len(widest) - 1), 1.0),
             histograms={bundle: tuple(histogram) for bundle, histogram in histograms.items()},
             channel_densities=self._channel_densities(),
+            lanes=self._lanes(),
         )
 
 

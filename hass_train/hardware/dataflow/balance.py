@@ -68,13 +68,9 @@ def over_groups(layer: Operation, sparsity: LayerSparsity, g: int, m: int, t_min
 
 def _slowest(densities: Floats, streams: int, bundle: int, pairs: int, t_min: int) -> Floats:
     """(choices of N,) largest over mean of the streams' mean initiation intervals."""
-    if bundle > 1:  # a stream's channels go through its engine in bundles, in the order in which they were dealt
-        dealt = deal(densities, streams)
-        rounds = -(-len(dealt) // bundle)
-        filled = np.full((rounds * bundle, streams), np.nan)
-        filled[: len(dealt)] = dealt
-        parts = np.nan_to_num(filled).reshape(rounds, bundle, streams)
-        dealt = parts.mean(axis=1)
+    if bundle > 1:  # channels are dealt to the bundles, and the bundles to the streams
+        rounds = -(-len(densities) // (streams * bundle))
+        dealt = (np.nansum(deal(densities, rounds * streams), axis=0) / bundle).reshape(rounds, streams)
     else:
         dealt = deal(densities, streams)
     held = ~np.isnan(dealt)

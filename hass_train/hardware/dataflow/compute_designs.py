@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,13 @@ from numpy.typing import NDArray
 from hass_train.hardware.dataflow import cycles, memory
 from hass_train.hardware.dataflow.balance import over_channels, over_groups
 from hass_train.hardware.dataflow.branches import Waiting
-from hass_train.hardware.dataflow.initiation import initiation_intervals, multiplier_choices, nonzero_pairs
+from hass_train.hardware.dataflow.engines import Rounds, Slowest, round_cycles
+from hass_train.hardware.dataflow.initiation import multiplier_choices, nonzero_pairs
 from hass_train.hardware.dataflow.logic import Folds, Widths, compute_logic, lutram
 from hass_train.hardware.dataflow.options import DataflowOptions
 from hass_train.hardware.dataflow.tables import BANDWIDTH, FORBIDDEN, Space, Table, WeightsIn
 from hass_train.hardware.estimate import LayerEstimate, Resources
+from hass_train.hardware.lanes import Lanes
 from hass_train.hardware.profile import LayerSparsity
 from hass_train.hardware.workload import Operation, OperationKind, spread, useful_folds
 
@@ -28,15 +31,15 @@ _BUNDLE_STEP = 1.25  # ratio between bundle sizes explored
 @dataclass(frozen=True, slots=True)
 class _Sides:
     """Input sides of designs, as equally long arrays: parallel channels i, bundle m, multipliers N (and which of
-    `multiplier_choices` that is), kind of engine, initiation interval t and the imbalance contained in it."""
+    `multiplier_choices` that is), kind of engine, imbalance between channels, cycles of a round of one engine alone."""
 
     i: Ints
     m: Ints
     n: Ints
     choice: Ints
     sparse: NDArray[np.bool_]
-    t: Floats
     uneven: Floats
+    alone: Floats
 
 
 class ComputeDesigns(Table):
@@ -58,18 +61,20 @@ class ComputeDesigns(Table):
     ) -> None:
         self.layer, self.sparsity, self.waiting, self.options = layer, sparsity, waiting, options
         self.bits = Widths(options.activation_bits, options.weight_bits, options.accumulator_bits)
-        folds, interval, t, uneven = self._enumerate(space)
+        self._rounds: dict[int, Rounds] = {}
+        folds, interval, t, uneven, alone = self._enumerate(space)
         dsp = cycles.dsp_of_multipliers(folds.n * folds.engines, options.activation_bits, options.weight_bits)
         possible = dsp <= max(space.budget[0], float(dsp.min()))
-        folds, interval, t, uneven = folds[possible], interval[possible], t[possible], uneven[possible]
+        folds, interval = folds[possible], interval[possible]
         engines, memories = self._costs(folds, dsp[possible], space)
         super().__init__(interval, engines, memories, space)
-        self.folds, self.t, self.uneven = folds[self.kept], t[self.kept], uneven[self.kept]
+        self.folds = folds[self.kept]
+        self.t, self.uneven, self.alone = (values[possible][self.kept] for values in (t, uneven, alone))
 
     # ---- designs ---------------------------------------------------------------------------------------------
 
-    def _enumerate(self, space: Space) -> tuple[Folds, Ints, Floats, Floats]:
-        """Folds, interval, t and imbalance of all designs."""
+    def _enumerate(self, space: Space) -> tuple[Folds, Ints, Floats, Floats, Floats]:
+        """Folds, interval, t, imbalance and the time of one engine alone, of all designs."""
         layer, divisors = self.layer, self.options.folding == "divisors"
         channels = useful_folds(layer.channels_per_group, divisors)
         filters = np.array(useful_folds(layer.filters_per_group, divisors), np.int64)
@@ -81,21 +86,31 @@ class ComputeDesigns(Table):
             sides = self._sides(channels[-1:] if whole else channels)
             over_groups = self._over_groups(sides, groups[-1:] if whole else groups)
             for k, g in enumerate(groups[-1:] if whole else groups):
-                blocks.append(self._block(sides, over_groups[:, k], filters, int(g), pixels, columns, space.floor))
-        i, m, n, o, gs, q, p, sparse, interval, t, uneven = (np.concatenate(c) for c in zip(*blocks, strict=True))
-        return Folds(i, o, gs, m, n, q, p, sparse), interval, t, uneven
+                uneven, slowest = sides.uneven * over_groups[:, k], self._slowest(sides, filters, int(g), columns)
+                for fifo in self._fifos(sides):
+                    t = self._round_cycles(sides, slowest, uneven, filters, int(g), fifo)
+                    blocks.append(self._block(sides, t, uneven, filters, (int(g), pixels, columns, fifo), space.floor))
+        joined = [np.concatenate(column) for column in zip(*blocks, strict=True)]
+        i, m, n, o, gs, q, p, sparse, depth, interval, t, uneven, alone = joined
+        return Folds(i, o, gs, m, n, q, p, sparse, depth), interval, t, uneven, alone
+
+    def _fifos(self, sides: _Sides) -> list[int]:
+        """Depths of the FIFOs at engines worth exploring; 0 = lock-step."""
+        if not sides.sparse.any() or self.options.engines in ("lockstep", "averaged"):
+            return [0]
+        return [self.options.engine_fifo] if self.options.engines == "decoupled" else [0, self.options.engine_fifo]
 
     def _block(
-        self, sides: _Sides, uneven: Floats, filters: Ints, g: int, pixels: int, columns: int, floor: int
+        self, sides: _Sides, t: Floats, uneven: Floats, filters: Ints, folds: tuple[int, int, int, int], floor: int
     ) -> tuple[NDArray[Any], ...]:
-        """All input sides with every number of filters worth building."""
-        column, t = (slice(None), None), sides.t * uneven
-        compute = cycles.compute_cycles(self.layer, sides.i[column], filters, g, t[column], columns)
+        """All input sides with every number of filters worth building; folds are g, q, p and the engines' FIFOs."""
+        (g, pixels, columns, fifo), column = folds, (slice(None), None)
+        compute = cycles.compute_cycles(self.layer, sides.i[column], filters, g, t, columns)
         read = cycles.input_cycles(self.layer, sides.i[column], g, pixels)
         interval = cycles.interval(compute, read, cycles.output_cycles(self.layer, filters, g, columns))
         clipped = np.maximum(interval, floor)
         wanted = np.ones(interval.shape, bool)
-        wanted[:, 1:] = clipped[:, 1:] < clipped[:, :-1]
+        wanted[:, 1:] = clipped[:, 1:] < np.minimum.accumulate(clipped, axis=1)[:, :-1]
         # rows of the same i, m and engine follow each other by ascending N
         wider = (sides.n[1:] > sides.n[:-1]) & (sides.i[1:] == sides.i[:-1]) & (sides.m[1:] == sides.m[:-1])
         wider &= sides.sparse[1:] == sides.sparse[:-1]
@@ -103,16 +118,49 @@ class ComputeDesigns(Table):
             common = np.lcm(self.layer.window, sides.n)
             wider &= common[1:] >= common[:-1]
         wanted[1:] &= (clipped[1:] < clipped[:-1]) | ~wider[column]
+        if fifo:  # of engines that wait for none
+            engines = filters * (g * columns * (sides.i // sides.m))[column]
+            wanted &= sides.sparse[column] & ((engines > 1) | (self.options.engines == "decoupled"))
+            if self.options.engines == "decoupled":
+                wanted |= (~sides.sparse)[column] & (filters > 0)
         rows, places = np.nonzero(wanted)
         gs, q, p = (np.full(len(rows), value) for value in (g, pixels, columns))
         return (
             sides.i[rows], sides.m[rows], sides.n[rows], filters[places], gs, q, p, sides.sparse[rows],
-            interval[rows, places], t[rows], (sides.uneven * uneven)[rows],
+            np.where(sides.sparse[rows], fifo, 0), interval[rows, places], t[rows, places], uneven[rows], sides.alone[rows],
         )  # fmt: skip
+
+    def _slowest(self, sides: _Sides, filters: Ints, g: int, columns: int) -> Slowest | None:
+        """Cycles of rounds of sparse sides in lock-step; None where there are none, or none wait."""
+        if not sides.sparse.any() or self.options.engines == "averaged":
+            return None
+        alone = np.repeat(sides.alone[sides.sparse, None], len(filters), axis=1)
+        over = [np.empty_like(alone) for _ in range(3)]
+        m, choice = sides.m[sides.sparse], sides.choice[sides.sparse]
+        channels = g * (sides.i[sides.sparse] // m)
+        for bundle in np.unique(m):
+            rows, one = m == bundle, np.ones((m == bundle).sum(), np.int64)
+            rounds = self._rounds[int(bundle)]
+            for values, across, beside in zip(
+                over, (1, 1, columns), (one, channels[rows], channels[rows]), strict=True
+            ):
+                values[rows] = rounds.slowest(across, beside, choice[rows], filters)
+        return Slowest(alone, *over)
+
+    def _round_cycles(
+        self, sides: _Sides, slowest: Slowest | None, uneven: Floats, filters: Ints, g: int, fifo: int
+    ) -> Floats:
+        """(sides, filters) cycles of a round on average, waiting for slower engines included."""
+        t = np.repeat((sides.alone * uneven)[:, None], len(filters), axis=1)
+        if slowest is not None:
+            layer, some = self.layer, sides.sparse
+            blocks = (-(-layer.channels_per_group // sides.i[some]) * -(-layer.groups // g))[:, None].astype(float)
+            rounds = blocks * -(-layer.filters_per_group // filters)
+            t[some] = round_cycles(slowest, uneven[some, None], blocks, rounds, fifo)
+        return t
 
     def _sides(self, channels: list[int]) -> _Sides:
         layer, t_min = self.layer, self.options.t_min
-        histograms: dict[int, Floats] = {}
         rows = []
         for i in channels:
             for m in self._bundles(i, channels):
@@ -120,19 +168,27 @@ class ComputeDesigns(Table):
                 choices = multiplier_choices(pairs)
                 passes = -(-pairs // choices)
                 dense = np.flatnonzero(np.r_[True, passes[1:] < passes[:-1]])
-                rows.append((i, m, choices[dense], dense, False, passes[dense].astype(float), np.ones(len(dense))))
+                rows.append((i, m, choices[dense], dense, False, np.ones(len(dense)), passes[dense].astype(float)))
                 # where a window takes a cycle in any case, a multiplier for every pair leaves nothing to gain
                 skips = np.flatnonzero(choices < pairs) if t_min else np.arange(len(choices))
                 if not len(skips) or not self._has_zeros:
                     continue
-                if m not in histograms:
-                    histograms[m] = nonzero_pairs(self.sparsity, layer.window, m)
-                t, uneven = initiation_intervals(histograms[m], t_min), over_channels(layer, self.sparsity, i, m, t_min)
-                rows.append((i, m, choices[skips], skips, True, (t * uneven)[skips], uneven[skips]))
+                if m not in self._rounds:
+                    histogram = nonzero_pairs(self.sparsity, layer.window, m)
+                    self._rounds[m] = Rounds(self._lanes, m, histogram, t_min)
+                uneven = over_channels(layer, self.sparsity, i, m, t_min)
+                rows.append((i, m, choices[skips], skips, True, uneven[skips], self._rounds[m].alone[skips]))
         sizes = [len(row[2]) for row in rows]
         same = [np.repeat([row[k] for row in rows], sizes) for k in (0, 1, 4)]
-        n, choice, t, uneven = (np.concatenate([np.asarray(row[k]) for row in rows]) for k in (2, 3, 5, 6))
-        return _Sides(same[0], same[1], n, choice, same[2], t, uneven)
+        n, choice, uneven, alone = (np.concatenate([np.asarray(row[k]) for row in rows]) for k in (2, 3, 5, 6))
+        return _Sides(same[0], same[1], n, choice, same[2], uneven, alone)
+
+    @cached_property
+    def _lanes(self) -> Lanes:
+        layer = self.layer
+        return self.sparsity.lanes or Lanes.unknown(
+            self.options.max_pixels, layer.source.channels, layer.filters_per_group
+        )
 
     @property
     def _has_zeros(self) -> bool:
@@ -274,6 +330,8 @@ class ComputeDesigns(Table):
             initiation_interval=t,
             initiation_interval_of_mean=float(max(self.options.t_min, -(-mean_pairs // n))),
             imbalance=float(self.uneven[design]),
+            engine_fifo=int(folds.fifo[0]),
+            waiting=float(t / max(self.alone[design], 1e-12)) if t else 1.0,
             macs=layer.macs,
             pair_density=self.sparsity.pair_density,
         )

@@ -146,6 +146,15 @@ def squeeze(streams: ArrayLike, inputs: Ints, outputs: Ints, bits: Widths) -> Lo
     return Logic(lut, ff)
 
 
+def decoupling(depth: Ints, pairs: Ints, bits: Widths) -> Logic:
+    """FIFOs that let one engine run ahead by `depth` rounds: of the windows before it and of the sums behind it.
+
+    Two queues in LUTRAM; none at depth 0. An extrapolation of ours: the peer has no such FIFOs.
+    """
+    lut = LUTS_PER_SLICE * (queue(depth, pairs * bits.data) + queue(depth, bits.accumulator))
+    return Logic(np.where(depth > 0, lut, 0.0), np.zeros(np.shape(lut)))
+
+
 PAD = Logic(np.float64(16.0), np.float64(35.0))  # type: ignore[arg-type]
 """Padding of one layer, or an activation (ReLU, thresholded ReLU, hard-swish) per stream."""
 ELEMENTWISE = Logic(np.float64(49.0), np.float64(23.0))  # type: ignore[arg-type]
@@ -182,6 +191,7 @@ class Folds:
         n: multipliers of an SPE.
         q, p: pixels read and output columns computed at once.
         sparse: whether the SPE skips zeros.
+        fifo: rounds that fit the FIFOs before and behind an SPE; 0 = in lock-step.
     """
 
     i: Ints
@@ -192,6 +202,7 @@ class Folds:
     q: Ints
     p: Ints
     sparse: NDArray[np.bool_]
+    fifo: Ints
 
     def __getitem__(self, rows: Ints | NDArray[np.bool_]) -> Folds:
         return Folds(*(getattr(self, name)[rows] for name in self.__slots__))
@@ -236,6 +247,7 @@ def compute_logic(layer: Operation, folds: Folds, bits: Widths) -> Logic:
     serial = crossbar(folds.n, pairs, folds.m, bits) * (engines * (dense & (folds.m > 1) & (folds.n < pairs)))
     total = total + Logic(serial, np.zeros(len(folds)))
     total = total + sparse_vector_dot(folds.n, pairs, folds.m, filters, bits).times(engines * folds.sparse)
+    total = total + decoupling(folds.fifo, pairs, bits).times(engines)
     passes = -(-layer.source.channels * window // (folds.n * bundles * folds.g))
     total = total + accumulate(engines, passes, filters, bits).times((depth > 1) & dense)
     total = total + accumulate(1, depth, filters, bits).times(engines * ((depth > 1) & folds.sparse))

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from hass_train.hardware.dataflow.engines import Engines
+
 Folding = Literal["free", "divisors"]
 Bundle = Literal["ends", "auto"]
 WeightStorage = Literal["dense", "compressed"]
@@ -29,6 +31,10 @@ class DataflowOptions:
         weights: how sparse engines keep weights: `dense`, or `compressed` to a bitmap and the non-zero ones where that
             is smaller (the decoder's logic is not counted).
         skip_all_zero: whether a window without any non-zero pair costs no cycle (t_min = 0) or one (t_min = 1).
+        engines: how the sparse engines of a layer run: in `lockstep`; `decoupled` by FIFOs; `auto` = whichever makes
+            the better design, layer by layer; `averaged` = all take the mean, which no machine does (the equation of
+            HASS and of the peer, for comparison).
+        engine_fifo: rounds that a decoupled engine may be ahead of the slowest one.
         max_pixels: most input pixels that a layer reads per cycle, explored in powers of two; more than one only with
             all channels in parallel, since before that more channels do the same with a smaller line buffer.
         max_replicas: most copies of the pipeline on the device; 0 = as many as fit.
@@ -57,6 +63,8 @@ class DataflowOptions:
     bundle: Bundle = "ends"
     weights: WeightStorage = "compressed"
     skip_all_zero: bool = False
+    engines: Engines = "auto"
+    engine_fifo: int = 16
     max_pixels: int = 4
     max_replicas: int = 0
     limits: Sequence[Limit] = LIMITS
@@ -80,6 +88,7 @@ class DataflowOptions:
             if not low <= getattr(self, name) <= high:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must lie in {low} … {high}")
         for name, choices in (
+            ("engines", get_args(Engines)),
             ("folding", get_args(Folding)),
             ("bundle", get_args(Bundle)),
             ("weights", get_args(WeightStorage)),
@@ -97,6 +106,8 @@ class DataflowOptions:
             raise ValueError("limits must name dsp: without a limit on multipliers there is no fastest design")
         if not 1 <= self.max_pixels <= 64:
             raise ValueError(f"max_pixels is {self.max_pixels}; it must lie in 1 … 64")
+        if not 1 <= self.engine_fifo <= 1024:
+            raise ValueError(f"engine_fifo is {self.engine_fifo}; it must lie in 1 … 1024")
         if self.max_replicas < 0:
             raise ValueError(f"max_replicas is {self.max_replicas}; it must be ≥ 1, or 0 for as many as fit")
         if self.batch < 1:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from hass_train.hardware.dataflow.simulator import kernel
 from hass_train.hardware.dataflow.simulator.rounds import NonZeros, Packed, pack
-from hass_train.hardware.dataflow.simulator.stages import REGISTERS, Stage, StageDesign, maps_of, source_stage, stage_of
+from hass_train.hardware.dataflow.simulator.stages import REGISTERS, StageDesign, maps_of, source_stage, stage_of
 from hass_train.hardware.profile import SparsityProfile
 from hass_train.hardware.workload import NETWORK_INPUT, Workload
 
@@ -119,7 +119,6 @@ class Pipeline:
         nonzeros: operands of the layers with sparse engines, by name; all with equally many images.
         profile: whose channel densities decided which lane takes which channel.
         t_min: least cycles of an initiation.
-        engine_fifo: rounds that an engine may be ahead of the slowest; 0 = lock-step.
         image_cycles: that the off-chip bus takes for an image.
 
     Raises:
@@ -133,13 +132,10 @@ class Pipeline:
         nonzeros: Mapping[str, NonZeros] | None = None,
         profile: SparsityProfile | None = None,
         t_min: int = 1,
-        engine_fifo: int = 0,
         image_cycles: int = 0,
     ) -> None:
         _check(workload, designs)
-        if engine_fifo < 0:
-            raise ValueError(f"engine_fifo is {engine_fifo}; it must be ≥ 1, or 0 for lock-step")
-        self.workload, self.designs, self.engine_fifo = workload, tuple(designs), engine_fifo
+        self.workload, self.designs = workload, tuple(designs)
         maps = maps_of(workload)
         operations = list(workload)
         self.stages = [stage_of(o, d, maps) for o, d in zip(operations, designs, strict=True)]
@@ -171,7 +167,8 @@ class Pipeline:
     ) -> None:
         stages = self.stages
         table = np.zeros((len(stages), kernel.STAGE_COLUMNS), np.int64)
-        edges, by_producer = [], [list[int]() for _ in stages]
+        edges: list[list[int]] = []
+        by_producer: list[list[int]] = [[] for _ in stages]
         arrays: dict[str, list[Any]] = {
             name: [] for name in ("base", "offset", "release", "written", "need", "used", "act", "weight", "lookup")
         }
@@ -200,7 +197,10 @@ class Pipeline:
             row[kernel.REGISTERS] = REGISTERS if stage.band == 1 else 2 * stage.band
             row[kernel.CYCLES], row[kernel.ENGINE] = 1, kernel.CONSTANT
             row[kernel.AT_BASE], row[kernel.AT_OFFSET] = put("base", stage.base), put("offset", stage.offset)
-            row[kernel.AT_RELEASE], row[kernel.AT_WRITTEN] = put("release", stage.release), put("written", stage.written)
+            row[kernel.AT_RELEASE], row[kernel.AT_WRITTEN] = (
+                put("release", stage.release),
+                put("written", stage.written),
+            )
             if stage.name == NETWORK_INPUT:
                 row[kernel.ENGINE], row[kernel.PACE] = kernel.SOURCE, image_cycles
                 continue
@@ -211,12 +211,16 @@ class Pipeline:
                 sparsity = profile.layers.get(stage.name) if profile else None
                 packed = layers[v] = pack(operation, design, nonzeros[stage.name], sparsity, t_min)
                 shape = packed.activations.shape
-                row[kernel.ENGINE] = kernel.DECOUPLED if self.engine_fifo else kernel.LOCKSTEP
+                row[kernel.ENGINE] = kernel.DECOUPLED if design.engine_fifo else kernel.LOCKSTEP
                 row[kernel.AT_ACTIVATION], row[kernel.ACTIVATIONS] = put("act", packed.activations), np.prod(shape[1:])
-                row[kernel.AT_WEIGHT], row[kernel.AT_LOOKUP] = put("weight", packed.weights), put("lookup", packed.lookup)
+                row[kernel.AT_WEIGHT], row[kernel.AT_LOOKUP] = (
+                    put("weight", packed.weights),
+                    put("lookup", packed.lookup),
+                )
                 row[kernel.LANE_COLUMNS], row[kernel.LANE_GROUPS], row[kernel.LANE_BUNDLES] = shape[4:7]
                 row[kernel.WORDS], row[kernel.LANE_FILTERS] = shape[7], packed.weights.shape[4]
-                row[kernel.SKEW] = self.engine_fifo
+                row[kernel.SKEW] = design.engine_fifo
+                row[kernel.REGISTERS] += design.engine_fifo  # results wait behind the engines that are ahead
             first = len(edges)
             for operand in stage.operands:
                 u = self.place[operand.producer]
@@ -249,7 +253,7 @@ class Pipeline:
             if row[kernel.ENGINE] == kernel.DECOUPLED:
                 row[kernel.AT_LANE], row[kernel.AT_SKEW] = lanes, skewed
                 lanes += self._lanes(v)
-                skewed += self.engine_fifo + 1
+                skewed += int(row[kernel.SKEW]) + 1
                 continue
             rounds = int(row[kernel.GROUPS] * row[kernel.BLOCKS] * row[kernel.FILTERS])
             most, total = np.zeros((self.real, rounds), np.int64), np.zeros((self.real, rounds), np.int64)
@@ -327,7 +331,8 @@ class Pipeline:
         for e, (u, v, *_) in enumerate(edges):
             # registers between the stages; of different widths, an entry of each
             edges[e, kernel.CAPACITY] = max(
-                REGISTERS * self.stages[v].words_per_read, self.stages[u].words_per_write + self.stages[v].words_per_read
+                REGISTERS * self.stages[v].words_per_read,
+                self.stages[u].words_per_write + self.stages[v].words_per_read,
             )
         for fifo in self.fifos:
             depth = depths.get(fifo.name, REGISTERS)
@@ -390,7 +395,11 @@ class Pipeline:
                 if wanted >= progress[u, kernel.WRITTEN]:
                     waits_for.append(e - int(row[kernel.IN_FIRST]))
             u = edges[row[kernel.IN_FIRST] + fifo.operand, kernel.PRODUCER]
-            if waits_for and fifo.operand not in waits_for and progress[u, kernel.WRITTEN] < images * table[u, kernel.WRITES]:
+            if (
+                waits_for
+                and fifo.operand not in waits_for
+                and progress[u, kernel.WRITTEN] < images * table[u, kernel.WRITES]
+            ):
                 held = edges[row[kernel.IN_FIRST] + fifo.operand, kernel.CAPACITY] // fifo.words
                 other = self.stages[fifo.stage].operands[waits_for[0]].producer
                 return Deadlock(
@@ -409,7 +418,9 @@ def _check(workload: Workload, designs: Sequence[StageDesign]) -> None:
         return
     for name in given:
         if name not in wanted:
-            raise ValueError(f"the design does not belong to {workload.name}: it has {name!r}, which the network has not")
+            raise ValueError(
+                f"the design does not belong to {workload.name}: it has {name!r}, which the network has not"
+            )
     for name in wanted:
         if name not in given:
             raise ValueError(f"the design does not belong to {workload.name}: it lacks {name!r}")

@@ -1,9 +1,9 @@
 """The simulator's inner loop, compiled: when every step of every stage happens, to the cycle.
 
 A pipeline of stages and FIFOs is a Kahn process network: what a stage does next never depends on time, so the time of
-each step is the maximum of a few earlier times plus its own duration. Stages are visited in turn, and each goes on as far
-as the times it depends on are known. No cycle is looked at in which nothing happens, and the result does not depend on
-the order of the visits. If a round of visits moves nothing and steps are left, the pipeline is deadlocked.
+each step is the maximum of a few earlier times plus its own duration. Stages are visited in turn, and each goes on as
+far as the times it depends on are known. No cycle is looked at in which nothing happens, and the result does not depend
+on the order of the visits. If a round of visits moves nothing and steps are left, the pipeline is deadlocked.
 
 Per image a stage reads `READS` steps, computes `GROUPS`·`BLOCKS`·`FILTERS` rounds and writes `WRITES` steps; see
 `stages.Stage` for what they are. Times are cycles since the start; a step that happens in cycle t has time t + 1.
@@ -307,10 +307,7 @@ def play(  # type: ignore[no-untyped-def]
                 progress[v, WRITTEN] = count
                 if moved:
                     moving = True
-    for v in range(len(stages)):
-        if progress[v, WRITTEN] < images * stages[v, WRITES]:
-            return False
-    return True
+    return np.all(progress[:, WRITTEN] >= images * stages[:, WRITES])
 
 
 @njit(cache=True)

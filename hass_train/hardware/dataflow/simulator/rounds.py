@@ -1,4 +1,4 @@
-"""Real zeros for the simulator: windows of activations and kernels as packed bits, in the order in which engines take them."""
+"""Real zeros for the simulator: windows and kernels as packed bits, in the order in which engines take them."""
 
 from __future__ import annotations
 
@@ -67,7 +67,9 @@ def pack(
     i, o, g, m, n, p = (folds[name] for name in ("i", "o", "g", "m", "N", "p"))
     expected = (operation.result.channels, operation.channels_per_group)
     if nonzeros.weights.shape[:2] != expected or nonzeros.weights[0, 0].size != operation.window:
-        raise ValueError(f"weights of {operation.name} are {nonzeros.weights.shape}, not {(*expected, *operation.kernel)}")
+        raise ValueError(
+            f"weights of {operation.name} are {nonzeros.weights.shape}, not {(*expected, *operation.kernel)}"
+        )
     per_channel = np.zeros((groups, operation.channels_per_group))
     if sparsity is not None and sparsity.channel_densities:
         per_channel = np.reshape(sparsity.channel_densities, per_channel.shape)

@@ -39,18 +39,20 @@ class StageDesign:
         engine: `dense`, `sparse`, or `stream` for operations without multipliers.
         folds: `i o g m N q p`, or `s` streams.
         bands: how often off-chip weights are read for one image; 0 = they are on chip.
+        engine_fifo: rounds that a sparse engine may be ahead of the slowest; 0 = in lock-step.
     """
 
     name: str
     engine: str
     folds: Mapping[str, int]
     bands: int = 0
+    engine_fifo: int = 0
 
     @classmethod
     def of(cls, row: LayerEstimate) -> StageDesign:
         """From an estimate's row."""
         fetched = row.weights_in == "off_chip" and row.engine != "stream"
-        return cls(row.name, row.engine, row.folds, row.bands if fetched else 0)
+        return cls(row.name, row.engine, row.folds, row.bands if fetched else 0, row.engine_fifo)
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,9 @@ def source_stage(shape: tuple[int, int, int], words: int) -> Stage:
     steps = ceil_div(total, words)
     none = np.zeros(0, np.int64)
     written = np.minimum(np.arange(1, steps + 1) * words, total)
-    return Stage(NETWORK_INPUT, (), 0, np.zeros(steps, np.int64), np.zeros(1, np.int64), none, 1, 1, written, 0, 1, words)
+    return Stage(
+        NETWORK_INPUT, (), 0, np.zeros(steps, np.int64), np.zeros(1, np.int64), none, 1, 1, written, 0, 1, words
+    )
 
 
 # ---- compute layers --------------------------------------------------------------------------------------------------

@@ -1,0 +1,126 @@
+"""Engines side by side are not equally busy: how much longer a round takes than one engine's mean (section 2).
+
+In *lock-step* a round takes as long as its slowest engine, E[max ⌈nnz/N⌉], with what engines depend on each other taken
+from `Lanes`. *Decoupled* engines, each behind a FIFO of D rounds, may be D rounds ahead of the slowest; what is lost
+falls as 1/(1 + D/ℓ), as in queues that fork and join through finite buffers, where ℓ is how many rounds a difference
+between engines lasts. Filters and channels meet other kernels in every round (ℓ = 1); what is left of the channels'
+differences in the mean over a pixel's blocks lasts as long as the map looks alike, some pixels. Columns keep their
+pixels while all blocks pass, each time with other kernels: ℓ is the root of their number. Differences that never end,
+between channels that are always denser than others, are `balance`. The two constants are rounded from simulations of
+single layers (`benchmarks/truth.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hass_train.hardware.dataflow.initiation import initiation_intervals
+from hass_train.hardware.lanes import LEVELS, Lanes, interpolation
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+Engines = Literal["auto", "lockstep", "decoupled", "averaged"]
+
+_KEPT = 0.5  # of channels' differences that a pixel's mean keeps where one block holds all channels
+_ALIKE = 4.0  # pixels over which the density of activations lasts
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """Cycles of rounds of engines of one bundle size, in lock-step.
+
+    Args:
+        lanes: of the layer.
+        bundle: channels of an engine.
+        histogram: non-zero pairs of its initiations.
+        t_min: least cycles of one.
+    """
+
+    lanes: Lanes
+    bundle: int
+    histogram: Floats
+    t_min: int
+
+    @cached_property
+    def alone(self) -> Floats:
+        """(choices,) of one engine, for each N of `multiplier_choices`."""
+        return initiation_intervals(self.histogram, self.t_min)
+
+    @cached_property
+    def _table(self) -> Floats:
+        """(columns, channels, filters, choices) at the grid points of the lanes."""
+        below = np.clip(np.cumsum(self.histogram), 0.0, 1.0)
+        level = logit(below)
+        each = self.lanes.of_bundle(self.bundle)
+        flat = each.reshape(-1, each.shape[-1])
+        cycles = [
+            initiation_intervals(
+                np.diff(below ** np.interp(level, logit(np.array(LEVELS)), k), prepend=0.0), self.t_min
+            )
+            for k in flat
+        ]
+        return np.stack(cycles).reshape(*each.shape[:-1], -1)
+
+    def slowest(self, columns: int, channels: Ints, choice: Ints, filters: Ints) -> Floats:
+        """Cycles of the slowest of so many engines.
+
+        Args:
+            columns: side by side.
+            channels, choice: (rows,) bundles side by side, and which N.
+            filters: (filters,) side by side.
+
+        Returns:
+            (rows, filters).
+        """
+        over_columns = np.tensordot(interpolation(self.lanes.columns, np.array([columns]))[0], self._table, axes=1)
+        over_channels = np.tensordot(interpolation(self.lanes.channels, channels), over_columns, axes=1)
+        own = over_channels[np.arange(len(channels)), :, choice]  # (rows, filters of the grid)
+        return np.asarray(own @ interpolation(self.lanes.filters, filters).T)
+
+
+def logit(level: Floats) -> Floats:
+    """log u/(1−u), finite at both ends."""
+    inside = np.clip(level, 1e-6, 1 - 1e-6)
+    return np.asarray(np.log(inside / (1 - inside)))
+
+
+@dataclass(frozen=True, slots=True)
+class Slowest:
+    """Cycles of a round by what computes side by side, each (rows, filters)."""
+
+    alone: Floats
+    over_filters: Floats
+    over_channels: Floats
+    over_columns: Floats
+
+
+def round_cycles(slowest: Slowest, uneven: Floats, blocks: Floats, rounds: Floats, fifo: int) -> Floats:
+    """Cycles of a round, on average, waiting for slower engines included.
+
+    Args:
+        slowest: of engines in lock-step.
+        uneven: (rows, 1) the persistently slowest lane over the mean.
+        blocks: (rows, 1) blocks of channels and groups.
+        rounds: (rows, filters) of a pixel.
+        fifo: rounds that an engine may be ahead; 0 = lock-step.
+
+    Returns:
+        (rows, filters).
+    """
+    mean = slowest.alone * uneven
+    over_channels = np.maximum(slowest.over_channels, slowest.over_filters)
+    over_columns = np.maximum(slowest.over_columns, over_channels)
+    if not fifo:
+        return np.maximum(over_columns, mean)
+    kept = _KEPT / np.sqrt(blocks)
+    lost = (slowest.over_filters - slowest.alone) / (1 + fifo)
+    passing = (1 - kept) / (1 + fifo) + kept / (1 + fifo / (rounds * _ALIKE))
+    lost = lost + (over_channels - slowest.over_filters) * passing
+    lost = lost + (over_columns - over_channels) / (1 + fifo / np.sqrt(rounds))
+    return np.asarray(mean + lost)

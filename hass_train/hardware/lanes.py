@@ -1,0 +1,115 @@
+"""How parallel engines depend on each other: those that share activations or weights meet alike zeros."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+LEVELS = (0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.97, 0.99, 0.999)
+"""Quantiles at which dependence is measured."""
+_AXES = ("bundles", "columns", "channels", "filters")
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """What engines side by side are worth as independent ones, measured on real windows.
+
+    Of L = `columns` × `channels` × `filters` engines of `bundles` channels that compute at once, all have at most x
+    non-zero pairs with probability F(x)^k, where F is the layer's distribution and k the independent engines that they
+    are worth at the quantile F(x): 1 if they are always alike, L if they are independent. (In terms of copulas, u^k is
+    the diagonal section of theirs.) Filters share activations, neighbouring pixels are alike, channels are zero
+    together, and all the more so the more extreme a window is: k depends on the quantile.
+
+    Args:
+        bundles: channels of an engine, ascending grid points.
+        columns, channels, filters: engines side by side, ascending grid points from 1.
+        independent: (bundles, columns, channels, filters, `LEVELS`) k, nested tuples.
+
+    Raises:
+        ValueError: another shape, a grid that does not ascend, or a number below 1.
+    """
+
+    bundles: tuple[int, ...]
+    columns: tuple[int, ...]
+    channels: tuple[int, ...]
+    filters: tuple[int, ...]
+    independent: Any
+
+    def __post_init__(self) -> None:
+        for name in _AXES:
+            axis = getattr(self, name)
+            if not axis or axis[0] < 1 or (axis[0] > 1 and name != "bundles") or list(axis) != sorted(set(axis)):
+                raise ValueError(f"{name} of lanes are {axis}; they must ascend from 1")
+        sizes = (*(len(getattr(self, name)) for name in _AXES), len(LEVELS))
+        try:
+            shape: tuple[int, ...] = np.shape(self.independent)
+        except ValueError:
+            shape = ()
+        if shape != sizes:
+            raise ValueError(f"independent lanes have the shape {shape}, not {sizes}")
+        if not np.isfinite(self.independent).all() or np.min(self.independent) < 1:
+            raise ValueError("independent lanes must be numbers ≥ 1")
+
+    @classmethod
+    def unknown(cls, columns: int, channels: int, filters: int) -> Lanes:
+        """Wholly independent engines, for layers of which nothing was measured; at most so many side by side."""
+        axes = [grid(columns, 2), grid(channels), grid(filters)]
+        product = np.multiply.outer(np.multiply.outer(axes[0], axes[1]), axes[2]).astype(float)
+        table = nested(np.repeat(product[None, ..., None], len(LEVELS), axis=-1))
+        return cls((1,), tuple(axes[0]), tuple(axes[1]), tuple(axes[2]), table)
+
+    def of_bundle(self, bundle: int) -> Floats:
+        """(columns, channels, filters, levels) k of engines of one bundle size; log-linear between those measured."""
+        table = np.log(np.asarray(self.independent, float))
+        weights = interpolation(self.bundles, np.array([bundle]))[0]
+        return np.asarray(np.exp(np.tensordot(weights, table, axes=1)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        axes = {name: list(getattr(self, name)) for name in _AXES}
+        return {**axes, "independent": np.asarray(self.independent, float).tolist()}
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Lanes:
+        """The inverse of `to_dict`.
+
+        Raises:
+            ValueError: something else, in one line.
+        """
+        try:
+            axes = [tuple(int(value) for value in data[name]) for name in _AXES]
+            independent = nested(np.asarray(data["independent"], float))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"lanes must hold {', '.join(_AXES)} and independent: lists of numbers") from error
+        return cls(axes[0], axes[1], axes[2], axes[3], independent)
+
+
+def grid(size: int, ratio: int = 4) -> list[int]:
+    """1, 4, 16, … (or another ratio) up to the size."""
+    points = [1]
+    while points[-1] * ratio <= size:
+        points.append(points[-1] * ratio)
+    return points
+
+
+def nested(values: Floats) -> Any:
+    """An array as nested tuples, which are hashable."""
+    return tuple(nested(value) for value in values) if values.ndim else float(values)
+
+
+def interpolation(axis: tuple[int, ...], at: NDArray[Any]) -> Floats:
+    """(points, grid) weights that interpolate linearly over the logarithm of an axis; constant beyond its ends."""
+    points = np.log2(np.asarray(axis, float))
+    place = np.interp(np.log2(np.asarray(at, float)), points, np.arange(len(axis), dtype=float))
+    below = np.minimum(place.astype(np.int64), max(len(axis) - 2, 0))
+    weights = np.zeros((len(place), len(axis)))
+    rows = np.arange(len(place))
+    weights[rows, below] = 1 - (place - below)
+    if len(axis) > 1:
+        weights[rows, below + 1] = place - below
+    return weights
