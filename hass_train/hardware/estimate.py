@@ -74,6 +74,7 @@ class LayerEstimate:
         resources: of one replica.
         weights_in: where its weights live, or the FIFOs of a stream: `lutram`, `bram`, `uram`, `off_chip`, or empty.
         bands: how often off-chip weights are read for one image.
+        urgency: how many times faster than the pipeline it has to be, because whole maps wait for it.
         macs, pair_density: of the layer (0 and 1 for streaming operations).
         part: which part of a partitioned network it belongs to, from 0.
     """
@@ -92,6 +93,7 @@ class LayerEstimate:
     imbalance: float = 1.0
     engine_fifo: int = 0
     waiting: float = 1.0
+    urgency: int = 1
     macs: int = 0
     pair_density: float = 1.0
     part: int = 0

@@ -38,10 +38,10 @@ def explain(rows: Sequence[LayerEstimate], found: Exploration, explorer: Explore
         explorer: what it was found with.
         max_replicas: most copies allowed; 0 = any number.
     """
-    slowest = max(rows, key=lambda row: row.interval_cycles)
+    slowest = max(rows, key=lambda row: row.interval_cycles * row.urgency)
     where = f"{slowest.name} {_WHAT[slowest.bound]} in {slowest.interval_cycles:,} cycles an image"
     copies = f" in {found.replicas} copies" if found.replicas > 1 else ""
-    if found.interval > slowest.interval_cycles:
+    if found.interval > slowest.interval_cycles * slowest.urgency:
         moved = found.resources[BANDWIDTH] + explorer.limits.image_bits
         carries = f"{moved / 1e6:,.2f} Mbit an image{copies}, {explorer.limits.image_bits / moved:.0%} of them images"
         reason = f"the off-chip bus carries {carries} and takes {found.interval:,} cycles; {where}"

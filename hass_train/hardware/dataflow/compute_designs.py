@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,8 +12,9 @@ from numpy.typing import NDArray
 
 from hass_train.hardware.dataflow import cycles, memory
 from hass_train.hardware.dataflow.balance import over_channels, over_groups
-from hass_train.hardware.dataflow.branches import Waiting
+from hass_train.hardware.dataflow.branches import MARGIN, URGENCY, Waiting, urgent
 from hass_train.hardware.dataflow.engines import Rounds, Slowest, round_cycles
+from hass_train.hardware.dataflow.fifos import input_depth, rows_depth
 from hass_train.hardware.dataflow.initiation import multiplier_choices, nonzero_pairs
 from hass_train.hardware.dataflow.logic import Folds, Widths, compute_logic, lutram
 from hass_train.hardware.dataflow.options import DataflowOptions
@@ -60,14 +62,15 @@ class ComputeDesigns(Table):
         self, layer: Operation, sparsity: LayerSparsity, waiting: Waiting, options: DataflowOptions, space: Space
     ) -> None:
         self.layer, self.sparsity, self.waiting, self.options = layer, sparsity, waiting, options
+        self.urgency = URGENCY if urgent(layer, waiting.bypass) else 1
         self.bits = Widths(options.activation_bits, options.weight_bits, options.accumulator_bits)
         self._rounds: dict[int, Rounds] = {}
         folds, interval, t, uneven, alone = self._enumerate(space)
         dsp = cycles.dsp_of_multipliers(folds.n * folds.engines, options.activation_bits, options.weight_bits)
         possible = dsp <= max(space.budget[0], float(dsp.min()))
         folds, interval = folds[possible], interval[possible]
-        engines, memories = self._costs(folds, dsp[possible], space)
-        super().__init__(interval, engines, memories, space)
+        engines, memories = self._costs(folds, interval, dsp[possible], space)
+        super().__init__(interval * self.urgency, engines, memories, space)
         self.folds = folds[self.kept]
         self.t, self.uneven, self.alone = (values[possible][self.kept] for values in (t, uneven, alone))
 
@@ -79,7 +82,7 @@ class ComputeDesigns(Table):
         channels = useful_folds(layer.channels_per_group, divisors)
         filters = np.array(useful_folds(layer.filters_per_group, divisors), np.int64)
         groups = np.array(useful_folds(layer.groups, divisors), np.int64)
-        blocks = []
+        blocks, floor = [], max(space.floor // self.urgency, 1)
         for pixels in self.options.pixel_choices:
             columns = min(-(-pixels // layer.stride[1]), layer.result.width)
             whole = pixels > 1  # only with all channels in parallel
@@ -89,7 +92,7 @@ class ComputeDesigns(Table):
                 uneven, slowest = sides.uneven * over_groups[:, k], self._slowest(sides, filters, int(g), columns)
                 for fifo in self._fifos(sides):
                     t = self._round_cycles(sides, slowest, uneven, filters, int(g), fifo)
-                    blocks.append(self._block(sides, t, uneven, filters, (int(g), pixels, columns, fifo), space.floor))
+                    blocks.append(self._block(sides, t, uneven, filters, (int(g), pixels, columns, fifo), floor))
         joined = [np.concatenate(column) for column in zip(*blocks, strict=True)]
         i, m, n, o, gs, q, p, sparse, depth, interval, t, uneven, alone = joined
         return Folds(i, o, gs, m, n, q, p, sparse, depth), interval, t, uneven, alone
@@ -127,7 +130,8 @@ class ComputeDesigns(Table):
         gs, q, p = (np.full(len(rows), value) for value in (g, pixels, columns))
         return (
             sides.i[rows], sides.m[rows], sides.n[rows], filters[places], gs, q, p, sides.sparse[rows],
-            np.where(sides.sparse[rows], fifo, 0), interval[rows, places], t[rows, places], uneven[rows], sides.alone[rows],
+            np.where(sides.sparse[rows], fifo, 0), interval[rows, places], t[rows, places],
+            uneven[rows], sides.alone[rows],
         )  # fmt: skip
 
     def _slowest(self, sides: _Sides, filters: Ints, g: int, columns: int) -> Slowest | None:
@@ -155,7 +159,7 @@ class ComputeDesigns(Table):
         if slowest is not None:
             layer, some = self.layer, sides.sparse
             blocks = (-(-layer.channels_per_group // sides.i[some]) * -(-layer.groups // g))[:, None].astype(float)
-            rounds = blocks * -(-layer.filters_per_group // filters)
+            rounds = blocks * (-(-layer.filters_per_group // filters)).astype(float)
             t[some] = round_cycles(slowest, uneven[some, None], blocks, rounds, fifo)
         return t
 
@@ -216,14 +220,19 @@ class ComputeDesigns(Table):
 
     # ---- costs -----------------------------------------------------------------------------------------------
 
-    def _costs(self, folds: Folds, dsp: Ints, space: Space) -> tuple[Floats, Floats]:
+    def _costs(self, folds: Folds, interval: Ints, dsp: Ints, space: Space) -> tuple[Floats, Floats]:
         """(n, 3) DSPs, LUTs, flip-flops; (places, n, 3) memories."""
         layer, options = self.layer, self.options
         data, streams = options.activation_bits, folds.i * folds.g
         logic = compute_logic(layer, folds, self.bits)
         bits, words, depth = self._weight_banks(folds)
-        held = -(-sum(self.waiting.fifos) // streams) if self.waiting.fifos else 0
-        window = memory.window_buffers(layer, streams, data, folds.q) + memory.buffer(data, streams, held)
+        load = np.minimum(cycles.input_cycles(layer, folds.i, folds.g, folds.q) / interval, 1.0)
+        if self.waiting.fifos:
+            before = -(-sum(self.waiting.fifos) // (streams * folds.q))
+        else:
+            before = input_depth(layer, streams, folds.q, load)
+        window = memory.window_buffers(layer, streams, data, folds.q) + memory.buffer(data, streams * folds.q, before)
+        window = window + memory.buffer(data, streams * folds.q, rows_depth(layer, streams, folds.q))
         streamed = layer.kind is OperationKind.MATMUL
         small, none = memory.in_lutram(bits, depth), np.zeros(len(folds))
         lut = logic.lut + window.lut + np.where(small, lutram(words, bits, depth), 0.0)
@@ -285,9 +294,9 @@ class ComputeDesigns(Table):
         """Buffers that off-chip weights need instead of their own.
 
         Weights read once for a band of rows must meet all its pixels while they are there: the band's input is held
-        while the next one fills, and its results, which come filter by filter, wait for each other. Two tiles of
-        weights take turns. What runs beside this layer to a later join is held back by a band more. One band is the
-        whole image; the weights are read once for each band.
+        while the next one fills, and its results, which come filter by filter, wait for each other while those of the
+        band before are written. Two tiles of weights take turns. What runs beside this layer to a later join is held
+        back by two bands more. One band is the whole image; the weights are read once for each band.
         """
         layer, bits = self.layer, self.options.activation_bits
         lines = -(-self._lines // bands)
@@ -298,10 +307,10 @@ class ComputeDesigns(Table):
         read, write = folds.i * folds.g, folds.o * folds.g
         source = memory.buffer(bits, read * folds.q, -(-held * -(-layer.source.channels // read) // folds.q))
         done = lines * (layer.result.width if tall else 1)
-        result = memory.buffer(bits, write * folds.p, -(-done * -(-layer.result.channels // write) // folds.p))
+        result = memory.buffer(bits, write * folds.p, -(-2 * done * -(-layer.result.channels // write) // folds.p))
         tile = 2 * -(-layer.channels_per_group // folds.i)
         tiles = memory.buffer(self.options.weight_bits, words, tile)
-        beside = memory.buffer(bits, np.ones_like(read), -(-self.waiting.bypass // bands))
+        beside = memory.buffer(bits, np.ones_like(read), math.ceil(2 * MARGIN * self.waiting.bypass / bands))
         return source + result + tiles + beside
 
     def _describe(self, design: int, place: int) -> LayerEstimate:
@@ -320,7 +329,8 @@ class ComputeDesigns(Table):
         return LayerEstimate(
             name=layer.name,
             kind=layer.kind.value,
-            interval_cycles=int(self.interval[design]),
+            interval_cycles=int(self.interval[design]) // self.urgency,
+            urgency=self.urgency,
             bound=max(bounds, key=bounds.__getitem__),
             engine="sparse" if sparse else "dense",
             folds={name: int(getattr(folds, key)[0]) for name, key in _FOLDS.items()},

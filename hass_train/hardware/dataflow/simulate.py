@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,17 +97,18 @@ class Fifo:
     """A memory between two stages whose depth is a choice.
 
     Args:
-        name: the stage it feeds; of several operands `stage <- operand`.
+        name: the stage it feeds; of several operands `stage <- operand`, of a line buffer `stage rows`.
         stage, operand: places of both.
         words: of an entry.
-        joins: whether it holds an operand back for another one, and does not widen a line buffer.
+        kind: `join`: holds an operand back for another one; `input`: before a line buffer, for what arrives while
+            padding is read; `rows`: makes the line buffer longer, for reading ahead of the windows.
     """
 
     name: str
     stage: int
     operand: int
     words: int
-    joins: bool
+    kind: Literal["join", "input", "rows"]
 
 
 class Pipeline:
@@ -153,11 +154,14 @@ class Pipeline:
     def _fifos(self) -> list[Fifo]:
         found = []
         for k, (operation, stage) in enumerate(zip(self.workload, self.stages, strict=False)):
+            words = stage.words_per_read
             if len(stage.operands) > 1:
                 for n, operand in enumerate(stage.operands):
-                    found.append(Fifo(f"{stage.name} <- {operand.producer}", k, n, stage.words_per_read, True))
-            elif operation.multiplies or operation.window > 1:
-                found.append(Fifo(stage.name, k, 0, stage.words_per_read, False))
+                    found.append(Fifo(f"{stage.name} <- {operand.producer}", k, n, words, "join"))
+                continue
+            found.append(Fifo(stage.name, k, 0, words, "input"))
+            if operation.multiplies or operation.window > 1:
+                found.append(Fifo(f"{stage.name} rows", k, 0, words, "rows"))
         return found
 
     # ---- tables for the kernel -------------------------------------------------------------------------------
@@ -329,20 +333,22 @@ class Pipeline:
         if depths is None:
             return
         for e, (u, v, *_) in enumerate(edges):
-            # registers between the stages; of different widths, an entry of each
-            edges[e, kernel.CAPACITY] = max(
-                REGISTERS * self.stages[v].words_per_read,
-                self.stages[u].words_per_write + self.stages[v].words_per_read,
-            )
+            # results of a pixel come in a burst, when its last channels are summed up
+            edges[e, kernel.CAPACITY] = self.least(int(u), int(v))
         for fifo in self.fifos:
             depth = depths.get(fifo.name, REGISTERS)
             if depth < 1:
                 raise ValueError(f"FIFO {fifo.name!r} has a depth of {depth}; it must be ≥ 1")
-            if fifo.joins:
+            if fifo.kind == "rows":
+                table[fifo.stage, kernel.KEEP] = self.stages[fifo.stage].window + depth
+            else:
                 e = int(table[fifo.stage, kernel.IN_FIRST]) + fifo.operand
                 edges[e, kernel.CAPACITY] = max(depth * fifo.words, self.stages[edges[e, 0]].words_per_write)
-            else:
-                table[fifo.stage, kernel.KEEP] = self.stages[fifo.stage].window + depth
+
+    def least(self, producer: int, consumer: int) -> int:
+        """Words that a FIFO between two stages holds at least, so that a burst of one pixel's results can leave."""
+        given, taken = self.stages[producer], self.stages[consumer]
+        return given.burst + REGISTERS * max(given.words_per_write, taken.words_per_read)
 
     def _stage(self, v: int, account: Floats, ends: Ints) -> StageResult:
         busy, starved, blocked, uneven = (float(value) for value in account)
@@ -361,7 +367,7 @@ class Pipeline:
             v, stage = fifo.stage, self.stages[fifo.stage]
             row = table[v]
             taken = reads[row[kernel.AT_READ] : row[kernel.AT_READ] + stage.reads * images]
-            if fifo.joins:
+            if fifo.kind != "rows":
                 u, _, _, at_used, _, whole = edges[row[kernel.IN_FIRST] + fifo.operand]
                 producer = self.stages[u]
                 given = writes[table[u, kernel.AT_WRITE] : table[u, kernel.AT_WRITE] + len(producer.written) * images]
@@ -381,7 +387,7 @@ class Pipeline:
     def _deadlock(self, table: Ints, edges: Ints, progress: Ints, images: int) -> Deadlock:
         """The full FIFO at which everything waits for everything."""
         for fifo in self.fifos:
-            if not fifo.joins:
+            if fifo.kind != "join":
                 continue
             row = table[fifo.stage]
             n = int(progress[fifo.stage, kernel.READ])

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hass_train.hardware.dataflow import cycles, logic, memory
-from hass_train.hardware.dataflow.branches import Waiting
+from hass_train.hardware.dataflow.branches import URGENCY, Waiting, urgent
+from hass_train.hardware.dataflow.fifos import input_depth, rows_depth
 from hass_train.hardware.dataflow.options import DataflowOptions
 from hass_train.hardware.dataflow.tables import BANDWIDTH, Space, Table, WeightsIn
 from hass_train.hardware.estimate import LayerEstimate, Resources
@@ -85,7 +86,8 @@ class StreamDesigns(Table):
             useful_folds(max(operation.source.channels, operation.result.channels), options.folding == "divisors"),
             np.int64,
         )
-        fast = cycles.streaming_cycles(operation, streams) <= space.floor
+        self.urgency = URGENCY if urgent(operation, waiting.bypass) else 1
+        fast = cycles.streaming_cycles(operation, streams) * self.urgency <= space.floor
         streams = streams[np.r_[True, ~fast[:-1]]]
         bits = options.activation_bits
         used = stream_logic(operation, streams, logic.Widths(bits, options.weight_bits, options.accumulator_bits))
@@ -95,8 +97,15 @@ class StreamDesigns(Table):
             held = memory.window_buffers(operation, streams, bits)
         elif operation.kind in _WHOLE_PIXELS:
             held = memory.buffer(bits, streams, -(-operation.source.channels // streams))
+        interval = cycles.streaming_cycles(operation, streams)
+        load = operation.padded_pixels * -(-operation.source.channels // streams) / interval
+        if operation.kind in _POOLS:
+            held = held + memory.buffer(bits, streams, rows_depth(operation, streams, 1))
+        entries = input_depth(operation, streams, 1, load)
+        if not waiting.fifos:
+            held = held + memory.buffer(bits, streams, entries)
         for words in waiting.fifos:
-            held = held + memory.buffer(bits, streams, -(-words // streams))
+            held = held + memory.buffer(bits, streams, np.maximum(-(-words // streams), entries))
         none = np.zeros(len(streams))
         engines = np.stack([stream_dsp(operation) * streams, used.lut + held.lut, used.ff], 1)
         places = [np.stack([held.bram18, none, none], 1)]
@@ -105,7 +114,7 @@ class StreamDesigns(Table):
         if fifos > _DEEP_BITS and space.budget[BANDWIDTH] > 0:  # written out and read back, through a burst each way
             burst = memory.bram18(bits * streams, _BURST_WORDS) * 2 * len(waiting.fifos)
             places.append(np.stack([burst, none, none + 2 * fifos], 1))
-        super().__init__(cycles.streaming_cycles(operation, streams), engines, np.stack(places), space)
+        super().__init__(interval * self.urgency, engines, np.stack(places), space)
         self.streams = streams[self.kept]
 
     def _describe(self, design: int, place: int) -> LayerEstimate:
@@ -117,7 +126,8 @@ class StreamDesigns(Table):
         return LayerEstimate(
             name=self.operation.name,
             kind=self.operation.kind.value,
-            interval_cycles=int(self.interval[design]),
+            interval_cycles=int(self.interval[design]) // self.urgency,
+            urgency=self.urgency,
             bound="stream",
             engine="stream",
             folds={"s": int(self.streams[design])},

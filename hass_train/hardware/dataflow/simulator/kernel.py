@@ -51,7 +51,7 @@ def nonzero_pairs(activations, first, weights, other, words):  # type: ignore[no
     """Pairs of two packed windows of which neither is zero."""
     pairs = 0
     for word in range(words):
-        pairs += popcount(activations[first + word] & weights[other + word])
+        pairs += popcount(activations[first + word] & weights[other + word])  # type: ignore[call-arg]
     return pairs
 
 

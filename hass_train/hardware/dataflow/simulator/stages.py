@@ -88,6 +88,7 @@ class Stage:
         band: write steps that are computed together before any is written (off-chip weights); 1 else.
         words_per_read: words of a read step that takes all streams.
         words_per_write: the same of a write step.
+        burst: words that leave together: a group of pixels.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Stage:
     window: int
     words_per_read: int
     words_per_write: int
+    burst: int
     band: int = 1
 
     @property
@@ -137,9 +139,8 @@ def source_stage(shape: tuple[int, int, int], words: int) -> Stage:
     steps = ceil_div(total, words)
     none = np.zeros(0, np.int64)
     written = np.minimum(np.arange(1, steps + 1) * words, total)
-    return Stage(
-        NETWORK_INPUT, (), 0, np.zeros(steps, np.int64), np.zeros(1, np.int64), none, 1, 1, written, 0, 1, words
-    )
+    base, offset = np.zeros(steps, np.int64), np.zeros(1, np.int64)
+    return Stage(NETWORK_INPUT, (), 0, base, offset, none, 1, 1, written, 0, 1, words, words)
 
 
 # ---- compute layers --------------------------------------------------------------------------------------------------
@@ -175,7 +176,7 @@ def _multiplying(operation: Operation, design: StageDesign, maps: Mapping[str, F
     return Stage(
         operation.name, tuple(operands), reads, base, offset,
         _release(windows.oldest * steps, offset, steps, reads, len(block)), filters, channels, written,
-        windows.reach * steps + held * steps, i * g * q, o * g * p, band,
+        windows.reach * steps + held * steps, i * g * q, o * g * p, p * result.channels, band,
     )  # fmt: skip
 
 
@@ -305,7 +306,8 @@ def _streaming(operation: Operation, design: StageDesign, maps: Mapping[str, Fea
             base, offset, window = windows.base * steps, np.arange(steps), windows.reach * steps
             release = _release(windows.oldest * steps, offset, steps, reads, steps)
         return Stage(
-            operation.name, (operand,), reads, base, offset, release, 1, 1, written, window, streams, streams
+            operation.name, (operand,), reads, base, offset, release, 1, 1, written, window,
+            streams, streams, out * streams,
         )  # fmt: skip
     # one read step for each write step; a reshaped or padded map is read in proportion
     reads, base, offset = result.pixels * out, np.arange(result.pixels) * out, np.arange(out)
@@ -314,7 +316,9 @@ def _streaming(operation: Operation, design: StageDesign, maps: Mapping[str, Fea
         offset, window = np.full(out, out - 1), out
         release = (release // out) * out + out - 1
     operands = tuple(_element(operation, k, maps, written) for k in range(len(operation.inputs)))
-    return Stage(operation.name, operands, reads, base, offset, release, 1, 1, written, window, streams, streams)
+    return Stage(
+        operation.name, operands, reads, base, offset, release, 1, 1, written, window, streams, streams, streams
+    )
 
 
 def _element(operation: Operation, k: int, maps: Mapping[str, FeatureMap], written: Ints) -> Operand:
