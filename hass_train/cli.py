@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
@@ -40,7 +40,7 @@ class RefuseUsedDirectory(Callback):
             fail(f"{folder} is a file; choose another hydra.run.dir (or hydra.sweep.dir)")
 
 
-def fail(message: str) -> None:
+def fail(message: str) -> NoReturn:
     """Print one line and exit with status 2."""
     _tell(message)
     sys.exit(2)

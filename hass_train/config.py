@@ -151,6 +151,7 @@ class RunConfig:
     callbacks: dict[str, Any] = field(default_factory=dict)
     logger: dict[str, Any] = field(default_factory=dict)
     paths: PathsConfig = field(default_factory=PathsConfig)
+    simulate: bool = False
     init_from: str | None = None
     ckpt_path: str | None = None
 

@@ -6,7 +6,7 @@ import hass_train.torchvision_shim  # noqa: F401 - before anything imports torch
 
 # isort: split
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from hass_train.checks import checked
 from hass_train.cli import job_command
 from hass_train.config import RunConfig
 from hass_train.errors import UserError
-from hass_train.export.design import save_design
+from hass_train.export.design import design_of, save_design
 from hass_train.export.profile import PROFILE, save_profile
 from hass_train.export.weights import DENSE_WEIGHTS, SPARSE_WEIGHTS, SPARSITY, save_dense, save_sparse
 from hass_train.hardware import CannotFit, SparsityProfile, Workload
@@ -28,13 +28,16 @@ from hass_train.module import SparseClassifier
 from hass_train.networks import traced
 from hass_train.report.console import print_result, report_console
 from hass_train.report.files import save_layers, save_picture
+from hass_train.report.simulation import headline, save_simulation
 from hass_train.result import DenseNetwork, NaturalNetwork, Outcome, Result, SparseNetwork
 from hass_train.run import Run, initialise, running
 from hass_train.search.goal import Goal, HardwareQuestion, floor_profile
 from hass_train.search.phases import Phase, PhasePlan
 from hass_train.search.settle import settle
+from hass_train.simulation import DesignSimulation, simulate_design
 from hass_train.sparsity import sparse_layers
 
+_PLAYED = 8  # images that a simulation plays
 _QUICK = 1e-2  # tolerance of the estimates that steer training; those that are reported are exact
 
 
@@ -83,8 +86,13 @@ def search(config: DictConfig) -> tuple[Result, dict[str, Any]]:
         question, dense = _question(typed, workload, make_sparse(model, typed))
         module = run.fit(model, question)
         result = _result(typed, run, module, question, dense, params, started)
-        files = _write(run, module, result, workload, asdict(typed.hw))
-        print_result(result, files, report_console())
+        files, note = [], ""
+        if typed.simulate:
+            found = _simulate(run, module, result, workload, asdict(typed.hw))
+            result, note = replace(result, simulation=found.to_dict()), headline(found)
+            files = save_simulation(run.output, found)
+        files = [*_write(run, module, result, workload, asdict(typed.hw)), *files]
+        print_result(result, files, report_console(), note)
         run.log({f"result/{name}": value for name, value in result.gain.items()})
         return result, {"module": module, "trainer": run.trainer, "data": run.data, "workload": workload}
 
@@ -165,6 +173,16 @@ def _result(
         config=run.settings,
         command=job_command(),
     )  # fmt: skip
+
+
+def _simulate(
+    run: Run, module: SparseClassifier, result: Result, workload: Workload, hardware: dict[str, Any]
+) -> DesignSimulation:
+    """The searched design, played on validation images."""
+    design = design_of(workload, result.sparse.estimate, hardware)
+    device = next(module.model.parameters()).device
+    images = torch.cat(list(run.data.images("val", device, images=_PLAYED)))
+    return simulate_design(design, workload, module.model, images, result.sparse.profile)
 
 
 def _write(

@@ -68,6 +68,7 @@ class Result:
         goal: met or not.
         wall_s: seconds of warmup, search, recover, hardware, total.
         seed, config, command: to repeat it.
+        simulation: what `simulation.DesignSimulation` measured, if it was asked for.
     """
 
     engine: str
@@ -82,6 +83,7 @@ class Result:
     seed: int
     config: dict[str, Any] = field(repr=False)
     command: str = ""
+    simulation: dict[str, Any] | None = None
 
     @property
     def gain(self) -> dict[str, float]:
@@ -122,6 +124,7 @@ class Result:
             },
             "gain": self.gain,
             "goal": asdict(self.goal),
+            "simulation": self.simulation,
             "wall_s": self.wall_s,
             "seed": self.seed,
             "versions": {

@@ -26,8 +26,8 @@ def report_console() -> Console:
     return console if console.is_terminal else Console(highlight=False, width=110)
 
 
-def print_result(result: Result, files: Iterable[Path], console: Console) -> None:
-    """Three columns, the goal, the slowest layers and every file that was written."""
+def print_result(result: Result, files: Iterable[Path], console: Console, note: str = "") -> None:
+    """Three columns, the goal, what a simulation found, the slowest layers and every file that was written."""
     console.print()
     console.print(_columns(result))
     gain, goal = result.gain, result.goal
@@ -43,6 +43,8 @@ def print_result(result: Result, files: Iterable[Path], console: Console) -> Non
     console.print(
         f"Goal {wanted}{met}: {gain['throughput']:.2f}× the dense throughput, {accuracy} points of test accuracy."
     )
+    if note:
+        console.print(f"{note}.")
     console.print(f"Why not faster: {result.sparse.estimate.bottleneck.reason} (binds: {goal.binding}).")
     console.print()
     console.print(slowest_table("Slowest layers of the searched network", result.sparse.estimate))

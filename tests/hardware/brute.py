@@ -51,15 +51,22 @@ def queues(words: int, depth: int) -> float:
     return float(queue(depth, words * BITS)) if 0 < depth * BITS < 1024 else 0.0
 
 
-def buffers(layer: Operation, streams: int, q: int) -> tuple[int, float]:
-    """Block RAMs and LUTs of the sliding window."""
+def buffers(layer: Operation, streams: int, q: int, interval: int) -> tuple[int, float]:
+    """Block RAMs and LUTs of the sliding window and of the FIFOs before it."""
     kh, kw = layer.kernel
-    if kh * kw == 1:
-        return 0, 0.0
     deep = math.ceil(layer.source.channels / streams)
-    line = math.ceil((layer.source.width + 2 * layer.padding[1]) * deep / q)
-    count = (kh - 1) * bank(streams * q, line) + kh * (kw - 1) * bank(streams, deep)
-    return count, 8 * ((kh - 1) * queues(streams * q, line) + kh * (kw - 1) * queues(streams, deep))
+    width = layer.source.width + 2 * layer.padding[1]
+    padding = 1 - layer.source.pixels / layer.padded_pixels
+    load = min(math.ceil(layer.padded_pixels / q) * deep / interval, 1)
+    burst = deep + 2 + math.ceil(load * padding * layer.source.pixels * deep / q)
+    ahead = math.ceil(min((kh - 1 + layer.stride[0] - 1) * width + kw, layer.padded_pixels) * deep / q) + 2
+    count = bank(streams * q, burst) + bank(streams * q, ahead)
+    slices = queues(streams * q, burst) + queues(streams * q, ahead)
+    if kh * kw > 1:
+        line = math.ceil(width * deep / q)
+        count += (kh - 1) * bank(streams * q, line) + kh * (kw - 1) * bank(streams, deep)
+        slices += (kh - 1) * queues(streams * q, line) + kh * (kw - 1) * queues(streams, deep)
+    return count, 8 * slices
 
 
 def dense_choices(pairs: int) -> list[int]:
@@ -110,8 +117,8 @@ def points(layer: Operation, density: float, lowest: int, max_pixels: int) -> se
                     continue
                 engines = g * o * i // m
                 words, depth = engines * (pairs if sparse else n), passes * (1 if sparse else math.ceil(pairs / n))
-                lines, shallow = buffers(layer, i * g, q)
-                one = Folds(*(np.array([value]) for value in (i, o, g, m, n, q, p, sparse)))
+                lines, shallow = buffers(layer, i * g, q, interval)
+                one = Folds(*(np.array([value]) for value in (i, o, g, m, n, q, p, sparse, 0)))
                 lut = float(compute_logic(layer, one, WIDTHS).lut[0]) + shallow
                 lut += float(lutram(words, BITS, depth)) if depth * BITS < 1024 else 0.0
                 dsp = engines * n * p

@@ -366,8 +366,8 @@ def test_an_odd_channel_still_needs_its_accumulator() -> None:
         layer = Operation(
             "conv", OperationKind.CONV, ("input",), FeatureMap(8, 8, channels), FeatureMap(8, 8, 4), (1, 1)
         )
-        folds = Folds(*(np.array([value]) for value in (parallel, 1, 1, 1, 1, 1, 1, False)))
-        whole = Folds(*(np.array([value]) for value in (channels, 1, 1, 1, 1, 1, 1, False)))
+        folds = Folds(*(np.array([value]) for value in (parallel, 1, 1, 1, 1, 1, 1, False, 0)))
+        whole = Folds(*(np.array([value]) for value in (channels, 1, 1, 1, 1, 1, 1, False, 0)))
         passes = compute_logic(layer, folds, widths).lut[0] / parallel
         assert passes > compute_logic(layer, whole, widths).lut[0] / channels + 100
 
@@ -392,7 +392,7 @@ def test_patch_embeddings_are_not_squeezed_pixel_by_pixel() -> None:
     layer = Operation(
         "patches", OperationKind.CONV, ("input",), FeatureMap(32, 32, 3), FeatureMap(2, 2, 8), (16, 16), (16, 16)
     )
-    folds = Folds(*(np.array([value]) for value in (1, 1, 1, 1, 1, 1, 1, False)))
+    folds = Folds(*(np.array([value]) for value in (1, 1, 1, 1, 1, 1, 1, False, 0)))
     assert compute_logic(layer, folds, Widths(16, 16, 30)).lut[0] < 20_000
 
 

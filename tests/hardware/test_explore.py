@@ -63,7 +63,7 @@ def rate(layers: list[Operation], densities: list[float], limits: dict[str, int]
     return found.replicas / found.interval_cycles
 
 
-FULL: dict[str, Any] = {"max_lut_utilization": 1.0, "partitions": "never", "tolerance": 0.0}
+FULL: dict[str, Any] = {"engines": "averaged", "max_lut_utilization": 1.0, "partitions": "never", "tolerance": 0.0}
 
 
 class _OnChip(DataflowAccelerator):

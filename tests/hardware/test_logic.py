@@ -21,7 +21,7 @@ def of_row(row: dict[str, Any]) -> Logic:
     if row["layer"] == "inner_product":
         layer = dataclasses.replace(layer, kind=OperationKind.LINEAR)
     i, o, g = (folds.get(f"coarse_{name}", 1) for name in ("in", "out", "group"))
-    values = (i, o, g, 1, folds.get("fine", 1), 1, 1, "sparse" in row["layer"])
+    values = (i, o, g, 1, folds.get("fine", 1), 1, 1, "sparse" in row["layer"], 0)
     widths = Widths(bits["data"], bits["weight"], bits["accumulator"])
     found = compute_logic(layer, Folds(*(np.array([value]) for value in values)), widths)
     shallow = memory.window_buffers(layer, np.array([i * g]), bits["data"]).lut

@@ -117,13 +117,14 @@ class Pipeline:
     Args:
         workload: the network.
         designs: of every operation, in the same order.
-        nonzeros: operands of the layers with sparse engines, by name; all with equally many images.
+        nonzeros: operands of the layers with sparse engines, by name, all with equally many images; only playing
+            needs them.
         profile: whose channel densities decided which lane takes which channel.
         t_min: least cycles of an initiation.
         image_cycles: that the off-chip bus takes for an image.
 
     Raises:
-        ValueError: the design is not the network's, or a sparse layer has no operands.
+        ValueError: the design is not the network's.
     """
 
     def __init__(
@@ -149,7 +150,8 @@ class Pipeline:
         self.stages.append(source_stage(workload.input_shape, max(readers)))
         self.place = {stage.name: k for k, stage in enumerate(self.stages)}
         self.fifos = list(self._fifos())
-        self._tables(nonzeros or {}, profile, t_min, image_cycles)
+        self._given = (nonzeros or {}, profile, t_min, image_cycles)
+        self._ready = False
 
     def _fifos(self) -> list[Fifo]:
         found = []
@@ -165,6 +167,17 @@ class Pipeline:
         return found
 
     # ---- tables for the kernel -------------------------------------------------------------------------------
+
+    @property
+    def real(self) -> int:
+        """Real images given, which repeat; 1 where no layer has sparse engines."""
+        images = {len(self._given[0][design.name].activations) for design in self.designs if self._plays(design)}
+        if len(images) > 1 or 0 in images:
+            raise ValueError(f"the layers' activations are of {sorted(images)} images; they must be of equally many")
+        return images.pop() if images else 1
+
+    def _plays(self, design: StageDesign) -> bool:
+        return design.engine == "sparse" and design.name in self._given[0]
 
     def _tables(
         self, nonzeros: Mapping[str, NonZeros], profile: SparsityProfile | None, t_min: int, image_cycles: int
@@ -188,10 +201,6 @@ class Pipeline:
         missing = sorted(sparse - set(nonzeros))
         if missing:
             raise ValueError(f"{missing[0]} has sparse engines, and no activations and weights are given for it")
-        images = {len(nonzeros[name].activations) for name in sparse}
-        if len(images) > 1 or 0 in images:
-            raise ValueError(f"the layers' activations are of {sorted(images)} images; they must be of equally many")
-        self.real = images.pop() if images else 1
         layers: dict[int, Packed] = {}
         for v, stage in enumerate(stages):
             row = table[v]
@@ -289,8 +298,12 @@ class Pipeline:
 
         Raises:
             Deadlock: the pipeline stops for ever.
-            ValueError: fewer than settle + 2 images, a depth below 1, or one of no FIFO that there is.
+            ValueError: fewer than settle + 2 images, a depth below 1, or one of no FIFO that there is; or a sparse
+                layer has no operands, or some of another shape.
         """
+        if not self._ready:
+            self._tables(*self._given)
+            self._ready = True
         if not 0 < settle <= images - 2:
             raise ValueError(f"{images} images are too few: the interval is measured after {settle} and needs two more")
         table, edges = self.table.copy(), self.edges.copy()
@@ -431,3 +444,24 @@ def _check(workload: Workload, designs: Sequence[StageDesign]) -> None:
         if name not in given:
             raise ValueError(f"the design does not belong to {workload.name}: it lacks {name!r}")
     raise ValueError(f"the design does not belong to {workload.name}: its operations come in another order")
+
+
+def steady(pipeline: Pipeline, depths: Mapping[str, int] | None = None, most: int = 128) -> Simulation:
+    """Play ever more images until the interval no longer changes by a thousandth.
+
+    Args:
+        pipeline: the design; every one of its real images counts equally often.
+        depths: as of `Pipeline.play`.
+        most: images at which to stop anyway.
+
+    Raises:
+        Deadlock, ValueError: as `Pipeline.play`.
+    """
+    half = pipeline.real * -(-8 // pipeline.real)
+    found = pipeline.play(2 * half + 1, depths, half)
+    while 4 * half <= most:
+        half *= 2
+        before, found = found, pipeline.play(2 * half + 1, depths, half)
+        if abs(found.interval_cycles - before.interval_cycles) <= 1e-3 * found.interval_cycles:
+            break
+    return found

@@ -1,0 +1,96 @@
+"""Play the design of a finished run on its validation images: `python -m hass_train.simulate RUN_DIR`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from hass_train import cli
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        cli.fail(message)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command; exits with status 2 and one line for what a user can cause."""
+    parser = _Parser(prog="python -m hass_train.simulate", description=__doc__)
+    parser.add_argument("run", type=Path, metavar="RUN_DIR", help="directory of a search.py run that ended")
+    parser.add_argument("--images", type=int, default=8, help="validation images to play (default 8)")
+    parser.add_argument("--size", action="store_true", help="find the smallest FIFOs that keep the interval too")
+    given = parser.parse_args(arguments)
+
+    from hass_train.errors import UserError
+
+    try:
+        simulate_run(given.run, given.images, given.size)
+    except UserError as error:
+        cli.fail(str(error))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def simulate_run(folder: Path, count: int, sized: bool) -> dict[str, Any]:
+    """Simulate, print and write.
+
+    Returns:
+        What is in simulation.json.
+
+    Raises:
+        UserError: whatever the user can mend.
+    """
+    from hass_train.errors import UserError
+    from hass_train.export.design import load_design
+
+    if count < 1:
+        raise UserError(f"--images is {count}; it must be ≥ 1")
+    design = load_design(folder)  # before torch loads
+
+    import hass_train.torchvision_shim  # noqa: F401 - before anything imports torchvision
+
+    # isort: split
+    import torch
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+
+    from hass_train.config import ModelConfig
+    from hass_train.export.profile import load_profile
+    from hass_train.export.weights import load_sparse
+    from hass_train.networks import create_network, traced
+    from hass_train.report.console import report_console
+    from hass_train.report.simulation import print_simulation, save_simulation
+    from hass_train.simulation import simulate_design
+
+    try:
+        result = json.loads((folder / "result.json").read_text())
+        about, section = result["model"], result["config"]["data"]
+        settings = ModelConfig(name=about["name"])
+        arguments = dict(about["arguments"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{folder} holds no result.json that says what network and data the run had") from error
+    profile = load_profile(folder)
+    network = create_network(settings, **arguments)
+    workload = traced(network, design.input_shape, settings.name)
+    model = load_sparse(network, folder)
+    try:
+        data = instantiate(section)
+        data.setup()
+    except InstantiationException as error:
+        raise UserError(f"the run's data cannot be loaded: {str(error.__cause__ or error).splitlines()[0]}") from error
+    images = torch.cat(list(data.images("val", torch.device("cpu"), images=count)))
+    console = report_console()
+    with console.status("simulating") as status:
+        found = simulate_design(
+            design, workload, model, images, profile, sized, lambda what: status.update(f"simulating {what}")
+        )
+    print_simulation(found, save_simulation(folder, found), console)
+    return found.to_dict()
+
+
+if __name__ == "__main__":
+    main()
