@@ -29,6 +29,8 @@ class Lanes:
         bundles: channels of an engine, ascending grid points.
         columns, channels, filters: engines side by side, ascending grid points from 1.
         independent: (bundles, columns, channels, filters, `LEVELS`) k, nested tuples.
+        lasting: (bundles,) how much of the variance of non-zero pairs lies between kernels, whatever the pixel: an
+            engine that always takes the same kernels is always slow or fast.
 
     Raises:
         ValueError: another shape, a grid that does not ascend, or a number below 1.
@@ -39,6 +41,7 @@ class Lanes:
     channels: tuple[int, ...]
     filters: tuple[int, ...]
     independent: Any
+    lasting: tuple[float, ...]
 
     def __post_init__(self) -> None:
         for name in _AXES:
@@ -54,6 +57,8 @@ class Lanes:
             raise ValueError(f"independent lanes have the shape {shape}, not {sizes}")
         if not np.isfinite(self.independent).all() or np.min(self.independent) < 1:
             raise ValueError("independent lanes must be numbers ≥ 1")
+        if len(self.lasting) != len(self.bundles) or not all(0 <= share <= 1 for share in self.lasting):
+            raise ValueError(f"lasting shares of lanes are {self.lasting}; they must be {sizes[0]} numbers in [0, 1]")
 
     @classmethod
     def unknown(cls, columns: int, channels: int, filters: int) -> Lanes:
@@ -61,7 +66,11 @@ class Lanes:
         axes = [grid(columns, 2), grid(channels), grid(filters)]
         product = np.multiply.outer(np.multiply.outer(axes[0], axes[1]), axes[2]).astype(float)
         table = nested(np.repeat(product[None, ..., None], len(LEVELS), axis=-1))
-        return cls((1,), tuple(axes[0]), tuple(axes[1]), tuple(axes[2]), table)
+        return cls((1,), tuple(axes[0]), tuple(axes[1]), tuple(axes[2]), table, (0.0,))
+
+    def lasting_of(self, bundle: int) -> float:
+        """The lasting share at one bundle size."""
+        return float(interpolation(self.bundles, np.array([bundle]))[0] @ np.asarray(self.lasting))
 
     def of_bundle(self, bundle: int) -> Floats:
         """(columns, channels, filters, levels) k of engines of one bundle size; log-linear between those measured."""
@@ -72,7 +81,8 @@ class Lanes:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data."""
         axes = {name: list(getattr(self, name)) for name in _AXES}
-        return {**axes, "independent": np.asarray(self.independent, float).tolist()}
+        independent = np.asarray(self.independent, float).tolist()
+        return {**axes, "independent": independent, "lasting": list(self.lasting)}
 
     @classmethod
     def from_dict(cls, data: Any) -> Lanes:
@@ -84,9 +94,12 @@ class Lanes:
         try:
             axes = [tuple(int(value) for value in data[name]) for name in _AXES]
             independent = nested(np.asarray(data["independent"], float))
+            lasting = tuple(float(value) for value in data["lasting"])
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"lanes must hold {', '.join(_AXES)} and independent: lists of numbers") from error
-        return cls(axes[0], axes[1], axes[2], axes[3], independent)
+            raise ValueError(
+                f"lanes must hold {', '.join(_AXES)}, independent and lasting: lists of numbers"
+            ) from error
+        return cls(axes[0], axes[1], axes[2], axes[3], independent, lasting)
 
 
 def grid(size: int, ratio: int = 4) -> list[int]:

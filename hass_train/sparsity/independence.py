@@ -30,22 +30,47 @@ def measure_lanes(windows: Tensor, kernels: Tensor) -> Lanes:
     """
     channels, taps = windows.shape[3:]
     # an engine takes the window of one channel or, where that is a single pixel, a bundle of channels
-    sizes = [1] if taps > 1 or channels == 1 else sorted({*grid(channels)[1:], channels})
+    sizes = [1] if taps > 1 or channels == 1 else bundle_sizes(channels)
     axes = [grid(windows.shape[1], 2), grid(windows.shape[2] * channels), grid(kernels.shape[1])]
     if taps == 1:
         axes[1] = [1]
-    table = tuple(_independent(_pairs(windows, kernels, size), axes) for size in sizes)
-    return Lanes(tuple(sizes), tuple(axes[0]), tuple(axes[1]), tuple(axes[2]), table)
+    table, lasting = [], []
+    for size in sizes:
+        pairs = _pairs(windows, kernels, size)
+        table.append(_independent(pairs, axes))
+        lasting.append(_lasting(pairs))
+    return Lanes(tuple(sizes), tuple(axes[0]), tuple(axes[1]), tuple(axes[2]), tuple(table), tuple(lasting))
+
+
+def _lasting(pairs: Tensor) -> float:
+    """Share of the variance that lies between kernels: of their means over pixels, less what few pixels leave to
+    chance."""
+    windows = pairs.flatten(0, 1)
+    total = float(pairs.var())
+    if windows.shape[0] < 2 or not total > 0:
+        return 0.0
+    within = float(windows.var(0).mean())
+    between = float(windows.mean(0).var(correction=0)) - within / len(windows)
+    return round(min(max(between / total, 0.0), 1.0), 4)
+
+
+def bundle_sizes(channels: int) -> list[int]:
+    """Bundles of single pixels' channels that are measured: 4, 16, … and all."""
+    return sorted({*grid(channels)[1:], channels})
+
+
+def bundled(densities: Tensor, size: int) -> Tensor:
+    """(bundles, size) channels, dealt so that all bundles are equally dense; a remainder is left out."""
+    count = len(densities) // size
+    return densities.argsort(descending=True)[: count * size].reshape(size, count).T
 
 
 def _pairs(windows: Tensor, kernels: Tensor, bundle: int) -> Tensor:
     """(runs, columns, engines, filters) non-zero pairs of bundles of channels, dealt and sorted as compilers would."""
     if bundle > 1:
-        count = windows.shape[3] // bundle  # a remainder is left out
-        order = windows.mean((0, 1, 2, 4)).argsort(descending=True)[: count * bundle]
-        dealt = order.reshape(bundle, count).T.flatten()
-        windows = windows[:, :, :, dealt].unflatten(3, (count, bundle)).flatten(4)
-        kernels = kernels[:, :, dealt].unflatten(2, (count, bundle)).flatten(3)
+        dealt = bundled(windows.mean((0, 1, 2, 4)), bundle)
+        windows = windows[:, :, :, dealt].flatten(4)
+        kernels = kernels[:, :, dealt].flatten(3)
     pairs = torch.einsum("rpgck,gfck->rpgcf", windows, kernels).flatten(2, 3)
     pairs = pairs[:, :, pairs.mean((0, 1, 3)).argsort(descending=True)]  # alike densities side by side
     return pairs[..., pairs.mean((0, 1, 2)).argsort(descending=True)]

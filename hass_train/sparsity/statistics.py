@@ -14,7 +14,7 @@ from hass_train.hardware.lanes import Lanes
 from hass_train.hardware.profile import LayerSparsity, SparsityProfile
 from hass_train.hardware.workload import ceil_div
 from hass_train.sparsity.convert import sparse_layers
-from hass_train.sparsity.independence import RUN, measure_lanes, sample_size
+from hass_train.sparsity.independence import RUN, bundle_sizes, bundled, measure_lanes, sample_size
 from hass_train.sparsity.layers import SparseLayer
 
 _CHUNK_WORDS = 2**25
@@ -41,8 +41,8 @@ class _PairCounter:
         window = self.weight[0, 0].numel() if self.weight.dim() == 4 else 1
         channels = self.weight.shape[1]
         self.counts = {bundle: torch.zeros(window * bundle + 1, dtype=torch.float64) for bundle in {1, channels}}
-        if window == 1:
-            self.counts = {channels: self.counts[channels]}  # a single pair is binomial by itself
+        if window == 1:  # a single pair is binomial by itself, and engines take bundles of channels
+            self.counts = {size: torch.zeros(size + 1, dtype=torch.float64) for size in bundle_sizes(channels)}
         self.activations = self.nonzero = self.images = 0
         self.runs: list[Tensor] = []  # sampled windows, for the independence of engines
         self.meetings: Tensor | None = None  # per input channel and kernel position: non-zero activations met there
@@ -57,6 +57,8 @@ class _PairCounter:
         if self.weight.dim() == 2:
             self._meet(present.reshape(-1, channels, 1, 1).sum(0))
             self._count(channels, F.linear(present, self.weight))
+            self._count_bundles(present[: max(0, _WINDOW_IMAGES - self.images)].reshape(-1, channels))
+            self.images += len(present)
             return
         layer = self.layer
         assert isinstance(layer, nn.Conv2d)
@@ -64,6 +66,9 @@ class _PairCounter:
         self._count(channels, self._convolve(present, self.weight, layer.groups))
         if 1 in self.counts and channels > 1:
             self._count_windows(present[: max(0, _WINDOW_IMAGES - self.images)], layer)
+        elif len(self.counts) > 1 and layer.groups == 1:
+            some = present[: max(0, _WINDOW_IMAGES - self.images), :, :: layer.stride[0], :: layer.stride[1]]
+            self._count_bundles(some.permute(0, 2, 3, 1).reshape(-1, channels))
         self.images += len(present)
 
     def _meet(self, images: Tensor) -> None:
@@ -139,6 +144,17 @@ class _PairCounter:
                 for start in range(0, len(kernels), step):
                     some = kernels[start : start + step].transpose(0, 1).reshape(-1, 1, *kernels.shape[2:])
                     self._count(1, self._convolve(own, some, channels))
+
+    def _count_bundles(self, pixels: Tensor) -> None:
+        """Bundles of channels of single pixels, (pixels, channels)."""
+        if not len(pixels):
+            return
+        channels, kernels = pixels.shape[1], self.weight.flatten(1)
+        for size in self.counts:
+            if size < channels:
+                dealt = bundled(pixels.mean(0) * kernels.mean(0), size)
+                pairs = torch.einsum("pbm,fbm->pbf", pixels[:, dealt], kernels[:, dealt])
+                self._count(size, pairs)
 
     def _convolve(self, present: Tensor, weight: Tensor, groups: int) -> Tensor:
         layer = self.layer

@@ -139,17 +139,19 @@ class ComputeDesigns(Table):
         if not sides.sparse.any() or self.options.engines == "averaged":
             return None
         alone = np.repeat(sides.alone[sides.sparse, None], len(filters), axis=1)
-        over = [np.empty_like(alone) for _ in range(3)]
+        over, spread = [np.empty_like(alone) for _ in range(3)], np.empty((len(alone), 1))
         m, choice = sides.m[sides.sparse], sides.choice[sides.sparse]
         channels = g * (sides.i[sides.sparse] // m)
         for bundle in np.unique(m):
             rows, one = m == bundle, np.ones((m == bundle).sum(), np.int64)
             rounds = self._rounds[int(bundle)]
+            spread[rows, 0] = rounds.spread[choice[rows]]
             for values, across, beside in zip(
                 over, (1, 1, columns), (one, channels[rows], channels[rows]), strict=True
             ):
                 values[rows] = rounds.slowest(across, beside, choice[rows], filters)
-        return Slowest(alone, *over)
+        lanes = (channels[:, None] * filters).astype(float)
+        return Slowest(alone, spread, lanes, *over)
 
     def _round_cycles(
         self, sides: _Sides, slowest: Slowest | None, uneven: Floats, filters: Ints, g: int, fifo: int

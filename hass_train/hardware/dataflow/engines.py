@@ -3,11 +3,12 @@
 In *lock-step* a round takes as long as its slowest engine, E[max ⌈nnz/N⌉], with what engines depend on each other taken
 from `Lanes`. *Decoupled* engines, each behind a FIFO of D rounds, may be D rounds ahead of the slowest; what is lost
 falls as 1/(1 + D/ℓ), as in queues that fork and join through finite buffers, where ℓ is how many rounds a difference
-between engines lasts. Filters and channels meet other kernels in every round (ℓ = 1); what is left of the channels'
-differences in the mean over a pixel's blocks lasts as long as the map looks alike, some pixels. Columns keep their
-pixels while all blocks pass, each time with other kernels: ℓ is the root of their number. Differences that never end,
-between channels that are always denser than others, are `balance`. The two constants are rounded from simulations of
-single layers (`benchmarks/truth.py`).
+between engines lasts. Filters meet other kernels in every round (ℓ = 1). Channels keep their activations, and columns
+their pixels, over a number of rounds, though with other kernels each time: ℓ is the root of it. What is left of the
+channels' differences in the mean over a pixel's blocks lasts as long as the map looks alike, some pixels. Two of the
+differences never end: between channels that are always denser than others (`balance`), and between kernels: an engine
+meets the same R in every pixel, and the slowest of L is z·σ·√(share/R) above the mean, z the expected maximum of L
+normal draws. The two constants are rounded from simulations of single layers (`benchmarks/truth.py`).
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
-from hass_train.hardware.dataflow.initiation import initiation_intervals
+from hass_train.hardware.dataflow.initiation import initiation_intervals, multiplier_choices
 from hass_train.hardware.lanes import LEVELS, Lanes, interpolation
 
 Floats = NDArray[np.float64]
@@ -51,6 +53,14 @@ class Rounds:
     def alone(self) -> Floats:
         """(choices,) of one engine, for each N of `multiplier_choices`."""
         return initiation_intervals(self.histogram, self.t_min)
+
+    @cached_property
+    def spread(self) -> Floats:
+        """(choices,) standard deviation of one engine's cycles between kernels."""
+        pairs = np.arange(len(self.histogram))
+        cycles = np.maximum(-(-pairs // multiplier_choices(len(pairs) - 1)[:, None]), self.t_min)
+        variance = np.maximum(cycles**2 @ self.histogram - (cycles @ self.histogram) ** 2, 0.0)
+        return np.asarray(np.sqrt(variance * self.lanes.lasting_of(self.bundle)))
 
     @cached_property
     def _table(self) -> Floats:
@@ -92,9 +102,18 @@ def logit(level: Floats) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Slowest:
-    """Cycles of a round by what computes side by side, each (rows, filters)."""
+    """Cycles of a round by what computes side by side, each (rows, filters).
+
+    Args:
+        alone: of one engine.
+        spread: (rows, 1) standard deviation between kernels.
+        lanes: engines with kernels of their own.
+        over_filters, over_channels, over_columns: of the slowest, in lock-step.
+    """
 
     alone: Floats
+    spread: Floats
+    lanes: Floats
     over_filters: Floats
     over_channels: Floats
     over_columns: Floats
@@ -118,9 +137,17 @@ def round_cycles(slowest: Slowest, uneven: Floats, blocks: Floats, rounds: Float
     over_columns = np.maximum(slowest.over_columns, over_channels)
     if not fifo:
         return np.maximum(over_columns, mean)
+    whole = np.maximum(over_columns - slowest.alone, 1e-12)
+    lasting = np.minimum(expected_maximum(slowest.lanes) * slowest.spread / np.sqrt(rounds), whole)
     kept = _KEPT / np.sqrt(blocks)
     lost = (slowest.over_filters - slowest.alone) / (1 + fifo)
-    passing = (1 - kept) / (1 + fifo) + kept / (1 + fifo / (rounds * _ALIKE))
+    alike = np.sqrt(rounds / blocks)  # blocks of filters share a window
+    passing = (1 - kept) / (1 + fifo / alike) + kept / (1 + fifo / (rounds * _ALIKE))
     lost = lost + (over_channels - slowest.over_filters) * passing
     lost = lost + (over_columns - over_channels) / (1 + fifo / np.sqrt(rounds))
-    return np.asarray(mean + lost)
+    return np.asarray(mean + lasting + (1 - lasting / whole) * lost)
+
+
+def expected_maximum(draws: Floats) -> Floats:
+    """Expected largest of n standard normal draws (Blom's approximation)."""
+    return np.asarray(ndtri((draws - 0.375) / (draws + 0.25)))
