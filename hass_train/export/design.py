@@ -11,7 +11,7 @@ from typing import Any
 from hass_train.errors import UserError
 from hass_train.hardware import Estimate, Workload
 from hass_train.hardware.dataflow.depths import rule
-from hass_train.hardware.dataflow.simulate import Pipeline
+from hass_train.hardware.dataflow.simulate import Pipeline, join_name
 from hass_train.hardware.dataflow.simulator.stages import StageDesign
 
 DESIGN = "design.json"
@@ -86,7 +86,8 @@ def save_design(path: Path, workload: Workload, estimate: Estimate, hardware: di
     fifos = {name: depth for part in design.parts for name, depth in part.fifos.items()}
     rows = []
     for operation, row in zip(workload, estimate.layers, strict=True):
-        names = [row.name, f"{row.name} rows", *(f"{row.name} <- {name}" for name in operation.inputs)]
+        joins = (join_name(operation, k) for k in range(len(operation.inputs)))
+        names = [row.name, f"{row.name} rows", *joins]
         rows.append(
             {
                 "name": row.name,

@@ -59,6 +59,7 @@ def published(**changes: Any) -> DataflowOptions:
         **{
             "tolerance": 0,
             "limits": ("dsp",),
+            "engines": "averaged",
             "folding": "divisors",
             "max_replicas": 1,
             "max_pixels": 1,

@@ -74,6 +74,13 @@ def operand_wait(operation: Operation, operand: int) -> float:
     return 1.0 if operation.kind is OperationKind.MATMUL and operand == len(operation.inputs) - 1 else 0.0
 
 
+def operand_words(operation: Operation, operand: int, words: int) -> int:
+    """Words that an operation reads of a map of so many; of queries, keys and values in one, a matmul reads its part."""
+    if operation.kind is not OperationKind.MATMUL:
+        return words
+    return operation.source.words if operand == 0 else operation.operand_words
+
+
 def starts(workload: Workload, bands: Mapping[str, int] = MappingProxyType({})) -> dict[str, float]:
     """When each operation starts, in images (intervals) after the network's input begins.
 
@@ -106,11 +113,11 @@ def waiting(workload: Workload, bands: Mapping[str, int] = MappingProxyType({}))
         depths = []
         for k, name in enumerate(operation.inputs):
             lag = begin[operation.name] - ready[name] - operand_wait(operation, k)
-            words = maps[name].words
-            if operation.kind is OperationKind.MATMUL:  # reads its part of what may be queries, keys and values in one
-                words = operation.source.words if k == 0 else operation.operand_words
-            pixels = 2 * maps[name].channels if lag > 0 else 0
-            depths.append(math.ceil(MARGIN * lag * words) + pixels + 2 * held(operation, k, words) + _REGISTERS)
+            words = operand_words(operation, k, maps[name].words)
+            row = maps[name].width * maps[name].channels if lag > 0 else 0
+            depths.append(
+                math.ceil(MARGIN * lag * words) + min(row, words) + 2 * held(operation, k, words) + _REGISTERS
+            )
             for beside in ancestors[operation.name] - reached[k] - {NETWORK_INPUT}:
                 bypass[beside] += words
         fifos[operation.name] = tuple(depths)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from hass_train.hardware.dataflow.branches import waiting
+from hass_train.hardware.dataflow.branches import operand_words, waiting
 from hass_train.hardware.dataflow.fifos import input_depth, rows_depth
 from hass_train.hardware.dataflow.simulate import Deadlock, Fifo, Pipeline
 
 SLACK = 0.01
 """How much longer than with infinite FIFOs the interval may be."""
+_DOUBLINGS = 10
 _GENEROUS = 6  # maps that a join may hold at first
 
 
@@ -50,8 +51,12 @@ def size(
     depths, peaks = dict(first), played(first)
     if peaks is None:
         depths = generous(pipeline)
-        while (peaks := played(depths)) is None:
+        for _ in range(_DOUBLINGS):
+            if (peaks := played(depths)) is not None:
+                break
             depths = {name: 2 * depth for name, depth in depths.items()}
+        else:
+            raise RuntimeError("no depths keep the interval")  # infinite ones do
     depths = _given_back(depths, peaks)
     groups = [[fifo for fifo in pipeline.fifos if fifo.kind == kind] for kind in ("join", "rows", "input")]
     groups += [[fifo] for fifo in sorted(pipeline.fifos, key=lambda fifo: -depths[fifo.name] * fifo.words)]
@@ -75,7 +80,7 @@ def generous(pipeline: Pipeline) -> dict[str, int]:
     depths = {}
     for fifo in pipeline.fifos:
         stage = pipeline.stages[fifo.stage]
-        words = pipeline.workload.operations[fifo.stage].source.words
+        words = int(stage.operands[fifo.operand].used[-1])
         depths[fifo.name] = max(stage.reads, _least(pipeline, fifo))
         if fifo.kind == "join":
             depths[fifo.name] = max(-(-_GENEROUS * words // fifo.words), _least(pipeline, fifo))
@@ -83,8 +88,7 @@ def generous(pipeline: Pipeline) -> dict[str, int]:
 
 
 def _least(pipeline: Pipeline, fifo: Fifo) -> int:
-    producer = pipeline.place[pipeline.stages[fifo.stage].operands[fifo.operand].producer]
-    return -(-pipeline.least(producer, fifo.stage) // fifo.words)
+    return -(-pipeline.least(fifo.stage, fifo.operand) // fifo.words)
 
 
 # ---- the rule --------------------------------------------------------------------------------------------------------
@@ -104,7 +108,9 @@ def rule(pipeline: Pipeline, intervals: Mapping[str, int]) -> dict[str, int]:
         pixels = design.folds.get("q", 1)
         load = min(pipeline.stages[fifo.stage].reads / max(intervals[operation.name], 1), 1.0)
         if fifo.kind == "join":
-            depth = -(-waits[operation.name].fifos[fifo.operand] // fifo.words)
+            passing = int(pipeline.stages[pipeline.place[operation.inputs[fifo.operand]]].written[-1])
+            read = operand_words(operation, fifo.operand, passing)
+            depth = -(-waits[operation.name].fifos[fifo.operand] * passing // (read * fifo.words))
         else:
             streams = fifo.words // pixels
             ahead = fifo.kind == "rows"

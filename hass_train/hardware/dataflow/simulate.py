@@ -27,7 +27,7 @@ from hass_train.hardware.dataflow.simulator import kernel
 from hass_train.hardware.dataflow.simulator.rounds import NonZeros, Packed, pack
 from hass_train.hardware.dataflow.simulator.stages import REGISTERS, StageDesign, maps_of, source_stage, stage_of
 from hass_train.hardware.profile import SparsityProfile
-from hass_train.hardware.workload import NETWORK_INPUT, Workload
+from hass_train.hardware.workload import NETWORK_INPUT, Operation, Workload
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -158,8 +158,8 @@ class Pipeline:
         for k, (operation, stage) in enumerate(zip(self.workload, self.stages, strict=False)):
             words = stage.words_per_read
             if len(stage.operands) > 1:
-                for n, operand in enumerate(stage.operands):
-                    found.append(Fifo(f"{stage.name} <- {operand.producer}", k, n, words, "join"))
+                for n in range(len(stage.operands)):
+                    found.append(Fifo(join_name(operation, n), k, n, words, "join"))
                 continue
             found.append(Fifo(stage.name, k, 0, words, "input"))
             if operation.multiplies or operation.window > 1:
@@ -293,7 +293,8 @@ class Pipeline:
 
         Args:
             images: how many, one after another; the given ones repeat.
-            depths: entries of each FIFO by name; None = unlimited.
+            depths: entries of each FIFO by name, the least that lets anything pass where one is left out; None =
+                unlimited.
             settle: images before the interval is measured.
 
         Raises:
@@ -345,11 +346,9 @@ class Pipeline:
             table[v, kernel.KEEP] = stage.window + REGISTERS if depths is not None else _UNLIMITED
         if depths is None:
             return
-        for e, (u, v, *_) in enumerate(edges):
-            # results of a pixel come in a burst, when its last channels are summed up
-            edges[e, kernel.CAPACITY] = self.least(int(u), int(v))
         for fifo in self.fifos:
-            depth = depths.get(fifo.name, REGISTERS)
+            kept = REGISTERS if fifo.kind == "rows" else -(-self.least(fifo.stage, fifo.operand) // fifo.words)
+            depth = depths.get(fifo.name, kept)
             if depth < 1:
                 raise ValueError(f"FIFO {fifo.name!r} has a depth of {depth}; it must be ≥ 1")
             if fifo.kind == "rows":
@@ -358,10 +357,13 @@ class Pipeline:
                 e = int(table[fifo.stage, kernel.IN_FIRST]) + fifo.operand
                 edges[e, kernel.CAPACITY] = max(depth * fifo.words, self.stages[edges[e, 0]].words_per_write)
 
-    def least(self, producer: int, consumer: int) -> int:
-        """Words that a FIFO between two stages holds at least, so that a burst of one pixel's results can leave."""
-        given, taken = self.stages[producer], self.stages[consumer]
-        return given.burst + REGISTERS * max(given.words_per_write, taken.words_per_read)
+    def least(self, consumer: int, operand: int) -> int:
+        """Words that the FIFO of an operand holds at least: a burst of one pixel's results, and what is needed at once."""
+        taken = self.stages[consumer]
+        read = taken.operands[operand]
+        given = self.stages[self.place[read.producer]]
+        burst = given.burst + REGISTERS * max(given.words_per_write, taken.words_per_read)
+        return max(burst, read.together + given.words_per_write)
 
     def _stage(self, v: int, account: Floats, ends: Ints) -> StageResult:
         busy, starved, blocked, uneven = (float(value) for value in account)
@@ -429,6 +431,13 @@ class Pipeline:
         stuck = next(v for v in range(len(table)) if progress[v, kernel.WRITTEN] < images * table[v, kernel.WRITES])
         name = self.stages[stuck].name
         return Deadlock(name, f"deadlock: FIFO {name!r} lets nothing pass; make it deeper")
+
+
+def join_name(operation: Operation, operand: int) -> str:
+    """Name of the FIFO of one of several operands; the second of two equal ones says so."""
+    name = f"{operation.name} <- {operation.inputs[operand]}"
+    again = operation.inputs[:operand].count(operation.inputs[operand])
+    return f"{name} ({again + 1})" if again else name
 
 
 def _check(workload: Workload, designs: Sequence[StageDesign]) -> None:

@@ -69,6 +69,11 @@ class Operand:
     used: Ints
     needed: Ints
 
+    @property
+    def together(self) -> int:
+        """Words that must be there at once: needed for a step, and not yet used up before it."""
+        return int((self.needed - np.append(0, self.used[:-1])).max())
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -313,7 +318,7 @@ def _streaming(operation: Operation, design: StageDesign, maps: Mapping[str, Fea
     reads, base, offset = result.pixels * out, np.arange(result.pixels) * out, np.arange(out)
     release, window = np.arange(reads), 0
     if operation.kind in _WHOLE_PIXELS:
-        offset, window = np.full(out, out - 1), out
+        offset, window = np.full(out, out - 1), 2 * out  # one pixel is written while the next is read
         release = (release // out) * out + out - 1
     operands = tuple(_element(operation, k, maps, written) for k in range(len(operation.inputs)))
     return Stage(
