@@ -135,10 +135,11 @@ class Residual(nn.Module):
 
 
 def test_a_shortcut_waits_for_the_window_of_the_longer_branch() -> None:
-    """A 3×3 convolution on 8×8 writes its first pixel when a row and a pixel more are there: 9 pixels of 4 channels."""
+    """A 3×3 convolution on 8×8 can start when a row and a pixel are there, and takes its time for a pixel: 10 pixels of
+    4 channels, a margin of 35 % and a row on top."""
     workload = trace(Residual(), (4, 8, 8))
     add = waiting(workload)["add"]
-    assert sorted(add.fifos) == [2, 9 * 4 + 2]
+    assert sorted(add.fifos) == [2, 10 * 4 * 1.35 + 8 * 4 + 2]
     assert waiting(workload)["conv"].bypass == 4 * 64
 
 
@@ -261,7 +262,8 @@ def test_objectives_trade_throughput_for_what_they_are_after() -> None:
 
 
 def test_sparsity_saves_energy(mobilenet: Workload) -> None:
-    accelerator = DataflowAccelerator(U250, DataflowOptions(tolerance=1e-2))
+    """Designs for energy; for throughput, sparse weights may go off-chip to make room for copies."""
+    accelerator = DataflowAccelerator(U250, DataflowOptions(tolerance=1e-2, objective="energy", max_replicas=1))
     dense = accelerator.estimate(mobilenet, SparsityProfile.dense(mobilenet)).energy
     sparse = accelerator.estimate(mobilenet, SparsityProfile.uniform(mobilenet, 0.3)).energy
     assert sparse.compute_j < dense.compute_j
@@ -320,7 +322,7 @@ def test_the_best_cuts_are_those_of_brute_force(count: int, channels: int, dsp: 
 
 def test_a_network_that_does_not_fit_is_cut(resnet: Workload) -> None:
     """ResNet-18 on a ZedBoard without off-chip weights fits in no way; with a tenth of the DSPs' buffers it is cut."""
-    device = load_device("zedboard", bram18=120)
+    device = load_device("zedboard", bram18=160)
     options = DataflowOptions(tolerance=1e-2)
     dense = SparsityProfile.dense(resnet)
     with pytest.raises(CannotFit, match="resnet18 on zedboard"):
@@ -328,7 +330,7 @@ def test_a_network_that_does_not_fit_is_cut(resnet: Workload) -> None:
     found = DataflowAccelerator(device, options).estimate(resnet, dense)
     assert len(found.parts) > 1
     assert {row.part for row in found.layers} == set(range(len(found.parts)))
-    assert found.resources.bram18 <= 120
+    assert found.resources.bram18 <= 160
     assert "reconfiguration" in found.bottleneck.reason
     assert found.throughput_ips == pytest.approx(1e6 * found.clock_mhz / found.interval_cycles, rel=1e-3)
     assert sum(part.interval_cycles for part in found.parts) <= found.interval_cycles

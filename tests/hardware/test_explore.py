@@ -150,7 +150,9 @@ def test_estimate_rows_add_up(mobilenet: Workload) -> None:
         rows = sum(getattr(row.resources, name) for row in estimate.layers)
         assert getattr(estimate.resources, name) == rows * estimate.replicas
         assert estimate.utilization[name] <= 1
-    assert max(row.interval_cycles for row in estimate.layers) == estimate.interval_cycles
+    # a squeeze-excite gate's layers are built faster than the pipeline, so that a map waits less for them
+    assert max(row.interval_cycles * row.urgency for row in estimate.layers) == estimate.interval_cycles
+    assert {row.urgency for row in estimate.layers} == {1, 16}
     assert estimate.throughput_ips == pytest.approx(estimate.replicas * 250e6 / estimate.interval_cycles)
 
 
@@ -158,8 +160,10 @@ def test_a_tolerance_is_kept(mobilenet: Workload) -> None:
     zcu104 = load_device("zcu104")
     profile = SparsityProfile.uniform(mobilenet, 0.3)
     exact = DataflowAccelerator(zcu104, DataflowOptions(tolerance=0)).estimate(mobilenet, profile).throughput_ips
-    quick = DataflowAccelerator(zcu104, DataflowOptions(tolerance=0.02)).estimate(mobilenet, profile).throughput_ips
-    assert exact * 0.98 <= quick <= exact
+    proved = DataflowAccelerator(zcu104, DataflowOptions(tolerance=0.004)).estimate(mobilenet, profile).throughput_ips
+    assert exact * 0.996 <= proved <= exact * (1 + 1e-9)
+    quick = DataflowAccelerator(zcu104, DataflowOptions(tolerance=0.02)).estimate(mobilenet, profile)
+    assert quick.throughput_ips <= exact <= quick.throughput_ips * (1 + quick.slack)  # says what it left open
 
 
 def test_a_device_that_is_too_small_is_named(mobilenet: Workload) -> None:

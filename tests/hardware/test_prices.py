@@ -70,7 +70,7 @@ def test_weights_have_prices_where_bandwidth_binds() -> None:
     assert estimate.utilization["bandwidth"] > 0.9
     assert max(estimate.weight_prices, key=estimate.weight_prices.__getitem__).startswith("layer4")
     dense = accelerator.estimate(workload, SparsityProfile.dense(workload))
-    assert estimate.throughput_ips > 2 * dense.throughput_ips
+    assert estimate.throughput_ips > 1.5 * dense.throughput_ips
     stored = DataflowAccelerator(ZCU104, DataflowOptions(weights="dense", tolerance=0.01)).estimate(workload, half)
     assert max(stored.weight_prices.values()) == 0
     assert stored.throughput_ips < 1.2 * dense.throughput_ips

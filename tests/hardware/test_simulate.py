@@ -61,11 +61,11 @@ def test_two_layers_by_hand() -> None:
 def test_three_layers_by_hand() -> None:
     """A 3×3 layer of one multiplier in the middle: 9 cycles for each of 16 pixels, 144 an image.
 
-    A passes a pixel in every cycle: it writes the first in cycle 4 − 1 = 3 (source 0 and 1, read 2, compute 3, write 4).
-    B's first window is complete with padded pixel (2, 2) of 6 a row. It reads the first row of padding, 6 pixels, and
-    the next one's first in cycles 0 … 6, then waits for no pixel: reading goes on a pixel a cycle, to (2, 2), the
-    15th, in cycle 14; it is ready with cycle 15. The window takes 9 cycles, 15 … 23; the result is written in 24. C reads
-    in 25, computes in 26, writes in 27: 28 cycles for the first pixel. The other 15 follow 9 cycles apart: 28 + 135 = 163.
+    A passes a pixel in every cycle; its first one is written by the end of cycle 4 (source computes and writes in 0 and
+    1, A reads, computes, writes in 2, 3, 4). B's first window is complete with pixel (2, 2) of a padded map 6 wide, the
+    15th to be read. The first seven are padding, read in cycles 0 … 6; the others are there in time, a cycle each: the
+    15th is read in cycle 14. The window takes cycles 15 … 23, its result is written in 24. C reads it in 25, computes
+    in 26, writes in 27: 28 cycles for the first pixel. The other 15 follow 9 cycles apart: 28 + 135 = 163.
     """
     layers = (conv("a", "input", 4, 1, 1), conv("b", "a", 4, 1, 1, kernel=3), conv("c", "b", 4, 1, 1))
     found = Pipeline(Workload("three", (1, 4, 4), layers), [built("a"), built("b"), built("c")]).play(5)
@@ -77,7 +77,7 @@ def test_three_layers_by_hand() -> None:
 # ---- against the equations ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("device", ["u250", "zcu104", "zedboard"])
+@pytest.mark.parametrize("device", ["u250", "zcu104", "zcu102"])
 @pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "test_vit"])
 def test_dense_designs_take_what_the_equations_say(name: str, device: str) -> None:
     workload = trace(timm.create_model(name), (3, 160, 160), name)
@@ -169,7 +169,7 @@ def test_wrong_depths_are_refused() -> None:
 
 def test_a_design_of_another_network_is_refused() -> None:
     workload, designs = residual()
-    with pytest.raises(ValueError, match="does not belong to residual, which has no 'c'"):
+    with pytest.raises(ValueError, match="does not belong to residual: it has 'c'"):
         Pipeline(workload, [*designs, built("c")])
     with pytest.raises(ValueError, match="does not belong to residual: it lacks 'add'"):
         Pipeline(workload, designs[:-1])

@@ -75,7 +75,7 @@ def operand_wait(operation: Operation, operand: int) -> float:
 
 
 def operand_words(operation: Operation, operand: int, words: int) -> int:
-    """Words that an operation reads of a map of so many; of queries, keys and values in one, a matmul reads its part."""
+    """Words that an operation reads of a map of so many; a matmul reads its part of queries, keys and values."""
     if operation.kind is not OperationKind.MATMUL:
         return words
     return operation.source.words if operand == 0 else operation.operand_words

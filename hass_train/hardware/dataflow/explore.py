@@ -258,9 +258,18 @@ class Explorer:
             shortest = max(shortest, int(np.ceil(bits * replicas / self.limits.bits_per_cycle - 1e-9)))
         return min(interval, shortest)
 
-    def settled(self, interval: int, replicas: int, selection: Selection) -> Exploration:
-        """The answer from a selection: what it does not need given back, and how much better it could be."""
+    def settled(self, interval: int, replicas: int, selection: Selection, column: int | None = None) -> Exploration:
+        """The answer from a selection: what it does not need given back, and how much better it could be.
+
+        Args:
+            interval: cycles per image.
+            replicas: copies.
+            selection: designs within the limits.
+            column: a resource that it was chosen to save, of which no more may be taken.
+        """
         budget = self.limits.budget(interval, replicas)
+        if column is not None:
+            budget[column] = min(budget[column], selection.total[column])
         slack = interval / self.bound(replicas) - 1 if self.undecided or not self.prove else self.tolerance
         return Exploration(interval, replicas, balanced(self.tables, selection, interval, budget), slack)
 

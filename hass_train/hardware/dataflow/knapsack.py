@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import Enum
 
 import numpy as np
@@ -20,6 +24,20 @@ _ROW_SIZE = 1e4
 NODES, FEW_NODES = 500, 50
 """Most branches that integer programming may look at for one question, and where a small gap is allowed anyway; counts,
 so that answers repeat."""
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """HiGHS 1.12 prints a stray line of its own to the standard output now and then, whatever it is told."""
+    sys.stdout.flush()
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
 
 
 class Fit(Enum):
@@ -164,16 +182,17 @@ class Knapsack:
         one_each = csr_array((np.ones(count), (owner, np.arange(count))), shape=(self.operations, count))
         # the solver keeps constraints to about 1e-6: rows of this size keep them to far less than one unit
         spend = csr_array((self.resources[left] * (self.scale * _ROW_SIZE)).T)
-        result = milp(
-            c=np.zeros(count),
-            constraints=[
-                LinearConstraint(one_each, 1, 1),
-                LinearConstraint(spend, -np.inf, self.budget * self.scale * _ROW_SIZE),
-            ],
-            integrality=np.ones(count),
-            bounds=Bounds(0, 1),
-            options={"node_limit": nodes, "presolve": False},
-        )
+        with _quiet():
+            result = milp(
+                c=np.zeros(count),
+                constraints=[
+                    LinearConstraint(one_each, 1, 1),
+                    LinearConstraint(spend, -np.inf, self.budget * self.scale * _ROW_SIZE),
+                ],
+                integrality=np.ones(count),
+                bounds=Bounds(0, 1),
+                options={"node_limit": nodes, "presolve": False},
+            )
         if result.x is not None:
             chosen = np.flatnonzero(result.x > 0.5)
             if (self.resources[left[chosen]].sum(axis=0) <= self.budget).all():

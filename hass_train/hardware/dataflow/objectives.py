@@ -96,4 +96,4 @@ def _least(
         raise TooSlow(f"no design reaches min_throughput = {options.min_throughput:,.0f} images/s")
     _, interval, replicas, selection = best
     shortest = int(selection.intervals.max()) if column != BANDWIDTH else interval
-    return explorer.settled(shortest, replicas, selection)
+    return explorer.settled(shortest, replicas, selection, column)

@@ -358,7 +358,7 @@ class Pipeline:
                 edges[e, kernel.CAPACITY] = max(depth * fifo.words, self.stages[edges[e, 0]].words_per_write)
 
     def least(self, consumer: int, operand: int) -> int:
-        """Words that the FIFO of an operand holds at least: a burst of one pixel's results, and what is needed at once."""
+        """Words that an operand's FIFO holds at least: a burst of one pixel's results, and what is needed at once."""
         taken = self.stages[consumer]
         read = taken.operands[operand]
         given = self.stages[self.place[read.producer]]

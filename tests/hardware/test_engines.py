@@ -1,0 +1,129 @@
+"""Engines side by side: what lanes are worth, and how long a round is that waits for the slowest."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hass_train.hardware.dataflow.engines import Rounds, Slowest, expected_maximum, round_cycles
+from hass_train.hardware.dataflow.initiation import binomial, multiplier_choices
+from hass_train.hardware.lanes import LEVELS, Lanes, interpolation
+from hass_train.sparsity.independence import bundled, measure_lanes
+
+
+@given(st.integers(1, 3), st.integers(1, 4), st.floats(0.05, 0.95), st.integers(0, 1))
+def test_independent_engines_wait_for_the_largest_of_so_many_draws(
+    columns: int, filters: int, density: float, t_min: int
+) -> None:
+    """Against all combinations of non-zero counts of up to three engines, where the grid has a point."""
+    lanes = Lanes.unknown(4, 16, 16)
+    histogram = binomial(4, density)
+    rounds = Rounds(lanes, 1, histogram, t_min)
+    if columns * filters > 4 or columns == 3 or filters in (2, 3):
+        return
+    choices = multiplier_choices(4)
+    found = rounds.slowest(columns, np.array([1]), np.array([0]), np.array([filters]))[0, 0]
+    expected = sum(
+        np.prod(histogram[list(counts)]) * max(t_min, *(-(-k // choices[0]) for k in counts))
+        for counts in itertools.product(range(5), repeat=columns * filters)
+    )
+    assert found == pytest.approx(expected, rel=1e-9)
+    assert rounds.alone[0] == pytest.approx(sum(histogram[k] * max(t_min, k) for k in range(5)))
+
+
+def test_lanes_of_independent_and_of_equal_windows() -> None:
+    """Noise: every engine counts. Windows that are the same for all channels: one does."""
+    random = torch.Generator().manual_seed(0)
+    noise = (torch.rand((256, 4, 1, 16, 9), generator=random) < 0.5).float()
+    kernels = torch.ones((1, 4, 16, 9))
+    middle = LEVELS.index(0.5)
+    table = np.asarray(measure_lanes(noise, kernels).independent)[0]
+    assert table[0, 2, 0, middle] == pytest.approx(16, rel=0.15)  # 16 channels of their own
+    assert table[2, 2, 0, middle] == pytest.approx(64, rel=0.15)  # and 4 columns
+    assert table[0, 0, 1, middle] == 1  # 4 filters that are all alike
+    alike = noise[:, :1, :, :1].expand(256, 4, 1, 16, 9)
+    assert np.asarray(measure_lanes(alike, kernels).independent).max() == 1
+
+
+def test_kernels_that_differ_last() -> None:
+    """Half of the kernels are empty: with constant windows all variance lies between them, and never averages out."""
+    windows = torch.ones((32, 4, 1, 8, 9))
+    kernels = torch.zeros((1, 8, 8, 9))
+    kernels[:, ::2] = 1
+    assert measure_lanes(windows, kernels).lasting[0] == pytest.approx(1, abs=1e-3)
+    random = torch.Generator().manual_seed(1)
+    noise = (torch.rand((64, 4, 1, 8, 9), generator=random) < 0.5).float()
+    assert measure_lanes(noise, torch.ones((1, 8, 8, 9))).lasting[0] < 0.05
+
+
+def test_single_pixels_are_bundled() -> None:
+    windows = torch.ones((4, 1, 1, 20, 1))
+    lanes = measure_lanes(windows, torch.ones((1, 8, 20, 1)))
+    assert lanes.bundles == (4, 16, 20)
+    assert lanes.channels == (1,)
+    dealt = bundled(torch.arange(10.0), 4)
+    assert dealt.shape == (2, 4)
+    assert {int(value) for value in dealt.flatten()} == set(range(2, 10))  # the remainder is the sparsest
+    assert abs(float(dealt[0].float().mean() - dealt[1].float().mean())) <= 1
+
+
+def slowest(alone: float, filters: float, channels: float, columns: float, spread: float = 0.0) -> Slowest:
+    one = np.array([[alone]])
+    return Slowest(
+        one, np.array([[spread]]), np.array([[64.0]]), one * filters, one * filters * channels,
+        one * filters * channels * columns,
+    )  # fmt: skip
+
+
+@given(
+    st.floats(1, 5), st.floats(1, 3), st.floats(1, 3), st.floats(1, 3), st.floats(0, 1), st.integers(1, 9),
+    st.integers(1, 9),
+)  # fmt: skip
+def test_deeper_fifos_lose_less(
+    alone: float, filters: float, channels: float, columns: float, spread: float, blocks: int, others: int
+) -> None:
+    """From lock-step, the slowest of all, down towards the mean; what lasts stays."""
+    case = slowest(alone, filters, channels, columns, spread)
+    uneven, by, rounds = np.ones((1, 1)), np.array([[float(blocks)]]), np.array([[float(blocks * others)]])
+    cycles = [float(round_cycles(case, uneven, by, rounds, fifo)[0, 0]) for fifo in (0, 1, 4, 16, 256, 10**9)]
+    assert cycles[0] == pytest.approx(alone * filters * channels * columns)
+    assert all(a >= b - 1e-9 for a, b in itertools.pairwise(cycles))
+    lasting = min(float(expected_maximum(np.array(64.0))) * spread / np.sqrt(blocks * others), cycles[0] - alone)
+    assert cycles[-1] == pytest.approx(alone + lasting, rel=1e-3)
+
+
+def test_the_largest_of_normal_draws() -> None:
+    random = np.random.default_rng(0)
+    for draws in (2, 10, 100):
+        measured = random.standard_normal((20_000, draws)).max(axis=1).mean()
+        assert float(expected_maximum(np.array(float(draws)))) == pytest.approx(measured, abs=0.03)
+
+
+@given(st.lists(st.integers(1, 500), min_size=1, max_size=5, unique=True), st.integers(1, 600))
+def test_interpolation_weights_sum_to_one(axis: list[int], at: int) -> None:
+    points = tuple(sorted(axis))
+    weights = interpolation(points, np.array([at]))[0]
+    assert weights.sum() == pytest.approx(1)
+    assert (weights >= 0).all()
+    inside = min(max(at, points[0]), points[-1])
+    assert np.exp2(weights @ np.log2(points)) == pytest.approx(inside)
+
+
+def test_lanes_survive_json_and_nonsense_is_refused() -> None:
+    lanes = Lanes.unknown(4, 9, 5)
+    assert Lanes.from_dict(json.loads(json.dumps(lanes.to_dict()))) == lanes
+    assert lanes.of_bundle(7)[1, 1, 1] == pytest.approx(np.full(len(LEVELS), 32))
+    for change, message in (
+        ({"columns": [2, 4]}, "columns of lanes are"),
+        ({"independent": [1.0]}, "independent lanes have the shape"),
+        ({"lasting": [1.5]}, "lasting shares of lanes are"),
+        ({"filters": None}, "lanes must hold bundles, columns, channels, filters, independent and lasting"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Lanes.from_dict({**lanes.to_dict(), **change})
