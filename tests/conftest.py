@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,8 @@ torch.set_num_threads(2)
 DATA = Path(__file__).parent / "data"
 
 Compose = Callable[..., DictConfig]
+ROOT = Path(__file__).resolve().parent.parent
+SHORT = ("debug=limit", "search.recover.epochs=2", "trainer.limit_val_batches=1.0", "trainer.limit_test_batches=1.0")
 
 
 @pytest.fixture
@@ -46,6 +50,14 @@ def compose(tmp_path: Path) -> Compose:
         return config
 
     return build
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """One end-to-end run of search.py as a user starts it."""
+    folder = tmp_path_factory.mktemp("end_to_end") / "run"
+    command = [sys.executable, "search.py", *SHORT, "simulate=true", f"hydra.run.dir={folder}"]
+    return folder, subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
 
 
 @pytest.fixture(scope="session")

@@ -22,18 +22,7 @@ from hass_train.errors import UserError
 from hass_train.export.profile import load_profile
 from hass_train.export.weights import gate_activations
 from hass_train.hardware import trace
-from tests.conftest import Compose
-
-ROOT = Path(__file__).resolve().parent.parent
-SHORT = ("debug=limit", "search.recover.epochs=2", "trainer.limit_val_batches=1.0", "trainer.limit_test_batches=1.0")
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """One end-to-end run of search.py as a user starts it."""
-    folder = tmp_path_factory.mktemp("end_to_end") / "run"
-    command = [sys.executable, "search.py", *SHORT, f"hydra.run.dir={folder}"]
-    return folder, subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
+from tests.conftest import ROOT, SHORT, Compose
 
 
 def test_search_ends_well_and_says_so(run: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
@@ -41,14 +30,14 @@ def test_search_ends_well_and_says_so(run: tuple[Path, subprocess.CompletedProce
     assert done.returncode == 0, done.stderr
     for words in (
         "warmup", "search", "recover", "dense engines", "sparse engines", "Why not faster", "result.json",
-        "profile.json",
+        "profile.json", "Simulated on 8 validation images", "simulation.json",
     ):  # fmt: skip
         assert words in done.stdout
     assert "Traceback" not in done.stderr
     written = {path.name for path in folder.iterdir()}
     assert written >= {
         "result.json", "layers.csv", "layers.png", "design.json", "model.safetensors", "sparsity.json",
-        "profile.json", "dense.safetensors", "checkpoints", "csv", "wandb",
+        "profile.json", "dense.safetensors", "simulation.json", "simulation.png", "checkpoints", "csv", "wandb",
     }  # fmt: skip
     assert {path.name for path in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
     assert len(list((folder / "wandb").glob("offline-run-*"))) == 1
@@ -63,6 +52,7 @@ def test_result_keys(run: tuple[Path, subprocess.CompletedProcess[str]]) -> None
         "gain": {"throughput", "efficiency", "accuracy_drop"}, "goal": {"kind", "value", "met", "binding"},
         "wall_s": {"warmup", "search", "recover", "hardware", "total"}, "seed": None, "versions": {"torch", "timm"},
         "config": {"model", "hw", "search"},
+        "simulation": {"error", "parts"},
     }  # fmt: skip
     for key, inner in keys.items():
         assert key in result

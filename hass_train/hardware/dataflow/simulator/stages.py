@@ -131,10 +131,11 @@ def stage_of(operation: Operation, design: StageDesign, maps: Mapping[str, Featu
     Raises:
         ValueError: folds that do not belong to such an operation.
     """
-    kind = "m" if operation.multiplies else "s"
-    if kind not in design.folds:
-        wanted = "i o g m N q p" if operation.multiplies else "s"
-        raise ValueError(f"{design.name} is a {operation.kind.value} and needs the folds {wanted}")
+    wanted = "iogmNqp" if operation.multiplies else "s"
+    if not all(design.folds.get(name, 0) >= 1 for name in wanted):
+        folds = ", ".join(f"{name}={value}" for name, value in design.folds.items())
+        needs = f"{design.name} is a {operation.kind.value} and needs the folds {' '.join(wanted)}, each ≥ 1"
+        raise ValueError(f"{needs}; it has {folds or 'none'}")
     return _multiplying(operation, design, maps) if operation.multiplies else _streaming(operation, design, maps)
 
 

@@ -1,0 +1,125 @@
+"""`python -m hass_train.simulate`: on a real run, and on what is none."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hass_train.simulate import main
+from tests.conftest import ROOT
+
+Run = tuple[Path, "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def copied(run: Run, tmp_path: Path) -> Path:
+    """The files of a real run that the simulator reads."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in ("design.json", "result.json", "profile.json", "sparsity.json", "model.safetensors"):
+        shutil.copy(run[0] / name, folder / name)
+    return folder
+
+
+def test_the_command_agrees_with_search(copied: Path, run: Run) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "hass_train.simulate", str(copied)],
+        cwd=ROOT, capture_output=True, text=True, timeout=250, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for words in ("analytical model", "the design's FIFOs", "Where the time goes", "conv_stem", "simulation.png"):
+        assert words in done.stdout
+    found, before = (json.loads((folder / "simulation.json").read_text()) for folder in (copied, run[0]))
+    assert found["parts"][0]["simulated"]["interval_cycles"] == before["parts"][0]["simulated"]["interval_cycles"]
+    part, design = found["parts"][0], json.loads((copied / "design.json").read_text())
+    assert part["analytical_cycles"] == design["interval_cycles"]
+    assert part["unlimited_cycles"] <= part["simulated"]["interval_cycles"] * 1.001
+    assert {stage["name"] for stage in part["simulated"]["stages"]} == {row["name"] for row in design["layers"]}
+    for stage in part["simulated"]["stages"]:
+        shares = [stage[name] for name in ("busy", "starved", "blocked", "uneven")]
+        assert all(share >= -1e-6 for share in shares)
+        assert sum(shares) == pytest.approx(1, abs=1e-3)
+    fifos = {name: depth for row in design["layers"] for name, depth in row["fifos"].items()}
+    assert fifos == part["fifos"]
+    assert all(part["simulated"]["peaks"][name] <= depth for name, depth in fifos.items())
+    assert (copied / "simulation.png").stat().st_size > 20_000
+
+
+def change(name: str, edit: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
+    def apply(folder: Path) -> None:
+        data = json.loads((folder / name).read_text())
+        edit(data)
+        (folder / name).write_text(json.dumps(data))
+
+    return apply
+
+
+def shallow(design: dict[str, Any]) -> None:
+    row = next(row for row in design["layers"] if row["name"] == "conv_stem")
+    row["fifos"]["conv_stem"] = 0
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (shutil.rmtree, "there is no run directory"),
+        (
+            lambda folder: (folder / "design.json").unlink(),
+            "holds no design.json; a search.py run that ends writes one",
+        ),
+        (lambda folder: (folder / "design.json").write_text("{"), "design.json is not JSON"),
+        (change("design.json", lambda d: d.update(schema=1)), "has schema 1; this version reads schema 2"),
+        (change("design.json", lambda d: d.pop("hw")), "is no design: KeyError 'hw'"),
+        (
+            change("design.json", lambda d: d["layers"][0].update(name="elsewhere")),
+            "the design does not belong to mobilenetv3_small_100: it has 'elsewhere'",
+        ),
+        (change("design.json", lambda d: d["layers"][0]["folds"].pop("i")), "conv_stem is a conv and needs the folds"),
+        (change("design.json", lambda d: d["layers"][0]["folds"].update(o=0)), "each ≥ 1; it has i="),
+        (change("design.json", shallow), "FIFO 'conv_stem' has a depth of 0; it must be ≥ 1"),
+        (
+            change("result.json", lambda r: r["config"]["data"].update(size=48)),
+            "the design is for images of 1×32×32, and these are 1×48×48",
+        ),
+        (lambda folder: (folder / "result.json").unlink(), "holds no result.json"),
+        (lambda folder: (folder / "sparsity.json").unlink(), "does not hold the network of a search.py run"),
+        (lambda folder: (folder / "profile.json").unlink(), "holds no profile.json"),
+    ],
+)
+def test_bad_input_is_one_line(
+    copied: Path, spoil: Callable[[Path], Any], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoil(copied)
+    with pytest.raises(SystemExit) as caught:
+        main([str(copied)])
+    assert caught.value.code == 2
+    told = capsys.readouterr().err.strip()
+    assert told.startswith("error: ")
+    assert message in told
+    assert len(told.splitlines()) == 1
+    assert not (copied / "simulation.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "required: RUN_DIR"),
+        (["nowhere", "--images", "0"], "--images is 0; it must be ≥ 1"),
+        (["nowhere", "--images", "many"], "invalid int value"),
+        (["nowhere", "--fast"], "unrecognized arguments: --fast"),
+    ],
+)
+def test_wrong_arguments_are_one_line(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    told = capsys.readouterr().err.strip()
+    assert message in told
+    assert len(told.splitlines()) == 1
