@@ -33,6 +33,8 @@ def save_layers(path: Path, result: Result, workload: Workload) -> None:
                 "initiation_interval",
                 "initiation_interval_of_mean",
                 "imbalance",
+                "waiting",
+                "engine_fifo",
                 "dsp",
                 "bram18",
                 "uram",
@@ -51,7 +53,7 @@ def save_layers(path: Path, result: Result, workload: Workload) -> None:
                 [row.name, row.kind, operation.macs, operation.weights, *densities, row.engine]
                 + [row.folds.get(name, "") for name in folds]
                 + [row.interval_cycles, row.bound, row.initiation_interval, row.initiation_interval_of_mean]
-                + [row.imbalance]
+                + [row.imbalance, row.waiting, row.engine_fifo]
                 + [used.dsp, used.bram18, used.uram, used.lut, used.ff, used.offchip_bits, row.weights_in]
                 + [sparse.prices.get(row.name, ""), sparse.weight_prices.get(row.name, "")]
                 + [dense[row.name].interval_cycles, dense[row.name].resources.dsp]
