@@ -18,21 +18,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hass_train.hardware.dataflow.simulator import kernel
-from hass_train.hardware.dataflow.simulator.rounds import NonZeros, Packed, pack
+from hass_train.hardware.dataflow.simulator.rounds import NonZeros
 from hass_train.hardware.dataflow.simulator.stages import REGISTERS, StageDesign, maps_of, source_stage, stage_of
+from hass_train.hardware.dataflow.simulator.tables import UNLIMITED, Tables, real_images
 from hass_train.hardware.profile import SparsityProfile
 from hass_train.hardware.workload import NETWORK_INPUT, Operation, Workload
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-_UNLIMITED = 2**50
 _LONGEST = 2**31 - 2**20  # cycles that the time stamps hold
 
 
@@ -151,7 +152,6 @@ class Pipeline:
         self.place = {stage.name: k for k, stage in enumerate(self.stages)}
         self.fifos = list(self._fifos())
         self._given = (nonzeros or {}, profile, t_min, image_cycles)
-        self._ready = False
 
     def _fifos(self) -> list[Fifo]:
         found = []
@@ -166,125 +166,14 @@ class Pipeline:
                 found.append(Fifo(f"{stage.name} rows", k, 0, words, "rows"))
         return found
 
-    # ---- tables for the kernel -------------------------------------------------------------------------------
-
-    @property
+    @cached_property
     def real(self) -> int:
         """Real images given, which repeat; 1 where no layer has sparse engines."""
-        images = {len(self._given[0][design.name].activations) for design in self.designs if self._plays(design)}
-        if len(images) > 1 or 0 in images:
-            raise ValueError(f"the layers' activations are of {sorted(images)} images; they must be of equally many")
-        return images.pop() if images else 1
+        return real_images(self.designs, self._given[0])
 
-    def _plays(self, design: StageDesign) -> bool:
-        return design.engine == "sparse" and design.name in self._given[0]
-
-    def _tables(
-        self, nonzeros: Mapping[str, NonZeros], profile: SparsityProfile | None, t_min: int, image_cycles: int
-    ) -> None:
-        stages = self.stages
-        table = np.zeros((len(stages), kernel.STAGE_COLUMNS), np.int64)
-        edges: list[list[int]] = []
-        by_producer: list[list[int]] = [[] for _ in stages]
-        arrays: dict[str, list[Any]] = {
-            name: [] for name in ("base", "offset", "release", "written", "need", "used", "act", "weight", "lookup")
-        }
-        filled = dict.fromkeys(arrays, 0)
-
-        def put(name: str, values: NDArray[Any]) -> int:
-            at = filled[name]
-            arrays[name].append(np.ravel(values))
-            filled[name] += values.size
-            return at
-
-        sparse = {design.name for design in self.designs if design.engine == "sparse"}
-        missing = sorted(sparse - set(nonzeros))
-        if missing:
-            raise ValueError(f"{missing[0]} has sparse engines, and no activations and weights are given for it")
-        layers: dict[int, Packed] = {}
-        for v, stage in enumerate(stages):
-            row = table[v]
-            row[kernel.READS], row[kernel.GROUPS], row[kernel.BLOCKS] = stage.reads, stage.groups, stage.blocks
-            row[kernel.FILTERS], row[kernel.DEPTH], row[kernel.WRITES] = stage.filters, stage.depth, len(stage.written)
-            row[kernel.BAND] = stage.band
-            row[kernel.REGISTERS] = REGISTERS if stage.band == 1 else 2 * stage.band
-            row[kernel.CYCLES], row[kernel.ENGINE] = 1, kernel.CONSTANT
-            row[kernel.AT_BASE], row[kernel.AT_OFFSET] = put("base", stage.base), put("offset", stage.offset)
-            row[kernel.AT_RELEASE], row[kernel.AT_WRITTEN] = (
-                put("release", stage.release),
-                put("written", stage.written),
-            )
-            if stage.name == NETWORK_INPUT:
-                row[kernel.ENGINE], row[kernel.PACE] = kernel.SOURCE, image_cycles
-                continue
-            operation, design = self.workload.operations[v], self.designs[v]
-            if design.engine == "dense":
-                row[kernel.CYCLES] = -(-operation.window * design.folds["m"] // design.folds["N"])
-            elif design.engine == "sparse":
-                sparsity = profile.layers.get(stage.name) if profile else None
-                packed = layers[v] = pack(operation, design, nonzeros[stage.name], sparsity, t_min)
-                shape = packed.activations.shape
-                row[kernel.ENGINE] = kernel.DECOUPLED if design.engine_fifo else kernel.LOCKSTEP
-                row[kernel.AT_ACTIVATION], row[kernel.ACTIVATIONS] = put("act", packed.activations), np.prod(shape[1:])
-                row[kernel.AT_WEIGHT], row[kernel.AT_LOOKUP] = (
-                    put("weight", packed.weights),
-                    put("lookup", packed.lookup),
-                )
-                row[kernel.LANE_COLUMNS], row[kernel.LANE_GROUPS], row[kernel.LANE_BUNDLES] = shape[4:7]
-                row[kernel.WORDS], row[kernel.LANE_FILTERS] = shape[7], packed.weights.shape[4]
-                row[kernel.SKEW] = design.engine_fifo
-                row[kernel.REGISTERS] += design.engine_fifo  # results wait behind the engines that are ahead
-            first = len(edges)
-            for operand in stage.operands:
-                u = self.place[operand.producer]
-                producer = stages[u]
-                step = np.searchsorted(producer.written, operand.needed)
-                step = np.where(operand.needed > 0, np.minimum(step, len(producer.written) - 1), -1)
-                by_producer[u].append(len(edges))
-                whole = int(producer.written[-1])
-                edges.append([u, v, put("need", step), put("used", operand.used), _UNLIMITED, whole])
-            row[kernel.IN_FIRST], row[kernel.IN_LAST] = first, len(edges)
-        for v, leaving in enumerate(by_producer):
-            table[v, kernel.OUT_FIRST] = sum(map(len, by_producer[:v]))
-            table[v, kernel.OUT_LAST] = table[v, kernel.OUT_FIRST] + len(leaving)
-        self.table, self.edges = table, np.array(edges, np.int64).reshape(-1, kernel.EDGE_COLUMNS)
-        self.outgoing = np.array([e for leaving in by_producer for e in leaving], np.int64)
-        self.flat = {
-            name: np.concatenate(parts).astype(np.uint64 if name in ("act", "weight") else np.int64)
-            if parts
-            else np.zeros(1, np.uint64 if name in ("act", "weight") else np.int64)
-            for name, parts in arrays.items()
-        }
-        self._durations(layers)
-
-    def _durations(self, layers: Mapping[int, Packed]) -> None:
-        """Rounds of engines in lock-step are as long as the slowest engine's, whatever happens around them."""
-        longest, means, at = [], [], 0
-        lanes, skewed = 0, 0
-        for v in layers:
-            row = self.table[v]
-            if row[kernel.ENGINE] == kernel.DECOUPLED:
-                row[kernel.AT_LANE], row[kernel.AT_SKEW] = lanes, skewed
-                lanes += self._lanes(v)
-                skewed += int(row[kernel.SKEW]) + 1
-                continue
-            rounds = int(row[kernel.GROUPS] * row[kernel.BLOCKS] * row[kernel.FILTERS])
-            most, total = np.zeros((self.real, rounds), np.int64), np.zeros((self.real, rounds), np.int64)
-            kernel.lockstep_durations(
-                row, self.flat["act"], self.flat["weight"], self.flat["lookup"], self.real, most, total
-            )
-            row[kernel.AT_DURATION] = at
-            at += most.size
-            longest.append(most.ravel().astype(np.int32))
-            means.append((total.ravel() / self._lanes(v)).astype(np.float32))
-        self.duration = np.concatenate(longest) if longest else np.zeros(1, np.int32)
-        self.mean_duration = np.concatenate(means) if means else np.zeros(1, np.float32)
-        self.lanes, self.skewed = max(lanes, 1), max(skewed, 1)
-
-    def _lanes(self, v: int) -> int:
-        row = self.table[v]
-        sides = (kernel.LANE_COLUMNS, kernel.LANE_GROUPS, kernel.LANE_BUNDLES, kernel.LANE_FILTERS)
-        return int(np.prod([row[side] for side in sides]))
+    @cached_property
+    def _tables(self) -> Tables:
+        return Tables(self.workload, self.designs, self.stages, *self._given)
 
     # ---- play ------------------------------------------------------------------------------------------------
 
@@ -302,12 +191,10 @@ class Pipeline:
             ValueError: fewer than settle + 2 images, a depth below 1, or one of no FIFO that there is; or a sparse
                 layer has no operands, or some of another shape.
         """
-        if not self._ready:
-            self._tables(*self._given)
-            self._ready = True
         if not 0 < settle <= images - 2:
             raise ValueError(f"{images} images are too few: the interval is measured after {settle} and needs two more")
-        table, edges = self.table.copy(), self.edges.copy()
+        tables = self._tables
+        table, edges = tables.table.copy(), tables.edges.copy()
         self._limit(table, edges, depths)
         sizes = {kernel.AT_READ: kernel.READS, kernel.AT_WRITE: kernel.WRITES}
         for column, count in sizes.items():
@@ -318,11 +205,11 @@ class Pipeline:
         blocks, emits = np.zeros(int(per_block.sum()) * images + 1, np.int32), np.zeros_like(writes)
         progress, account = np.zeros((len(table), 3), np.int64), np.zeros((len(table), 4))
         ends = np.zeros((len(table), images, 3), np.int64)
-        lanes, skewed = np.zeros(self.lanes, np.int64), np.zeros(self.skewed, np.int64)
-        flat = self.flat
+        lanes, skewed = np.zeros(tables.lanes, np.int64), np.zeros(tables.skewed, np.int64)
+        flat = tables.flat
         complete = kernel.play(
-            images, self.real, table, edges, self.outgoing, flat["base"], flat["offset"], flat["release"],
-            flat["written"], flat["need"], flat["used"], self.duration, self.mean_duration, flat["act"],
+            images, tables.real, table, edges, tables.outgoing, flat["base"], flat["offset"], flat["release"],
+            flat["written"], flat["need"], flat["used"], tables.duration, tables.mean_duration, flat["act"],
             flat["weight"], flat["lookup"], reads, blocks, emits, writes, lanes, skewed, progress, account, ends,
         )  # fmt: skip
         if not complete:
@@ -343,7 +230,7 @@ class Pipeline:
         if unknown:
             raise ValueError(f"there is no FIFO {unknown[0]!r}")
         for v, stage in enumerate(self.stages):
-            table[v, kernel.KEEP] = stage.window + REGISTERS if depths is not None else _UNLIMITED
+            table[v, kernel.KEEP] = stage.window + REGISTERS if depths is not None else UNLIMITED
         if depths is None:
             return
         for fifo in self.fifos:
@@ -386,7 +273,7 @@ class Pipeline:
                 u, _, _, at_used, _, whole = edges[row[kernel.IN_FIRST] + fifo.operand]
                 producer = self.stages[u]
                 given = writes[table[u, kernel.AT_WRITE] : table[u, kernel.AT_WRITE] + len(producer.written) * images]
-                used = self.flat["used"][at_used : at_used + stage.reads]
+                used = self._tables.flat["used"][at_used : at_used + stage.reads]
                 most = kernel.peak(given, producer.written, len(producer.written), taken, used, stage.reads, whole)
                 peaks[fifo.name] = int(-(-most // fifo.words))
             else:
@@ -411,7 +298,7 @@ class Pipeline:
             waits_for = []
             for e in range(row[kernel.IN_FIRST], row[kernel.IN_LAST]):
                 u = edges[e, kernel.PRODUCER]
-                wanted = self.flat["need"][edges[e, kernel.AT_NEED] + n % row[kernel.READS]]
+                wanted = self._tables.flat["need"][edges[e, kernel.AT_NEED] + n % row[kernel.READS]]
                 wanted += (n // row[kernel.READS]) * table[u, kernel.WRITES]
                 if wanted >= progress[u, kernel.WRITTEN]:
                     waits_for.append(e - int(row[kernel.IN_FIRST]))
