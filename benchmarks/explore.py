@@ -70,7 +70,7 @@ def facts() -> None:
     """The peer's measured searches beside the same question asked of this model."""
     resnet, mobilenet = workload_of("resnet18"), workload_of("mobilenetv3_small_100")
     peer: DataflowOptions = DataflowOptions(
-        limits=("dsp",), folding="divisors", max_replicas=1, max_pixels=1, weights="dense"
+        limits=("dsp",), folding="divisors", max_replicas=1, max_pixels=1, weights="dense", engines="averaged"
     )
     sparse = SparsityProfile.uniform(resnet, 0.4, ["conv1"])
     dense, small = SparsityProfile.dense(resnet), SparsityProfile.dense(mobilenet)
