@@ -115,7 +115,7 @@ class SearchConfig:
     penalty: float | None = None
     target_speedup: float | None = None
     target_throughput: float | None = None
-    default_density: float = 0.4
+    default_density: float = 0.2
     margin: float = 0.03
     density_floor: float = 0.05
     threshold_travel: float = 12.0
