@@ -12,7 +12,7 @@ from hass_train.errors import UserError
 from hass_train.export.design import Design, PartDesign
 from hass_train.hardware import SparsityProfile, Workload
 from hass_train.hardware.dataflow.depths import size
-from hass_train.hardware.dataflow.simulate import Deadlock, Pipeline, Simulation, steady
+from hass_train.hardware.dataflow.simulate import Deadlock, Pipeline, Simulation, check_design, steady
 from hass_train.hardware.dataflow.simulator.rounds import NonZeros
 from hass_train.sparsity.nonzeros import observe_nonzeros
 
@@ -99,9 +99,10 @@ def simulate_design(
         raise UserError(f"the design is for images of {wanted}, and these are {given}; use the design's size")
     sparse = [one.name for part in design.parts for one in part.designs if one.engine == "sparse"]
     try:
+        check_design(workload, [one for part in design.parts for one in part.designs])
         nonzeros = observe_nonzeros(model, sparse, images)
     except ValueError as error:
-        raise UserError(f"the design does not belong to {workload.name}: {error}") from error
+        raise UserError(str(error)) from error
     parts = tuple(_part(part, design, workload, nonzeros, profile, sized, told) for part in design.parts)
     hardware = design.hardware
     return DesignSimulation(workload.name, str(hardware["name"]), float(hardware["clock_mhz"]), len(images), parts)

@@ -137,7 +137,7 @@ class Pipeline:
         t_min: int = 1,
         image_cycles: int = 0,
     ) -> None:
-        _check(workload, designs)
+        check_design(workload, designs)
         self.workload, self.designs = workload, tuple(designs)
         maps = maps_of(workload)
         operations = list(workload)
@@ -327,7 +327,8 @@ def join_name(operation: Operation, operand: int) -> str:
     return f"{name} ({again + 1})" if again else name
 
 
-def _check(workload: Workload, designs: Sequence[StageDesign]) -> None:
+def check_design(workload: Workload, designs: Sequence[StageDesign]) -> None:
+    """Raise ValueError, naming an operation, unless the designs are of the workload's operations, in their order."""
     wanted, given = [operation.name for operation in workload], [design.name for design in designs]
     if wanted == given:
         return
