@@ -56,9 +56,10 @@ def simulate_run(folder: Path, count: int, sized: bool) -> dict[str, Any]:
     # isort: split
     import torch
     from hydra.errors import InstantiationException
-    from hydra.utils import instantiate
+    from hydra.utils import get_class, instantiate
 
     from hass_train.config import ModelConfig
+    from hass_train.data import ImageData
     from hass_train.export.profile import load_profile
     from hass_train.export.weights import load_sparse
     from hass_train.networks import create_network, traced
@@ -77,6 +78,12 @@ def simulate_run(folder: Path, count: int, sized: bool) -> dict[str, Any]:
     network = create_network(settings, **arguments)
     workload = traced(network, design.input_shape, settings.name)
     model = load_sparse(network, folder)
+    try:  # a result.json may come from anywhere: nothing but a data module is made from it
+        known = issubclass(get_class(section["_target_"]), ImageData)
+    except (KeyError, TypeError, ValueError, ImportError):
+        known = False
+    if not known:
+        raise UserError(f"{folder}'s data is a {section.get('_target_')}, which is no data module of HASS-Train")
     try:
         data = instantiate(section)
         data.setup()

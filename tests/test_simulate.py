@@ -88,6 +88,18 @@ def shallow(design: dict[str, Any]) -> None:
             change("result.json", lambda r: r["config"]["data"].update(size=48)),
             "the design is for images of 1×32×32, and these are 1×48×48",
         ),
+        (
+            change("result.json", lambda r: r["config"]["data"].update(_target_="collections.OrderedDict")),
+            "data is a collections.OrderedDict, which is no data module",
+        ),
+        (
+            change("result.json", lambda r: r["config"]["data"].update(_target_="os.system")),
+            "data is a os.system, which is no data module",
+        ),
+        (
+            change("result.json", lambda r: r["config"]["data"].update(_target_="no.such.Thing")),
+            "data is a no.such.Thing, which is no data module",
+        ),
         (lambda folder: (folder / "result.json").unlink(), "holds no result.json"),
         (lambda folder: (folder / "sparsity.json").unlink(), "does not hold the network of a search.py run"),
         (lambda folder: (folder / "profile.json").unlink(), "holds no profile.json"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -25,6 +27,7 @@ from hass_train.hardware.dataflow.model import DataflowAccelerator
 from hass_train.hardware.dataflow.options import DataflowOptions
 from hass_train.hardware.trace import trace
 from hass_train.hardware.workload import FeatureMap
+from tests.conftest import ROOT
 from tests.hardware.brute import best
 
 U250 = Device("u250", 12288, 5376, 1280, 1728000, 3456000, 250, 614.4)
@@ -183,3 +186,10 @@ def test_a_profile_of_another_network_is_refused(mobilenet: Workload) -> None:
 def test_devices_are_checked(field: str) -> None:
     with pytest.raises(ValueError, match=field):
         dataclasses.replace(U250, **{field: -1})
+
+
+def test_a_closed_standard_output_hurts_nobody() -> None:
+    """HiGHS is kept quiet by turning file descriptor 1 away; there may be none."""
+    code = "import os; os.close(1)\nfrom hass_train.hardware.dataflow.knapsack import _quiet\nwith _quiet(): pass"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -29,7 +29,12 @@ so that answers repeat."""
 @contextmanager
 def _quiet() -> Iterator[None]:
     """HiGHS 1.12 prints a stray line of its own to the standard output now and then, whatever it is told."""
-    sys.stdout.flush()
+    try:
+        sys.stdout.flush()
+        os.fstat(1)
+    except (OSError, ValueError, AttributeError):  # closed: nothing that could be disturbed
+        yield
+        return
     kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 1)

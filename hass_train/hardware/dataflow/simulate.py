@@ -34,8 +34,6 @@ from hass_train.hardware.workload import NETWORK_INPUT, Operation, Workload
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-_LONGEST = 2**31 - 2**20  # cycles that the time stamps hold
-
 
 class Deadlock(RuntimeError):
     """The pipeline stops for ever; the message names the FIFO that is too small.
@@ -201,8 +199,8 @@ class Pipeline:
             table[:, column] = np.append(0, np.cumsum(table[:-1, count])) * images
         per_block = table[:, kernel.GROUPS] * table[:, kernel.BLOCKS]
         table[:, kernel.AT_BLOCK] = np.append(0, np.cumsum(per_block[:-1])) * images
-        reads, writes = (np.zeros(int(table[:, n].sum()) * images + 1, np.int32) for n in sizes.values())
-        blocks, emits = np.zeros(int(per_block.sum()) * images + 1, np.int32), np.zeros_like(writes)
+        reads, writes = (np.zeros(int(table[:, n].sum()) * images + 1, np.int64) for n in sizes.values())
+        blocks, emits = np.zeros(int(per_block.sum()) * images + 1, np.int64), np.zeros_like(writes)
         progress, account = np.zeros((len(table), 3), np.int64), np.zeros((len(table), 4))
         ends = np.zeros((len(table), images, 3), np.int64)
         lanes, skewed = np.zeros(tables.lanes, np.int64), np.zeros(tables.skewed, np.int64)
@@ -216,8 +214,6 @@ class Pipeline:
             raise self._deadlock(table, edges, progress, images)
         last = len(self.workload.operations) - 1
         done = ends[last, :, 2]
-        if done[-1] > _LONGEST:
-            raise ValueError(f"{images} images take {done[-1]:,} cycles, more than the simulator counts; play fewer")
         interval = float(done[-1] - done[settle]) / (images - 1 - settle)
         return Simulation(
             interval, int(done[0]), images, tuple(self._stage(v, account[v], ends[v]) for v in range(last + 1)),
@@ -332,15 +328,15 @@ def check_design(workload: Workload, designs: Sequence[StageDesign]) -> None:
     wanted, given = [operation.name for operation in workload], [design.name for design in designs]
     if wanted == given:
         return
+    foreign = f"the design does not belong to {workload.name}"
+    mend = "take the design.json that a run of this network wrote"
     for name in given:
         if name not in wanted:
-            raise ValueError(
-                f"the design does not belong to {workload.name}: it has {name!r}, which the network has not"
-            )
+            raise ValueError(f"{foreign}: it has {name!r}, which the network has not; {mend}")
     for name in wanted:
         if name not in given:
-            raise ValueError(f"the design does not belong to {workload.name}: it lacks {name!r}")
-    raise ValueError(f"the design does not belong to {workload.name}: its operations come in another order")
+            raise ValueError(f"{foreign}: it lacks {name!r}; {mend}")
+    raise ValueError(f"{foreign}: its operations come in another order; {mend}")
 
 
 def steady(pipeline: Pipeline, depths: Mapping[str, int] | None = None, most: int = 128) -> Simulation:

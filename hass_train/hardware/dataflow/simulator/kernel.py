@@ -113,6 +113,7 @@ def play(  # type: ignore[no-untyped-def]
     Returns:
         Whether all steps happened; if not, the pipeline is deadlocked.
     """
+    # One function, long as it is: split into reading, computing and writing, the calls take five times as long.
     passed = np.zeros(len(edges), np.int64)  # reads of an edge's consumer that freed the room that was last needed
     clock = np.zeros(len(stages), np.int64)  # when each engine finished its last round
     step = np.zeros((len(stages), 4), np.int64)  # image, group, block, filters of the next round
