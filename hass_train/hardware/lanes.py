@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -115,14 +116,20 @@ def nested(values: Floats) -> Any:
     return tuple(nested(value) for value in values) if values.ndim else float(values)
 
 
-def interpolation(axis: tuple[int, ...], at: NDArray[Any]) -> Floats:
+def interpolation(axis: tuple[int, ...], at: NDArray[np.int64]) -> Floats:
     """(points, grid) weights that interpolate linearly over the logarithm of an axis; constant beyond its ends."""
+    return _interpolation(axis, at.tobytes())
+
+
+@lru_cache(maxsize=4096)
+def _interpolation(axis: tuple[int, ...], at: bytes) -> Floats:
     points = np.log2(np.asarray(axis, float))
-    place = np.interp(np.log2(np.asarray(at, float)), points, np.arange(len(axis), dtype=float))
+    place = np.interp(np.log2(np.frombuffer(at, np.int64)), points, np.arange(len(axis), dtype=float))
     below = np.minimum(place.astype(np.int64), max(len(axis) - 2, 0))
     weights = np.zeros((len(place), len(axis)))
     rows = np.arange(len(place))
     weights[rows, below] = 1 - (place - below)
     if len(axis) > 1:
         weights[rows, below + 1] = place - below
+    weights.flags.writeable = False
     return weights

@@ -63,19 +63,18 @@ class Rounds:
         return np.asarray(np.sqrt(variance * self.lanes.lasting_of(self.bundle)))
 
     @cached_property
+    def _planes(self) -> dict[int, Floats]:
+        """By columns: (channels, filters, choices) at the grid points of the lanes, filled as asked for."""
+        return {}
+
+    @cached_property
     def _table(self) -> Floats:
         """(columns, channels, filters, choices) at the grid points of the lanes."""
         below = np.clip(np.cumsum(self.histogram), 0.0, 1.0)
-        level = logit(below)
         each = self.lanes.of_bundle(self.bundle)
-        flat = each.reshape(-1, each.shape[-1])
-        cycles = [
-            initiation_intervals(
-                np.diff(below ** np.interp(level, logit(np.array(LEVELS)), k), prepend=0.0), self.t_min
-            )
-            for k in flat
-        ]
-        return np.stack(cycles).reshape(*each.shape[:-1], -1)
+        k = each.reshape(-1, each.shape[-1]) @ _at_levels(logit(below)).T  # (points of the grid, non-zero pairs)
+        largest = np.diff(below**k, axis=1, prepend=0.0)
+        return np.asarray(initiation_intervals(largest, self.t_min).reshape(*each.shape[:-1], -1))
 
     def slowest(self, columns: int, channels: Ints, choice: Ints, filters: Ints) -> Floats:
         """Cycles of the slowest of so many engines.
@@ -88,10 +87,18 @@ class Rounds:
         Returns:
             (rows, filters).
         """
-        over_columns = np.tensordot(interpolation(self.lanes.columns, np.array([columns]))[0], self._table, axes=1)
-        over_channels = np.tensordot(interpolation(self.lanes.channels, channels), over_columns, axes=1)
-        own = over_channels[np.arange(len(channels)), :, choice]  # (rows, filters of the grid)
+        if columns not in self._planes:
+            weights = interpolation(self.lanes.columns, np.array([columns]))[0]
+            self._planes[columns] = np.tensordot(weights, self._table, axes=1)
+        different, place = np.unique(channels, return_inverse=True)
+        over_channels = np.tensordot(interpolation(self.lanes.channels, different), self._planes[columns], axes=1)
+        own = over_channels[place, :, choice]  # (rows, filters of the grid)
         return np.asarray(own @ interpolation(self.lanes.filters, filters).T)
+
+
+def _at_levels(at: Floats) -> Floats:
+    """(points, levels) weights that interpolate between `LEVELS`, linearly in the logit; constant beyond their ends."""
+    return np.stack([np.interp(at, logit(np.array(LEVELS)), unit) for unit in np.eye(len(LEVELS))], axis=1)
 
 
 def logit(level: Floats) -> Floats:

@@ -113,8 +113,15 @@ def initiation_intervals(histogram: Floats, t_min: int) -> Floats:
     """t = E[max(t_min, ⌈nnz/N⌉)] in cycles, for each N of `multiplier_choices(M)`.
 
     E⌈nnz/N⌉ = Σ_k P(nnz > k·N); a window without non-zeros adds t_min.
+
+    Args:
+        histogram: (…, M + 1) probabilities of 0 … M non-zero pairs; one or several distributions.
+        t_min: least cycles.
+
+    Returns:
+        (…, choices).
     """
-    pairs = len(histogram) - 1
-    survival = np.maximum(1.0 - np.cumsum(histogram), 0.0)
+    pairs = histogram.shape[-1] - 1
+    survival = np.maximum(1.0 - np.cumsum(histogram, axis=-1), 0.0)
     indices, starts = _survival_indices(pairs)
-    return np.asarray(np.add.reduceat(survival[indices], starts) + t_min * histogram[0])
+    return np.asarray(np.add.reduceat(survival[..., indices], starts, axis=-1) + t_min * histogram[..., :1])
