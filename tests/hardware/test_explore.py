@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
+import numpy as np
 import pytest
 import timm
 from hypothesis import given, settings
@@ -25,6 +28,7 @@ from hass_train.hardware import (
 from hass_train.hardware.dataflow.knapsack import Fit, Knapsack
 from hass_train.hardware.dataflow.model import DataflowAccelerator
 from hass_train.hardware.dataflow.options import DataflowOptions
+from hass_train.hardware.dataflow.relax import cutting_plane
 from hass_train.hardware.trace import trace
 from hass_train.hardware.workload import FeatureMap
 from tests.conftest import ROOT
@@ -87,7 +91,8 @@ def test_where_nothing_is_decided_the_cheapest_is_what_was_known(monkeypatch: py
     network = DataflowAccelerator(U250).network(workload, SparsityProfile.dense(workload))
     known = network.explorer(0, 2, 0.0, prove=True).fastest_design(1)
     open_ended = network.explorer(0, 2, 0.0, prove=False)
-    monkeypatch.setattr(Knapsack, "quick_fit", lambda self, weights: Fit.UNKNOWN)
+    for method in ("quick_fit", "rounded_fit"):
+        monkeypatch.setattr(Knapsack, method, lambda *_: Fit.UNKNOWN)
     assert open_ended.attempt(known.interval, 1, exact=True) is Fit.UNKNOWN
     assert open_ended.cheapest(known.interval, 1, 0, 1e-3, known.selection) is known.selection
 
@@ -193,3 +198,22 @@ def test_a_closed_standard_output_hurts_nobody() -> None:
     code = "import os; os.close(1)\nfrom hass_train.hardware.dataflow.knapsack import _quiet\nwith _quiet(): pass"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@given(st.integers(1, 4))
+def test_a_solver_that_gives_up_proves_nothing(status: int) -> None:
+    """HiGHS's limit of nodes reaches scipy as status 4; only 2 says that nothing fits."""
+    gave_up = SimpleNamespace(x=None, status=status)
+    knapsack = Knapsack(np.array([[2.0, 1.0], [1.0, 2.0]] * 2), np.array([0, 0, 1, 1]), 2, np.array([3.0, 3.0]))
+    with patch("hass_train.hardware.dataflow.knapsack.milp", return_value=gave_up):
+        assert knapsack._by_integer_programming(1) is (Fit.IMPOSSIBLE if status == 2 else Fit.UNKNOWN)
+
+
+@given(st.lists(st.lists(st.floats(0.1, 3), min_size=3, max_size=3), min_size=1, max_size=6))
+def test_cutting_planes_bound_the_cheapest_selection(spent: list[list[float]]) -> None:
+    """No weights make the cheapest of the selections dearer than what the method promises; its own weights reach it."""
+    cuts = [np.array(row) for row in spent]
+    roof, weights = cutting_plane(cuts)
+    assert min(float(cut @ weights) for cut in cuts) == pytest.approx(roof, abs=1e-6)
+    for other in np.random.default_rng(0).dirichlet(np.ones(3), 50):
+        assert min(float(cut @ other) for cut in cuts) <= roof + 1e-5

@@ -26,6 +26,7 @@ from hass_train.hardware.estimate import CannotFit
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+_FEW = 48  # designs of each operation that are looked at where nothing is to be proved
 MOST_COPIES = 4096
 """More replicas than any device holds."""
 
@@ -84,7 +85,7 @@ class Explorer:
         self, field: Field, interval: int, budget: Floats, exact: bool
     ) -> tuple[Selection | Fit, Survivors | None]:
         """A selection within a budget; and if there is one, the designs that other such selections are made of."""
-        relaxed = field.relax(interval, budget, self._start)
+        relaxed = field.relax(interval, budget, self._start, None if self.prove else _FEW)
         self._start = relaxed.weights
         if relaxed.survivors is None:
             self._learn(relaxed.weights, budget)
@@ -92,11 +93,15 @@ class Explorer:
         left = relaxed.survivors
         knapsack = Knapsack(left.resources[:, self.counted], left.owner, len(self.tables), budget[self.counted])
         answer = knapsack.quick_fit(relaxed.weights[self.counted])
-        if answer is Fit.UNKNOWN and exact and self.prove:
+        if answer is Fit.UNKNOWN and exact and not self.prove:
+            answer = knapsack.rounded_fit()
+        elif answer is Fit.UNKNOWN and exact:
             answer = knapsack.fit(FEW_NODES if self.tolerance else NODES)
             if answer is Fit.UNKNOWN:
                 self.undecided, answer = True, Fit.IMPOSSIBLE
         if isinstance(answer, Fit):
+            if not self.prove:
+                return Fit.UNKNOWN, None  # of the few designs that were looked at
             if answer is Fit.IMPOSSIBLE and knapsack.possible:
                 weights = np.zeros(6)
                 weights[self.counted] = knapsack.weights

@@ -21,6 +21,7 @@ Ints = NDArray[np.int64]
 _STEPS = 60
 _TOLERANCE = 1e-9
 _ROW_SIZE = 1e4
+_INFEASIBLE = 2  # scipy's status
 NODES, FEW_NODES = 500, 50
 """Most branches that integer programming may look at for one question, and where a small gap is allowed anyway; counts,
 so that answers repeat."""
@@ -81,14 +82,18 @@ class Knapsack:
 
     def fit(self, nodes: int = NODES) -> Ints | Fit:
         """A selection within the budget (rows as given), or `IMPOSSIBLE`; `UNKNOWN` only past so many branches."""
+        answer = self.rounded_fit()
+        return answer if answer is not Fit.UNKNOWN else self._by_integer_programming(nodes)
+
+    def rounded_fit(self) -> Ints | Fit:
+        """As `fit`, but instead of deciding by integer programming rounds the linear relaxation and repairs it."""
         answer = self.quick_fit()
         if answer is not Fit.UNKNOWN:
             return answer
         if not self._best_weights():
             return Fit.IMPOSSIBLE
-        if (repaired := self._rounded()) is not None:
-            return repaired
-        return self._by_integer_programming(nodes)
+        repaired = self._rounded()
+        return Fit.UNKNOWN if repaired is None else repaired
 
     def _best_weights(self) -> bool:
         """Find the weights of the largest bound and drop the rows that it rules out; False if it rules out all.
@@ -163,6 +168,7 @@ class Knapsack:
             excess = np.clip(spent * self.scale - 1, -2, 2)
             weights = weights * np.exp(excess * 2 / (1 + step) ** 0.6)
             weights = np.maximum(weights / weights.sum(), 1e-6)
+            weights /= weights.sum()
         return Fit.UNKNOWN
 
     def _repaired(self, resources: Floats, owner: Ints, chosen: Ints) -> Ints | None:
@@ -203,4 +209,5 @@ class Knapsack:
             if (self.resources[left[chosen]].sum(axis=0) <= self.budget).all():
                 return self.rows[left[chosen]]
             return Fit.UNKNOWN  # within the solver's tolerance only
-        return Fit.UNKNOWN if result.status == 1 else Fit.IMPOSSIBLE
+        # any other status, such as the limit of nodes, proves nothing
+        return Fit.IMPOSSIBLE if result.status == _INFEASIBLE else Fit.UNKNOWN

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import linprog
 
 from hass_train.hardware.dataflow.tables import ENGINES, MEMORY, Table, per_unit
 
@@ -22,6 +23,8 @@ _Cost = tuple[Floats, Floats, Floats]
 """Of every design of a table: cost of its engines, of its memories at each place, and of both beyond the cheapest."""
 
 _STEPS = 40
+_CLOSE = 1e-3  # how much more, as a fraction of the budget, other weights might prove where it is not worth looking
+_STEADY = 0.3  # share of the best weights so far in the next ones, without which cutting planes jump about
 _BLOCK = 64
 _ENOUGH = 4000  # surviving designs, of all operations, that are few enough to decide among
 
@@ -85,13 +88,14 @@ class Field:
             return table.interval, table.engines, table.memory
         return table.interval[chosen], table.engines[chosen], table.memory[:, chosen]
 
-    def relax(self, interval: int, budget: Floats, start: Floats | None) -> Relaxed:
+    def relax(self, interval: int, budget: Floats, start: Floats | None, most: int | None = None) -> Relaxed:
         """Tighten the weights until nothing can fit, or few designs are left.
 
         Args:
             interval: cycles per image that every design must keep.
             budget: (6,) what may be spent; infinite where it does not count.
             start: (6,) weights, as shares of the budget, to begin with.
+            most: survivors of a table to keep, the cheapest; all by default, which a proof needs.
         """
         counted = np.isfinite(budget)
         scale = per_unit(budget)
@@ -100,6 +104,7 @@ class Field:
         if (budget < 0).any() or 0 in ends:
             return Relaxed(weights, None)
         best: tuple[float, Floats, list[_Cost]] | None = None
+        cuts: list[Floats] = []  # what selections spend, as shares of the budget
         for step in range(_STEPS):
             priced = weights * scale
             bound, spent = 0.0, np.zeros(6)
@@ -120,13 +125,17 @@ class Field:
                 best = (bound, weights, costs)
             if step >= 2 and self._left(best[0], best[2]) <= _ENOUGH:
                 break
-            excess = np.where(counted, np.clip(spent * scale - 1, -2, 2), 0.0)
-            if (excess <= 0).all():
+            cuts.append(spent[counted] * scale[counted])
+            if (cuts[-1] <= 1).all():
                 break  # the cheapest selection fits
-            weights = weights * np.exp(excess * 2 / (1 + step) ** 0.6)
-            weights = np.maximum(weights / weights.sum(), 1e-6) * counted
+            roof, wanted = cutting_plane(cuts)
+            if roof <= min(1.0, best[0] + _CLOSE):
+                break  # no weights rule out everything, and hardly any rule out more
+            weights = np.zeros(len(counted))
+            weights[counted] = (1 - _STEADY) * wanted + _STEADY * best[1][counted]
+            weights /= weights.sum()  # exactly: the solver's own tolerance would make false proofs
         assert best is not None
-        return Relaxed(best[1], self._survivors(best[0], best[2], counted))
+        return Relaxed(best[1], self._survivors(best[0], best[2], counted, most))
 
     def _left(self, bound: float, costs: Sequence[_Cost]) -> int:
         count = 0
@@ -134,7 +143,9 @@ class Field:
             count += len(owners) * int((reduced <= 1 - bound + 1e-7).sum())
         return count
 
-    def _survivors(self, bound: float, costs: Sequence[_Cost], counted: NDArray[np.bool_]) -> Survivors:
+    def _survivors(
+        self, bound: float, costs: Sequence[_Cost], counted: NDArray[np.bool_], most: int | None
+    ) -> Survivors:
         found: list[tuple[int, Ints, Ints, Floats, Ints]] = []
         possible = []
         for (own, places, reduced), owners, chosen, part in zip(
@@ -143,9 +154,12 @@ class Field:
             left = np.flatnonzero(reduced <= 1 - bound + 1e-7)
             total = own[left] + places[:, left]
             place, design = np.nonzero(total - total.min() <= 1 - bound + 1e-7)
+            if most is not None and len(place) > most:
+                cheapest = np.argpartition(total[place, design], most)[:most]
+                place, design = place[cheapest], design[cheapest]
             design = left[design]
             names = np.arange(len(part[0])) if chosen is None else chosen
-            possible.append(names[np.unique(design)])
+            possible.append(names[left])
             rows = np.zeros((len(design), 6))
             rows[:, ENGINES], rows[:, MEMORY] = part[1][design], part[2][place, design]
             best = undominated(rows[:, counted])
@@ -164,6 +178,25 @@ class Field:
     def narrowed(self, survivors: Survivors) -> Field:
         """The field of the surviving designs alone: enough for all shorter intervals at the same number of copies."""
         return Field(self.tables, survivors.possible)
+
+
+def cutting_plane(cuts: Sequence[Floats]) -> tuple[float, Floats]:
+    """The weights under which the cheapest of some selections costs most, and that cost: no weights reach more.
+
+    The least cost of all selections is concave in the weights, and each selection's own cost lies above it (Kelley's
+    method).
+
+    Args:
+        cuts: (k,) what each selection spends, as shares of the budget.
+    """
+    k = len(cuts[0])
+    found = linprog(
+        c=np.r_[np.zeros(k), -1.0],
+        A_ub=np.c_[-np.asarray(cuts), np.ones(len(cuts))], b_ub=np.zeros(len(cuts)),
+        A_eq=np.r_[np.ones(k), 0.0][None], b_eq=[1.0],
+        bounds=[(1e-6, 1.0)] * k + [(None, None)], method="highs",
+    )  # fmt: skip
+    return float(found.x[-1]), np.asarray(found.x[:-1])
 
 
 def undominated(resources: Floats) -> Ints:
