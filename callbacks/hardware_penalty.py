@@ -7,11 +7,12 @@ import time
 
 import pytorch_lightning as pl
 
-from hass_train.hardware import CannotFit
+from hass_train.data import ImageData
+from hass_train.hardware import CannotFit, SparsityProfile
 from hass_train.module import SparseClassifier
 from hass_train.search import penalty
 from hass_train.search.phases import Phase
-from hass_train.sparsity import running_profile
+from hass_train.sparsity import calibrate, running_profile
 
 
 class HardwarePenalty(pl.Callback):
@@ -20,10 +21,11 @@ class HardwarePenalty(pl.Callback):
     Args:
         margin: how far beyond a throughput target the controller aims.
         max_penalty: cap of λ.
+        images: validation images on which sparsity is measured for a query.
     """
 
-    def __init__(self, margin: float = 0.03, max_penalty: float = 30.0) -> None:
-        self.margin, self.max_penalty = margin, max_penalty
+    def __init__(self, margin: float = 0.03, max_penalty: float = 30.0, images: int = 64) -> None:
+        self.margin, self.max_penalty, self.images = margin, max_penalty, images
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         # before a checkpoint is restored, which fills in the controller's state
@@ -42,17 +44,24 @@ class HardwarePenalty(pl.Callback):
         if pl_module.phase is Phase.SEARCH:
             pl_module.log_dict(self._ask(pl_module), rank_zero_only=True)
 
+    def _measured(self, module: SparseClassifier) -> SparsityProfile:
+        """Exact sparsity on a few validation images: histograms, and how alike engines are, decide what zeros gain."""
+        data = module.trainer.datamodule  # type: ignore[attr-defined]
+        assert isinstance(data, ImageData)
+        return calibrate(module.model, data.images("val", module.device, images=self.images))
+
     def _ask(self, module: SparseClassifier) -> dict[str, float]:
         """Query, set the prices, and return what to log."""
         question = module.question
         assert question is not None
         started = time.monotonic()
-        profile = running_profile(module.model)
         try:
-            estimate = question.quick.estimate(question.workload, profile)
+            estimate = question.quick.estimate(question.workload, self._measured(module))
         except CannotFit as error:  # the dense network fitted, so a sparser one does
             raise RuntimeError(f"a sparser network no longer fits: {error}") from error
-        module.penalty = penalty.HardwarePenalty.at(estimate, profile, question.dense_ips)
+        # the point where the prices hold is what the training step sees; what it is worth is measured
+        running = running_profile(module.model)
+        module.penalty = penalty.HardwarePenalty.at(estimate, running, question.dense_ips)
         module.wall_s["hardware"] += time.monotonic() - started
         return {
             "hw/throughput_ips": estimate.throughput_ips,
