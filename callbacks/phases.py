@@ -1,4 +1,4 @@
-"""Moves a run from warm-up to search to recover, and settles the thresholds when they freeze."""
+"""Moves a run from warm-up to search to recover; when thresholds freeze, the engine has its say."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ import torch
 
 from hass_train.data import ImageData
 from hass_train.export.weights import DENSE_WEIGHTS, save_dense
-from hass_train.hardware import SparsityProfile
 from hass_train.module import SparseClassifier
+from hass_train.search.engine import Subject
 from hass_train.search.phases import Phase
-from hass_train.search.settle import settle
-from hass_train.sparsity import calibrate
+from hass_train.sparsity import sparse_layers
 
 _NORM_BATCHES = 50
 
@@ -49,6 +48,11 @@ class Phases(pl.Callback):
         assert isinstance(pl_module, SparseClassifier)
         self.reach(trainer, pl_module, Phase.RECOVER)  # where recover has no epochs, freeze all the same
 
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, SparseClassifier)
+        if pl_module.plan.total == 0:  # nothing is trained: training neither starts nor ends
+            self.reach(trainer, pl_module, Phase.RECOVER)
+
     def _charge(self, module: SparseClassifier) -> None:
         now = time.monotonic()
         module.wall_s[module.phase] += now - self._since
@@ -67,28 +71,20 @@ class Phases(pl.Callback):
     def _begin_search(self, trainer: pl.Trainer, module: SparseClassifier) -> None:
         if trainer.is_global_zero:
             save_dense(module.model, self.output / DENSE_WEIGHTS)
-        with _gathering_statistics(module):  # without a warm-up the layers have not yet seen an input
+        with _looking_on(module):  # without a warm-up the layers have not yet seen an input
             for images in _data(trainer).images("train", module.device, batches=2):
                 module(images)
         module.enter(Phase.SEARCH)
 
     def _begin_recover(self, trainer: pl.Trainer, module: SparseClassifier) -> None:
-        question = module.question
-        assert question is not None
-        if question.target_ips is not None:
-            accelerator, workload = question.quick, question.workload
-            settle(
-                module.model,
-                lambda: accelerator.estimate(workload, self.profile(trainer, module)).throughput_ips,
-                question.target_ips * (1 + self.margin),
-            )
+        assert module.question is not None
+        subject = Subject(
+            module.model, module.question, _data(trainer), self.calibration_images, self.margin, self.output
+        )
+        module.choice = module.engine.choose(subject)
+        self._charge(module)
         module.enter(Phase.RECOVER)
         self._renew_batch_norm(trainer, module)
-
-    def profile(self, trainer: pl.Trainer, module: SparseClassifier) -> SparsityProfile:
-        """Exact sparsity on the first validation images."""
-        images = _data(trainer).images("val", module.device, images=self.calibration_images)
-        return calibrate(module.model, images)
 
     def _renew_batch_norm(self, trainer: pl.Trainer, module: SparseClassifier) -> None:
         """Measure batch-norm statistics anew: those of the search lag behind the thresholds."""
@@ -108,6 +104,20 @@ def _data(trainer: pl.Trainer) -> ImageData:
     data = trainer.datamodule  # type: ignore[attr-defined]
     assert isinstance(data, ImageData)
     return data
+
+
+@contextmanager
+def _looking_on(module: SparseClassifier) -> Iterator[None]:
+    """Sparse layers gather statistics, and nothing else changes."""
+    training = module.training
+    module.eval()
+    for _, layer in sparse_layers(module.model):
+        layer.training = True
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        module.train(training)
 
 
 @contextmanager

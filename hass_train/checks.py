@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -10,7 +11,7 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
-from hass_train.config import EstimateConfig, HardwareConfig, RunConfig
+from hass_train.config import EstimateConfig, HardwareConfig, RunConfig, SearchConfig
 from hass_train.errors import UserError, nearest, unknown
 
 
@@ -73,6 +74,10 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0]
 
 
+ENGINES = ("tpe", "nsga2", "greedy", "uniform")
+"""Search engines that look at trials of a trained network."""
+SAMPLED = ("tpe", "nsga2")
+"""Those whose trials are drawn, by any number of workers."""
 _OPEN = ("model.kwargs", "data", "trainer", "callbacks", "logger", "sparsity.rules")
 """Keys below these are checked against a class's signature, or are the user's own names."""
 
@@ -124,8 +129,9 @@ def _check_hardware(config: HardwareConfig) -> None:
 
 def _check_ranges(config: RunConfig) -> None:
     search = config.search
-    if search.engine != "learned":
-        raise unknown("search engine", search.engine, ["learned"])
+    if search.engine not in ("learned", *ENGINES):
+        raise unknown("search engine", search.engine, ["learned", *ENGINES])
+    _check_trials(search)
     if config.sparsity.pattern != "unstructured":
         raise unknown("sparsity pattern", config.sparsity.pattern, ["unstructured"])
     for name in ("warmup", "search", "recover"):
@@ -137,7 +143,9 @@ def _check_ranges(config: RunConfig) -> None:
     for name, low, high in (
         ("margin", 0.0, 1.0), ("density_floor", 1e-3, 1.0), ("default_density", 1e-3, 1.0),
         ("threshold_travel", 1e-3, 1e3),
-        ("max_penalty", 0.0, 1e6), ("weight_decay", 0.0, 10.0), ("label_smoothing", 0.0, 0.99),
+        ("max_penalty", 0.0, 1e6), ("max_threshold", 1e-3, 100.0), ("threshold_step", 1e-4, 100.0),
+        ("sparsity_weight", 0.0, 1e6), ("throughput_weight", 0.0, 1e6), ("dsp_weight", 0.0, 1e6),
+        ("weight_decay", 0.0, 10.0), ("label_smoothing", 0.0, 0.99),
     ):  # fmt: skip
         value = getattr(search, name)
         if not low <= value <= high:
@@ -146,3 +154,25 @@ def _check_ranges(config: RunConfig) -> None:
         raise UserError(f"search.calibration_images is {search.calibration_images}; it must be ≥ 1")
     if int(config.data.get("batch_size", 1)) < 2:
         raise UserError(f"data.batch_size is {config.data['batch_size']}; batch normalisation needs at least 2")
+
+
+def _check_trials(search: SearchConfig) -> None:
+    """What engines that look at trials may spend, and where they keep them."""
+    for name in ("trials", "workers"):
+        value = getattr(search, name)
+        if value < 1:
+            raise UserError(f"search.{name} is {value}; it must be ≥ 1")
+    if search.seconds is not None and not search.seconds > 0:
+        raise UserError(f"search.seconds is {search.seconds}; it must be > 0, or null")
+    if search.workers > 1 and search.engine not in SAMPLED:
+        raise UserError(
+            f"search.workers is {search.workers}, but search={search.engine} goes step by step; use 1, or "
+            f"search={' or search='.join(SAMPLED)}"
+        )
+    if search.study is not None and not re.fullmatch(r"[\w.-]*\w[\w.-]*", search.study):
+        raise UserError(f"search.study is {search.study!r}; use letters, digits, '_', '-' and '.'")
+    if search.storage is not None and search.study is None:
+        raise UserError("search.storage is given, but no search.study=NAME to keep there")
+    if search.engine == "learned" and (search.study or search.storage):
+        given = "study" if search.study else "storage"
+        raise UserError(f"search.{given} is of engines that look at trials: search={', '.join(ENGINES)}")

@@ -97,16 +97,23 @@ class SearchConfig:
     """Goal, phases and controller of the learned search.
 
     Args:
-        engine: which engine.
+        engine: `learned`, or one that looks at trials of the trained network: `tpe`, `nsga2`, `greedy`, `uniform`.
         penalty: fixed λ of the hardware penalty, in cross-entropy per e-fold of throughput.
         target_speedup: throughput wanted, over the dense network's on the same device.
         target_throughput: throughput wanted, images/s.
-        default_density: if none of the three is given, the goal is what the device gains at this pair density.
+        max_accuracy_drop: validation accuracy that may be lost, as a fraction; of engines that look at trials.
+        default_density: if none of the four is given, the goal is what the device gains at this pair density.
         margin: how far beyond the target the search aims, as a fraction, for activations that drift in recovery.
         density_floor: least pair density that the roof assumes of any layer.
         threshold_travel: how far raw thresholds may move in the search phase, in units of softplus's argument.
         max_penalty: cap of λ.
         calibration_images: validation images that exact histograms are measured on.
+        trials, seconds: that engines that look at trials may spend: networks looked at, wall clock; null = no limit.
+        study: name to store the trials under, and to go on with; by default they stay in the run's directory.
+        storage: database URL of the study; by default a journal file under `paths.runs`.
+        workers: processes that share the study.
+        max_threshold, threshold_step: largest threshold and the greedy walk's step, in typical magnitudes.
+        sparsity_weight, throughput_weight, dsp_weight: λ1, λ2 and λ3 of HASS's objective.
         warmup, search, recover: the phases.
         weight_decay, label_smoothing: of all phases.
     """
@@ -115,12 +122,23 @@ class SearchConfig:
     penalty: float | None = None
     target_speedup: float | None = None
     target_throughput: float | None = None
+    max_accuracy_drop: float | None = None
     default_density: float = 0.2
     margin: float = 0.03
     density_floor: float = 0.05
     threshold_travel: float = 12.0
     max_penalty: float = 30.0
     calibration_images: int = 256
+    trials: int = 96
+    seconds: float | None = None
+    study: str | None = None
+    storage: str | None = None
+    workers: int = 1
+    max_threshold: float = 1.5
+    threshold_step: float = 0.1
+    sparsity_weight: float = 0.1
+    throughput_weight: float = 0.1
+    dsp_weight: float = 0.1
     warmup: PhaseConfig = field(default_factory=PhaseConfig)
     search: PhaseConfig = field(default_factory=PhaseConfig)
     recover: PhaseConfig = field(default_factory=PhaseConfig)

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from torchmetrics.classification import MulticlassAccuracy
 
 from hass_train.errors import UserError
+from hass_train.search.engine import Choice, Learned, SearchEngine
 from hass_train.search.goal import HardwareQuestion
 from hass_train.search.penalty import HardwarePenalty, PenaltyController
 from hass_train.search.phases import Phase, PhasePlan
@@ -37,6 +38,7 @@ class SparseClassifier(pl.LightningModule):
     Attributes:
         phase: present phase; callbacks change it.
         question: network and hardware model that the penalty is asked of; None in plain training.
+        engine, choice: who decides on the thresholds to freeze, and what was decided.
         penalty, controller: the hardware penalty and its λ; callbacks fill them.
         wall_s: seconds spent in each phase, and in the hardware model during the search.
     """
@@ -57,6 +59,8 @@ class SparseClassifier(pl.LightningModule):
         self.weight_decay, self.label_smoothing, self.threshold_travel = weight_decay, label_smoothing, threshold_travel
         self.phase = Phase.WARMUP
         self.question: HardwareQuestion | None = None
+        self.engine: SearchEngine = Learned()
+        self.choice: Choice | None = None
         self.penalty = HardwarePenalty()
         self.controller: PenaltyController | None = None
         self.wall_s = {**{str(each): 0.0 for each in Phase}, "hardware": 0.0}
@@ -110,6 +114,11 @@ class SparseClassifier(pl.LightningModule):
         """Optimizer steps in one epoch."""
         return max(int(self.trainer.estimated_stepping_batches) // max(self.trainer.max_epochs or 1, 1), 1)
 
+    @property
+    def batches_per_epoch(self) -> int:
+        """Training batches in one epoch, within the trainer's limits."""
+        return int(self.trainer.num_training_batches)
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW; thresholds in a group of their own, without decay. Rates follow the phases, step by step.
 
@@ -139,6 +148,7 @@ class SparseClassifier(pl.LightningModule):
             "wall_s": dict(self.wall_s),
             "penalty": self.penalty.state_dict(),
             "controller": self.controller.state_dict() if self.controller else None,
+            "choice": self.choice.to_dict() if self.choice else None,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -146,6 +156,7 @@ class SparseClassifier(pl.LightningModule):
         self.phase = Phase(state["phase"])
         self.wall_s.update(state["wall_s"])
         self.penalty = HardwarePenalty(**state["penalty"])
+        self.choice = Choice.from_dict(state["choice"]) if state["choice"] else None
         if self.controller and state["controller"]:
             self.controller.load_state_dict(state["controller"])
 

@@ -31,6 +31,7 @@ from hass_train.report.files import save_layers, save_picture
 from hass_train.report.simulation import headline, save_simulation
 from hass_train.result import DenseNetwork, NaturalNetwork, Outcome, Result, SparseNetwork
 from hass_train.run import Run, initialise, running
+from hass_train.search.build import QUICK, engine_of, known_dense
 from hass_train.search.goal import Goal, HardwareQuestion, floor_profile
 from hass_train.search.phases import Phase, PhasePlan
 from hass_train.search.settle import settle
@@ -38,7 +39,6 @@ from hass_train.simulation import DesignSimulation, simulate_design
 from hass_train.sparsity import sparse_layers
 
 _PLAYED = 8  # images that a simulation plays
-_QUICK = 1e-2  # tolerance of the estimates that steer training; those that are reported are exact
 
 
 def train(config: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -75,16 +75,22 @@ def search(config: DictConfig) -> tuple[Result, dict[str, Any]]:
         UserError: whatever the user can mend.
     """
     typed = checked(config)
+    if not typed.init_from and (dense := known_dense(typed)):
+        print(f"study {typed.search.study!r}: its dense network is there, and warm-up is left out")
+        typed.init_from, typed.search.warmup.epochs = str(dense), 0
     plan = PhasePlan.of(typed.search)
-    if not plan.total:
-        raise UserError("all three phases have 0 epochs; give search.search.epochs at least 1")
+    if not plan.total and (typed.search.engine == "learned" or not typed.init_from):
+        raise UserError(
+            "all three phases have 0 epochs; give search.warmup.epochs (or init_from=) and, for "
+            "search=learned, search.search.epochs at least 1"
+        )
     started = time.monotonic()
     with running(config, typed, plan) as run:
         model = build_model(typed, run.data)
         workload = traced(model, run.data.input_size, typed.model.name)
         params = sum(parameter.numel() for parameter in model.parameters())
         question, dense = _question(typed, workload, make_sparse(model, typed))
-        module = run.fit(model, question)
+        module = run.fit(model, question, engine_of(typed, run.settings))
         result = _result(typed, run, module, question, dense, params, started)
         files, note = [], ""
         if typed.simulate:
@@ -118,7 +124,7 @@ def _question(typed: RunConfig, workload: Workload, model: nn.Module) -> tuple[H
         f"{roof.throughput_ips / dense.throughput_ips:.2f}× ({roof.bottleneck.resource} binds); "
         f"goal: {goal.kind} {goal.value:g}"
     )
-    quick = build_hardware(typed.hw, tolerance=_QUICK)
+    quick = build_hardware(typed.hw, tolerance=QUICK)
     return HardwareQuestion(workload, accelerator, quick, goal, dense.throughput_ips), dense
 
 
@@ -154,7 +160,8 @@ def _result(
     module.wall_s["hardware"] += time.monotonic() - asked
     met = target is None or estimate.throughput_ips >= target
     return Result(
-        engine=typed.search.engine,
+        engine=module.engine.name,
+        spent=_spent(run, module),
         model={
             "name": typed.model.name, "params": params, "macs": workload.macs,
             "input_size": list(workload.input_shape), "arguments": model_arguments(typed, run.data),
@@ -173,6 +180,14 @@ def _result(
         config=run.settings,
         command=job_command(),
     )  # fmt: skip
+
+
+def _spent(run: Run, module: SparseClassifier) -> dict[str, Any]:
+    """What the search itself took, by whichever engine: the same account for all."""
+    assert module.choice is not None
+    learning = run.plan.epochs[1] * module.batches_per_epoch * run.data.batch_size
+    seconds = module.wall_s["search"]
+    return {**module.choice.to_dict(), "images": module.choice.images + learning, "seconds": seconds}
 
 
 def _simulate(

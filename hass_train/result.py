@@ -66,6 +66,8 @@ class Result:
         data: name.
         dense, natural, sparse: the three columns.
         goal: met or not.
+        spent: by the search itself: `trials`, `images` (evaluated on or learned from), `seconds`; the `front` of its
+            trials, and which was `chosen`.
         wall_s: seconds of warmup, search, recover, hardware, total.
         seed, config, command: to repeat it.
         simulation: what `simulation.DesignSimulation` measured, if it was asked for.
@@ -79,6 +81,7 @@ class Result:
     natural: NaturalNetwork
     sparse: SparseNetwork
     goal: Outcome
+    spent: dict[str, Any]
     wall_s: dict[str, float]
     seed: int
     config: dict[str, Any] = field(repr=False)
@@ -97,7 +100,7 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data; the content of result.json."""
-        packages = ("torch", "pytorch-lightning", "timm", "hydra-core", "numpy", "scipy")
+        packages = ("torch", "pytorch-lightning", "timm", "hydra-core", "numpy", "scipy", "optuna")
         sparse = self.sparse
         return {
             "schema": SCHEMA,
@@ -124,6 +127,7 @@ class Result:
             },
             "gain": self.gain,
             "goal": asdict(self.goal),
+            "spent": self.spent,
             "simulation": self.simulation,
             "wall_s": self.wall_s,
             "seed": self.seed,

@@ -28,6 +28,7 @@ from hass_train.errors import UserError
 from hass_train.export.weights import DENSE_WEIGHTS, load_weights
 from hass_train.hardware import SparsityProfile
 from hass_train.module import SparseClassifier
+from hass_train.search.engine import SearchEngine
 from hass_train.search.goal import HardwareQuestion
 from hass_train.search.phases import PhasePlan
 from hass_train.sparsity import calibrate
@@ -72,8 +73,16 @@ class Run:
             **options,  # type: ignore[arg-type]
         )
 
-    def fit(self, model: nn.Module, question: HardwareQuestion | None) -> SparseClassifier:
-        """Train through the plan's phases."""
+    def fit(
+        self, model: nn.Module, question: HardwareQuestion | None, engine: SearchEngine | None = None
+    ) -> SparseClassifier:
+        """Train through the plan's phases.
+
+        Args:
+            model: with sparse layers for a search.
+            question: what a search asks the hardware; None in plain training.
+            engine: of the search.
+        """
         search = self.typed.search
         if self.typed.init_from:
             initialise(model, Path(self.typed.init_from))
@@ -82,6 +91,8 @@ class Run:
             search.threshold_travel, self.settings,
         )  # fmt: skip
         module.question = question
+        if engine is not None:
+            module.engine = engine
         resume = self.typed.ckpt_path
         if resume:
             self._take_over(Path(resume))

@@ -10,16 +10,17 @@ from hass_train.config import SearchConfig
 from hass_train.errors import UserError
 from hass_train.hardware import HardwareModel, LayerSparsity, SparsityProfile, Workload
 
-KINDS = ("penalty", "target_speedup", "target_throughput")
+KINDS = ("penalty", "target_speedup", "target_throughput", "max_accuracy_drop")
+WITHOUT_TARGET = ("penalty", "max_accuracy_drop")
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A fixed penalty, or a throughput to reach.
+    """A fixed penalty, a throughput to reach, or accuracy that may be lost.
 
     Args:
         kind: one of `KINDS`.
-        value: λ, the speed-up over the dense network, or images/s.
+        value: λ, the speed-up over the dense network, images/s, or a fraction of validation images.
     """
 
     kind: str
@@ -44,13 +45,13 @@ class Goal:
         if not stated:
             return cls("target_speedup", math.floor(100 * usual()) / 100)
         kind, value = next(iter(stated.items()))
-        if not math.isfinite(value) or value < 0 or (value == 0 and kind != "penalty"):
+        if not math.isfinite(value) or value < 0 or (value == 0 and kind not in WITHOUT_TARGET):
             raise UserError(f"search.{kind} is {value}; it must be a positive number")
         return cls(kind, float(value))
 
     def throughput(self, dense_ips: float) -> float | None:
-        """Images/s to reach; None for a fixed penalty."""
-        if self.kind == "penalty":
+        """Images/s to reach; None where the goal is none."""
+        if self.kind in WITHOUT_TARGET:
             return None
         return self.value * dense_ips if self.kind == "target_speedup" else self.value
 
@@ -102,5 +103,5 @@ class HardwareQuestion:
 
     @property
     def target_ips(self) -> float | None:
-        """Images/s to reach; None for a fixed penalty."""
+        """Images/s to reach; None where the goal is none."""
         return self.goal.throughput(self.dense_ips)

@@ -30,8 +30,10 @@ class PhasePlan:
 
     @classmethod
     def of(cls, config: SearchConfig) -> PhasePlan:
-        phases = (config.warmup, config.search, config.recover)
-        return cls(tuple(p.epochs for p in phases), tuple(p.lr for p in phases))  # type: ignore[arg-type]
+        """The plan of a configuration; only the learned search trains while it searches."""
+        warmup, search, recover = config.warmup, config.search, config.recover
+        epochs = search.epochs if config.engine == "learned" else 0
+        return cls((warmup.epochs, epochs, recover.epochs), (warmup.lr, search.lr, recover.lr))
 
     @property
     def total(self) -> int:

@@ -1,0 +1,1 @@
+"""Search engines that choose thresholds of a trained network by trial, without training it."""

@@ -1,0 +1,187 @@
+"""One trial: thresholds applied in place, accuracy and sparsity measured, the hardware asked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hass_train.search.engine import Subject
+from hass_train.search.settle import inverse_softplus
+from hass_train.sparsity import sparse_layers
+
+WEIGHT, ACTIVATION = "weight", "activation"
+_CLOSED = -30.0
+"""Raw threshold that stands for 0: softplus(−30) = 1e-13 typical magnitudes."""
+_MOST_VALUES = 2**18
+_SPARSITY_IMAGES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What one choice of thresholds is worth.
+
+    Args:
+        number: in its study.
+        val_acc: fraction of the validation split.
+        throughput_ips: of the best design.
+        dsp: share of the device's DSPs that it takes.
+        pair_sparsity: mean over layers weighted by MACs.
+        seconds: that the trial took.
+        images: that it was evaluated on.
+    """
+
+    number: int
+    val_acc: float
+    throughput_ips: float
+    dsp: float
+    pair_sparsity: float
+    seconds: float
+    images: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+
+class Evaluator:
+    """Evaluates thresholds of one trained network.
+
+    Thresholds are by name: `LAYER/weight` and `LAYER/activation`, in units of the layer's mean |w| and mean |x|, the
+    latter measured anew on validation images, so that equal weights give equal trials wherever they are evaluated.
+
+    Args:
+        subject: the network, in its search mode.
+    """
+
+    def __init__(self, subject: Subject) -> None:
+        self.subject = subject
+        self.layers = dict(sparse_layers(subject.model))
+        self.names = [
+            f"{name}/{kind}"
+            for name, layer in self.layers.items()
+            for kind, allowed in ((WEIGHT, layer.prune_weights), (ACTIVATION, layer.gate_activations))
+            if allowed
+        ]
+        self._magnitudes = self._measure_inputs()
+        self._known: dict[tuple[float, ...], Trial] = {}
+
+    def apply(self, thresholds: Mapping[str, float]) -> None:
+        """Set thresholds in place; those that are not named become 0."""
+        for name, layer in self.layers.items():
+            for kind in (WEIGHT, ACTIVATION):
+                value = torch.tensor(float(thresholds.get(f"{name}/{kind}", 0.0)))
+                raw = inverse_softplus(value) if value > 0 else torch.tensor(_CLOSED)
+                with torch.no_grad():
+                    getattr(layer, f"{kind}_threshold").copy_(raw.clamp_min(_CLOSED))
+
+    def evaluate(self, thresholds: Mapping[str, float], number: int = 0) -> Trial:
+        """Apply thresholds and measure; equal thresholds are measured once.
+
+        Raises:
+            CannotFit: no design fits.
+        """
+        key = tuple(round(float(thresholds.get(name, 0.0)), 9) for name in self.names)
+        if key in self._known:
+            return Trial(**{**self._known[key].to_dict(), "number": number, "seconds": 0.0, "images": 0})
+        started, question = time.monotonic(), self.subject.question
+        self.apply(thresholds)
+        accuracy, images = self.accuracy()
+        looked_at = min(_SPARSITY_IMAGES, self.subject.calibration_images)
+        profile = self.subject.profile(looked_at)
+        estimate = question.quick.estimate(question.workload, profile)
+        trial = Trial(
+            number, accuracy, estimate.throughput_ips, estimate.utilization["dsp"],
+            profile.pair_sparsity(question.workload), time.monotonic() - started, images + looked_at,
+        )  # fmt: skip
+        self._known[key] = trial
+        return trial
+
+    def accuracy(self) -> tuple[float, int]:
+        """Fraction of the validation split classified rightly at the present thresholds, and how many images it has."""
+        model, data = self.subject.model, self.subject.data
+        right = seen = 0
+        training = model.training
+        model.eval()
+        with torch.no_grad():
+            for images, labels in data.statistics_dataloader("val"):
+                logits = model(images.to(self.subject.device).contiguous(memory_format=torch.channels_last))
+                right += int((logits.argmax(1).cpu() == labels).sum())
+                seen += len(labels)
+        model.train(training)
+        return right / seen, seen
+
+    def at_sparsity(self, weight: float, activation: float) -> dict[str, float]:
+        """Thresholds that zero these fractions of every layer's weights and inputs."""
+        found = {}
+        for name, layer in self.layers.items():
+            if layer.prune_weights:
+                sizes = _sample(layer.weight.detach().abs())
+                found[f"{name}/{WEIGHT}"] = float(sizes.quantile(weight) / layer.weight_scale().cpu())
+            if layer.gate_activations:
+                sizes = self._magnitudes[name]
+                found[f"{name}/{ACTIVATION}"] = float(sizes.quantile(activation) / layer.activation_scale.cpu())
+        return found
+
+    def _measure_inputs(self) -> dict[str, Tensor]:
+        """Set every layer's activation scale, and keep a sample of its inputs' magnitudes."""
+        self.apply({})
+        seen: dict[str, list[Tensor]] = {name: [] for name in self.layers}
+        hooks = [layer.register_forward_pre_hook(_keep(seen[name])) for name, layer in self.layers.items()]
+        model, data = self.subject.model, self.subject.data
+        training = model.training
+        model.eval()
+        try:
+            with torch.no_grad():
+                for images in data.images("val", self.subject.device, images=_SPARSITY_IMAGES):
+                    model(images)
+        finally:
+            for hook in hooks:
+                hook.remove()
+            model.train(training)
+        magnitudes = {name: torch.cat(parts) for name, parts in seen.items()}
+        for name, layer in self.layers.items():
+            layer.activation_scale.fill_(float(magnitudes[name].mean()))
+            layer.synchronize()
+        return magnitudes
+
+
+def _keep(parts: list[Tensor]) -> Any:
+    def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        parts.append(_sample(inputs[0].detach().abs()))
+
+    return hook
+
+
+def _sample(values: Tensor) -> Tensor:
+    """At most 2¹⁸ values, evenly spread."""
+    flat = values.reshape(-1).float().cpu()
+    return flat[:: max(1, len(flat) // _MOST_VALUES)][:_MOST_VALUES]
+
+
+def front(trials: Iterable[Trial]) -> list[Trial]:
+    """Trials that no other one matches or beats in both accuracy and throughput, the fastest first."""
+    best: list[Trial] = []
+    for trial in sorted(trials, key=lambda one: (-one.throughput_ips, -one.val_acc, one.number)):
+        if not best or trial.val_acc > best[-1].val_acc:
+            best.append(trial)
+    return best
+
+
+def hypervolume(points: Sequence[tuple[float, float]], reference: tuple[float, float]) -> float:
+    """Area that points dominate beyond a reference, both coordinates being better the larger they are.
+
+    Args:
+        points: any number, in any order.
+        reference: points not better than it in both coordinates count nothing.
+    """
+    area, reached = 0.0, reference[1]
+    for x, y in sorted(points, reverse=True):
+        if x > reference[0] and y > reached:
+            area += (x - reference[0]) * (y - reached)
+            reached = y
+    return area

@@ -1,0 +1,85 @@
+"""Search engines from a run's configuration."""
+
+from __future__ import annotations
+
+import hass_train.torchvision_shim  # noqa: F401 - before anything imports torchvision
+
+# isort: split
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from hass_train.accelerator import build_hardware
+from hass_train.build import build_model, make_sparse
+from hass_train.checks import ENGINES, checked
+from hass_train.config import RunConfig
+from hass_train.export.weights import DENSE_WEIGHTS, load_weights
+from hass_train.networks import traced
+from hass_train.search.blackbox.engines import BlackBox
+from hass_train.search.blackbox.workers import helpers, study_folder
+from hass_train.search.engine import Learned, SearchEngine, Subject
+from hass_train.search.goal import Goal, HardwareQuestion
+from hass_train.sparsity import Mode, sparse_layers
+
+QUICK = 1e-2
+"""Tolerance of the estimates that steer a search; those that are reported are exact."""
+
+
+def engine_of(typed: RunConfig, settings: dict[str, Any]) -> SearchEngine:
+    """The engine that the configuration names.
+
+    Args:
+        typed: configuration.
+        settings: the same, resolved, as plain data.
+    """
+    if typed.search.engine not in ENGINES:
+        return Learned()
+    return _black_box(typed, settings)
+
+
+def _black_box(typed: RunConfig, settings: dict[str, Any], worker: int = 0) -> BlackBox:
+    output = Path(typed.paths.output)
+    folder = study_folder(Path(typed.paths.runs), output, typed.search.study)
+    about = {"model": typed.model.name, "data": settings["data"], "hw": settings["hw"]}
+    helping = None
+    if worker == 0 and typed.search.workers > 1:
+        helping = partial(_helpers, settings, typed.search.workers - 1)
+    return BlackBox(typed.search, typed.seed, folder, about, helping, worker)
+
+
+def known_dense(typed: RunConfig) -> Path | None:
+    """The dense network of a study that is to go on; None if there is none yet."""
+    if typed.search.engine not in ENGINES or not typed.search.study:
+        return None
+    path = study_folder(Path(typed.paths.runs), Path(typed.paths.output), typed.search.study) / DENSE_WEIGHTS
+    return path if path.is_file() else None
+
+
+def _helpers(settings: dict[str, Any], count: int, subject: Subject) -> AbstractContextManager[None]:
+    goal = subject.goal
+    return helpers(count, _rebuilt, settings, (goal.kind, goal.value), subject.question.dense_ips)
+
+
+def _rebuilt(
+    settings: dict[str, Any], goal: tuple[str, float], dense_ips: float, worker: int
+) -> tuple[BlackBox, Subject]:
+    """Engine and subject in a process of their own."""
+    config = OmegaConf.create(settings)
+    typed = checked(config)
+    data = instantiate(config.data)
+    data.setup()
+    model = build_model(typed, data)
+    workload = traced(model, data.input_size, typed.model.name)
+    make_sparse(model, typed)
+    output = Path(typed.paths.output)
+    model.load_state_dict(load_weights(output / DENSE_WEIGHTS), strict=False)
+    for _, layer in sparse_layers(model):
+        layer.set_mode(Mode.SEARCH)
+    quick = build_hardware(typed.hw, tolerance=QUICK)
+    question = HardwareQuestion(workload, quick, quick, Goal(*goal), dense_ips)
+    subject = Subject(model.eval(), question, data, typed.search.calibration_images, typed.search.margin, output)
+    return _black_box(typed, settings, worker), subject

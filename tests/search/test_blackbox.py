@@ -1,0 +1,252 @@
+"""Engines that look at trials: thresholds, studies, choices, and a search that is killed."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from pathlib import Path
+
+import optuna
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from hass_train.config import PhaseConfig, SearchConfig
+from hass_train.data.base import ImageData, TensorImages
+from hass_train.errors import UserError
+from hass_train.export.weights import DENSE_WEIGHTS, save_dense
+from hass_train.hardware import DataflowAccelerator, DataflowOptions, Device, SparsityProfile, trace
+from hass_train.search.blackbox.choose import chosen
+from hass_train.search.blackbox.engines import BlackBox
+from hass_train.search.blackbox.study import TrialStudy, fingerprint, open_storage
+from hass_train.search.blackbox.trials import Evaluator, Trial, front, hypervolume
+from hass_train.search.engine import Choice, Subject
+from hass_train.search.goal import Goal, HardwareQuestion
+from hass_train.sparsity import LayerRule, Mode, sparse_layers, sparsify
+
+ENGINES = ("tpe", "nsga2", "greedy", "uniform")
+
+
+class Few(ImageData):
+    """Two classes of noise that differ in their mean."""
+
+    def __init__(self) -> None:
+        super().__init__("few", 2, (1, 6, 6), 16, 0, 0)
+
+    def load(self) -> dict[str, Dataset[tuple[Tensor, Tensor]]]:  # type: ignore[override]
+        random = torch.Generator().manual_seed(0)
+        labels = torch.arange(48) % 2
+        images = torch.randn(48, 1, 6, 6, generator=random) + labels[:, None, None, None] * 2 - 1
+        return {split: TensorImages(images, labels) for split in ("train", "val", "test")}
+
+
+@pytest.fixture
+def subject(tmp_path: Path) -> Subject:
+    """A small network whose logits tell the two classes apart."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2)).eval()
+    workload = trace(model, (1, 6, 6), "few")
+    sparsify(model, {"all": LayerRule("*")})
+    for _, layer in sparse_layers(model):
+        layer.set_mode(Mode.SEARCH)
+    data = Few()
+    data.setup()
+    device = Device("small", 24, 100, 0, 100_000, 200_000, 100, 10.0)
+    hardware = DataflowAccelerator(device, DataflowOptions(limits=("dsp",)))
+    dense = hardware.estimate(workload, SparsityProfile.dense(workload))
+    question = HardwareQuestion(workload, hardware, hardware, Goal("target_speedup", 1.3), dense.throughput_ips)
+    save_dense(model, tmp_path / DENSE_WEIGHTS)
+    return Subject(model, question, data, 32, 0.0, tmp_path)
+
+
+def config(engine: str, **settings: object) -> SearchConfig:
+    phase = PhaseConfig(0, 1e-3)
+    return SearchConfig(engine=engine, warmup=phase, search=phase, recover=phase, **settings)  # type: ignore[arg-type]
+
+
+def box(engine: str, folder: Path, **settings: object) -> BlackBox:
+    return BlackBox(config(engine, **settings), 0, folder, {"model": "few"})
+
+
+# ---- trials --------------------------------------------------------------------------------------------------------
+
+
+def test_thresholds_are_applied_in_units_of_the_layer(subject: Subject) -> None:
+    evaluator = Evaluator(subject)
+    evaluator.apply({"0/weight": 1.0, "3/activation": 0.5})
+    layers = dict(sparse_layers(subject.model))
+    assert layers["0"].weight_level() == pytest.approx(float(layers["0"].weight.detach().abs().mean()), rel=1e-5)
+    assert layers["3"].activation_level() == pytest.approx(0.5 * float(layers["3"].activation_scale), rel=1e-5)
+    assert layers["3"].weight_level() < 1e-9
+    assert evaluator.evaluate({}).pair_sparsity < 0.6  # ReLU's and the padding's own zeros
+
+
+def test_a_trial_is_the_network_at_its_thresholds(subject: Subject) -> None:
+    """Against the frozen network: accuracy and pair sparsity; the second time it is known."""
+    evaluator = Evaluator(subject)
+    thresholds = dict.fromkeys(evaluator.names, 0.8)
+    trial = evaluator.evaluate(thresholds, 5)
+    again = evaluator.evaluate(thresholds, 6)
+    assert dataclasses.replace(again, number=5, seconds=trial.seconds, images=trial.images) == trial
+    assert (again.seconds, again.images) == (0.0, 0)
+    for _, layer in sparse_layers(subject.model):
+        layer.set_mode(Mode.FROZEN)
+    profile = subject.profile()
+    assert profile.pair_sparsity(subject.question.workload) == trial.pair_sparsity
+    assert subject.question.quick.estimate(subject.question.workload, profile).throughput_ips == trial.throughput_ips
+    assert evaluator.accuracy() == (trial.val_acc, 48)
+
+
+@given(st.floats(0.1, 0.9), st.floats(0.1, 0.9))
+def test_uniform_thresholds_zero_the_fractions_asked_for(weight: float, activation: float) -> None:
+    model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.Conv2d(8, 8, 3)).eval()
+    sparsify(model, {"all": LayerRule("*")})
+    data = Few()
+    data.setup()
+    subject = Subject(model, None, data, 32, 0.0, Path())  # type: ignore[arg-type]
+    for _, layer in sparse_layers(model):
+        layer.set_mode(Mode.SEARCH)
+    evaluator = Evaluator(subject)
+    evaluator.apply(evaluator.at_sparsity(weight, activation))
+    for _, layer in sparse_layers(model):
+        assert layer.weight_density() == pytest.approx(1 - weight, abs=0.03 if layer.weight.numel() > 100 else 0.15)
+    images = next(data.images("val", torch.device("cpu")))
+    first = dict(sparse_layers(model))["0"]
+    assert float((first.gated_input(images) != 0).float().mean()) == pytest.approx(1 - activation, abs=0.03)
+
+
+def trial(number: int, accuracy: float, throughput: float) -> Trial:
+    return Trial(number, accuracy, throughput, 0.5, 0.5, 1.0, 10)
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 9)), min_size=1, max_size=12))
+def test_the_front_is_what_nothing_beats(points: list[tuple[int, int]]) -> None:
+    trials = [trial(number, *point) for number, point in enumerate(points)]
+    best = front(trials)
+    beaten = {a for a, b in itertools.permutations(points, 2) if b[0] >= a[0] and b[1] >= a[1] and b != a}
+    assert {(one.val_acc, one.throughput_ips) for one in best} == set(points) - beaten
+    cells = {(x, y) for a, t in points for x in range(t) for y in range(a)}
+    assert hypervolume([(float(t), float(a)) for a, t in points], (0.0, 0.0)) == len(cells)
+
+
+def test_each_goal_takes_its_trial() -> None:
+    trials = [trial(0, 0.9, 100), trial(1, 0.88, 150), trial(2, 0.7, 300), trial(3, 0.6, 250)]
+    dense = trials[0]
+    assert chosen(trials, Goal("target_speedup", 1.4), dense, 100).number == 1
+    assert chosen(trials, Goal("target_throughput", 151), dense, 100).number == 2
+    assert chosen(trials, Goal("target_speedup", 9), dense, 100).number == 2
+    assert chosen(trials, Goal("max_accuracy_drop", 0.03), dense, 100).number == 1
+    assert chosen(trials, Goal("max_accuracy_drop", 0.0), dense, 100).number == 0
+    assert chosen(trials, Goal("penalty", 0.0), dense, 100).number == 0
+    assert chosen(trials, Goal("penalty", 1.0), dense, 100).number == 2
+    assert math.log(3) + 0.7 > math.log(1.5) + 0.88
+
+
+# ---- engines -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_engine_spends_its_budget_and_meets_the_goal(engine: str, subject: Subject, tmp_path: Path) -> None:
+    choice = box(engine, tmp_path, trials=12).choose(subject)
+    assert 1 <= choice.trials <= 13  # a greedy step looks at two
+    assert choice.images > 0
+    assert Choice.from_dict(choice.to_dict()) == choice
+    speeds = [point["throughput_ips"] for point in choice.front]
+    accuracies = [point["val_acc"] for point in choice.front]
+    assert speeds == sorted(speeds, reverse=True)
+    assert accuracies == sorted(accuracies)
+    question = subject.question
+    reached = question.quick.estimate(question.workload, subject.profile()).throughput_ips
+    assert reached >= 1.3 * question.dense_ips
+    assert reached <= 1.3 * question.dense_ips * 1.15  # settled down to it: the folds of so small a network are coarse
+
+
+def test_time_is_a_budget_too(subject: Subject, tmp_path: Path) -> None:
+    assert box("tpe", tmp_path, trials=500, seconds=1e-6).choose(subject).trials == 1
+
+
+# ---- studies -------------------------------------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """What a kill looks like from inside: nothing is caught on the way."""
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_killed_search_goes_on(
+    engine: str, subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No trial is lost, and none is repeated: thresholds of the interrupted one are tried by the second search."""
+    evaluate, seen = Evaluator.evaluate, []
+
+    def counted(self: Evaluator, thresholds: dict[str, float], number: int = 0) -> Trial:
+        if thresholds:
+            seen.append(tuple(sorted(thresholds.items())))
+            if len(seen) == 4:
+                raise Killed
+        return evaluate(self, thresholds, number)
+
+    monkeypatch.setattr(Evaluator, "evaluate", counted)
+    with pytest.raises(Killed):
+        box(engine, tmp_path, study="mine", trials=8).choose(subject)
+    choice = box(engine, tmp_path, study="mine", trials=8).choose(subject)
+    assert choice.trials >= (8 if engine != "greedy" else 4)
+    assert len(set(seen)) == len(seen) - 1  # only the interrupted one comes twice
+    assert seen.count(seen[3]) == 2
+    study = optuna.load_study(study_name="mine", storage=open_storage(None, tmp_path))
+    parameters = [
+        tuple(sorted(one.params.items())) for one in study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
+    ]
+    assert sorted(set(parameters)) == sorted(set(seen))
+
+
+def test_a_study_of_something_else_is_refused(subject: Subject, tmp_path: Path) -> None:
+    box("tpe", tmp_path, study="mine", trials=1).choose(subject)
+    with pytest.raises(UserError, match=r"search\.study 'mine' holds trials of engine tpe, not greedy"):
+        box("greedy", tmp_path, study="mine", trials=1).choose(subject)
+    with torch.no_grad():
+        next(subject.model.parameters()).add_(1.0)
+    with pytest.raises(UserError, match="holds trials of weights"):
+        box("tpe", tmp_path, study="mine", trials=1).choose(subject)
+
+
+def test_a_database_keeps_a_study(subject: Subject, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    assert box("tpe", tmp_path, study="mine", storage=url, trials=2).choose(subject).trials == 2
+    assert box("tpe", tmp_path, study="mine", storage=url, trials=3).choose(subject).trials == 3
+    with pytest.raises(UserError, match=r"search.storage is 'nosuch://x', which cannot be opened"):
+        open_storage("nosuch://x", tmp_path)
+
+
+def test_a_live_worker_s_trial_is_left_alone(tmp_path: Path) -> None:
+    """Pid 1 always runs; a pid that cannot be is gone."""
+    storage = open_storage(None, tmp_path)
+    study = TrialStudy("mine", storage, ["maximize"], {})
+    for pid in (1, 2**22 + 1):
+        one = study.study.ask()
+        one.suggest_float("a", 0, 1)
+        one.set_user_attr("owner", {**_node(), "pid": pid})
+    assert study.adopt(queue=True) == 1
+    states = [one.state.name for one in study.study.get_trials()]
+    assert states == ["RUNNING", "FAIL", "WAITING"]
+    numbers = [one.number for one in itertools.islice(study.asked(3), 2)]
+    assert numbers == [2, 3]
+
+
+def _node() -> dict[str, object]:
+    from hass_train.search.blackbox.study import _me
+
+    return _me()
+
+
+def test_fingerprints_tell_networks_apart(subject: Subject) -> None:
+    before = fingerprint(subject.model)
+    Evaluator(subject).apply({"0/weight": 1.0})
+    assert fingerprint(subject.model) == before
+    with torch.no_grad():
+        next(subject.model.parameters()).view(-1)[0] += 1e-6
+    assert fingerprint(subject.model) != before
