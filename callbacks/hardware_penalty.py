@@ -42,7 +42,17 @@ class HardwarePenalty(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SparseClassifier)
         if pl_module.phase is Phase.SEARCH:
-            pl_module.log_dict(self._ask(pl_module), rank_zero_only=True)
+            found = self._ask(pl_module)
+            self._observe(trainer, pl_module)
+            pl_module.log_dict(found, rank_zero_only=True)
+
+    def _observe(self, trainer: pl.Trainer, module: SparseClassifier) -> None:
+        """Tell the controller what the present sparsity does to accuracy."""
+        assert module.controller is not None
+        assert module.dense_val_acc is not None
+        if "val/acc" in trainer.callback_metrics:  # not where validation is rarer than every epoch
+            drop = module.dense_val_acc - float(trainer.callback_metrics["val/acc"])
+            module.controller.observe(drop, module.penalty.log_speedup, module.plan.epochs[1])
 
     def _measured(self, module: SparseClassifier) -> SparsityProfile:
         """Exact sparsity on a few validation images: histograms, and how alike engines are, decide what zeros gain."""
@@ -63,10 +73,13 @@ class HardwarePenalty(pl.Callback):
         running = running_profile(module.model)
         module.penalty = penalty.HardwarePenalty.at(estimate, running, question.dense_ips)
         module.wall_s["hardware"] += time.monotonic() - started
+        assert module.controller is not None
         return {
             "hw/throughput_ips": estimate.throughput_ips,
             "hw/speedup": math.exp(module.penalty.log_speedup),
             "hw/interval_cycles": float(estimate.interval_cycles),
             "hw/replicas": float(estimate.replicas),
+            "hw/goal_ceiling": min(module.controller.ceiling, module.controller.log_target),
             **{f"hw/utilization_{name}": share for name, share in estimate.utilization.items()},
+            **{f"price/{name}": price for name, price in estimate.prices.items()},
         }

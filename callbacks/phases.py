@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 import torch
 
 from hass_train.data import ImageData
+from hass_train.evaluate import accuracy
 from hass_train.export.weights import DENSE_WEIGHTS, save_dense
 from hass_train.module import SparseClassifier
 from hass_train.search.engine import Subject
@@ -74,6 +75,7 @@ class Phases(pl.Callback):
         with _looking_on(module):  # without a warm-up the layers have not yet seen an input
             for images in _data(trainer).images("train", module.device, batches=2):
                 module(images)
+        module.dense_val_acc, _ = accuracy(module.model, _data(trainer), "val")
         module.enter(Phase.SEARCH)
 
     def _begin_recover(self, trainer: pl.Trainer, module: SparseClassifier) -> None:

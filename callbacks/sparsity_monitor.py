@@ -9,7 +9,8 @@ from hass_train.sparsity import running_profile
 
 
 class SparsityMonitor(pl.Callback):
-    """Logs weight, activation and pair sparsity of the whole network, from the running averages."""
+    """Logs weight, activation and pair sparsity of the whole network, and every layer's pair density, from the running
+    averages."""
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SparseClassifier)
@@ -20,6 +21,7 @@ class SparsityMonitor(pl.Callback):
                 "sparsity/weight": profile.weight_sparsity(workload),
                 "sparsity/activation": profile.activation_sparsity(workload),
                 "sparsity/pair": profile.pair_sparsity(workload),
+                **{f"density/{name}": layer.pair_density for name, layer in profile.layers.items()},
             },
             rank_zero_only=True,
         )

@@ -134,7 +134,7 @@ class SearchConfig:
     study: str | None = None
     storage: str | None = None
     workers: int = 1
-    max_threshold: float = 1.5
+    max_threshold: float = 0.8
     threshold_step: float = 0.1
     sparsity_weight: float = 0.1
     throughput_weight: float = 0.1

@@ -40,6 +40,7 @@ class SparseClassifier(pl.LightningModule):
         question: network and hardware model that the penalty is asked of; None in plain training.
         engine, choice: who decides on the thresholds to freeze, and what was decided.
         penalty, controller: the hardware penalty and its λ; callbacks fill them.
+        dense_val_acc: validation accuracy when the search begins.
         wall_s: seconds spent in each phase, and in the hardware model during the search.
     """
 
@@ -63,6 +64,7 @@ class SparseClassifier(pl.LightningModule):
         self.choice: Choice | None = None
         self.penalty = HardwarePenalty()
         self.controller: PenaltyController | None = None
+        self.dense_val_acc: float | None = None
         self.wall_s = {**{str(each): 0.0 for each in Phase}, "hardware": 0.0}
         self.accuracy = MulticlassAccuracy(classes, average="micro")
 
@@ -137,7 +139,8 @@ class SparseClassifier(pl.LightningModule):
             speed = self.threshold_travel / max(self.plan.epochs[1] * per_epoch, 1)
             groups.append({"params": thresholds, "weight_decay": 0.0})
             rates.append(lambda step: speed)
-        optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=1.0)
+        # one call for all parameters: the thresholds are many, and each is but one number
+        optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=1.0, fused=True)
         rates = [rate for rate, group in zip(rates, groups, strict=True) if group["params"]]
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rates)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -146,6 +149,7 @@ class SparseClassifier(pl.LightningModule):
         checkpoint["hass_train"] = {
             "phase": str(self.phase),
             "wall_s": dict(self.wall_s),
+            "dense_val_acc": self.dense_val_acc,
             "penalty": self.penalty.state_dict(),
             "controller": self.controller.state_dict() if self.controller else None,
             "choice": self.choice.to_dict() if self.choice else None,
@@ -155,6 +159,7 @@ class SparseClassifier(pl.LightningModule):
         state = checkpoint["hass_train"]
         self.phase = Phase(state["phase"])
         self.wall_s.update(state["wall_s"])
+        self.dense_val_acc = state["dense_val_acc"]
         self.penalty = HardwarePenalty(**state["penalty"])
         self.choice = Choice.from_dict(state["choice"]) if state["choice"] else None
         if self.controller and state["controller"]:

@@ -125,7 +125,7 @@ def _question(typed: RunConfig, workload: Workload, model: nn.Module) -> tuple[H
         f"goal: {goal.kind} {goal.value:g}"
     )
     quick = build_hardware(typed.hw, tolerance=QUICK)
-    return HardwareQuestion(workload, accelerator, quick, goal, dense.throughput_ips), dense
+    return HardwareQuestion(workload, accelerator, quick, goal, dense.throughput_ips, roof.throughput_ips), dense
 
 
 def _result(
@@ -158,7 +158,11 @@ def _result(
     natural = run.profile(dense_model)
     natural_estimate = accelerator.estimate(workload, natural)
     module.wall_s["hardware"] += time.monotonic() - asked
+    accuracies = {split: run.accuracy(module.model, split) for split in ("val", "test")}
+    dense_val = run.accuracy(dense_model, "val")
     met = target is None or estimate.throughput_ips >= target
+    if question.goal.kind == "max_accuracy_drop":
+        met = dense_val - accuracies["val"] <= question.goal.value
     return Result(
         engine=module.engine.name,
         spent=_spent(run, module),
@@ -168,10 +172,10 @@ def _result(
         },
         hw={"name": typed.hw.name, "kind": typed.hw.kind},
         data={"name": run.data.name},
-        dense=DenseNetwork(run.accuracy(dense_model, "val"), run.accuracy(dense_model, "test"), dense),
+        dense=DenseNetwork(dense_val, run.accuracy(dense_model, "test"), dense),
         natural=NaturalNetwork(natural.pair_sparsity(workload), natural, natural_estimate),
         sparse=SparseNetwork(
-            run.accuracy(module.model, "val"), run.accuracy(module.model, "test"), profile.weight_sparsity(workload),
+            accuracies["val"], accuracies["test"], profile.weight_sparsity(workload),
             profile.activation_sparsity(workload), profile.pair_sparsity(workload), profile, estimate,
         ),
         goal=Outcome(question.goal.kind, question.goal.value, met, estimate.bottleneck.resource),

@@ -25,6 +25,7 @@ from torch import nn
 from hass_train.config import RunConfig
 from hass_train.data import ImageData
 from hass_train.errors import UserError
+from hass_train.evaluate import accuracy
 from hass_train.export.weights import DENSE_WEIGHTS, load_weights
 from hass_train.hardware import SparsityProfile
 from hass_train.module import SparseClassifier
@@ -113,19 +114,8 @@ class Run:
     def accuracy(self, model: nn.Module, split: str) -> float:
         """Fraction of a split that a network classifies rightly, within the trainer's batch limits."""
         limit = self.trainer.limit_test_batches if split == "test" else self.trainer.limit_val_batches
-        loader = self.data.statistics_dataloader(split)
-        batches = limit if isinstance(limit, int) else max(1, int(len(loader) * limit))
-        device = next(model.parameters()).device
-        right = seen = 0
-        model.eval()
-        with torch.no_grad():
-            for index, (images, labels) in enumerate(loader):
-                if index >= batches:
-                    break
-                logits = model(images.to(device).contiguous(memory_format=torch.channels_last))
-                right += int((logits.argmax(1).cpu() == labels).sum())
-                seen += len(labels)
-        return right / seen
+        batches = len(self.data.statistics_dataloader(split))
+        return accuracy(model, self.data, split, limit if isinstance(limit, int) else max(1, int(batches * limit)))[0]
 
     def profile(self, model: nn.Module) -> SparsityProfile:
         """Exact sparsity on the first `search.calibration_images` validation images."""

@@ -19,7 +19,7 @@ from hass_train.sparsity.layers import SPARSE_CLASSES, Mode
 DENSE_WEIGHTS, SPARSE_WEIGHTS, SPARSITY = "dense.safetensors", "model.safetensors", "sparsity.json"
 _OWN_KEYS = (
     "weight_threshold", "activation_threshold", "mask", "mode", "activation_scale", "activation_density",
-    "frozen_threshold",
+    "frozen_threshold", "turn",
 )  # fmt: skip
 
 

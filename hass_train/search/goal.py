@@ -93,6 +93,7 @@ class HardwareQuestion:
         quick: the same accelerator, answering within about a percent; for every epoch.
         goal: what the user wants.
         dense_ips: throughput of the dense network.
+        roof_ips: throughput at the density floor.
     """
 
     workload: Workload
@@ -100,6 +101,7 @@ class HardwareQuestion:
     quick: HardwareModel
     goal: Goal
     dense_ips: float
+    roof_ips: float = math.inf
 
     @property
     def target_ips(self) -> float | None:

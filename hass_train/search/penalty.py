@@ -68,6 +68,8 @@ class PenaltyController:
         log_target: log speed-up to reach; ignored with a fixed λ.
         cap: largest λ.
         ramp: fraction of the search phase after which the full goal holds.
+        allowance: validation accuracy below the dense network's that the search phase may show. Beyond half of it the
+            goal waits, beyond all of it it gives way: what collapses once hardly comes back.
 
     λ is an integral term (dual ascent) plus a proportional one, so that it lets go as soon as the goal is met; the
     integral does not rise while λ is at its cap.
@@ -79,15 +81,21 @@ class PenaltyController:
     ramp: float = 0.7
     proportional: float = 4.0
     integral_per_phase: float = 25.0
+    allowance: float = 0.05
     start: float | None = None
     integral: float = 0.0
     value: float = 0.0
+    ceiling: float = math.inf
 
     @classmethod
     def towards(cls, question: HardwareQuestion, margin: float, cap: float) -> PenaltyController:
-        """The controller that a goal asks for, aiming `margin` beyond a target."""
+        """The controller that a goal asks for, aiming `margin` beyond a target; without one, as far as accuracy lets
+        it go."""
+        goal = question.goal
+        if goal.kind == "penalty":
+            return cls(goal.value, 0.0, cap)
         if question.target_ips is None:
-            return cls(question.goal.value, 0.0, cap)
+            return cls(None, math.log(question.roof_ips / question.dense_ips), cap, allowance=2 * goal.value)
         return cls(None, math.log(question.target_ips * (1 + margin) / question.dense_ips), cap)
 
     def update(self, log_speedup: float, done: float, steps: int) -> float:
@@ -104,14 +112,39 @@ class PenaltyController:
         if self.start is None:
             self.start = min(log_speedup, self.log_target)
         wanted = self.start + (self.log_target - self.start) * min(1.0, done / self.ramp)
-        error = wanted - log_speedup
+        error = min(wanted, self.ceiling) - log_speedup
         if error < 0 or self.value < self.cap:
             self.integral = max(0.0, self.integral + error * self.integral_per_phase / steps)
         self.value = min(max(self.integral + self.proportional * error, 0.0), self.cap)
         return self.value
 
+    def observe(self, accuracy_drop: float, log_speedup: float, epochs: int) -> None:
+        """Hold the goal back where accuracy falls, and let it go on where it holds; once an epoch.
+
+        Args:
+            accuracy_drop: validation accuracy of the dense network, less the present one.
+            log_speedup: present log speed-up.
+            epochs: of the whole search phase.
+        """
+        if self.fixed is not None or self.start is None:
+            return
+        pace = (self.log_target - self.start) / max(self.ramp * epochs, 1.0)  # of the ramp, per epoch
+        if accuracy_drop > self.allowance:
+            self.ceiling = min(self.ceiling, log_speedup) - pace
+            self.integral /= 2
+        elif accuracy_drop > self.allowance / 2:
+            self.ceiling = min(self.ceiling, log_speedup)
+        elif self.ceiling < self.log_target:
+            self.ceiling += 2 * pace
+        else:
+            self.ceiling = math.inf
+
     def state_dict(self) -> dict[str, Any]:
-        return {"start": self.start, "integral": self.integral, "value": self.value}
+        return {name: getattr(self, name) for name in _STATE}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.start, self.integral, self.value = state["start"], state["integral"], state["value"]
+        for name in _STATE:
+            setattr(self, name, state[name])
+
+
+_STATE = ("start", "integral", "value", "ceiling")

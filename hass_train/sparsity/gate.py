@@ -21,30 +21,34 @@ WINDOW = 0.3
 class _Gate(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, threshold: Tensor, half_width: float, sample: int, straight_through: bool
+        ctx: Any, x: Tensor, threshold: Tensor, half_width: float, first: int, sample: int, straight_through: bool
     ) -> tuple[Tensor, Tensor]:
         level = float(threshold)
         y = F.hardshrink(x, level)
         if y.stride() != x.stride():  # or the convolution falls to a slow path: see `keep_strides`
             y = keep_strides(y, x)
-        part = y[:sample]
+        part = y[first : first + sample]
         density = torch.count_nonzero(part).to(x.dtype) / part.numel()
         ctx.save_for_backward(x)
-        ctx.level, ctx.half_width, ctx.sample, ctx.straight_through = level, half_width, sample, straight_through
+        ctx.level, ctx.half_width, ctx.straight_through = level, half_width, straight_through
+        ctx.some = slice(first, first + sample)
         return y, density
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:
         grad, grad_density = gradients
         (x,) = ctx.saved_tensors
-        part, share = x[: ctx.sample], min(1.0, ctx.sample / x.shape[0])
-        size = part.abs()
-        window = ((size - ctx.level).abs_() < ctx.half_width).to(x.dtype).mul_(0.5 / ctx.half_width)
-        # the slice stands for the whole batch: its sum is scaled up
-        to_threshold = -(grad[: ctx.sample] * part * window).sum() / share - grad_density * window.mean()
+        part, grad_part = x[ctx.some], grad[ctx.some]
+        share = part.shape[0] / x.shape[0]
+        # ±1/(2T) within the window, by the sign of x, and 0 beyond it
+        signs = F.hardshrink(part, max(ctx.level - ctx.half_width, 0.0)).sign_()
+        signs.masked_fill_(part.abs() >= ctx.level + ctx.half_width, 0.0).mul_(0.5 / ctx.half_width)
+        window = signs.abs()
+        # the slice stands for the whole tensor: its sum is scaled up
+        to_threshold = -(grad_part * part * window).sum() / share - grad_density * window.mean()
         to_x = grad.clone() if ctx.straight_through else torch.ops.aten.hardshrink_backward(grad, x, ctx.level)
-        to_x[: ctx.sample] += window.mul_(part.sign()).mul_(grad_density / part.numel())
-        return to_x, to_threshold, None, None, None
+        to_x[ctx.some] += signs.mul_(grad_density / part.numel())
+        return to_x, to_threshold, None, None, None, None
 
 
 def keep_strides(value: Tensor, like: Tensor) -> Tensor:
@@ -60,7 +64,12 @@ def keep_strides(value: Tensor, like: Tensor) -> Tensor:
 
 
 def gate(
-    x: Tensor, threshold: Tensor, scale: float, sample: int | None = None, straight_through: bool = False
+    x: Tensor,
+    threshold: Tensor,
+    scale: float,
+    sample: int | None = None,
+    straight_through: bool = False,
+    first: int = 0,
 ) -> tuple[Tensor, Tensor]:
     """Zero what is not larger in magnitude than the threshold.
 
@@ -70,9 +79,10 @@ def gate(
         scale: typical magnitude of x, which sets the surrogate's width.
         sample: entries of axis 0 that density and threshold gradient are estimated on; all by default.
         straight_through: let the gradient to x pass where the gate is closed too, so that pruned weights can return.
+        first: where the sample begins; what is beyond the end of x is left out.
 
     Returns:
         The gated tensor, with the strides of x, and its density (scalar).
     """
     half_width = max(WINDOW * scale, 1e-12)
-    return _Gate.apply(x, threshold, half_width, sample or x.shape[0], straight_through)  # type: ignore[no-any-return]
+    return _Gate.apply(x, threshold, half_width, first, sample or x.shape[0], straight_through)  # type: ignore[no-any-return]

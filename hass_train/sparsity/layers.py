@@ -19,6 +19,8 @@ from hass_train.sparsity.gate import gate, keep_strides
 
 RAW_START = -4.0
 """Where raw thresholds start: softplus(−4) = 0.018 typical magnitudes."""
+WEIGHTS = 2**14
+"""Weights of a layer that density and threshold gradient are estimated on in a step; its filters take turns."""
 SAMPLE = 8
 """Images of a batch that statistics and threshold gradients are estimated on."""
 _MOMENTUM = 0.1
@@ -42,6 +44,7 @@ class SparseLayer(nn.Module):
         activation_scale: running mean |x| of the input.
         activation_density: running density of the input after its gate.
         frozen_threshold: activation threshold once frozen, in the units of the input.
+        turn: the filter that the next sample of weights begins with.
         prune_weights, gate_activations: whether the rules let this layer do either.
     """
 
@@ -53,6 +56,7 @@ class SparseLayer(nn.Module):
     activation_scale: Tensor
     activation_density: Tensor
     frozen_threshold: Tensor
+    turn: Tensor
     prune_weights: bool
     gate_activations: bool
 
@@ -69,6 +73,7 @@ class SparseLayer(nn.Module):
         layer.register_buffer("mode", torch.tensor(int(Mode.DENSE), device=weight.device))
         for name, value in (("activation_scale", 0.0), ("activation_density", 1.0), ("frozen_threshold", 0.0)):
             layer.register_buffer(name, torch.tensor(value, device=weight.device))
+        layer.register_buffer("turn", torch.tensor(0))
         layer._mode, layer._level, layer._seen = Mode.DENSE, 0.0, False
         layer.penalty_densities = None
         return layer
@@ -106,7 +111,7 @@ class SparseLayer(nn.Module):
 
     def weight_scale(self) -> Tensor:
         """Mean |w|."""
-        return self.weight.detach().abs().mean()
+        return torch.linalg.vector_norm(self.weight.detach(), 1) / self.weight.numel()  # a single pass
 
     def weight_level(self) -> float:
         """The weight threshold in the units of the weights; 0 where the layer's weights are not pruned."""
@@ -161,15 +166,24 @@ class SparseLayer(nn.Module):
         else:
             self._observe(part)
         if self.prune_weights:
+            first, filters = self._next_filters()
             scale = self.weight_scale()
             threshold = F.softplus(self.weight_threshold) * scale
-            weight, weight_density = gate(weight, threshold, float(scale), straight_through=True)
+            weight, weight_density = gate(weight, threshold, float(scale), filters, straight_through=True, first=first)
         self.penalty_densities = (weight_density, density)
         return x, weight
 
+    def _next_filters(self) -> tuple[int, int]:
+        """Where this step's sample of filters begins, and how many they are; all take their turn."""
+        filters = len(self.weight)
+        count = min(-(-WEIGHTS * filters // self.weight.numel()), filters)
+        first = min(int(self.turn), filters - count)  # the last sample is as large as the others
+        self.turn.fill_(0 if first + count >= filters else first + count)
+        return first, count
+
     def _observe(self, part: Tensor, density: Tensor | None = None) -> None:
         """Follow mean magnitude and density of the input; the density after the gate if one is given."""
-        scale = part.abs().mean()
+        scale = torch.linalg.vector_norm(part, 1) / part.numel()
         density = torch.count_nonzero(part) / part.numel() if density is None else density
         if not self._seen:  # the first batch ever starts the averages
             self.activation_scale.copy_(scale)

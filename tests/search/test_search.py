@@ -113,6 +113,35 @@ def test_a_fixed_penalty_stays_and_state_returns() -> None:
     assert one.update(0.2, 0.5, 50) == other.update(0.2, 0.5, 50)
 
 
+def test_the_controller_waits_while_accuracy_falls() -> None:
+    """A network that loses a tenth of accuracy for every 0.3 of log speed-up beyond 0.6: the goal of 2 gives way."""
+    controller, speedup, drops = PenaltyController(None, 2.0, cap=30.0), 0.0, []
+    for epoch in range(30):
+        for step in range(20):
+            weight = controller.update(speedup, (epoch * 20 + step) / 600, 600)
+            speedup += 0.03 * (weight - 0.15 * max(speedup, 0.0))
+        drops.append(max(speedup - 0.6, 0.0) / 3)
+        controller.observe(drops[-1], speedup, 30)
+    collapsed = [drop > 0.05 for drop in drops]
+    assert not any(a and b and c for a, b, c in zip(collapsed, collapsed[1:], collapsed[2:], strict=False))
+    assert speedup > 0.6  # and yet it goes as far as it may
+    assert controller.ceiling < 2.0
+
+
+def test_the_controller_goes_on_when_accuracy_is_back() -> None:
+    controller = PenaltyController(None, 1.0, cap=30.0)
+    controller.update(0.2, 0.1, 100)
+    controller.observe(0.06, 0.4, 10)
+    held = controller.ceiling
+    assert held < 0.4
+    for _ in range(20):
+        controller.observe(0.0, 0.4, 10)
+    assert controller.ceiling == math.inf
+    again = PenaltyController(None, 1.0, cap=30.0)
+    again.load_state_dict({**controller.state_dict(), "ceiling": held})
+    assert again.ceiling == held
+
+
 def tiny() -> nn.Module:
     torch.manual_seed(0)
     model = nn.Sequential(

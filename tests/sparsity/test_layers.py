@@ -243,3 +243,19 @@ def test_evaluation_in_search_keeps_channels_last_strides() -> None:
     for _, layer in sparse_layers(model):
         layer.set_mode(Mode.SEARCH)
         assert layer.gated_weight().stride() == layer.weight.stride()
+
+
+def test_all_filters_take_their_turn() -> None:
+    """The sample of weights moves on by itself in each step, and all filters are in it equally often but the last."""
+    layer = SparseConv2d.from_dense(nn.Conv2d(64, 100, 3), True, True)  # type: ignore[arg-type]
+    layer.set_mode(Mode.SEARCH)
+    layer.train()
+    seen: list[int] = []
+    for _ in range(8):
+        first = int(layer.turn)
+        layer(torch.randn(2, 64, 3, 3))
+        seen.append(first)
+    count = -(-(2**14) // (64 * 9))
+    assert seen == [0, count, 2 * count, 3 * count] * 2
+    assert 4 * count >= 100
+    assert "turn" in layer.state_dict()

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hass_train.evaluate import accuracy
 from hass_train.search.engine import Subject
 from hass_train.search.settle import inverse_softplus
 from hass_train.sparsity import sparse_layers
@@ -90,30 +91,16 @@ class Evaluator:
             return Trial(**{**self._known[key].to_dict(), "number": number, "seconds": 0.0, "images": 0})
         started, question = time.monotonic(), self.subject.question
         self.apply(thresholds)
-        accuracy, images = self.accuracy()
+        right, images = accuracy(self.subject.model, self.subject.data, "val")
         looked_at = min(_SPARSITY_IMAGES, self.subject.calibration_images)
         profile = self.subject.profile(looked_at)
         estimate = question.quick.estimate(question.workload, profile)
         trial = Trial(
-            number, accuracy, estimate.throughput_ips, estimate.utilization["dsp"],
+            number, right, estimate.throughput_ips, estimate.utilization["dsp"],
             profile.pair_sparsity(question.workload), time.monotonic() - started, images + looked_at,
         )  # fmt: skip
         self._known[key] = trial
         return trial
-
-    def accuracy(self) -> tuple[float, int]:
-        """Fraction of the validation split classified rightly at the present thresholds, and how many images it has."""
-        model, data = self.subject.model, self.subject.data
-        right = seen = 0
-        training = model.training
-        model.eval()
-        with torch.no_grad():
-            for images, labels in data.statistics_dataloader("val"):
-                logits = model(images.to(self.subject.device).contiguous(memory_format=torch.channels_last))
-                right += int((logits.argmax(1).cpu() == labels).sum())
-                seen += len(labels)
-        model.train(training)
-        return right / seen, seen
 
     def at_sparsity(self, weight: float, activation: float) -> dict[str, float]:
         """Thresholds that zero these fractions of every layer's weights and inputs."""
