@@ -29,7 +29,7 @@ torch.set_num_threads(2)
 DATA = Path(__file__).parent / "data"
 
 Compose = Callable[..., DictConfig]
-WITHOUT_LUTS = ("hw.limits=[dsp,bram18,uram,bandwidth]", "search.default_density=0.4")
+WITHOUT_LUTS = ("hw.limits=[dsp,bram18,uram,bandwidth]", "search.default_density=0.6")
 """Where LUTs bind, hardly any sparsity that a few batches can learn makes this network faster."""
 ROOT = Path(__file__).resolve().parent.parent
 SHORT = ("debug=limit", "search.recover.epochs=2", "trainer.limit_val_batches=1.0", "trainer.limit_test_batches=1.0")
