@@ -75,6 +75,7 @@ def search(config: DictConfig) -> tuple[Result, dict[str, Any]]:
         UserError: whatever the user can mend.
     """
     typed = checked(config)
+    Goal.stated(typed.search)  # refused before anything is built
     if not typed.init_from and (dense := known_dense(typed)):
         print(f"study {typed.search.study!r}: its dense network is there, and warm-up is left out")
         typed.init_from, typed.search.warmup.epochs = str(dense), 0

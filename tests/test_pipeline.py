@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 import timm
 import torch
@@ -22,6 +25,8 @@ from hass_train.errors import UserError
 from hass_train.export.profile import load_profile
 from hass_train.export.weights import gate_activations
 from hass_train.hardware import trace
+from hass_train.pipeline import search
+from hass_train.search.blackbox.study import open_storage
 from tests.conftest import ROOT, SHORT, WITHOUT_LUTS, Compose
 
 
@@ -293,3 +298,65 @@ def test_every_model_composes(name: str, compose: Compose) -> None:
     extra = ["model.name=vgg11"] if name == "timm" else []
     for hw in ("u250", "zcu104", "zedboard"):
         assert checked(compose(f"model={name}", f"hw={hw}", *extra)).hw.name == hw
+
+
+TRIALS = (
+    "search=tpe", "debug=limit", "logger=csv", "model=timm", "model.name=test_resnet.r160_in1k", "hw=zcu104",
+    "search.penalty=0.1", "search.study=shared", "search.recover.epochs=0",
+)  # fmt: skip
+
+
+def test_two_workers_share_a_study_that_goes_on(tmp_path: Path) -> None:
+    """Killed after its first trials, a search goes on where it was: nothing is trained or tried twice."""
+
+    def start(trials: int, folder: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "search.py", *TRIALS, f"search.trials={trials}", "search.workers=2"]
+        command += [f"paths.runs={tmp_path}", f"hydra.run.dir={tmp_path / folder}"]
+        return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    journal = tmp_path / "studies" / "shared" / "study.log"
+    first = start(500, "one")
+    until = time.monotonic() + 200
+    while time.monotonic() < until and first.poll() is None and finished(journal) < 3:
+        time.sleep(0.2)
+    first.kill()
+    first.wait()
+    before = finished(journal)
+    assert before >= 3
+    second = start(before + 4, "two")
+    told, _ = second.communicate(timeout=250)
+    assert second.returncode == 0, told
+    assert "study 'shared': its dense network is there, and warm-up is left out" in told
+    spent = json.loads((tmp_path / "two" / "result.json").read_text())["spent"]
+    assert before + 4 <= spent["trials"] <= before + 6  # a worker of the first may have ended one more
+    study = optuna.load_study(study_name="shared", storage=open_storage(None, journal.parent))
+    done = study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
+    assert len({tuple(sorted(one.params.items())) for one in done}) == len(done)
+    assert len({one.user_attrs["owner"]["pid"] for one in done}) >= 2
+
+
+def finished(journal: Path) -> int:
+    """Finished trials in a study's journal."""
+    try:
+        study = optuna.load_study(study_name="shared", storage=open_storage(None, journal.parent))
+    except KeyError:
+        return 0
+    return len(study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,)))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["search=tpe", "search.trials=0"], "search.trials is 0; it must be ≥ 1"),
+        (["search=tpe", "search.seconds=0"], "search.seconds is 0.0; it must be > 0, or null"),
+        (["search=greedy", "search.workers=2"], "search=greedy goes step by step; use 1, or search=tpe"),
+        (["search=tpe", "search.study=a/b"], "search.study is 'a/b'; use letters, digits"),
+        (["search=tpe", "search.storage=sqlite://"], "search.storage is given, but no search.study=NAME"),
+        (["search.study=mine"], "search.study is of engines that look at trials: search=tpe, nsga2, greedy, uniform"),
+        (["search.engine=tpx"], "there is no search engine 'tpx'; did you mean 'tpe'?"),
+        (["search.max_accuracy_drop=0.01", "search.penalty=1"], "search has 2 goals"),
+    ],
+)  # fmt: skip
+def test_what_a_search_by_trials_refuses(overrides: list[str], message: str, compose: Compose) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        search(compose(*overrides))

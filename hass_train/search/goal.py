@@ -27,6 +27,23 @@ class Goal:
     value: float
 
     @classmethod
+    def stated(cls, config: SearchConfig) -> Goal | None:
+        """The goal that the configuration states; None if it states none.
+
+        Raises:
+            UserError: more than one goal, or one that is not a positive number.
+        """
+        stated = {kind: getattr(config, kind) for kind in KINDS if getattr(config, kind) is not None}
+        if len(stated) > 1:
+            raise UserError(f"search has {len(stated)} goals ({', '.join(stated)}); give one of them")
+        if not stated:
+            return None
+        kind, value = next(iter(stated.items()))
+        if not math.isfinite(value) or value < 0 or (value == 0 and kind not in WITHOUT_TARGET):
+            raise UserError(f"search.{kind} is {value}; it must be a positive number")
+        return cls(kind, float(value))
+
+    @classmethod
     def of(cls, config: SearchConfig, usual: Callable[[], float]) -> Goal:
         """The goal that the configuration states, or the usual speed-up.
 
@@ -37,17 +54,9 @@ class Goal:
             usual: gives the speed-up to aim at if there is none.
 
         Raises:
-            UserError: more than one goal, or one that is not a positive number.
+            UserError: as `stated`.
         """
-        stated = {kind: getattr(config, kind) for kind in KINDS if getattr(config, kind) is not None}
-        if len(stated) > 1:
-            raise UserError(f"search has {len(stated)} goals ({', '.join(stated)}); give one of them")
-        if not stated:
-            return cls("target_speedup", math.floor(100 * usual()) / 100)
-        kind, value = next(iter(stated.items()))
-        if not math.isfinite(value) or value < 0 or (value == 0 and kind not in WITHOUT_TARGET):
-            raise UserError(f"search.{kind} is {value}; it must be a positive number")
-        return cls(kind, float(value))
+        return cls.stated(config) or cls("target_speedup", math.floor(100 * usual()) / 100)
 
     def throughput(self, dense_ips: float) -> float | None:
         """Images/s to reach; None where the goal is none."""

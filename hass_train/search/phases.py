@@ -40,13 +40,13 @@ class PhasePlan:
         return sum(self.epochs)
 
     def phase_at(self, epoch: int) -> Phase:
-        """The phase that an epoch (from 0) belongs to; past the end, the last one that has epochs."""
+        """The phase that an epoch (from 0) belongs to; past the end, the last one that has epochs, or recover."""
         left = epoch
         for phase, count in zip(Phase, self.epochs, strict=True):
             if left < count:
                 return phase
             left -= count
-        return [phase for phase, count in zip(Phase, self.epochs, strict=True) if count][-1]
+        return next((phase for phase in reversed(Phase) if self.epochs[list(Phase).index(phase)]), Phase.RECOVER)
 
     def progress(self, step: int, steps_per_epoch: int) -> tuple[Phase, float]:
         """Phase of a step and how much of the phase is done, in [0, 1)."""
@@ -57,6 +57,8 @@ class PhasePlan:
 
     def learning_rate(self, step: int, steps_per_epoch: int) -> float:
         """Linear rise over the first tenth of a phase, then a cosine; the search ends at a third of its peak."""
+        if not self.total:
+            return 0.0  # nothing is trained
         phase, done = self.progress(step, steps_per_epoch)
         floor = 1 / 3 if phase is Phase.SEARCH else 0.0
         peak = self.rates[list(Phase).index(phase)]

@@ -59,6 +59,8 @@ def test_phases_follow_each_other() -> None:
     assert [PLAN.phase_at(epoch) for epoch in range(9)] == expected
     assert PLAN.phase_at(9) is Phase.RECOVER
     assert PhasePlan((0, 2, 0), PLAN.rates).phase_at(7) is Phase.SEARCH
+    nothing = PhasePlan((0, 0, 0), PLAN.rates)
+    assert (nothing.phase_at(0), nothing.learning_rate(0, 10)) == (Phase.RECOVER, 0.0)
     assert PLAN.progress(30, 10) == (Phase.SEARCH, 0.0)
     assert PLAN.progress(45, 10) == (Phase.SEARCH, 0.75)
 

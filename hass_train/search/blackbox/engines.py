@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +22,8 @@ from hass_train.search.blackbox.study import Direction, TrialStudy, fingerprint,
 from hass_train.search.blackbox.trials import Evaluator, Trial, front
 from hass_train.search.engine import Choice, Subject
 
+_EVERY = 8  # trials between two lines on what is best so far
+
 
 class Budget:
     """How long a search may go on.
@@ -39,13 +42,24 @@ class Budget:
 
     @property
     def over(self) -> bool:
-        """Whether the time is up."""
+        """Whether the time is up, or the process that started this worker is gone."""
+        parent = multiprocessing.parent_process()
+        if parent is not None and not parent.is_alive():
+            return True
         return self.seconds is not None and time.monotonic() - self.started >= self.seconds
 
 
 @dataclass
 class Bench:
-    """What a method works with: the study, the evaluator, and the dense network to compare with."""
+    """What a method works with: the study, the evaluator, and the dense network to compare with.
+
+    Args:
+        study, evaluator, budget, config: of the search.
+        dense: the network without thresholds.
+        console: for what is best so far.
+        quiet: whether another process tells that.
+        told: trials that were finished when it was last told.
+    """
 
     study: TrialStudy
     evaluator: Evaluator
@@ -54,6 +68,7 @@ class Bench:
     dense: Trial
     console: Console
     quiet: bool = False
+    told: int = 0
 
     def measured(self, trial: optuna.Trial, thresholds: dict[str, float]) -> Trial:
         """Evaluate and store; returns what it is worth."""
@@ -71,8 +86,9 @@ class Bench:
 
     def _report(self) -> None:
         trials = self.study.finished()
-        if self.quiet or (len(trials) % 8 and self.budget.left(len(trials))):
+        if self.quiet or (len(trials) < self.told + _EVERY and self.budget.left(len(trials))):
             return
+        self.told = len(trials)
         dense_ips = self.evaluator.subject.question.dense_ips
         best = chosen(trials, self.evaluator.subject.goal, self.dense, dense_ips)
         self.console.print(
