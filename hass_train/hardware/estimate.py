@@ -173,7 +173,7 @@ class Estimate:
         energy: joules per image.
         parts: the configurations that run one after another; one, unless the network is partitioned.
         slack: how much faster a design could be that the exploration did not rule out, as a fraction: its tolerance,
-            or more where it left questions open; 0 = the optimum.
+            or more where it left questions open; 0 = the optimum. Of a rough answer it speaks of the folds looked at.
     """
 
     throughput_ips: float

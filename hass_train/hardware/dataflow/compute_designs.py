@@ -13,11 +13,11 @@ from hass_train.hardware.dataflow.branches import MARGIN, URGENCY, Waiting, urge
 from hass_train.hardware.dataflow.fifos import input_depth, rows_depth
 from hass_train.hardware.dataflow.logic import Folds, Widths, compute_logic, lutram
 from hass_train.hardware.dataflow.options import DataflowOptions
-from hass_train.hardware.dataflow.sides import InputSides, Sides
+from hass_train.hardware.dataflow.sides import ROUGH_STEP, InputSides, Sides
 from hass_train.hardware.dataflow.tables import BANDWIDTH, FORBIDDEN, Space, Table, WeightsIn
 from hass_train.hardware.estimate import LayerEstimate, Resources
 from hass_train.hardware.profile import LayerSparsity
-from hass_train.hardware.workload import Operation, OperationKind, useful_folds
+from hass_train.hardware.workload import Operation, OperationKind, spread, useful_folds
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -59,6 +59,8 @@ class ComputeDesigns(Table):
         """Folds, interval, t, imbalance and the time of one engine alone, of all designs."""
         layer, divisors = self.layer, self.options.folding == "divisors"
         channels = useful_folds(layer.channels_per_group, divisors)
+        if self.options.rough:
+            channels = spread(channels, ROUGH_STEP)
         filters = np.array(useful_folds(layer.filters_per_group, divisors), np.int64)
         groups = np.array(useful_folds(layer.groups, divisors), np.int64)
         blocks, floor = [], max(space.floor // self.urgency, 1)

@@ -20,7 +20,6 @@ from hass_train.hardware.workload import Operation, Workload
 
 _TABLES = 512  # design tables kept between queries
 _ANSWERS = 32  # explorations kept: the same tables and limits have the same best design
-_ROUGH = 5e-3  # from this tolerance on, nothing is proved by integer programming: bounds and repairs must do
 
 _Explored = tuple[list[Stretch], list[Explorer]]
 
@@ -124,7 +123,7 @@ class DataflowAccelerator:
     def _explore(self, network: Network) -> _Explored:
         """The network whole, or in parts where it does not fit or (if asked for) where that is faster."""
         options, workload, count = self.options, network.workload, len(network.tables)
-        prove = options.tolerance < _ROUGH or options.objective not in ("throughput", "latency")
+        prove = not options.rough or options.objective not in ("throughput", "latency")
         explorer = network.explorer(0, count, options.tolerance, prove)
         whole: Stretch | None = None
         try:

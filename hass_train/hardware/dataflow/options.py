@@ -46,7 +46,7 @@ class DataflowOptions:
             `needed` = where it does not fit otherwise, `never`, `best` = for throughput also where that is faster.
         tolerance: how far above the shortest interval a design may be, as a fraction; 0 = proved the shortest. A small
             one saves the last steps of proof, which are most of the work where several resources bind; from 0.005 on
-            nothing is proved, and the answer is the best that bounds and repairs find.
+            nothing is proved, and the answer is the best that bounds and repairs find among fewer folds.
         batch: images that each part works through before the device is reconfigured.
         max_dsp_utilization, …: usable fraction of the device.
         mac_pj: energy of one multiply-accumulate of 16×16 bits; other widths in proportion to their product.
@@ -133,6 +133,11 @@ class DataflowOptions:
     def usable(self, resource: str) -> float:
         """Fraction of the device's `dsp`, `bram18`, … that a design may use."""
         return float(getattr(self, f"max_{resource.removesuffix('18')}_utilization"))
+
+    @property
+    def rough(self) -> bool:
+        """Whether answers are wanted quickly: nothing is proved, and neighbouring folds are left out."""
+        return self.tolerance >= 5e-3
 
     @property
     def t_min(self) -> int:

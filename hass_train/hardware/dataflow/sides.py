@@ -20,6 +20,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _BUNDLE_STEP = 1.25  # ratio between bundle sizes explored
+ROUGH_STEP = 1.25
+"""Ratio between folds of the input side that are explored where a rough answer will do: the filters' folds stay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +59,12 @@ class InputSides:
             for m in self._bundles(i, channels):
                 pairs = layer.window * m
                 choices = multiplier_choices(pairs)
+                few = self._thinned(choices)
                 passes = -(-pairs // choices)
                 dense = np.flatnonzero(np.r_[True, passes[1:] < passes[:-1]])
                 rows.append((i, m, choices[dense], dense, False, np.ones(len(dense)), passes[dense].astype(float)))
                 # where a window takes a cycle in any case, a multiplier for every pair leaves nothing to gain
-                skips = np.flatnonzero(choices < pairs) if t_min else np.arange(len(choices))
+                skips = np.flatnonzero(few & (choices < pairs)) if t_min else np.flatnonzero(few)
                 if not len(skips) or not self._has_zeros:
                     continue
                 if m not in self._rounds:
@@ -116,6 +119,12 @@ class InputSides:
             rounds = blocks * (-(-layer.filters_per_group // filters)).astype(float)
             t[some] = round_cycles(slowest, uneven[some, None], blocks, rounds, fifo)
         return t
+
+    def _thinned(self, choices: Ints) -> NDArray[np.bool_]:
+        """Which numbers of multipliers to look at: all, or steps of a quarter where a rough answer will do."""
+        if not self.options.rough:
+            return np.ones(len(choices), bool)
+        return np.isin(choices, spread(choices.tolist(), ROUGH_STEP))
 
     @cached_property
     def _lanes(self) -> Lanes:
