@@ -21,11 +21,14 @@ class HardwarePenalty(pl.Callback):
     Args:
         margin: how far beyond a throughput target the controller aims.
         max_penalty: cap of λ.
+        prices: `hardware`, or as a control `macs` (a layer's multiply-accumulates) or `ones` (all layers alike).
         images: validation images on which sparsity is measured for a query.
     """
 
-    def __init__(self, margin: float = 0.03, max_penalty: float = 30.0, images: int = 64) -> None:
-        self.margin, self.max_penalty, self.images = margin, max_penalty, images
+    def __init__(
+        self, margin: float = 0.03, max_penalty: float = 30.0, prices: str = "hardware", images: int = 64
+    ) -> None:
+        self.margin, self.max_penalty, self.prices, self.images = margin, max_penalty, prices, images
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         # before a checkpoint is restored, which fills in the controller's state
@@ -71,7 +74,13 @@ class HardwarePenalty(pl.Callback):
             raise RuntimeError(f"a sparser network no longer fits: {error}") from error
         # the point where the prices hold is what the training step sees; what it is worth is measured
         running = running_profile(module.model)
-        module.penalty = penalty.HardwarePenalty.at(estimate, running, question.dense_ips)
+        layers = question.workload.compute_layers
+        controls = {
+            "macs": {layer.name: float(layer.macs) for layer in layers},
+            "ones": {layer.name: 1.0 for layer in layers},
+        }
+        weights = controls.get(self.prices)
+        module.penalty = penalty.HardwarePenalty.at(estimate, running, question.dense_ips, weights)
         module.wall_s["hardware"] += time.monotonic() - started
         assert module.controller is not None
         return {
@@ -81,5 +90,5 @@ class HardwarePenalty(pl.Callback):
             "hw/replicas": float(estimate.replicas),
             "hw/goal_ceiling": min(module.controller.ceiling, module.controller.log_target),
             **{f"hw/utilization_{name}": share for name, share in estimate.utilization.items()},
-            **{f"price/{name}": price for name, price in estimate.prices.items()},
+            **{f"price/{name}": price for name, price in module.penalty.pair_prices.items()},
         }

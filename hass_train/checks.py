@@ -76,8 +76,9 @@ def _first_line(error: Exception) -> str:
 
 ENGINES = ("tpe", "nsga2", "greedy", "uniform")
 """Search engines that look at trials of a trained network."""
+PRICES = ("hardware", "macs", "ones")
 SAMPLED = ("tpe", "nsga2")
-"""Those whose trials are drawn, by any number of workers."""
+"""Engines whose trials are drawn, by any number of workers."""
 _OPEN = ("model.kwargs", "data", "trainer", "callbacks", "logger", "sparsity.rules")
 """Keys below these are checked against a class's signature, or are the user's own names."""
 
@@ -132,6 +133,8 @@ def _check_ranges(config: RunConfig) -> None:
     if search.engine not in ("learned", *ENGINES):
         raise unknown("search engine", search.engine, ["learned", *ENGINES])
     _check_trials(search)
+    if search.prices not in PRICES:
+        raise unknown("kind of search.prices", search.prices, PRICES)
     if config.sparsity.pattern != "unstructured":
         raise unknown("sparsity pattern", config.sparsity.pattern, ["unstructured"])
     for name in ("warmup", "search", "recover"):

@@ -104,6 +104,7 @@ class SearchConfig:
         max_accuracy_drop: validation accuracy that may be lost, as a fraction; of engines that look at trials.
         default_density: if none of the four is given, the goal is what the device gains at this pair density.
         margin: how far beyond the target the search aims, as a fraction, for activations that drift in recovery.
+        prices: what weighs densities in the loss: `hardware`, or for comparison `macs` or `ones`.
         density_floor: least pair density that the roof assumes of any layer.
         threshold_travel: how far raw thresholds may move in the search phase, in units of softplus's argument.
         max_penalty: cap of λ.
@@ -125,6 +126,7 @@ class SearchConfig:
     max_accuracy_drop: float | None = None
     default_density: float = 0.2
     margin: float = 0.03
+    prices: str = "hardware"
     density_floor: float = 0.05
     threshold_travel: float = 12.0
     max_penalty: float = 30.0

@@ -31,15 +31,31 @@ class HardwarePenalty:
     log_speedup: float = 0.0
 
     @classmethod
-    def at(cls, estimate: Estimate, profile: SparsityProfile, dense_ips: float) -> HardwarePenalty:
-        """Take an estimate's prices."""
+    def at(
+        cls,
+        estimate: Estimate,
+        profile: SparsityProfile,
+        dense_ips: float,
+        weights: Mapping[str, float] | None = None,
+    ) -> HardwarePenalty:
+        """Take an estimate's prices.
+
+        Args:
+            estimate: of the present network.
+            profile: densities where the prices hold.
+            dense_ips: throughput of the dense network.
+            weights: by layer, prices to put in the place of the estimate's, as a control; scaled to the same sum.
+        """
+        prices, weight_prices = dict(estimate.prices), dict(estimate.weight_prices)
+        if weights is not None:
+            scale = (sum(prices.values()) + sum(weight_prices.values())) / sum(weights[name] for name in prices)
+            prices = {name: weights[name] * scale for name in prices}
+            weight_prices = dict.fromkeys(prices, 0.0)
         cost = sum(
-            estimate.prices[name] * layer.weight_density * layer.activation_density
-            + estimate.weight_prices[name] * layer.weight_density
+            prices[name] * layer.weight_density * layer.activation_density + weight_prices[name] * layer.weight_density
             for name, layer in profile.layers.items()
         )
-        speedup = math.log(estimate.throughput_ips / dense_ips)
-        return cls(dict(estimate.prices), dict(estimate.weight_prices), cost, speedup)
+        return cls(prices, weight_prices, cost, math.log(estimate.throughput_ips / dense_ips))
 
     def __call__(self, layers: Iterable[tuple[str, SparseLayer]]) -> Tensor:
         """Σ price·(weight density · activation density) + Σ weight price · weight density, differentiable."""

@@ -209,6 +209,13 @@ def test_a_study_of_something_else_is_refused(subject: Subject, tmp_path: Path) 
     box("tpe", tmp_path, study="mine", trials=1).choose(subject)
     with pytest.raises(UserError, match=r"search\.study 'mine' holds trials of engine tpe, not greedy"):
         box("greedy", tmp_path, study="mine", trials=1).choose(subject)
+    other = BlackBox(config("tpe", study="mine", trials=1), 0, tmp_path, {"model": "few", "hw": {"dsp": 1}})
+    with pytest.raises(UserError, match=r"holds trials of hw None, not \{.dsp.: 1\}"):
+        other.choose(subject)
+    about = [{"hw": {"dsp": 2, "lut": 3}}, {"hw": {"dsp": 1, "lut": 3}}]
+    TrialStudy("other", open_storage(None, tmp_path), ["maximize"], about[0])
+    with pytest.raises(UserError, match=r"holds trials of hw\.dsp 2, not 1"):
+        TrialStudy("other", open_storage(None, tmp_path), ["maximize"], about[1])
     with torch.no_grad():
         next(subject.model.parameters()).add_(1.0)
     with pytest.raises(UserError, match="holds trials of weights"):

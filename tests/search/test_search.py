@@ -156,6 +156,22 @@ def tiny() -> nn.Module:
 DEVICE = Device("small", 200, 280, 0, 53200, 106400, 200, 34.1)
 
 
+def test_controls_keep_the_sum_of_prices() -> None:
+    model = tiny()
+    workload = trace(model, (3, 12, 12))
+    profile = SparsityProfile.uniform(workload, 0.5)
+    estimate = DataflowAccelerator(DEVICE).estimate(workload, profile)
+    layers = workload.compute_layers
+    control = HardwarePenalty.at(estimate, profile, 1.0, {layer.name: float(layer.macs) for layer in layers})
+    total = sum(estimate.prices.values()) + sum(estimate.weight_prices.values())
+    assert total > 0
+    assert sum(control.pair_prices.values()) == pytest.approx(total)
+    for layer in layers:
+        share = layer.macs / sum(other.macs for other in layers)
+        assert control.pair_prices[layer.name] == pytest.approx(total * share)
+    assert not any(control.weight_prices.values())
+
+
 def test_the_penalty_is_prices_times_densities() -> None:
     model = tiny()
     workload = trace(model, (3, 12, 12))

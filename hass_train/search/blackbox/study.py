@@ -183,10 +183,13 @@ def _abandoned(one: FrozenTrial) -> bool:
     return int(owner["pid"]) == os.getpid()
 
 
-def _check_same(name: str, known: Mapping[str, Any], about: Mapping[str, Any]) -> None:
+def _check_same(name: str, known: Mapping[str, Any], about: Mapping[str, Any], path: str = "") -> None:
     for key, value in about.items():
-        if known.get(key) != value:
+        other = known.get(key)
+        if isinstance(value, Mapping) and isinstance(other, Mapping):
+            _check_same(name, other, value, f"{path}{key}.")
+        elif other != value:
             raise UserError(
-                f"search.study {name!r} holds trials of {key} {known.get(key)}, not {value}; choose another "
-                "search.study, or leave it out"
+                f"search.study {name!r} holds trials of {path}{key} {other}, not {value}; choose another search.study, "
+                "or leave it out"
             )

@@ -1,0 +1,210 @@
+"""Search engines at equal wall clock: what accuracy each keeps for what throughput.
+
+    python benchmarks/search.py --quick     # digits, MobileNetV3-Small: about 15 minutes on two cores
+    python benchmarks/search.py             # Fashion-MNIST, 20,000 images, MobileNetV3-Small (3 seeds) and ResNet-18
+    python benchmarks/search.py --full      # 60,000 images, 3 seeds: for a machine with a GPU
+
+For every network, device and seed a dense network is trained once. `learned` searches from it for some targets; each
+other engine then gets as many seconds as all these searches took together, and recovers its choice just as long. Only
+validation images decide; the test split is read once a run. Hyper-volumes are of throughput gain beyond 1 times
+validation accuracy beyond 5 points below the dense network's. Runs lie in runs/search-benchmark/ and are not repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+from hass_train.search.blackbox.trials import hypervolume
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+RUNS = ROOT / "runs" / "search-benchmark"
+OTHERS = ("tpe", "nsga2", "greedy", "uniform")
+LOST = 0.05  # accuracy below the dense network's where the hyper-volume begins
+PUBLISHED = "hw.limits=[dsp,bram18,uram,bandwidth]"
+"""What published figures count; where LUTs do, these small networks gain too little to tell engines apart."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one mode of the benchmark runs.
+
+    Args:
+        data: overrides of the data, and the epochs of warm-up, search and recovery.
+        cases: model, device, seeds.
+        targets: speed-ups that `learned` is asked for.
+        device: `trainer=`.
+    """
+
+    name: str
+    data: tuple[str, ...]
+    epochs: tuple[int, int, int]
+    cases: tuple[tuple[str, str, tuple[int, ...]], ...]
+    targets: tuple[float, ...]
+    trainer: str = "cpu"
+
+
+FASHION = ("data=fashion_mnist", "data.train_images=20000")
+PLANS = {
+    "quick": Plan("quick", ("data=digits",), (40, 10, 8), (("mobilenetv3", "zcu104", (0,)),), (2.0, 4.0)),
+    "default": Plan(
+        "default", FASHION, (6, 5, 4),
+        (("mobilenetv3", "zcu104", (0, 1, 2)), ("mobilenetv3", "zedboard", (0,)), ("resnet18", "zcu104", (0,))),
+        (2.0, 4.0, 6.0),
+    ),
+    "full": Plan(
+        "full", ("data=fashion_mnist",), (12, 10, 8),
+        tuple((model, device, (0, 1, 2)) for model in ("mobilenetv3", "resnet18") for device in ("zedboard", "zcu104")),
+        (2.0, 3.0, 4.0, 6.0, 8.0), "gpu",
+    ),
+}  # fmt: skip
+
+
+def run(script: str, folder: Path, overrides: list[str]) -> None:
+    """Run a command into a folder, unless it has ended there before."""
+    if (folder / "ended").exists():
+        return
+    if folder.exists():
+        folder.rename(folder.with_name(f"{folder.name}.broken-{len(list(folder.parent.iterdir()))}"))
+    print(f"-> {folder.relative_to(RUNS)}", flush=True)
+    command = [sys.executable, script, *overrides, "logger=csv", f"hydra.run.dir={folder}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
+    (folder / "ended").touch()
+
+
+def result(folder: Path) -> dict[str, Any]:
+    """A run's result.json."""
+    found: dict[str, Any] = json.loads((folder / "result.json").read_text())
+    return found
+
+
+def case(plan: Plan, model: str, device: str, seed: int) -> list[dict[str, Any]]:
+    """All engines on one network, device and seed: one row each."""
+    folder = RUNS / plan.name / f"{model}-{device}-{seed}"
+    warmup, search, recover = plan.epochs
+    same = [f"model={model}", *plan.data, f"seed={seed}", f"trainer={plan.trainer}"]
+    run("train.py", RUNS / plan.name / f"{model}-{seed}", [*same, f"search.warmup.epochs={warmup}"])
+    dense = RUNS / plan.name / f"{model}-{seed}" / "model.safetensors"
+    same += [f"hw={device}", PUBLISHED, f"init_from={dense}", "search.warmup.epochs=0"]
+    same += [f"search.recover.epochs={recover}"]
+    learned = []
+    for target in plan.targets:
+        place = folder / f"learned-{target:g}"
+        run("search.py", place, [*same, f"search.search.epochs={search}", f"search.target_speedup={target:g}"])
+        learned.append(result(place))
+    seconds = sum(one["spent"]["seconds"] for one in learned)
+    rows = [row("learned", learned)]
+    for engine in OTHERS:
+        place = folder / engine
+        budget = [f"search={engine}", f"search.seconds={seconds:.0f}", "search.trials=100000"]
+        run("search.py", place, [*same, *budget, "search.max_accuracy_drop=0.05"])
+        rows.append(row(engine, [result(place)]))
+    return [{"model": model, "device": device, "seed": seed, **one} for one in rows]
+
+
+def row(engine: str, results: list[dict[str, Any]]) -> dict[str, Any]:
+    """Points (speed-up, validation accuracy) of an engine: its recovered networks, and the front of its trials."""
+    dense = results[0]["dense"]
+    ips = dense["estimate"]["throughput_ips"]
+    recovered = [(one["gain"]["throughput"], one["sparse"]["val_acc"]) for one in results]
+    points = recovered + [
+        (point["throughput_ips"] / ips, point["val_acc"]) for one in results for point in one["spent"]["front"]
+    ]
+    within = [
+        one["gain"]["throughput"] for one in results if one["gain"]["accuracy_drop"] <= 0.01
+    ]  # of the test split, read at the end
+    return {
+        "engine": engine,
+        "dense_test_acc": dense["test_acc"],
+        "points": points,
+        "recovered": recovered,
+        "best_within_a_point": max(within, default=1.0),
+        "hypervolume": hypervolume(points, (1.0, dense["val_acc"] - LOST)),
+        "floor": dense["val_acc"] - LOST,
+        "seconds": sum(one["spent"]["seconds"] for one in results),
+        "trials": sum(one["spent"]["trials"] for one in results),
+        "images": sum(one["spent"]["images"] for one in results),
+        "goals": [(one["goal"]["value"], one["gain"]["throughput"], one["gain"]["accuracy_drop"]) for one in results],
+    }
+
+
+def table(plan: Plan, rows: list[dict[str, Any]]) -> str:
+    """Markdown: engines by network and device, means over seeds."""
+    lines = [
+        "| network, device | engine | seconds | images | trials | volume | of learned's | speed-up at ≤ 1 point |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for model, device, seeds in plan.cases:
+        some = [one for one in rows if (one["model"], one["device"]) == (model, device)]
+        mine = fmean(one["hypervolume"] for one in some if one["engine"] == "learned")
+        for engine in ("learned", *OTHERS):
+            own = [one for one in some if one["engine"] == engine]
+            mean = {key: fmean(one[key] for one in own) for key in ("seconds", "images", "trials", "hypervolume")}
+            best = fmean(one["best_within_a_point"] for one in own)
+            share = f"{mean['hypervolume'] / mine:.2f}" if mine else "–"
+            lines.append(
+                f"| {model}, {device}, {len(seeds)} seeds | {engine} | {mean['seconds']:.0f} | {mean['images']:,.0f} | "
+                f"{mean['trials']:.0f} | {mean['hypervolume']:.4f} | {share} | {best:.2f}× |"
+            )
+    lines += ["", "| network, device, seed | target | reached | test accuracy lost |", "|---|---|---|---|"]
+    for one in rows:
+        if one["engine"] == "learned":
+            for target, reached, lost in one["goals"]:
+                where = f"{one['model']}, {one['device']}, {one['seed']}"
+                lines.append(f"| {where} | {target:g}× | {reached:.2f}× | {100 * lost:.2f} points |")
+    return "\n".join(lines) + "\n"
+
+
+def picture(plan: Plan, rows: list[dict[str, Any]], path: Path) -> None:
+    """Accuracy against speed-up, a panel for each network and device."""
+    figure, axes = plt.subplots(1, len(plan.cases), figsize=(5.5 * len(plan.cases), 4.2), squeeze=False)
+    for axis, (model, device, _) in zip(axes[0], plan.cases, strict=True):
+        some = [one for one in rows if (one["model"], one["device"]) == (model, device)]
+        for number, engine in enumerate(("learned", *OTHERS)):
+            own = [one for one in some if one["engine"] == engine]
+            points = sorted(point for one in own for point in one["points"])
+            axis.plot(*zip(*points, strict=True), ".", color=f"C{number}", alpha=0.45, markersize=6)
+            final = [point for one in own for point in one["recovered"]]
+            axis.plot(*zip(*final, strict=True), "*", color=f"C{number}", markersize=13, label=engine)
+        axis.axhline(some[0]["floor"] + LOST, color="0.6", linewidth=0.8)
+        axis.text(1, some[0]["floor"] + LOST, "dense", color="0.4", va="bottom")
+        axis.set(xlabel="throughput over dense", ylabel="validation accuracy", title=f"{model}, {device}")
+        axis.set_ylim(max(some[0]["floor"] - 0.1, 0), None)
+        axis.grid(alpha=0.3)
+    axes[0][0].legend(title="stars: recovered", loc="lower left")
+    figure.tight_layout()
+    figure.savefig(path, dpi=130)
+
+
+def main() -> None:
+    """Run what is missing, and write table, picture and figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for mode in ("quick", "full"):
+        parser.add_argument(f"--{mode}", action="store_const", dest="mode", const=mode, default="default")
+    plan = PLANS[parser.parse_args().mode]
+    rows = [one for model, device, seeds in plan.cases for seed in seeds for one in case(plan, model, device, seed)]
+    name = RESULTS / f"search-{plan.name}"
+    mode = "" if plan.name == "default" else f" --{plan.name}"
+    head = f"Made by `python benchmarks/search.py{mode}`; two noisy cores. `{PUBLISHED}` on both sides.\n\n"
+    name.with_suffix(".md").write_text(head + table(plan, rows) + f"\n![Pareto plot](search-{plan.name}.png)\n")
+    name.with_suffix(".json").write_text(json.dumps(rows, indent=1))
+    picture(plan, rows, name.with_suffix(".png"))
+    print(name.with_suffix(".md").read_text())
+
+
+if __name__ == "__main__":
+    main()
