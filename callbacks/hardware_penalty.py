@@ -75,11 +75,9 @@ class HardwarePenalty(pl.Callback):
         # the point where the prices hold is what the training step sees; what it is worth is measured
         running = running_profile(module.model)
         layers = question.workload.compute_layers
-        controls = {
-            "macs": {layer.name: float(layer.macs) for layer in layers},
-            "ones": {layer.name: 1.0 for layer in layers},
-        }
-        weights = controls.get(self.prices)
+        weights = None
+        if self.prices != "hardware":
+            weights = {layer.name: float(layer.macs) if self.prices == "macs" else 1.0 for layer in layers}
         module.penalty = penalty.HardwarePenalty.at(estimate, running, question.dense_ips, weights)
         module.wall_s["hardware"] += time.monotonic() - started
         assert module.controller is not None
