@@ -300,6 +300,20 @@ def test_every_model_composes(name: str, compose: Compose) -> None:
         assert checked(compose(f"model={name}", f"hw={hw}", *extra)).hw.name == hw
 
 
+@pytest.mark.parametrize("engine", ["learned", "greedy"])
+def test_accuracy_that_may_be_lost_is_a_goal(
+    engine: str, compose: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ("model=timm", "model.name=test_resnet.r160_in1k", "hw=zcu104", "debug=limit")
+    result, _ = search(compose(*small, f"search={engine}", "search.max_accuracy_drop=0.5"))
+    assert result.goal.met == (result.dense.val_acc - result.sparse.val_acc <= 0.5)
+    assert "Goal at most 50 points of validation accuracy lost" in capsys.readouterr().out
+    assert result.engine == engine
+    assert result.spent["images"] > 0
+    assert (result.spent["trials"] > 0) == (engine == "greedy")
+    assert (tmp_path / "run" / "result.json").is_file()
+
+
 TRIALS = (
     "search=tpe", "debug=limit", "logger=csv", "model=timm", "model.name=test_resnet.r160_in1k", "hw=zcu104",
     "search.penalty=0.1", "search.study=shared", "search.recover.epochs=0",

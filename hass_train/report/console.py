@@ -34,6 +34,7 @@ def print_result(result: Result, files: Iterable[Path], console: Console, note: 
     wanted = {
         "target_speedup": f"{goal.value:g}× throughput",
         "target_throughput": f"{goal.value:,.0f} images/s",
+        "max_accuracy_drop": f"at most {100 * goal.value:g} points of validation accuracy lost",
         "penalty": f"penalty λ = {goal.value:g}",
     }[goal.kind]
     verdict = ", [green]met[/]" if goal.met else ", [red]not met[/]"
