@@ -38,36 +38,52 @@ PUBLISHED = "hw.limits=[dsp,bram18,uram,bandwidth]"
 
 
 @dataclass(frozen=True)
+class Case:
+    """One network on one device.
+
+    Args:
+        epochs: of warm-up, search and recovery.
+        targets: speed-ups that `learned` is asked for.
+    """
+
+    model: str
+    device: str
+    seeds: tuple[int, ...]
+    epochs: tuple[int, int, int]
+    targets: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Plan:
     """What one mode of the benchmark runs.
 
     Args:
-        data: overrides of the data, and the epochs of warm-up, search and recovery.
-        cases: model, device, seeds.
-        targets: speed-ups that `learned` is asked for.
-        device: `trainer=`.
+        data: overrides of the data.
+        trainer: `trainer=`.
     """
 
     name: str
     data: tuple[str, ...]
-    epochs: tuple[int, int, int]
-    cases: tuple[tuple[str, str, tuple[int, ...]], ...]
-    targets: tuple[float, ...]
+    cases: tuple[Case, ...]
     trainer: str = "cpu"
 
 
-FASHION = ("data=fashion_mnist", "data.train_images=20000")
+FASHION = "data=fashion_mnist"
 PLANS = {
-    "quick": Plan("quick", ("data=digits",), (40, 10, 8), (("mobilenetv3", "zcu104", (0,)),), (2.0, 4.0)),
+    "quick": Plan("quick", ("data=digits",), (Case("mobilenetv3", "zcu104", (0,), (40, 10, 8), (2.0, 4.0)),)),
     "default": Plan(
-        "default", FASHION, (6, 5, 4),
-        (("mobilenetv3", "zcu104", (0, 1, 2)), ("mobilenetv3", "zedboard", (0,)), ("resnet18", "zcu104", (0,))),
-        (2.0, 4.0, 6.0),
+        "default", (FASHION, "data.train_images=20000"),
+        (
+            Case("mobilenetv3", "zcu104", (0, 1, 2), (6, 5, 4), (4.0, 6.0)),
+            Case("resnet18", "zcu104", (0,), (4, 4, 2), (4.0, 6.0)),
+        ),
     ),
     "full": Plan(
-        "full", ("data=fashion_mnist",), (12, 10, 8),
-        tuple((model, device, (0, 1, 2)) for model in ("mobilenetv3", "resnet18") for device in ("zedboard", "zcu104")),
-        (2.0, 3.0, 4.0, 6.0, 8.0), "gpu",
+        "full", (FASHION,),
+        tuple(
+            Case(model, device, (0, 1, 2), (12, 10, 8), (2.0, 3.0, 4.0, 6.0, 8.0))
+            for model in ("mobilenetv3", "resnet18") for device in ("zedboard", "zcu104")
+        ), "gpu",
     ),
 }  # fmt: skip
 
@@ -92,17 +108,22 @@ def result(folder: Path) -> dict[str, Any]:
     return found
 
 
-def case(plan: Plan, model: str, device: str, seed: int) -> list[dict[str, Any]]:
+def trained(plan: Plan, case: Case, seed: int) -> list[str]:
+    """Train the dense network once; the overrides that every engine begins from."""
+    warmup, _, recover = case.epochs
+    same = [f"model={case.model}", *plan.data, f"seed={seed}", f"trainer={plan.trainer}"]
+    folder = RUNS / plan.name / f"{case.model}-{seed}"
+    run("train.py", folder, [*same, f"search.warmup.epochs={warmup}"])
+    same += [f"hw={case.device}", PUBLISHED, f"init_from={folder / 'model.safetensors'}", "search.warmup.epochs=0"]
+    return [*same, f"search.recover.epochs={recover}"]
+
+
+def engines(plan: Plan, case: Case, seed: int) -> list[dict[str, Any]]:
     """All engines on one network, device and seed: one row each."""
-    folder = RUNS / plan.name / f"{model}-{device}-{seed}"
-    warmup, search, recover = plan.epochs
-    same = [f"model={model}", *plan.data, f"seed={seed}", f"trainer={plan.trainer}"]
-    run("train.py", RUNS / plan.name / f"{model}-{seed}", [*same, f"search.warmup.epochs={warmup}"])
-    dense = RUNS / plan.name / f"{model}-{seed}" / "model.safetensors"
-    same += [f"hw={device}", PUBLISHED, f"init_from={dense}", "search.warmup.epochs=0"]
-    same += [f"search.recover.epochs={recover}"]
+    folder = RUNS / plan.name / f"{case.model}-{case.device}-{seed}"
+    same, search = trained(plan, case, seed), case.epochs[1]
     learned = []
-    for target in plan.targets:
+    for target in case.targets:
         place = folder / f"learned-{target:g}"
         run("search.py", place, [*same, f"search.search.epochs={search}", f"search.target_speedup={target:g}"])
         learned.append(result(place))
@@ -113,7 +134,7 @@ def case(plan: Plan, model: str, device: str, seed: int) -> list[dict[str, Any]]
         budget = [f"search={engine}", f"search.seconds={seconds:.0f}", "search.trials=100000"]
         run("search.py", place, [*same, *budget, "search.max_accuracy_drop=0.05"])
         rows.append(row(engine, [result(place)]))
-    return [{"model": model, "device": device, "seed": seed, **one} for one in rows]
+    return [{"model": case.model, "device": case.device, "seed": seed, **one} for one in rows]
 
 
 def row(engine: str, results: list[dict[str, Any]]) -> dict[str, Any]:
@@ -142,14 +163,19 @@ def row(engine: str, results: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def of(case: Case, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of one network on one device."""
+    return [one for one in rows if (one["model"], one["device"]) == (case.model, case.device)]
+
+
 def table(plan: Plan, rows: list[dict[str, Any]]) -> str:
     """Markdown: engines by network and device, means over seeds."""
     lines = [
         "| network, device | engine | seconds | images | trials | volume | of learned's | speed-up at ≤ 1 point |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for model, device, seeds in plan.cases:
-        some = [one for one in rows if (one["model"], one["device"]) == (model, device)]
+    for case in plan.cases:
+        some = of(case, rows)
         mine = fmean(one["hypervolume"] for one in some if one["engine"] == "learned")
         for engine in ("learned", *OTHERS):
             own = [one for one in some if one["engine"] == engine]
@@ -157,7 +183,8 @@ def table(plan: Plan, rows: list[dict[str, Any]]) -> str:
             best = fmean(one["best_within_a_point"] for one in own)
             share = f"{mean['hypervolume'] / mine:.2f}" if mine else "–"
             lines.append(
-                f"| {model}, {device}, {len(seeds)} seeds | {engine} | {mean['seconds']:.0f} | {mean['images']:,.0f} | "
+                f"| {case.model}, {case.device}, {len(case.seeds)} seeds | {engine} | {mean['seconds']:.0f} | "
+                f"{mean['images']:,.0f} | "
                 f"{mean['trials']:.0f} | {mean['hypervolume']:.4f} | {share} | {best:.2f}× |"
             )
     lines += ["", "| network, device, seed | target | reached | test accuracy lost |", "|---|---|---|---|"]
@@ -172,8 +199,8 @@ def table(plan: Plan, rows: list[dict[str, Any]]) -> str:
 def picture(plan: Plan, rows: list[dict[str, Any]], path: Path) -> None:
     """Accuracy against speed-up, a panel for each network and device."""
     figure, axes = plt.subplots(1, len(plan.cases), figsize=(5.5 * len(plan.cases), 4.2), squeeze=False)
-    for axis, (model, device, _) in zip(axes[0], plan.cases, strict=True):
-        some = [one for one in rows if (one["model"], one["device"]) == (model, device)]
+    for axis, case in zip(axes[0], plan.cases, strict=True):
+        some = of(case, rows)
         for number, engine in enumerate(("learned", *OTHERS)):
             own = [one for one in some if one["engine"] == engine]
             points = sorted(point for one in own for point in one["points"])
@@ -182,7 +209,7 @@ def picture(plan: Plan, rows: list[dict[str, Any]], path: Path) -> None:
             axis.plot(*zip(*final, strict=True), "*", color=f"C{number}", markersize=13, label=engine)
         axis.axhline(some[0]["floor"] + LOST, color="0.6", linewidth=0.8)
         axis.text(1, some[0]["floor"] + LOST, "dense", color="0.4", va="bottom")
-        axis.set(xlabel="throughput over dense", ylabel="validation accuracy", title=f"{model}, {device}")
+        axis.set(xlabel="throughput over dense", ylabel="validation accuracy", title=f"{case.model}, {case.device}")
         axis.set_ylim(max(some[0]["floor"] - 0.1, 0), None)
         axis.grid(alpha=0.3)
     axes[0][0].legend(title="stars: recovered", loc="lower left")
@@ -196,7 +223,7 @@ def main() -> None:
     for mode in ("quick", "full"):
         parser.add_argument(f"--{mode}", action="store_const", dest="mode", const=mode, default="default")
     plan = PLANS[parser.parse_args().mode]
-    rows = [one for model, device, seeds in plan.cases for seed in seeds for one in case(plan, model, device, seed)]
+    rows = [one for case in plan.cases for seed in case.seeds for one in engines(plan, case, seed)]
     name = RESULTS / f"search-{plan.name}"
     mode = "" if plan.name == "default" else f" --{plan.name}"
     head = f"Made by `python benchmarks/search.py{mode}`; two noisy cores. `{PUBLISHED}` on both sides.\n\n"
