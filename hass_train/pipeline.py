@@ -5,6 +5,7 @@ from __future__ import annotations
 import hass_train.torchvision_shim  # noqa: F401 - before anything imports torchvision
 
 # isort: split
+import json
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -61,6 +62,7 @@ def train(config: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
         save_dense(module.model, path)
         accuracies = {f"{split}_acc": run.accuracy(module.model, split) for split in ("val", "test")}
         run.log({f"dense/{name}": value for name, value in accuracies.items()})
+        (run.output / "accuracy.json").write_text(json.dumps(accuracies))
         print(f"val {accuracies['val_acc']:.4f}  test {accuracies['test_acc']:.4f}  {path}")
         return {**accuracies, "model": str(path)}, {"module": module, "trainer": run.trainer, "data": run.data}
 
