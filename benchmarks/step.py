@@ -10,6 +10,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import hass_train.torchvision_shim  # noqa: F401 - before anything imports torchvision
@@ -19,7 +20,10 @@ import timm
 import torch
 from torch.nn import functional as F
 
-from hass_train.sparsity import LayerRule, Mode, sparse_layers, sparsify
+from hass_train.allocator import keep_freed_memory
+from hass_train.module import WATCH
+from hass_train.search.penalty import HardwarePenalty
+from hass_train.sparsity import LayerRule, Mode, search_step, sparse_layers, sparsify, watching
 
 ROOT = Path(__file__).resolve().parent.parent
 RULES = {"all": LayerRule("*"), "gates": LayerRule("*.se.*", activation=False)}
@@ -31,18 +35,30 @@ def stepper(name: str, mode: Mode | None, batch: int) -> Callable[[], None]:
     model = timm.create_model(name, num_classes=10, in_chans=1).to(memory_format=torch.channels_last).train()
     if mode is not None:
         sparsify(model, RULES)
+        with watching(model), torch.no_grad():
+            model(torch.randn(8, 1, 32, 32))  # the statistics that a search begins with
         for _, layer in sparse_layers(model):
             layer.set_mode(mode)
+    prices = dict.fromkeys((layer for layer, _ in sparse_layers(model)), 0.01)
+    penalty = HardwarePenalty(prices, prices)
+    turn = 0
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3, fused=True)
     images = torch.randn(batch, 1, 32, 32).to(memory_format=torch.channels_last)
     labels = torch.randint(10, (batch,))
 
-    def step() -> None:
-        optimizer.zero_grad()
-        loss = F.cross_entropy(model(images), labels)
+    def around() -> AbstractContextManager[None]:
         if mode is Mode.SEARCH:
-            pairs = [layer.penalty_densities for _, layer in sparse_layers(model)]
-            loss = loss + 0.01 * torch.stack([w * a for w, a in pairs if w is not None]).sum()
+            return search_step(model)
+        return watching(model) if mode is not None and turn % WATCH == 1 else nullcontext()
+
+    def step() -> None:
+        nonlocal turn
+        turn += 1
+        optimizer.zero_grad()
+        with around():
+            loss = F.cross_entropy(model(images), labels)
+        if mode is Mode.SEARCH:
+            loss = loss + 0.01 * penalty(sparse_layers(model))
         loss.backward()
         optimizer.step()
         if mode is Mode.FROZEN:
@@ -53,6 +69,7 @@ def stepper(name: str, mode: Mode | None, batch: int) -> Callable[[], None]:
 
 
 def main() -> None:
+    keep_freed_memory()  # as runs do
     rows = ["| model, 32 px | batch | dense ms | warm-up | search | recover |", "|---|---|---|---|---|---|"]
     for name, batch in (("mobilenetv3_small_100", 128), ("resnet18", 64)):
         steps = [stepper(name, mode, batch) for mode in (None, Mode.DENSE, Mode.SEARCH, Mode.FROZEN)]

@@ -16,7 +16,7 @@ from hass_train.export.weights import DENSE_WEIGHTS, save_dense
 from hass_train.module import SparseClassifier
 from hass_train.search.engine import Subject
 from hass_train.search.phases import Phase
-from hass_train.sparsity import sparse_layers
+from hass_train.sparsity import watching
 
 _NORM_BATCHES = 50
 
@@ -72,9 +72,11 @@ class Phases(pl.Callback):
     def _begin_search(self, trainer: pl.Trainer, module: SparseClassifier) -> None:
         if trainer.is_global_zero:
             save_dense(module.model, self.output / DENSE_WEIGHTS)
-        with _looking_on(module):  # without a warm-up the layers have not yet seen an input
+        training = module.training
+        with watching(module.eval()), torch.no_grad():  # without a warm-up the layers have not yet seen an input
             for images in _data(trainer).images("train", module.device, batches=2):
                 module(images)
+        module.train(training)
         module.dense_val_acc, _ = accuracy(module.model, _data(trainer), "val")
         module.enter(Phase.SEARCH)
 
@@ -106,20 +108,6 @@ def _data(trainer: pl.Trainer) -> ImageData:
     data = trainer.datamodule  # type: ignore[attr-defined]
     assert isinstance(data, ImageData)
     return data
-
-
-@contextmanager
-def _looking_on(module: SparseClassifier) -> Iterator[None]:
-    """Sparse layers gather statistics, and nothing else changes."""
-    training = module.training
-    module.eval()
-    for _, layer in sparse_layers(module.model):
-        layer.training = True
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        module.train(training)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hass_train.torchvision_shim  # noqa: F401 - before anything imports torchvision
 
 # isort: split
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pytorch_lightning as pl
@@ -19,8 +20,10 @@ from hass_train.search.engine import Choice, Learned, SearchEngine
 from hass_train.search.goal import HardwareQuestion
 from hass_train.search.penalty import HardwarePenalty, PenaltyController
 from hass_train.search.phases import Phase, PhasePlan
-from hass_train.sparsity import Mode, sparse_layers
+from hass_train.sparsity import Mode, search_step, sparse_layers, watching
 
+WATCH = 8
+"""Outside the search one step in so many follows the statistics of the layers' inputs."""
 _MODES = {Phase.WARMUP: Mode.DENSE, Phase.SEARCH: Mode.SEARCH, Phase.RECOVER: Mode.FROZEN}
 
 
@@ -78,9 +81,17 @@ class SparseClassifier(pl.LightningModule):
         for _, layer in sparse_layers(self.model):
             layer.set_mode(_MODES[phase])
 
+    def _observed(self, batch_index: int) -> AbstractContextManager[None]:
+        """What sparse layers measure of a training step."""
+        if self.phase is Phase.SEARCH:
+            return search_step(self.model)
+        return watching(self.model) if batch_index % WATCH == 0 else nullcontext()
+
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
         images, labels = batch
-        loss = F.cross_entropy(self(images), labels, label_smoothing=self.label_smoothing)
+        with self._observed(batch_index):
+            logits = self(images)
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
         self.log("loss/task", loss, on_step=False, on_epoch=True)
         if self.phase is Phase.SEARCH and self.controller is not None:
             cost = self.penalty(sparse_layers(self.model))

@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import WandbLogger
 from torch import nn
 
+from hass_train.allocator import keep_freed_memory
 from hass_train.config import RunConfig
 from hass_train.data import ImageData
 from hass_train.errors import UserError
@@ -137,6 +138,7 @@ def running(config: DictConfig, typed: RunConfig, plan: PhasePlan) -> Iterator[R
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # our own lines say what matters
     torch.set_float32_matmul_precision("high")
+    keep_freed_memory()
     run = Run(config, typed, plan)
     status = 1
     try:

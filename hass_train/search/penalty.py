@@ -59,13 +59,12 @@ class HardwarePenalty:
 
     def __call__(self, layers: Iterable[tuple[str, SparseLayer]]) -> Tensor:
         """Σ price·(weight density · activation density) + Σ weight price · weight density, differentiable."""
-        terms = []
-        for name, layer in layers:
-            if layer.penalty_densities is None:
-                continue
-            weight, activation = layer.penalty_densities
-            terms.append(self.pair_prices[name] * weight * activation + self.weight_prices[name] * weight)
-        return torch.stack(terms).sum()
+        seen = [(name, layer.penalty_densities) for name, layer in layers if layer.penalty_densities is not None]
+        weight = torch.stack([densities[0] for _, densities in seen])
+        activation = torch.stack([densities[1] for _, densities in seen])
+        pair_prices = weight.new_tensor([self.pair_prices[name] for name, _ in seen])
+        weight_prices = weight.new_tensor([self.weight_prices[name] for name, _ in seen])
+        return (weight * torch.addcmul(weight_prices, pair_prices, activation)).sum()
 
     def speedup_at(self, cost: float) -> float:
         """Log speed-up where the penalty is `cost`, by the prices."""

@@ -15,7 +15,8 @@ from timm.layers.linear import Linear as TimmLinear
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hass_train.sparsity.gate import gate, keep_strides
+from hass_train.sparsity.gate import WINDOW, gate, keep_strides, traceable_gate
+from hass_train.sparsity.thresholds import Levels, Sight, follow, levels_of
 
 RAW_START = -4.0
 """Where raw thresholds start: softplus(−4) = 0.018 typical magnitudes."""
@@ -23,7 +24,6 @@ WEIGHTS = 2**14
 """Weights of a layer that density and threshold gradient are estimated on in a step; its filters take turns."""
 SAMPLE = 8
 """Images of a batch that statistics and threshold gradients are estimated on."""
-_MOMENTUM = 0.1
 
 
 class Mode(IntEnum):
@@ -75,18 +75,29 @@ class SparseLayer(nn.Module):
             layer.register_buffer(name, torch.tensor(value, device=weight.device))
         layer.register_buffer("turn", torch.tensor(0))
         layer._mode, layer._level, layer._seen = Mode.DENSE, 0.0, False
-        layer.penalty_densities = None
+        layer.watched, layer.deferred = False, False
+        layer.levels, layer.sight, layer.penalty_densities = None, None, None
         return layer
 
     # plain-number shadows of the buffers: reading a tensor in every forward pass would stall a GPU
     _mode: Mode
     _level: float
     _seen: bool
+    # what a training step lends the layer: see `hass_train.sparsity.step`
+    watched: bool
+    levels: Levels | None
+    deferred: bool
+    sight: Sight | None
     penalty_densities: tuple[Tensor, Tensor] | None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the densities of the last step: their graph can be neither copied nor pickled."""
-        return {**self.__dict__, "penalty_densities": None}
+        """Without what belongs to a step: its graph can be neither copied nor pickled."""
+        return {**self.__dict__, "penalty_densities": None, "levels": None, "sight": None}
+
+    @property
+    def mode_now(self) -> Mode:
+        """The mode, as a plain value."""
+        return self._mode
 
     def set_mode(self, mode: Mode) -> None:
         """Change the mode; entering FROZEN fixes mask and activation threshold from the present thresholds."""
@@ -97,6 +108,7 @@ class SparseLayer(nn.Module):
                 self.frozen_threshold.fill_(self.activation_level())
                 self.apply_mask()
         self.mode.fill_(int(mode))
+        self.penalty_densities = None
         self.synchronize()
 
     def synchronize(self) -> None:
@@ -149,51 +161,81 @@ class SparseLayer(nn.Module):
         """Input and weight as the mode wants them; in training also the statistics."""
         if self._mode is not Mode.SEARCH:
             x = F.hardshrink(x, self._level) if self._level > 0 else x
-            if self.training:
+            if self.watched:
                 self._observe(x.detach()[:SAMPLE])
             return x, self.weight
         if not self.training:
             return self.gated_input(x), self.gated_weight()
+        if torch.compiler.is_compiling():
+            return self._traced_operands(x)
+        levels, self.levels = self.levels or levels_of([self])[0], None
         part = x.detach()[:SAMPLE]
-        one = x.new_ones(())
-        density, weight_density = one, one
-        weight: Tensor = self.weight
-        if self.gate_activations:
-            scale = self.activation_scale.clone()  # the buffer changes before the backward pass
-            threshold = F.softplus(self.activation_threshold) * scale
-            x, density = gate(x, threshold, float(scale), sample=SAMPLE)
-            self._observe(part, density.detach())
-        else:
-            self._observe(part)
-        if self.prune_weights:
+        weight, density, weight_density = self.weight, None, None
+        if level := levels.activation:
+            x, density = gate(x, level.threshold, level.scale, sample=SAMPLE, level=level.value)
+        self._observe(part, None if density is None else density.detach())
+        if level := levels.weight:
             first, filters = self._next_filters()
-            scale = self.weight_scale()
-            threshold = F.softplus(self.weight_threshold) * scale
-            weight, weight_density = gate(weight, threshold, float(scale), filters, straight_through=True, first=first)
-        self.penalty_densities = (weight_density, density)
+            weight, weight_density = gate(  # type: ignore[assignment]
+                weight, level.threshold, level.scale, filters, straight_through=True, first=first, level=level.value
+            )
+        self._remember(weight_density, density)
         return x, weight
+
+    def _traced_operands(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The search's operands without a look at any value, all of it for the compiler to fuse.
+
+        Raises:
+            RuntimeError: outside `search_step`. Were the running scale to change within the graph, torch 2.13 would
+                take the changed one in the backward pass.
+        """
+        if not self.deferred:
+            raise RuntimeError("a compiled search step needs `search_step` around it")
+        part = x.detach()[:SAMPLE]
+        weight, density, weight_density = self.weight, None, None
+        if self.gate_activations:
+            scale = self.activation_scale
+            threshold = F.softplus(self.activation_threshold) * scale
+            x, density = traceable_gate(x, threshold, (WINDOW * scale).clamp_min(1e-12), straight_through=False)
+        self._observe(part, None if density is None else density.detach())
+        if self.prune_weights:
+            scale = weight.detach().abs().mean()
+            threshold = F.softplus(self.weight_threshold) * scale
+            weight, weight_density = traceable_gate(  # type: ignore[assignment]
+                weight, threshold, (WINDOW * scale).clamp_min(1e-12), straight_through=True
+            )
+        self._remember(weight_density, density)
+        return x, weight
+
+    def _remember(self, weight: Tensor | None, activation: Tensor | None) -> None:
+        """Keep the step's densities for the penalty."""
+        one = self.activation_density.new_ones(())
+        self.penalty_densities = (one if weight is None else weight, one if activation is None else activation)
 
     def _next_filters(self) -> tuple[int, int]:
         """Where this step's sample of filters begins, and how many they are; all take their turn."""
         filters = len(self.weight)
         count = min(-(-WEIGHTS * filters // self.weight.numel()), filters)
+        if count == filters:
+            return 0, filters
         first = min(int(self.turn), filters - count)  # the last sample is as large as the others
         self.turn.fill_(0 if first + count >= filters else first + count)
         return first, count
 
     def _observe(self, part: Tensor, density: Tensor | None = None) -> None:
         """Follow mean magnitude and density of the input; the density after the gate if one is given."""
-        scale = torch.linalg.vector_norm(part, 1) / part.numel()
-        density = torch.count_nonzero(part) / part.numel() if density is None else density
+        count = part.numel()
+        scale = torch.linalg.vector_norm(part, 1) / count
+        if density is None:
+            density = torch.linalg.vector_norm(part, 0) / count
         if not self._seen:  # the first batch ever starts the averages
             self.activation_scale.copy_(scale)
             self.activation_density.copy_(density)
             self._seen = True
-        self._average(self.activation_scale, scale)
-        self._average(self.activation_density, density)
-
-    def _average(self, running: Tensor, value: Tensor) -> None:
-        running.lerp_(value.to(running.dtype), _MOMENTUM)
+        if self.deferred:
+            self.sight = Sight(scale, density)
+        else:
+            follow([self], [Sight(scale, density)])
 
 
 class SparseConv2d(SparseLayer, nn.Conv2d):  # type: ignore[misc]

@@ -19,7 +19,7 @@ from hass_train.search.goal import Goal, floor_profile
 from hass_train.search.penalty import HardwarePenalty, PenaltyController
 from hass_train.search.phases import Phase, PhasePlan
 from hass_train.search.settle import inverse_softplus, settle
-from hass_train.sparsity import LayerRule, Mode, running_profile, sparse_layers, sparsify
+from hass_train.sparsity import LayerRule, Mode, running_profile, sparse_layers, sparsify, watching
 
 PLAN = PhasePlan((3, 2, 4), (1e-2, 2e-2, 3e-2))
 
@@ -197,7 +197,8 @@ def test_the_penalty_is_prices_times_densities() -> None:
 
 def test_settling_meets_the_target_exactly_and_not_more() -> None:
     model = tiny().train()
-    model(torch.randn(8, 3, 12, 12))
+    with watching(model):
+        model(torch.randn(8, 3, 12, 12))
     for _, layer in sparse_layers(model):
         layer.set_mode(Mode.SEARCH)
         with torch.no_grad():

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from hass_train.sparsity.gate import WINDOW, gate, keep_strides
+from hass_train.sparsity.gate import WINDOW, gate, keep_strides, traceable_gate
 
 
 def tensor(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -39,6 +39,23 @@ def test_gradients_are_the_window_surrogate(straight_through: bool) -> None:
     open_gate = torch.ones_like(x) if straight_through else (x.abs() > 0.7).double()
     expected = upstream * open_gate + price * x.sign() * window / x.numel()
     assert torch.allclose(x.grad, expected)
+
+
+@given(st.integers(0, 99), st.floats(0.05, 2), st.booleans())
+def test_the_traceable_gate_is_the_same(seed: int, level: float, straight_through: bool) -> None:
+    found = []
+    for number in range(2):
+        x = tensor(4, 3, 5, 5, seed=seed).requires_grad_()
+        threshold = torch.tensor(level, dtype=torch.float64, requires_grad=True)
+        if number:
+            half_width = torch.tensor(WINDOW, dtype=torch.float64)
+            y, density = traceable_gate(x, threshold, half_width, straight_through)
+        else:
+            y, density = gate(x, threshold, 1.0, straight_through=straight_through)
+        ((y * tensor(4, 3, 5, 5, seed=1)).sum() + 0.7 * density).backward()
+        found.append((y, density, x.grad, threshold.grad))
+    for mine, other in zip(*found, strict=True):
+        assert torch.allclose(mine, other)
 
 
 def test_a_sample_estimates_threshold_gradient_and_density() -> None:

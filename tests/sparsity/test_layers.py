@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Callable
 
 import pytest
 import timm
@@ -12,8 +13,17 @@ from torch import nn
 from torch.nn import functional as F
 
 from hass_train.errors import UserError
-from hass_train.sparsity import LayerRule, Mode, SparseConv2d, calibrate, running_profile, sparse_layers
-from hass_train.sparsity.convert import sparsify
+from hass_train.sparsity import (
+    LayerRule,
+    Mode,
+    SparseConv2d,
+    calibrate,
+    running_profile,
+    search_step,
+    sparse_layers,
+    sparsify,
+    watching,
+)
 
 ALL = {"all": LayerRule("*")}
 
@@ -213,8 +223,9 @@ def test_calibration_without_images_is_refused() -> None:
 def test_running_profile_follows_the_gates() -> None:
     model = sparsify(tiny(), ALL).train()
     images = torch.randn(8, 2, 8, 8)
-    for _ in range(3):
-        model(images)
+    with watching(model):
+        for _ in range(3):
+            model(images)
     relu_fed = running_profile(model).layers["2"]
     assert relu_fed.activation_density == pytest.approx(float((model[:2](images) > 0).float().mean()), abs=1e-3)
     set_thresholds(model, 0.5, 0.5)
@@ -226,6 +237,66 @@ def test_running_profile_follows_the_gates() -> None:
     for name in running.layers:
         assert running.layers[name].weight_density == pytest.approx(exact.layers[name].weight_density)
         assert running.layers[name].activation_density == pytest.approx(exact.layers[name].activation_density, abs=0.02)
+
+
+def _searching(images: torch.Tensor) -> nn.Module:
+    model = sparsify(tiny(), {**ALL, "first": LayerRule("@first", activation=False)}).train().double()
+    with watching(model), torch.no_grad():
+        model(images)
+    set_thresholds(model, -1.0, -0.5)
+    for _, layer in sparse_layers(model):
+        layer.set_mode(Mode.SEARCH)
+    return model
+
+
+def _step(model: nn.Module, forward: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor) -> torch.Tensor:
+    """A step's loss, with densities in it; its gradients are left in the model."""
+    model.zero_grad()
+    logits = forward(images)
+    loss = logits.square().sum()
+    densities = [one for _, layer in sparse_layers(model) for one in layer.penalty_densities or ()]
+    if densities:
+        loss = loss + 0.3 * torch.stack(densities).sum()
+    loss.backward()
+    return loss.detach()
+
+
+def _compare(mine: nn.Module, other: nn.Module) -> None:
+    for (name, parameter), same in zip(mine.named_parameters(), other.parameters(), strict=True):
+        if parameter.grad is None:
+            assert (name, same.grad) == ("0.activation_threshold", None)  # as its rule says
+            continue
+        assert torch.allclose(parameter.grad, same.grad, rtol=1e-9), name
+    for (name, buffer), same in zip(mine.named_buffers(), other.buffers(), strict=True):
+        assert torch.allclose(buffer, same), name
+
+
+def test_a_search_step_does_for_all_layers_what_each_does_alone() -> None:
+    images = torch.randn(8, 2, 8, 8, dtype=torch.float64)
+    alone, together = _searching(images), _searching(images)
+    for _ in range(3):
+        loss = _step(alone, alone, images)
+        with search_step(together):
+            assert torch.allclose(_step(together, together, images), loss)
+        _compare(alone, together)
+
+
+def test_a_compiled_step_is_the_same_and_has_no_graph_break() -> None:
+    images = torch.randn(
+        8, 2, 8, 8, dtype=torch.float64
+    )  # no more than the statistics' sample, so that both look at all of them
+    eager, compiled = _searching(images), _searching(images)
+    torch.compiler.reset()
+    forward = torch.compile(compiled, fullgraph=True, backend="aot_eager")
+    for mode in (Mode.SEARCH, Mode.FROZEN, Mode.DENSE):
+        for model in (eager, compiled):
+            for _, layer in sparse_layers(model):
+                layer.set_mode(mode)
+        for _ in range(2):
+            with watching(eager), watching(compiled), search_step(compiled, compiled=True):
+                assert torch.allclose(_step(eager, eager, images), _step(compiled, forward, images), rtol=1e-4)
+            if mode is Mode.SEARCH:
+                _compare(eager, compiled)
 
 
 def test_weights_that_no_rule_prunes_are_never_masked() -> None:
