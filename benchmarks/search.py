@@ -3,6 +3,7 @@
     python benchmarks/search.py --quick     # digits, MobileNetV3-Small: about 15 minutes on two cores
     python benchmarks/search.py             # Fashion-MNIST, 20,000 images, MobileNetV3-Small (3 seeds) and ResNet-18
     python benchmarks/search.py --full      # 60,000 images, 3 seeds: for a machine with a GPU
+    python benchmarks/search.py --ablation  # the same searches, priced by multiply-accumulates, or all layers alike
 
 For every network, device and seed a dense network is trained once. `learned` searches from it for some targets; each
 other engine then gets as many seconds as all these searches took together, and recovers its choice just as long. Only
@@ -128,12 +129,11 @@ def trained(plan: Plan, case: Case, seed: int, threads: int) -> list[str]:
 def engines(plan: Plan, case: Case, seed: int, threads: int) -> list[dict[str, Any]]:
     """All engines on one network, device and seed: one row each."""
     folder = RUNS / plan.name / f"{case.model}-{case.device}-{seed}"
-    same, search = trained(plan, case, seed, threads), case.epochs[1]
+    same = trained(plan, case, seed, threads)
     learned = []
     for target in case.targets:
         place = folder / f"learned-{target:g}"
-        goal = [f"search.search.epochs={search}", f"search.target_speedup={target:g}"]
-        run("search.py", place, [*same, *goal], threads)
+        run("search.py", place, [*same, *goal(case, target)], threads)
         learned.append(result(place))
     seconds = sum(one["spent"]["seconds"] for one in learned)
     rows = [row("learned", learned)]
@@ -145,6 +145,43 @@ def engines(plan: Plan, case: Case, seed: int, threads: int) -> list[dict[str, A
     longer = json.loads((RUNS / plan.name / f"{case.model}-{seed}-longer" / "accuracy.json").read_text())["test_acc"]
     where = {"model": case.model, "device": case.device, "seed": seed, "dense_longer_test_acc": longer}
     return [{**where, **one} for one in rows]
+
+
+def goal(case: Case, target: float) -> list[str]:
+    """Overrides of a learned search for a target."""
+    return [f"search.search.epochs={case.epochs[1]}", f"search.target_speedup={target:g}"]
+
+
+def priced(plan: Plan, case: Case, seed: int, threads: int) -> list[dict[str, Any]]:
+    """`learned` for the largest target under the hardware's prices and under the two controls: one row each."""
+    same, target, rows = trained(plan, case, seed, threads), max(case.targets), []
+    for prices in ("hardware", "macs", "ones"):
+        name = f"learned-{target:g}" + ("" if prices == "hardware" else f"-{prices}")
+        place = RUNS / plan.name / f"{case.model}-{case.device}-{seed}" / name
+        run("search.py", place, [*same, *goal(case, target), f"search.prices={prices}"], threads)
+        found = result(place)
+        rows.append(
+            {
+                "model": case.model, "device": case.device, "seed": seed, "target": target, "prices": prices,
+                "speedup": found["gain"]["throughput"], "points_lost": 100 * found["gain"]["accuracy_drop"],
+                "pair_sparsity": found["sparse"]["pair_sparsity"],
+            }
+        )  # fmt: skip
+    return rows
+
+
+def ablation_table(rows: list[dict[str, Any]]) -> str:
+    """Markdown: what each kind of price keeps at the same target."""
+    lines = [
+        "| network, device, seed | target | prices | reached | test points lost | pairs skipped |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {one['model']}, {one['device']}, {one['seed']} | {one['target']:g}× | {one['prices']} | "
+        f"{one['speedup']:.2f}× | {one['points_lost']:.2f} | {one['pair_sparsity']:.3f} |"
+        for one in rows
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def row(engine: str, results: list[dict[str, Any]]) -> dict[str, Any]:
@@ -238,22 +275,27 @@ def main() -> None:
     for mode in ("quick", "full"):
         parser.add_argument(f"--{mode}", action="store_const", dest="mode", const=mode, default="default")
     parser.add_argument("--jobs", type=int, default=1, help="networks and seeds at once")
+    parser.add_argument("--ablation", action="store_true", help="what the hardware's prices are worth")
     given = parser.parse_args()
     plan, jobs = PLANS[given.mode], given.jobs
     with ThreadPoolExecutor(jobs) as pool:  # each waits for its own processes
         tasks = [
-            pool.submit(engines, plan, case, seed, (os.cpu_count() or jobs) // jobs)
+            pool.submit(priced if given.ablation else engines, plan, case, seed, (os.cpu_count() or jobs) // jobs)
             for case in plan.cases
             for seed in case.seeds
         ]
         rows = [row for task in tasks for row in task.result()]
-    name = RESULTS / f"search-{plan.name}"
-    mode = "" if plan.name == "default" else f" --{plan.name}"
-    head = f"Made by `python benchmarks/search.py{mode}`; two noisy cores. `{PUBLISHED}` on both sides.\n\n"
-    name.with_suffix(".md").write_text(head + table(plan, rows) + f"\n![Pareto plot](search-{plan.name}.png)\n")
+    name = RESULTS / f"search-{plan.name}{'-ablation' if given.ablation else ''}"
+    switches = ("" if plan.name == "default" else f" --{plan.name}") + (" --ablation" if given.ablation else "")
+    text = f"Made by `python benchmarks/search.py{switches}`; two noisy cores. `{PUBLISHED}` on both sides.\n\n"
+    if given.ablation:
+        text += ablation_table(rows)
+    else:
+        text += table(plan, rows) + f"\n![Pareto plot]({name.name}.png)\n"
+        picture(plan, rows, name.with_suffix(".png"))
+    name.with_suffix(".md").write_text(text)
     name.with_suffix(".json").write_text(json.dumps(rows, indent=1))
-    picture(plan, rows, name.with_suffix(".png"))
-    print(name.with_suffix(".md").read_text())
+    print(text)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ class HardwarePenalty(pl.Callback):
     """
 
     def __init__(
-        self, margin: float = 0.03, max_penalty: float = 30.0, prices: str = "hardware", images: int = 64
+        self, margin: float = 0.01, max_penalty: float = 30.0, prices: str = "hardware", images: int = 64
     ) -> None:
         self.margin, self.max_penalty, self.prices, self.images = margin, max_penalty, prices, images
 

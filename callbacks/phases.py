@@ -30,7 +30,7 @@ class Phases(pl.Callback):
         calibration_images: validation images that exact histograms are measured on.
     """
 
-    def __init__(self, output: str, margin: float = 0.03, calibration_images: int = 256) -> None:
+    def __init__(self, output: str, margin: float = 0.01, calibration_images: int = 256) -> None:
         self.output, self.margin, self.calibration_images = Path(output), margin, calibration_images
         self._since = time.monotonic()
 

@@ -110,7 +110,8 @@ def _check_targets(plain: Mapping[str, Any]) -> None:
         _check_arguments(path, section, inspect.signature(target).parameters)
     import pytorch_lightning as pl  # late: estimates need none of it, and it takes seconds
 
-    _check_arguments("trainer", plain["trainer"], inspect.signature(pl.Trainer).parameters)
+    ours = {"compile": inspect.Parameter("compile", inspect.Parameter.KEYWORD_ONLY)}
+    _check_arguments("trainer", plain["trainer"], {**inspect.signature(pl.Trainer).parameters, **ours})
 
 
 def _check_arguments(path: str, section: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter]) -> None:

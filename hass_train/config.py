@@ -125,7 +125,7 @@ class SearchConfig:
     target_throughput: float | None = None
     max_accuracy_drop: float | None = None
     default_density: float = 0.2
-    margin: float = 0.03
+    margin: float = 0.01
     prices: str = "hardware"
     density_floor: float = 0.05
     threshold_travel: float = 12.0

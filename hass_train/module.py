@@ -5,6 +5,7 @@ from __future__ import annotations
 import hass_train.torchvision_shim  # noqa: F401 - before anything imports torchvision
 
 # isort: split
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -20,10 +21,12 @@ from hass_train.search.engine import Choice, Learned, SearchEngine
 from hass_train.search.goal import HardwareQuestion
 from hass_train.search.penalty import HardwarePenalty, PenaltyController
 from hass_train.search.phases import Phase, PhasePlan
-from hass_train.sparsity import Mode, search_step, sparse_layers, watching
+from hass_train.sparsity import Mode, SearchStep, sparse_layers, watching
 
 WATCH = 8
 """Outside the search one step in so many follows the statistics of the layers' inputs."""
+LEARNING_STEPS, SPARED = 200, 4
+"""A search in which thresholds learn so often has enough; then they learn in one step of at most so many."""
 _MODES = {Phase.WARMUP: Mode.DENSE, Phase.SEARCH: Mode.SEARCH, Phase.RECOVER: Mode.FROZEN}
 
 
@@ -37,6 +40,7 @@ class SparseClassifier(pl.LightningModule):
         weight_decay, label_smoothing: of the weights' training.
         threshold_travel: how far a raw threshold may move in the search phase; sets the thresholds' learning rate.
         settings: the resolved configuration as plain data, for the checkpoint.
+        compiled: train through `torch.compile`.
 
     Attributes:
         phase: present phase; callbacks change it.
@@ -56,6 +60,7 @@ class SparseClassifier(pl.LightningModule):
         label_smoothing: float,
         threshold_travel: float,
         settings: dict[str, Any],
+        compiled: bool = False,
     ) -> None:
         super().__init__()
         self.save_hyperparameters({"settings": settings})
@@ -69,6 +74,9 @@ class SparseClassifier(pl.LightningModule):
         self.controller: PenaltyController | None = None
         self.dense_val_acc: float | None = None
         self.wall_s = {**{str(each): 0.0 for each in Phase}, "hardware": 0.0}
+        self.compiled = compiled
+        self._compiled: Callable[[Tensor], Tensor] | None = None
+        self._search_step = SearchStep(model)
         self.accuracy = MulticlassAccuracy(classes, average="micro")
 
     def forward(self, images: Tensor) -> Tensor:
@@ -81,23 +89,32 @@ class SparseClassifier(pl.LightningModule):
         for _, layer in sparse_layers(self.model):
             layer.set_mode(_MODES[phase])
 
-    def _observed(self, batch_index: int) -> AbstractContextManager[None]:
+    def _observed(self, batch_index: int, learns: bool) -> AbstractContextManager[None]:
         """What sparse layers measure of a training step."""
         if self.phase is Phase.SEARCH:
-            return search_step(self.model)
-        return watching(self.model) if batch_index % WATCH == 0 else nullcontext()
+            return self._search_step(learns)
+        return watching(self.model) if self.compiled or batch_index % WATCH == 0 else nullcontext()
+
+    def _train_forward(self, images: Tensor) -> Tensor:
+        """The forward pass of training; evaluation, which reads values, is never compiled."""
+        if not self.compiled:
+            return self(images)  # type: ignore[no-any-return]
+        if self._compiled is None:  # not before: a compiled model can be neither copied nor sent to other processes
+            self._compiled = torch.compile(self.model)
+        logits: Tensor = self._compiled(images.contiguous(memory_format=torch.channels_last))
+        return logits
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
         images, labels = batch
-        with self._observed(batch_index):
-            logits = self(images)
+        learns = batch_index % self.thresholds_every == 0
+        with self._observed(batch_index, learns):
+            logits = self._train_forward(images)
         loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
         self.log("loss/task", loss, on_step=False, on_epoch=True)
-        if self.phase is Phase.SEARCH and self.controller is not None:
+        if self.phase is Phase.SEARCH and learns and self.controller is not None:
             cost = self.penalty(sparse_layers(self.model))
             _, done = self.plan.progress(self.global_step, self.steps_per_epoch)
-            steps = self.plan.epochs[1] * self.steps_per_epoch
-            weight = self.controller.update(self.penalty.speedup_at(float(cost.detach())), done, steps)
+            weight = self.controller.update(self.penalty.speedup_at(float(cost.detach())), done, self.threshold_steps)
             self.log_dict({"loss/penalty": cost.detach(), "loss/lambda": weight}, on_step=False, on_epoch=True)
             loss = loss + weight * cost
         if not torch.isfinite(loss):
@@ -128,6 +145,17 @@ class SparseClassifier(pl.LightningModule):
         return max(int(self.trainer.estimated_stepping_batches) // max(self.trainer.max_epochs or 1, 1), 1)
 
     @property
+    def thresholds_every(self) -> int:
+        """Steps of the search to one in which thresholds learn: a step that only gates is nearly as quick as a dense
+        one, and a long search has steps to spare. Compilers fuse the difference away."""
+        return 1 if self.compiled else min(max(self.plan.epochs[1] * self.steps_per_epoch // LEARNING_STEPS, 1), SPARED)
+
+    @property
+    def threshold_steps(self) -> int:
+        """Steps of the whole search phase in which thresholds learn."""
+        return max(self.plan.epochs[1] * -(-self.steps_per_epoch // self.thresholds_every), 1)
+
+    @property
     def batches_per_epoch(self) -> int:
         """Training batches in one epoch, within the trainer's limits."""
         return int(self.trainer.num_training_batches)
@@ -147,7 +175,7 @@ class SparseClassifier(pl.LightningModule):
         per_epoch = self.steps_per_epoch
         rates = [lambda step: self.plan.learning_rate(step, per_epoch)] * 2
         if thresholds:
-            speed = self.threshold_travel / max(self.plan.epochs[1] * per_epoch, 1)
+            speed = self.threshold_travel / self.threshold_steps
             groups.append({"params": thresholds, "weight_decay": 0.0})
             rates.append(lambda step: speed)
         # one call for all parameters: the thresholds are many, and each is but one number

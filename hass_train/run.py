@@ -66,6 +66,7 @@ class Run:
         callbacks = [_make(section, f"callbacks.{name}") for name, section in config.callbacks.items() if section]
         options = OmegaConf.to_container(config.trainer, resolve=True)
         assert isinstance(options, dict)
+        self.compiled = bool(options.pop("compile", False))
         self.trainer = pl.Trainer(
             max_epochs=plan.total,
             default_root_dir=str(self.output),
@@ -90,7 +91,7 @@ class Run:
             initialise(model, Path(self.typed.init_from))
         module = SparseClassifier(
             model, self.data.classes, self.plan, search.weight_decay, search.label_smoothing,
-            search.threshold_travel, self.settings,
+            search.threshold_travel, self.settings, self.compiled,
         )  # fmt: skip
         module.question = question
         if engine is not None:

@@ -15,11 +15,11 @@ _LARGEST = math.log(16.0)
 _FIRST_STEP = 0.04
 
 
-def settle(model: nn.Module, reaches: Callable[[], float], target: float, resolution: float = 0.01) -> float:
+def settle(model: nn.Module, reaches: Callable[[], float], target: float, resolution: float = 0.004) -> float:
     """Scale the thresholds of all layers so that the throughput just reaches the target.
 
-    In the search mode weight and activation thresholds are scaled, in the frozen mode activation thresholds (upwards
-    only), so that the relative sparsity of the layers stays as it was learned.
+    In the search mode weight and activation thresholds are scaled, in the frozen mode activation thresholds alone, so
+    that the relative sparsity of the layers stays as it was learned.
 
     Args:
         model: with sparse layers in the search or frozen mode.
@@ -50,13 +50,12 @@ def settle(model: nn.Module, reaches: Callable[[], float], target: float, resolu
         return reaches() >= target
 
     # the thresholds as they are meet the target or miss it; walk to the other side in growing steps, then bisect
-    lowest = 0.0 if frozen else -_LARGEST
-    low, high, step = lowest, _LARGEST, _FIRST_STEP
+    low, high, step = -_LARGEST, _LARGEST, _FIRST_STEP
     if meets(0.0):
         high = 0.0
-        while high > lowest and meets(max(high - step, lowest)):
-            high, step = max(high - step, lowest), 2 * step
-        low = max(high - step, lowest)
+        while high > -_LARGEST and meets(max(high - step, -_LARGEST)):
+            high, step = max(high - step, -_LARGEST), 2 * step
+        low = max(high - step, -_LARGEST)
     else:
         low = 0.0
         while low < _LARGEST and not meets(min(low + step, _LARGEST)):

@@ -4,17 +4,17 @@ import hass_train.torchvision_shim  # noqa: F401 - timm imports torchvision
 from hass_train.sparsity.convert import LayerRule, sparse_layers, sparsify
 from hass_train.sparsity.layers import Mode, SparseConv2d, SparseLayer, SparseLinear
 from hass_train.sparsity.statistics import calibrate, running_profile
-from hass_train.sparsity.step import search_step, watching
+from hass_train.sparsity.step import SearchStep, watching
 
 __all__ = [
     "LayerRule",
     "Mode",
+    "SearchStep",
     "SparseConv2d",
     "SparseLayer",
     "SparseLinear",
     "calibrate",
     "running_profile",
-    "search_step",
     "sparse_layers",
     "sparsify",
     "watching",

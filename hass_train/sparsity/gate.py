@@ -30,9 +30,7 @@ class _Gate(torch.autograd.Function):
         sample: int,
         straight_through: bool,
     ) -> tuple[Tensor, Tensor]:
-        y = F.hardshrink(x, level)
-        if y.stride() != x.stride():  # or the convolution falls to a slow path: see `keep_strides`
-            y = keep_strides(y, x)
+        y = keep_strides(F.hardshrink(x, level), x)
         some = None if sample >= x.shape[0] else slice(first, first + sample)
         part = y if some is None else y[some]
         # a norm counts and converts in one pass; half precision cannot count beyond 2,048
@@ -86,6 +84,22 @@ def traceable_gate(x: Tensor, threshold: Tensor, half_width: Tensor, straight_th
     return y, lives.mean() + by_x - moves * window.mean()
 
 
+class _StraightThrough(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, level: float) -> Tensor:
+        return keep_strides(F.hardshrink(x, level), x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0], None
+
+
+def straight_through(x: Tensor, level: float) -> Tensor:
+    """Zero what is not larger in magnitude than `level`; the gradient passes everywhere. Nothing learns the level."""
+    gated: Tensor = _StraightThrough.apply(x, level)
+    return gated
+
+
 def keep_strides(value: Tensor, like: Tensor) -> Tensor:
     """`value` laid out as `like`.
 
@@ -93,6 +107,8 @@ def keep_strides(value: Tensor, like: Tensor) -> Tensor:
     contiguous in both layouts; the convolution then takes a path 2.7× slower (sparsity-and-search, section 2).
     Where both strides address the same elements in memory order, the tensor is only relabelled.
     """
+    if value.stride() == like.stride():
+        return value
     if like.is_contiguous() and like.is_contiguous(memory_format=torch.channels_last) and value.is_contiguous():
         return value.as_strided(like.shape, like.stride())
     return torch.empty_strided(like.shape, like.stride(), dtype=value.dtype, device=value.device).copy_(value)

@@ -15,8 +15,8 @@ from timm.layers.linear import Linear as TimmLinear
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hass_train.sparsity.gate import WINDOW, gate, keep_strides, traceable_gate
-from hass_train.sparsity.thresholds import Levels, Sight, follow, levels_of
+from hass_train.sparsity.gate import WINDOW, gate, keep_strides, straight_through, traceable_gate
+from hass_train.sparsity.thresholds import Loan, Sight, follow, levels_of
 
 RAW_START = -4.0
 """Where raw thresholds start: softplus(−4) = 0.018 typical magnitudes."""
@@ -75,8 +75,7 @@ class SparseLayer(nn.Module):
             layer.register_buffer(name, torch.tensor(value, device=weight.device))
         layer.register_buffer("turn", torch.tensor(0))
         layer._mode, layer._level, layer._seen = Mode.DENSE, 0.0, False
-        layer.watched, layer.deferred = False, False
-        layer.levels, layer.sight, layer.penalty_densities = None, None, None
+        layer.watched, layer.loan, layer.penalty_densities = False, None, None
         return layer
 
     # plain-number shadows of the buffers: reading a tensor in every forward pass would stall a GPU
@@ -85,14 +84,12 @@ class SparseLayer(nn.Module):
     _seen: bool
     # what a training step lends the layer: see `hass_train.sparsity.step`
     watched: bool
-    levels: Levels | None
-    deferred: bool
-    sight: Sight | None
+    loan: Loan | None
     penalty_densities: tuple[Tensor, Tensor] | None
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what belongs to a step: its graph can be neither copied nor pickled."""
-        return {**self.__dict__, "penalty_densities": None, "levels": None, "sight": None}
+        return {**self.__dict__, "penalty_densities": None, "loan": None}
 
     @property
     def mode_now(self) -> Mode:
@@ -168,7 +165,11 @@ class SparseLayer(nn.Module):
             return self.gated_input(x), self.gated_weight()
         if torch.compiler.is_compiling():
             return self._traced_operands(x)
-        levels, self.levels = self.levels or levels_of([self])[0], None
+        loan = self.loan or Loan(levels_of([self])[0])
+        levels = loan.levels
+        if not loan.learns:
+            x = F.hardshrink(x, levels.activation.value) if levels.activation else x
+            return x, straight_through(self.weight, levels.weight.value) if levels.weight else self.weight
         part = x.detach()[:SAMPLE]
         weight, density, weight_density = self.weight, None, None
         if level := levels.activation:
@@ -186,11 +187,11 @@ class SparseLayer(nn.Module):
         """The search's operands without a look at any value, all of it for the compiler to fuse.
 
         Raises:
-            RuntimeError: outside `search_step`. Were the running scale to change within the graph, torch 2.13 would
+            RuntimeError: outside `SearchStep`. Were the running scale to change within the graph, torch 2.13 would
                 take the changed one in the backward pass.
         """
-        if not self.deferred:
-            raise RuntimeError("a compiled search step needs `search_step` around it")
+        if self.loan is None:
+            raise RuntimeError("a compiled search step needs `SearchStep` around it")
         part = x.detach()[:SAMPLE]
         weight, density, weight_density = self.weight, None, None
         if self.gate_activations:
@@ -232,10 +233,10 @@ class SparseLayer(nn.Module):
             self.activation_scale.copy_(scale)
             self.activation_density.copy_(density)
             self._seen = True
-        if self.deferred:
-            self.sight = Sight(scale, density)
-        else:
+        if self.loan is None:
             follow([self], [Sight(scale, density)])
+        else:
+            self.loan.sight = Sight(scale, density)
 
 
 class SparseConv2d(SparseLayer, nn.Conv2d):  # type: ignore[misc]

@@ -4,34 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from torch import nn
 
 from hass_train.sparsity.convert import sparse_layers
 from hass_train.sparsity.layers import Mode
-from hass_train.sparsity.thresholds import follow, levels_of
+from hass_train.sparsity.thresholds import Levels, Loan, follow, levels_of
 
 
-@contextmanager
-def search_step(model: nn.Module, compiled: bool = False) -> Iterator[None]:
-    """Around the forward pass of a search step: one reading of all thresholds before, one update of statistics after.
+@dataclass
+class SearchStep:
+    """What surrounds the forward passes of search steps: all thresholds are read before, statistics follow after.
 
     A forward pass without it does the same, only slower; a compiled one needs it.
 
     Args:
-        compiled: the forward pass reads the thresholds itself.
+        model: with sparse layers in the search mode.
+        known: thresholds as the last step read them.
     """
-    layers = [layer for _, layer in sparse_layers(model) if layer.mode_now is Mode.SEARCH]
-    for layer, levels in zip(layers, [None] * len(layers) if compiled else levels_of(layers), strict=True):
-        layer.levels, layer.deferred = levels, True
-    try:
-        yield
-        seen = [(layer, layer.sight) for layer in layers if layer.sight is not None]
-        if seen:
-            follow([layer for layer, _ in seen], [sight for _, sight in seen])
-    finally:
-        for layer in layers:
-            layer.levels, layer.sight, layer.deferred = None, None, False
+
+    model: nn.Module
+    known: list[Levels] = field(default_factory=list)
+
+    @contextmanager
+    def __call__(self, learns: bool = True) -> Iterator[None]:
+        """Around one forward pass.
+
+        Args:
+            learns: whether thresholds learn in this step; else the gates act as they were read last.
+        """
+        layers = [layer for _, layer in sparse_layers(self.model) if layer.mode_now is Mode.SEARCH]
+        lent = levels_of(layers) if learns or not self.known else self.known
+        self.known = [levels.detached() for levels in lent]
+        for layer, levels in zip(layers, lent, strict=True):
+            layer.loan = Loan(levels, learns)
+        try:
+            yield
+            seen = [(layer, layer.loan.sight) for layer in layers if layer.loan and layer.loan.sight]
+            if seen:
+                follow([layer for layer, _ in seen], [sight for _, sight in seen])
+        finally:
+            for layer in layers:
+                layer.loan = None
 
 
 @contextmanager

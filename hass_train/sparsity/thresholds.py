@@ -34,6 +34,10 @@ class Level:
     value: float
     scale: float
 
+    def detached(self) -> Level:
+        """Without the threshold's graph."""
+        return Level(self.threshold.detach(), self.value, self.scale)
+
 
 class Levels(NamedTuple):
     """Of a layer's weights and input; None where the rules leave them alone."""
@@ -41,12 +45,31 @@ class Levels(NamedTuple):
     weight: Level | None
     activation: Level | None
 
+    def detached(self) -> Levels:
+        """Without the thresholds' graph."""
+        return Levels(self.weight and self.weight.detached(), self.activation and self.activation.detached())
+
 
 class Sight(NamedTuple):
     """What a layer saw of its input in a step: mean magnitude, and density after the gate."""
 
     scale: Tensor
     density: Tensor
+
+
+@dataclass(slots=True)
+class Loan:
+    """What a search step lends a layer, and what it has back.
+
+    Args:
+        levels: present thresholds.
+        learns: whether the layer's thresholds learn in this step; else the gates just act.
+        sight: of the layer's input, once it has passed.
+    """
+
+    levels: Levels
+    learns: bool = True
+    sight: Sight | None = None
 
 
 def levels_of(layers: Sequence[SparseLayer]) -> list[Levels]:

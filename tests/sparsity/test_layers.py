@@ -16,10 +16,10 @@ from hass_train.errors import UserError
 from hass_train.sparsity import (
     LayerRule,
     Mode,
+    SearchStep,
     SparseConv2d,
     calibrate,
     running_profile,
-    search_step,
     sparse_layers,
     sparsify,
     watching,
@@ -276,9 +276,31 @@ def test_a_search_step_does_for_all_layers_what_each_does_alone() -> None:
     alone, together = _searching(images), _searching(images)
     for _ in range(3):
         loss = _step(alone, alone, images)
-        with search_step(together):
+        with SearchStep(together)():
             assert torch.allclose(_step(together, together, images), loss)
         _compare(alone, together)
+
+
+def test_between_learning_steps_the_gates_only_act() -> None:
+    images = torch.randn(8, 2, 8, 8, dtype=torch.float64)
+    model = _searching(images)
+    steps = SearchStep(model)
+    with steps():
+        learned = _step(model, model, images)
+    before = {name: buffer.clone() for name, buffer in model.named_buffers() if "activation" in name}
+    for _, layer in sparse_layers(model):
+        layer.penalty_densities = None
+    with steps(learns=False):
+        logits = model(images)
+    model.zero_grad()
+    logits.square().sum().backward()
+    assert float(logits.detach().square().sum()) < float(learned)  # the same gates; the penalty is what is left out
+    for name, parameter in model.named_parameters():
+        assert (parameter.grad is None) == name.endswith("_threshold"), name
+    pruned = model[4].weight.abs() <= model[4].weight_level()
+    assert pruned.any()
+    assert model[4].weight.grad[pruned].abs().sum() > 0  # what is pruned can still return
+    assert all(torch.equal(buffer, before[name]) for name, buffer in model.named_buffers() if name in before)
 
 
 def test_a_compiled_step_is_the_same_and_has_no_graph_break() -> None:
@@ -293,7 +315,7 @@ def test_a_compiled_step_is_the_same_and_has_no_graph_break() -> None:
             for _, layer in sparse_layers(model):
                 layer.set_mode(mode)
         for _ in range(2):
-            with watching(eager), watching(compiled), search_step(compiled, compiled=True):
+            with watching(eager), watching(compiled), SearchStep(compiled)():
                 assert torch.allclose(_step(eager, eager, images), _step(compiled, forward, images), rtol=1e-4)
             if mode is Mode.SEARCH:
                 _compare(eager, compiled)
