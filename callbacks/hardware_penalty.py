@@ -1,4 +1,4 @@
-"""Asks the hardware model what the present sparsity is worth, once an epoch, and hands its prices to the loss."""
+"""Asks the hardware model what the present sparsity is worth, and hands its prices to the loss."""
 
 from __future__ import annotations
 
@@ -16,19 +16,26 @@ from hass_train.sparsity import calibrate, running_profile
 
 
 class HardwarePenalty(pl.Callback):
-    """Queries the model before the first search step and after every search epoch.
+    """Queries the model before the first search step, after every search epoch, and within epochs where they are few.
 
     Args:
         margin: how far beyond a throughput target the controller aims.
         max_penalty: cap of λ.
         prices: `hardware`, or as a control `macs` (a layer's multiply-accumulates) or `ones` (all layers alike).
+        queries: least number in a search; a network that changes fast outruns the prices it is steered by.
         images: validation images on which sparsity is measured for a query.
     """
 
     def __init__(
-        self, margin: float = 0.01, max_penalty: float = 30.0, prices: str = "hardware", images: int = 64
+        self,
+        margin: float = 0.01,
+        max_penalty: float = 30.0,
+        prices: str = "hardware",
+        queries: int = 20,
+        images: int = 64,
     ) -> None:
-        self.margin, self.max_penalty, self.prices, self.images = margin, max_penalty, prices, images
+        self.margin, self.max_penalty, self.prices = margin, max_penalty, prices
+        self.queries, self.images = queries, images
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         # before a checkpoint is restored, which fills in the controller's state
@@ -40,6 +47,17 @@ class HardwarePenalty(pl.Callback):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SparseClassifier)
         if pl_module.phase is Phase.SEARCH and not pl_module.penalty.pair_prices:
+            self._ask(pl_module)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
+    ) -> None:
+        assert isinstance(pl_module, SparseClassifier)
+        if pl_module.phase is not Phase.SEARCH:
+            return
+        parts = -(-self.queries // pl_module.plan.epochs[1])  # of an epoch; its end is the last one's
+        batches = pl_module.batches_per_epoch
+        if any(batch_idx + 1 == part * batches // parts for part in range(1, parts)):
             self._ask(pl_module)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

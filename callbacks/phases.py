@@ -12,7 +12,7 @@ import torch
 
 from hass_train.data import ImageData
 from hass_train.evaluate import accuracy
-from hass_train.export.weights import DENSE_WEIGHTS, save_dense
+from hass_train.export.weights import DENSE_WEIGHTS, load_weights, save_dense
 from hass_train.module import SparseClassifier
 from hass_train.search.engine import Subject
 from hass_train.search.phases import Phase
@@ -36,7 +36,10 @@ class Phases(pl.Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SparseClassifier)
-        self.reach(trainer, pl_module, pl_module.plan.phase_at(trainer.current_epoch))
+        phase = pl_module.plan.phase_at(trainer.current_epoch)
+        self.reach(trainer, pl_module, phase)
+        if phase is Phase.RECOVER and not pl_module.taught:  # also after a resume
+            pl_module.learn_from(load_weights(self.output / DENSE_WEIGHTS, "ckpt_path"))
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._since = time.monotonic()

@@ -145,7 +145,7 @@ def _check_ranges(config: RunConfig) -> None:
         if not 0 < phase.lr < 10:
             raise UserError(f"search.{name}.lr is {phase.lr}; it must lie between 0 and 10")
     for name, low, high in (
-        ("margin", 0.0, 1.0), ("density_floor", 1e-3, 1.0), ("default_density", 1e-3, 1.0),
+        ("margin", 0.0, 1.0), ("distill", 0.0, 1.0), ("density_floor", 1e-3, 1.0), ("default_density", 1e-3, 1.0),
         ("threshold_travel", 1e-3, 1e3),
         ("max_penalty", 0.0, 1e6), ("max_threshold", 1e-3, 100.0), ("threshold_step", 1e-4, 100.0),
         ("sparsity_weight", 0.0, 1e6), ("throughput_weight", 0.0, 1e6), ("dsp_weight", 0.0, 1e6),
@@ -162,7 +162,7 @@ def _check_ranges(config: RunConfig) -> None:
 
 def _check_trials(search: SearchConfig) -> None:
     """What engines that look at trials may spend, and where they keep them."""
-    for name in ("trials", "workers"):
+    for name in ("trials", "workers", "queries", "learning_steps"):
         value = getattr(search, name)
         if value < 1:
             raise UserError(f"search.{name} is {value}; it must be ≥ 1")

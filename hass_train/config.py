@@ -105,8 +105,11 @@ class SearchConfig:
         default_density: if none of the four is given, the goal is what the device gains at this pair density.
         margin: how far beyond the target the search aims, as a fraction, for activations that drift in recovery.
         prices: what weighs densities in the loss: `hardware`, or for comparison `macs` or `ones`.
+        queries: least number of questions to the hardware in a search; one an epoch where it has as many epochs.
         density_floor: least pair density that the roof assumes of any layer.
         threshold_travel: how far raw thresholds may move in the search phase, in units of softplus's argument.
+        learning_steps: of a search, that thresholds learn in at least; beyond them, in one step of up to four.
+        distill: weight of the dense network's answers against the labels while the accuracy recovers.
         max_penalty: cap of λ.
         calibration_images: validation images that exact histograms are measured on.
         trials, seconds: that engines that look at trials may spend: networks looked at, wall clock; null = no limit.
@@ -127,8 +130,11 @@ class SearchConfig:
     default_density: float = 0.2
     margin: float = 0.01
     prices: str = "hardware"
+    queries: int = 20
     density_floor: float = 0.05
     threshold_travel: float = 12.0
+    learning_steps: int = 200
+    distill: float = 0.0
     max_penalty: float = 30.0
     calibration_images: int = 256
     trials: int = 96

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hass_train.torchvision_shim  # noqa: F401 - before anything imports torchvision
 
 # isort: split
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -25,8 +26,10 @@ from hass_train.sparsity import Mode, SearchStep, sparse_layers, watching
 
 WATCH = 8
 """Outside the search one step in so many follows the statistics of the layers' inputs."""
-LEARNING_STEPS, SPARED = 200, 4
-"""A search in which thresholds learn so often has enough; then they learn in one step of at most so many."""
+SPARED = 4
+"""Where a search has steps to spare, thresholds learn in one of at most so many."""
+TEMPERATURE = 2.0
+"""Of the answers that are compared in distillation."""
 _MODES = {Phase.WARMUP: Mode.DENSE, Phase.SEARCH: Mode.SEARCH, Phase.RECOVER: Mode.FROZEN}
 
 
@@ -40,6 +43,8 @@ class SparseClassifier(pl.LightningModule):
         weight_decay, label_smoothing: of the weights' training.
         threshold_travel: how far a raw threshold may move in the search phase; sets the thresholds' learning rate.
         settings: the resolved configuration as plain data, for the checkpoint.
+        learning_steps: of the search, that thresholds learn in at least.
+        distill: weight of the dense network's answers against the labels in the recover phase, in [0, 1].
         compiled: train through `torch.compile`.
 
     Attributes:
@@ -60,6 +65,8 @@ class SparseClassifier(pl.LightningModule):
         label_smoothing: float,
         threshold_travel: float,
         settings: dict[str, Any],
+        learning_steps: int = 200,
+        distill: float = 0.0,
         compiled: bool = False,
     ) -> None:
         super().__init__()
@@ -74,7 +81,8 @@ class SparseClassifier(pl.LightningModule):
         self.controller: PenaltyController | None = None
         self.dense_val_acc: float | None = None
         self.wall_s = {**{str(each): 0.0 for each in Phase}, "hardware": 0.0}
-        self.compiled = compiled
+        self.learning_steps, self.distill, self.compiled = learning_steps, distill, compiled
+        self._teacher: list[nn.Module] = []  # in a list, so that it is no part of this module
         self._compiled: Callable[[Tensor], Tensor] | None = None
         self._search_step = SearchStep(model)
         self.accuracy = MulticlassAccuracy(classes, average="micro")
@@ -110,6 +118,8 @@ class SparseClassifier(pl.LightningModule):
         with self._observed(batch_index, learns):
             logits = self._train_forward(images)
         loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        if self._teacher and self.phase is Phase.RECOVER:
+            loss = (1 - self.distill) * loss + self.distill * self._imitation(images, logits)
         self.log("loss/task", loss, on_step=False, on_epoch=True)
         if self.phase is Phase.SEARCH and learns and self.controller is not None:
             cost = self.penalty(sparse_layers(self.model))
@@ -125,6 +135,30 @@ class SparseClassifier(pl.LightningModule):
                 f"is kept in {self.trainer.default_root_dir}; try search.{self.phase}.lr={slower:.1g}"
             )
         return loss
+
+    @property
+    def taught(self) -> bool:
+        """Whether the recover phase has all the teacher it needs."""
+        return bool(self._teacher) or self.distill == 0
+
+    def learn_from(self, dense: Mapping[str, Tensor]) -> None:
+        """Take a dense network as the teacher of the recover phase.
+
+        Args:
+            dense: its state, with timm's keys.
+        """
+        teacher = copy.deepcopy(self.model)
+        teacher.load_state_dict(dense, strict=False)
+        for _, layer in sparse_layers(teacher):
+            layer.set_mode(Mode.DENSE)
+        self._teacher = [teacher.eval().requires_grad_(False)]
+
+    def _imitation(self, images: Tensor, logits: Tensor) -> Tensor:
+        """Distance to the teacher's answers, softened (Hinton et al., 2015, section 2)."""
+        with torch.no_grad():
+            answers = self._teacher[0](images.contiguous(memory_format=torch.channels_last))
+        found, wanted = F.log_softmax(logits / TEMPERATURE, 1), F.log_softmax(answers / TEMPERATURE, 1)
+        return TEMPERATURE**2 * F.kl_div(found, wanted, log_target=True, reduction="batchmean")
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
         images, labels = batch
@@ -148,7 +182,11 @@ class SparseClassifier(pl.LightningModule):
     def thresholds_every(self) -> int:
         """Steps of the search to one in which thresholds learn: a step that only gates is nearly as quick as a dense
         one, and a long search has steps to spare. Compilers fuse the difference away."""
-        return 1 if self.compiled else min(max(self.plan.epochs[1] * self.steps_per_epoch // LEARNING_STEPS, 1), SPARED)
+        return (
+            1
+            if self.compiled
+            else min(max(self.plan.epochs[1] * self.steps_per_epoch // self.learning_steps, 1), SPARED)
+        )
 
     @property
     def threshold_steps(self) -> int:

@@ -91,7 +91,7 @@ class Run:
             initialise(model, Path(self.typed.init_from))
         module = SparseClassifier(
             model, self.data.classes, self.plan, search.weight_decay, search.label_smoothing,
-            search.threshold_travel, self.settings, self.compiled,
+            search.threshold_travel, self.settings, search.learning_steps, search.distill, self.compiled,
         )  # fmt: skip
         module.question = question
         if engine is not None:

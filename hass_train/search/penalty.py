@@ -67,8 +67,12 @@ class HardwarePenalty:
         return (weight * torch.addcmul(weight_prices, pair_prices, activation)).sum()
 
     def speedup_at(self, cost: float) -> float:
-        """Log speed-up where the penalty is `cost`, by the prices."""
-        return self.log_speedup + self.cost - cost
+        """Log speed-up where the penalty is `cost`, by the prices.
+
+        Prices are ∂ log(interval)/∂ density, and an interval is about linear in densities: a cost that falls by Δ
+        leaves 1 − Δ of it. The last twentieth is not trusted.
+        """
+        return self.log_speedup - math.log(max(1.0 - (self.cost - cost), 0.05))
 
     def state_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -87,7 +91,8 @@ class PenaltyController:
             goal waits, beyond all of it it gives way: what collapses once hardly comes back.
 
     λ is an integral term (dual ascent) plus a proportional one, so that it lets go as soon as the goal is met; the
-    integral does not rise while λ is at its cap.
+    integral does not rise while λ is at its cap. While the goal is held back for the sake of accuracy, λ may fall below
+    zero, as far as `release`: thresholds that went too far hardly come back by the task's gradient alone.
     """
 
     fixed: float | None
@@ -97,6 +102,7 @@ class PenaltyController:
     proportional: float = 4.0
     integral_per_phase: float = 25.0
     allowance: float = 0.05
+    release: float = 1.0
     start: float | None = None
     integral: float = 0.0
     value: float = 0.0
@@ -130,7 +136,8 @@ class PenaltyController:
         error = min(wanted, self.ceiling) - log_speedup
         if error < 0 or self.value < self.cap:
             self.integral = max(0.0, self.integral + error * self.integral_per_phase / steps)
-        self.value = min(max(self.integral + self.proportional * error, 0.0), self.cap)
+        least = -self.release if self.ceiling < self.log_target else 0.0
+        self.value = min(max(self.integral + self.proportional * error, least), self.cap)
         return self.value
 
     def observe(self, accuracy_drop: float, log_speedup: float, epochs: int) -> None:

@@ -15,7 +15,7 @@ from timm.layers.linear import Linear as TimmLinear
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hass_train.sparsity.gate import WINDOW, gate, keep_strides, straight_through, traceable_gate
+from hass_train.sparsity.gate import gate, keep_strides, straight_through, traceable_gate
 from hass_train.sparsity.thresholds import Loan, Sight, follow, levels_of
 
 RAW_START = -4.0
@@ -187,23 +187,19 @@ class SparseLayer(nn.Module):
         """The search's operands without a look at any value, all of it for the compiler to fuse.
 
         Raises:
-            RuntimeError: outside `SearchStep`. Were the running scale to change within the graph, torch 2.13 would
-                take the changed one in the backward pass.
+            RuntimeError: outside `SearchStep`, which reads thresholds and moves statistics: were a running scale to
+                change within the graph, torch 2.13 would take the changed one in the backward pass.
         """
         if self.loan is None:
             raise RuntimeError("a compiled search step needs `SearchStep` around it")
-        part = x.detach()[:SAMPLE]
+        levels, part = self.loan.levels, x.detach()[:SAMPLE]
         weight, density, weight_density = self.weight, None, None
-        if self.gate_activations:
-            scale = self.activation_scale
-            threshold = F.softplus(self.activation_threshold) * scale
-            x, density = traceable_gate(x, threshold, (WINDOW * scale).clamp_min(1e-12), straight_through=False)
+        if level := levels.activation:
+            x, density = traceable_gate(x, level.threshold, level.half_width, straight_through=False)
         self._observe(part, None if density is None else density.detach())
-        if self.prune_weights:
-            scale = weight.detach().abs().mean()
-            threshold = F.softplus(self.weight_threshold) * scale
+        if level := levels.weight:
             weight, weight_density = traceable_gate(  # type: ignore[assignment]
-                weight, threshold, (WINDOW * scale).clamp_min(1e-12), straight_through=True
+                weight, level.threshold, level.half_width, straight_through=True
             )
         self._remember(weight_density, density)
         return x, weight

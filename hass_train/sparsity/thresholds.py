@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hass_train.sparsity.gate import WINDOW
+
 if TYPE_CHECKING:
     from hass_train.sparsity.layers import SparseLayer
 
@@ -26,17 +28,19 @@ class Level:
 
     Args:
         threshold: scalar, differentiable, in the units of what is gated.
-        value: the same as a number.
+        half_width: scalar, of the surrogate's window; for compiled steps.
+        value: the threshold as a number.
         scale: typical magnitude of what is gated.
     """
 
     threshold: Tensor
+    half_width: Tensor
     value: float
     scale: float
 
     def detached(self) -> Level:
         """Without the threshold's graph."""
-        return Level(self.threshold.detach(), self.value, self.scale)
+        return Level(self.threshold.detach(), self.half_width, self.value, self.scale)
 
 
 class Levels(NamedTuple):
@@ -84,7 +88,8 @@ def levels_of(layers: Sequence[SparseLayer]) -> list[Levels]:
     scale = torch.stack(scales)
     thresholds = F.softplus(torch.stack(raw)) * scale
     values, sizes = torch.stack([thresholds.detach(), scale]).tolist()
-    made = iter([Level(*one) for one in zip(thresholds.unbind(), values, sizes, strict=True)])
+    widths = (WINDOW * scale).clamp_min(1e-12)
+    made = iter([Level(*one) for one in zip(thresholds.unbind(), widths.unbind(), values, sizes, strict=True)])
     weights = {id(layer): next(made) for layer in pruned}
     activations = {id(layer): next(made) for layer in gated}
     return [Levels(weights.get(id(layer)), activations.get(id(layer))) for layer in layers]

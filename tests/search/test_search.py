@@ -130,6 +130,14 @@ def test_the_controller_waits_while_accuracy_falls() -> None:
     assert controller.ceiling < 2.0
 
 
+def test_a_goal_held_back_pulls_thresholds_back() -> None:
+    controller = PenaltyController(None, 2.0, cap=30.0)
+    controller.update(0.2, 0.5, 100)
+    assert controller.update(3.0, 0.6, 100) == 0.0  # beyond the goal: λ just rests
+    controller.observe(0.08, 1.9, 10)
+    assert -controller.release <= controller.update(1.9, 0.6, 100) < 0.0
+
+
 def test_the_controller_goes_on_when_accuracy_is_back() -> None:
     controller = PenaltyController(None, 1.0, cap=30.0)
     controller.update(0.2, 0.1, 100)
@@ -186,7 +194,8 @@ def test_the_penalty_is_prices_times_densities() -> None:
     cost = penalty(sparse_layers(model))
     assert float(cost.detach()) == pytest.approx(penalty.cost, rel=0.1)
     assert penalty.speedup_at(penalty.cost) == pytest.approx(0.0)
-    assert penalty.speedup_at(penalty.cost - 0.2) == pytest.approx(0.2)
+    assert penalty.speedup_at(penalty.cost - 0.2) == pytest.approx(-math.log(0.8))  # intervals are linear
+    assert penalty.speedup_at(penalty.cost - 2.0) == pytest.approx(-math.log(0.05))
     cost.backward()
     for name, layer in sparse_layers(model):
         searching = name != "0"
