@@ -55,25 +55,32 @@ class HardwarePenalty(pl.Callback):
         assert isinstance(pl_module, SparseClassifier)
         if pl_module.phase is not Phase.SEARCH:
             return
-        parts = -(-self.queries // pl_module.plan.epochs[1])  # of an epoch; its end is the last one's
-        batches = pl_module.batches_per_epoch
+        parts, batches = self._parts(pl_module), pl_module.batches_per_epoch
         if any(batch_idx + 1 == part * batches // parts for part in range(1, parts)):
             self._ask(pl_module)
+            assert pl_module.controller is not None
+            self._observe(pl_module, pl_module.controller.lost)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SparseClassifier)
         if pl_module.phase is Phase.SEARCH:
             found = self._ask(pl_module)
-            self._observe(trainer, pl_module)
+            assert pl_module.controller is not None
+            assert pl_module.dense_val_acc is not None
+            lost = pl_module.controller.lost
+            if "val/acc" in trainer.callback_metrics:  # not where validation is rarer than every epoch
+                lost = max(lost, pl_module.dense_val_acc - float(trainer.callback_metrics["val/acc"]))
+            self._observe(pl_module, lost)
             pl_module.log_dict(found, rank_zero_only=True)
 
-    def _observe(self, trainer: pl.Trainer, module: SparseClassifier) -> None:
+    def _parts(self, module: SparseClassifier) -> int:
+        """Queries in an epoch; its end is the last one's place."""
+        return -(-self.queries // module.plan.epochs[1])
+
+    def _observe(self, module: SparseClassifier, lost: float) -> None:
         """Tell the controller what the present sparsity does to accuracy."""
         assert module.controller is not None
-        assert module.dense_val_acc is not None
-        if "val/acc" in trainer.callback_metrics:  # not where validation is rarer than every epoch
-            drop = module.dense_val_acc - float(trainer.callback_metrics["val/acc"])
-            module.controller.observe(drop, module.penalty.log_speedup, module.plan.epochs[1])
+        module.controller.observe(lost, module.penalty.log_speedup, self._parts(module) * module.plan.epochs[1])
 
     def _measured(self, module: SparseClassifier) -> SparsityProfile:
         """Exact sparsity on a few validation images: histograms, and how alike engines are, decide what zeros gain."""

@@ -132,7 +132,7 @@ class SearchConfig:
     prices: str = "hardware"
     queries: int = 20
     density_floor: float = 0.05
-    threshold_travel: float = 12.0
+    threshold_travel: float = 8.0
     learning_steps: int = 200
     distill: float = 0.0
     max_penalty: float = 30.0

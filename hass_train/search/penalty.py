@@ -87,8 +87,9 @@ class PenaltyController:
         log_target: log speed-up to reach; ignored with a fixed λ.
         cap: largest λ.
         ramp: fraction of the search phase after which the full goal holds.
-        allowance: validation accuracy below the dense network's that the search phase may show. Beyond half of it the
-            goal waits, beyond all of it it gives way: what collapses once hardly comes back.
+        allowance: accuracy that the search phase may lose, of validation images against the dense network or of recent
+            training images against the best so far. Beyond half of it the goal waits, beyond all of it it gives way:
+            what collapses once hardly comes back.
 
     λ is an integral term (dual ascent) plus a proportional one, so that it lets go as soon as the goal is met; the
     integral does not rise while λ is at its cap. While the goal is held back for the sake of accuracy, λ may fall below
@@ -107,6 +108,9 @@ class PenaltyController:
     integral: float = 0.0
     value: float = 0.0
     ceiling: float = math.inf
+    seen: int = 0
+    recent: float = 0.0
+    best: float = 0.0
 
     @classmethod
     def towards(cls, question: HardwareQuestion, margin: float, cap: float) -> PenaltyController:
@@ -140,17 +144,34 @@ class PenaltyController:
         self.value = min(max(self.integral + self.proportional * error, least), self.cap)
         return self.value
 
-    def observe(self, accuracy_drop: float, log_speedup: float, epochs: int) -> None:
-        """Hold the goal back where accuracy falls, and let it go on where it holds; once an epoch.
+    def follow(self, accuracy: float) -> None:
+        """Follow the accuracy of training batches, step by step.
 
         Args:
-            accuracy_drop: validation accuracy of the dense network, less the present one.
+            accuracy: of one batch.
+        """
+        self.seen += 1
+        weight = max(_RECENT, 1 / self.seen)  # a plain mean at first
+        self.recent += weight * (accuracy - self.recent)
+        if self.seen >= 1 / _RECENT:
+            self.best = max(self.best, self.recent)
+
+    @property
+    def lost(self) -> float:
+        """Accuracy of training batches that is lost, against the best so far."""
+        return max(self.best - self.recent, 0.0)
+
+    def observe(self, accuracy_drop: float, log_speedup: float, queries: int) -> None:
+        """Hold the goal back where accuracy falls, and let it go on where it holds; at every query.
+
+        Args:
+            accuracy_drop: accuracy that is lost.
             log_speedup: present log speed-up.
-            epochs: of the whole search phase.
+            queries: in the whole search phase.
         """
         if self.fixed is not None or self.start is None:
             return
-        pace = (self.log_target - self.start) / max(self.ramp * epochs, 1.0)  # of the ramp, per epoch
+        pace = (self.log_target - self.start) / max(self.ramp * queries, 1.0)  # of the ramp, per query
         if accuracy_drop > self.allowance:
             self.ceiling = min(self.ceiling, log_speedup) - pace
             self.integral /= 2
@@ -169,4 +190,5 @@ class PenaltyController:
             setattr(self, name, state[name])
 
 
-_STATE = ("start", "integral", "value", "ceiling")
+_STATE = ("start", "integral", "value", "ceiling", "seen", "recent", "best")
+_RECENT = 0.07  # weight of a batch in the recent accuracy

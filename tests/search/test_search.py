@@ -138,6 +138,23 @@ def test_a_goal_held_back_pulls_thresholds_back() -> None:
     assert -controller.release <= controller.update(1.9, 0.6, 100) < 0.0
 
 
+def test_recent_training_accuracy_is_held_against_the_best() -> None:
+    controller = PenaltyController(None, 2.0, cap=30.0)
+    for accuracy in (1.0, 0.0, 0.8, 0.8):  # a few batches say nothing yet
+        controller.follow(accuracy)
+    assert controller.best == 0.0
+    assert controller.lost == 0.0
+    for _ in range(200):
+        controller.follow(0.8)
+    assert controller.best == pytest.approx(0.8, abs=0.01)
+    for _ in range(10):
+        controller.follow(0.6)
+    assert 0.05 < controller.lost < 0.2
+    again = PenaltyController(None, 2.0, cap=30.0)
+    again.load_state_dict(controller.state_dict())
+    assert again.lost == controller.lost
+
+
 def test_the_controller_goes_on_when_accuracy_is_back() -> None:
     controller = PenaltyController(None, 1.0, cap=30.0)
     controller.update(0.2, 0.1, 100)
