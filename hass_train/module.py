@@ -123,7 +123,7 @@ class SparseClassifier(pl.LightningModule):
         self.log("loss/task", loss, on_step=False, on_epoch=True)
         if self.phase is Phase.SEARCH and learns and self.controller is not None:
             cost = self.penalty(sparse_layers(self.model))
-            self.controller.follow(float((logits.detach().argmax(1) == labels).float().mean()))
+            self.controller.follow(float((logits.detach().argmax(1) == labels).float().mean()), len(labels))
             _, done = self.plan.progress(self.global_step, self.steps_per_epoch)
             weight = self.controller.update(self.penalty.speedup_at(float(cost.detach())), done, self.threshold_steps)
             self.log_dict({"loss/penalty": cost.detach(), "loss/lambda": weight}, on_step=False, on_epoch=True)

@@ -109,6 +109,7 @@ class PenaltyController:
     value: float = 0.0
     ceiling: float = math.inf
     seen: int = 0
+    images: int = 1
     recent: float = 0.0
     best: float = 0.0
 
@@ -144,13 +145,14 @@ class PenaltyController:
         self.value = min(max(self.integral + self.proportional * error, least), self.cap)
         return self.value
 
-    def follow(self, accuracy: float) -> None:
+    def follow(self, accuracy: float, images: int) -> None:
         """Follow the accuracy of training batches, step by step.
 
         Args:
             accuracy: of one batch.
+            images: of that batch.
         """
-        self.seen += 1
+        self.seen, self.images = self.seen + 1, images
         weight = max(_RECENT, 1 / self.seen)  # a plain mean at first
         self.recent += weight * (accuracy - self.recent)
         if self.seen >= 1 / _RECENT:
@@ -158,8 +160,12 @@ class PenaltyController:
 
     @property
     def lost(self) -> float:
-        """Accuracy of training batches that is lost, against the best so far."""
-        return max(self.best - self.recent, 0.0)
+        """Accuracy of training batches that is lost, against the best so far, beyond what chance explains: two standard
+        deviations of the difference of two averages."""
+        if not self.best:
+            return 0.0
+        effective = self.images * (2 - _RECENT) / _RECENT
+        return max(self.best - self.recent - 2 * math.sqrt(2 * self.best * (1 - self.best) / effective), 0.0)
 
     def observe(self, accuracy_drop: float, log_speedup: float, queries: int) -> None:
         """Hold the goal back where accuracy falls, and let it go on where it holds; at every query.
@@ -190,5 +196,5 @@ class PenaltyController:
             setattr(self, name, state[name])
 
 
-_STATE = ("start", "integral", "value", "ceiling", "seen", "recent", "best")
+_STATE = ("start", "integral", "value", "ceiling", "seen", "images", "recent", "best")
 _RECENT = 0.07  # weight of a batch in the recent accuracy

@@ -141,15 +141,18 @@ def test_a_goal_held_back_pulls_thresholds_back() -> None:
 def test_recent_training_accuracy_is_held_against_the_best() -> None:
     controller = PenaltyController(None, 2.0, cap=30.0)
     for accuracy in (1.0, 0.0, 0.8, 0.8):  # a few batches say nothing yet
-        controller.follow(accuracy)
+        controller.follow(accuracy, 96)
     assert controller.best == 0.0
     assert controller.lost == 0.0
     for _ in range(200):
-        controller.follow(0.8)
+        controller.follow(0.8, 96)
     assert controller.best == pytest.approx(0.8, abs=0.01)
     for _ in range(10):
-        controller.follow(0.6)
+        controller.follow(0.6, 96)
     assert 0.05 < controller.lost < 0.2
+    few = PenaltyController(None, 2.0, cap=30.0)
+    few.load_state_dict({**controller.state_dict(), "images": 2})
+    assert few.lost == 0.0  # two images a batch: it may be chance
     again = PenaltyController(None, 2.0, cap=30.0)
     again.load_state_dict(controller.state_dict())
     assert again.lost == controller.lost
