@@ -31,7 +31,7 @@ class HardwarePenalty(pl.Callback):
         margin: float = 0.01,
         max_penalty: float = 30.0,
         prices: str = "hardware",
-        queries: int = 20,
+        queries: int = 1,
         images: int = 64,
     ) -> None:
         self.margin, self.max_penalty, self.prices = margin, max_penalty, prices
@@ -55,11 +55,10 @@ class HardwarePenalty(pl.Callback):
         assert isinstance(pl_module, SparseClassifier)
         if pl_module.phase is not Phase.SEARCH:
             return
-        parts, batches = self._parts(pl_module), pl_module.batches_per_epoch
+        parts = -(-self.queries // pl_module.plan.epochs[1])  # of an epoch; its end is the last one's
+        batches = pl_module.batches_per_epoch
         if any(batch_idx + 1 == part * batches // parts for part in range(1, parts)):
             self._ask(pl_module)
-            assert pl_module.controller is not None
-            self._observe(pl_module, pl_module.controller.lost)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SparseClassifier)
@@ -67,20 +66,10 @@ class HardwarePenalty(pl.Callback):
             found = self._ask(pl_module)
             assert pl_module.controller is not None
             assert pl_module.dense_val_acc is not None
-            lost = pl_module.controller.lost
             if "val/acc" in trainer.callback_metrics:  # not where validation is rarer than every epoch
-                lost = max(lost, pl_module.dense_val_acc - float(trainer.callback_metrics["val/acc"]))
-            self._observe(pl_module, lost)
+                drop = pl_module.dense_val_acc - float(trainer.callback_metrics["val/acc"])
+                pl_module.controller.observe(drop, pl_module.penalty.log_speedup, pl_module.plan.epochs[1])
             pl_module.log_dict(found, rank_zero_only=True)
-
-    def _parts(self, module: SparseClassifier) -> int:
-        """Queries in an epoch; its end is the last one's place."""
-        return -(-self.queries // module.plan.epochs[1])
-
-    def _observe(self, module: SparseClassifier, lost: float) -> None:
-        """Tell the controller what the present sparsity does to accuracy."""
-        assert module.controller is not None
-        module.controller.observe(lost, module.penalty.log_speedup, self._parts(module) * module.plan.epochs[1])
 
     def _measured(self, module: SparseClassifier) -> SparsityProfile:
         """Exact sparsity on a few validation images: histograms, and how alike engines are, decide what zeros gain."""

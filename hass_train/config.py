@@ -130,10 +130,10 @@ class SearchConfig:
     default_density: float = 0.2
     margin: float = 0.01
     prices: str = "hardware"
-    queries: int = 20
+    queries: int = 1
     density_floor: float = 0.05
-    threshold_travel: float = 8.0
-    learning_steps: int = 200
+    threshold_travel: float = 12.0
+    learning_steps: int = 500
     distill: float = 0.0
     max_penalty: float = 30.0
     calibration_images: int = 256

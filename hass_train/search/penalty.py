@@ -92,8 +92,8 @@ class PenaltyController:
             what collapses once hardly comes back.
 
     λ is an integral term (dual ascent) plus a proportional one, so that it lets go as soon as the goal is met; the
-    integral does not rise while λ is at its cap. While the goal is held back for the sake of accuracy, λ may fall below
-    zero, as far as `release`: thresholds that went too far hardly come back by the task's gradient alone.
+    integral does not rise while λ is at its cap. While accuracy is lost, λ may fall below zero, as far as `release`:
+    thresholds that went too far hardly come back by the task's gradient alone.
     """
 
     fixed: float | None
@@ -139,6 +139,10 @@ class PenaltyController:
             self.start = min(log_speedup, self.log_target)
         wanted = self.start + (self.log_target - self.start) * min(1.0, done / self.ramp)
         error = min(wanted, self.ceiling) - log_speedup
+        if self.lost > self.allowance / 2:  # no time to wait for the next query
+            self.integral *= 0.9
+            self.value = 0.0 if self.lost < self.allowance else -self.release
+            return self.value
         if error < 0 or self.value < self.cap:
             self.integral = max(0.0, self.integral + error * self.integral_per_phase / steps)
         least = -self.release if self.ceiling < self.log_target else 0.0
@@ -155,7 +159,7 @@ class PenaltyController:
         self.seen, self.images = self.seen + 1, images
         weight = max(_RECENT, 1 / self.seen)  # a plain mean at first
         self.recent += weight * (accuracy - self.recent)
-        if self.seen >= 1 / _RECENT:
+        if self.seen >= 2 / _RECENT:
             self.best = max(self.best, self.recent)
 
     @property
@@ -167,17 +171,17 @@ class PenaltyController:
         effective = self.images * (2 - _RECENT) / _RECENT
         return max(self.best - self.recent - 2 * math.sqrt(2 * self.best * (1 - self.best) / effective), 0.0)
 
-    def observe(self, accuracy_drop: float, log_speedup: float, queries: int) -> None:
-        """Hold the goal back where accuracy falls, and let it go on where it holds; at every query.
+    def observe(self, accuracy_drop: float, log_speedup: float, epochs: int) -> None:
+        """Hold the goal back where accuracy falls, and let it go on where it holds; once an epoch.
 
         Args:
-            accuracy_drop: accuracy that is lost.
+            accuracy_drop: validation accuracy of the dense network, less the present one.
             log_speedup: present log speed-up.
-            queries: in the whole search phase.
+            epochs: of the whole search phase.
         """
         if self.fixed is not None or self.start is None:
             return
-        pace = (self.log_target - self.start) / max(self.ramp * queries, 1.0)  # of the ramp, per query
+        pace = (self.log_target - self.start) / max(self.ramp * epochs, 1.0)  # of the ramp, per epoch
         if accuracy_drop > self.allowance:
             self.ceiling = min(self.ceiling, log_speedup) - pace
             self.integral /= 2
@@ -197,4 +201,4 @@ class PenaltyController:
 
 
 _STATE = ("start", "integral", "value", "ceiling", "seen", "images", "recent", "best")
-_RECENT = 0.07  # weight of a batch in the recent accuracy
+_RECENT = 0.15  # weight of a batch in the recent accuracy

@@ -158,6 +158,22 @@ def test_recent_training_accuracy_is_held_against_the_best() -> None:
     assert again.lost == controller.lost
 
 
+def test_lost_training_accuracy_stops_the_controller_at_once() -> None:
+    controller = PenaltyController(None, 2.0, cap=30.0)
+    for _ in range(50):
+        controller.follow(0.9, 96)
+        controller.update(0.2, 0.5, 100)
+    assert controller.value > 1
+    before = controller.integral
+    for _ in range(6):
+        controller.follow(0.7, 96)
+    assert controller.update(0.2, 0.5, 100) <= 0
+    assert controller.integral < before
+    for _ in range(40):
+        controller.follow(0.9, 96)
+    assert controller.update(0.2, 0.5, 100) > 0
+
+
 def test_the_controller_goes_on_when_accuracy_is_back() -> None:
     controller = PenaltyController(None, 1.0, cap=30.0)
     controller.update(0.2, 0.1, 100)
