@@ -30,7 +30,9 @@ from hydra.utils import instantiate
 from hass_train.export.weights import load_sparse
 from hass_train.hardware import CannotFit, DataflowAccelerator, DataflowOptions, SparsityProfile, load_device, trace
 from hass_train.hardware.dataflow.depths import rule
-from hass_train.hardware.dataflow.simulate import Deadlock, Pipeline, StageDesign, steady
+from hass_train.hardware.dataflow.simulate import Pipeline, steady
+from hass_train.hardware.dataflow.simulator.results import Deadlock
+from hass_train.hardware.dataflow.simulator.stages import StageDesign
 from hass_train.sparsity import calibrate
 from hass_train.sparsity.nonzeros import observe_nonzeros
 

@@ -12,7 +12,8 @@ from hass_train.errors import UserError
 from hass_train.export.design import Design, PartDesign
 from hass_train.hardware import SparsityProfile, Workload
 from hass_train.hardware.dataflow.depths import size
-from hass_train.hardware.dataflow.simulate import Deadlock, Pipeline, Simulation, check_design, steady
+from hass_train.hardware.dataflow.simulate import Pipeline, check_design, steady
+from hass_train.hardware.dataflow.simulator.results import Deadlock, Simulation
 from hass_train.hardware.dataflow.simulator.rounds import NonZeros
 from hass_train.sparsity.nonzeros import observe_nonzeros
 

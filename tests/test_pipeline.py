@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import re
 import subprocess
@@ -179,6 +180,27 @@ def test_other_models_and_devices(model: str, compose: Compose) -> None:
     assert result.hw["name"] == "zcu104"
 
 
+def test_all_phases_compile_without_a_break_and_a_teacher_helps_to_recover(
+    compose: Compose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.compiler.reset()
+    compiling = functools.partial(torch.compile, backend="aot_eager", fullgraph=True)  # no C++ compiler needed
+    monkeypatch.setattr(torch, "compile", compiling)
+    config = compose(
+        "debug=limit", "model=timm", "model.name=test_resnet", "hw=zcu104", "search.penalty=0.1", "search.distill=0.5",
+        "trainer.compile=true",
+    )  # fmt: skip
+    result, objects = pipeline.search(config)
+    module = objects["module"]
+    assert module._compiled is not None
+    assert module.taught
+    dense = load_file(Path(config.paths.output) / "dense.safetensors")
+    teacher = module._teacher[0].state_dict()
+    assert all(torch.equal(value, teacher[key]) for key, value in dense.items())
+    assert not any(key.startswith("_teacher") for key in module.state_dict())
+    assert 0 <= result.sparse.test_acc <= 1
+
+
 NO_NAME = ["model=timm"]
 BAD: list[tuple[list[str], str]] = [
     (NO_NAME, "model.name is not given"),
@@ -197,6 +219,8 @@ BAD: list[tuple[list[str], str]] = [
     (["hw.folding=fancy"], "folding is 'fancy'; choose free or divisors"),
     (["data.batch_size=5000"], "data.batch_size is 5000"),
     (["data.batch_size=1"], "at least 2"),
+    (["search.distill=1.5"], "search.distill is 1.5"),
+    (["search.queries=0"], "search.queries is 0"),
     (["search.search.lr=0"], "search.search.lr is 0"),
     (["search.warmup.epochs=-1"], "search.warmup.epochs is -1"),
     (["search.warmup.epochs=0", "search.search.epochs=0", "search.recover.epochs=0"], "0 epochs"),

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hass_train.hardware.dataflow.simulate import StageResult
+from hass_train.hardware.dataflow.simulator.results import StageResult
 from hass_train.report.console import print_files
 from hass_train.simulation import DesignSimulation, PartSimulation
 

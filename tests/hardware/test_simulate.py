@@ -22,8 +22,10 @@ from hass_train.hardware import (
     trace,
 )
 from hass_train.hardware.dataflow.depths import generous, rule, size
-from hass_train.hardware.dataflow.simulate import Deadlock, Pipeline, StageDesign, steady
+from hass_train.hardware.dataflow.simulate import Pipeline, steady
+from hass_train.hardware.dataflow.simulator.results import Deadlock
 from hass_train.hardware.dataflow.simulator.rounds import NonZeros, bundled, dealt
+from hass_train.hardware.dataflow.simulator.stages import StageDesign
 from hass_train.hardware.workload import FeatureMap
 
 

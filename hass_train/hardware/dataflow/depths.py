@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 
 from hass_train.hardware.dataflow.branches import operand_words, waiting
 from hass_train.hardware.dataflow.fifos import input_depth, rows_depth
-from hass_train.hardware.dataflow.simulate import Deadlock, Fifo, Pipeline
+from hass_train.hardware.dataflow.simulate import Pipeline
+from hass_train.hardware.dataflow.simulator.results import Deadlock, Fifo
 
 SLACK = 0.01
 """How much longer than with infinite FIFOs the interval may be."""
