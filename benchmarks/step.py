@@ -72,25 +72,36 @@ def stepper(name: str, mode: Mode | None, batch: int) -> Callable[[], None]:
     return step
 
 
+CASES = (("mobilenetv3_small_100", 128), ("resnet18", 64))
+
+
+def milliseconds(steps: list[Callable[[], None]], turns: int) -> list[float]:
+    """Mean time of each step function, taking turns, less a tenth of the steps at either end."""
+    times: list[list[float]] = [[] for _ in steps]
+    for turn in range(turns + 5):
+        for step, seen in zip(steps, times, strict=True):
+            started = time.perf_counter()
+            step()
+            if turn >= 5:
+                seen.append(1e3 * (time.perf_counter() - started))
+    return [statistics.fmean(sorted(seen)[turns // 10 : -(turns // 10)]) for seen in times]
+
+
 def main() -> None:
+    before = [milliseconds([stepper(name, None, batch)], 10)[0] for name, batch in CASES]
     keep_freed_memory()  # as runs do
-    rows = ["| model, 32 px | batch | dense ms | warm-up | search | recover |", "|---|---|---|---|---|---|"]
-    for name, batch in (("mobilenetv3_small_100", 128), ("resnet18", 64)):
-        steps = [stepper(name, mode, batch) for mode in (None, Mode.DENSE, Mode.SEARCH, Mode.FROZEN)]
-        times: list[list[float]] = [[] for _ in steps]
-        for turn in range(55):
-            for step, seen in zip(steps, times, strict=True):
-                started = time.perf_counter()
-                step()
-                if turn >= 5:
-                    seen.append(time.perf_counter() - started)
-        dense, *others = (statistics.fmean(sorted(seen)[5:-5]) for seen in times)
-        rows.append(
-            f"| {name} | {batch} | {1e3 * dense:.0f} | " + " | ".join(f"{t / dense:.2f}×" for t in others) + " |"
-        )
+    rows = [
+        "| model, 32 px | batch | dense ms | freed memory not kept | warm-up | search | recover |",
+        "|" + "---|" * 7,
+    ]
+    for (name, batch), slow in zip(CASES, before, strict=True):
+        modes = (None, Mode.DENSE, Mode.SEARCH, Mode.FROZEN)
+        dense, *others = milliseconds([stepper(name, mode, batch) for mode in modes], 50)
+        ratios = " | ".join(f"{one / dense:.2f}×" for one in (slow, *others))
+        rows.append(f"| {name} | {batch} | {dense:.0f} | {ratios} |")
         print(rows[-1], flush=True)
-    text = "Made by `python benchmarks/step.py`; two noisy cores.\n\n" + "\n".join(rows) + "\n"
-    (ROOT / "benchmarks" / "results" / "step.md").write_text(text)
+    text = "Made by `python benchmarks/step.py`; two noisy cores. Ratios are to the dense step.\n\n"
+    (ROOT / "benchmarks" / "results" / "step.md").write_text(text + "\n".join(rows) + "\n")
 
 
 if __name__ == "__main__":

@@ -114,8 +114,8 @@ def _question(typed: RunConfig, workload: Workload, model: nn.Module) -> tuple[H
     gated = {name: (layer.prune_weights, layer.gate_activations) for name, layer in sparse_layers(model)}
     try:
         dense = accelerator.estimate(workload, SparsityProfile.dense(workload))
-        floor = floor_profile(workload, gated, typed.search.density_floor)
-        roof = accelerator.estimate(workload, floor)
+        floors = [floor_profile(workload, gated, typed.search.density_floor, alone) for alone in (False, True)]
+        roof = max((accelerator.estimate(workload, one) for one in floors), key=lambda one: one.throughput_ips)
         usual = floor_profile(workload, gated, typed.search.default_density)
         goal = Goal.of(
             typed.search, lambda: accelerator.estimate(workload, usual).throughput_ips / dense.throughput_ips

@@ -75,17 +75,22 @@ class Goal:
             )
 
 
-def floor_profile(workload: Workload, gated: dict[str, tuple[bool, bool]], floor: float) -> SparsityProfile:
+def floor_profile(
+    workload: Workload, gated: dict[str, tuple[bool, bool]], floor: float, weights_alone: bool = False
+) -> SparsityProfile:
     """The sparsest profile a search may count on: pair density `floor` wherever the rules allow sparsity.
 
     Args:
         workload: the network.
         gated: for each compute layer, whether its weights and its activations may be sparse.
-        floor: least pair density; shared evenly between weights and activations where both may be sparse.
+        floor: least pair density.
+        weights_alone: let weights have all the zeros where they may be sparse, which relieves memories and bandwidth
+            most; else they are shared evenly between weights and activations.
     """
     layers = {}
     for layer in workload.compute_layers:
         weight, activation = gated[layer.name]
+        activation &= not (weight and weights_alone)
         each = math.sqrt(floor) if weight and activation else floor
         densities = (each if weight else 1.0, each if activation else 1.0)
         layers[layer.name] = LayerSparsity(*densities, densities[0] * densities[1])

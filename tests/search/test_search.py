@@ -281,6 +281,10 @@ def test_the_roof_leaves_forbidden_layers_dense() -> None:
     assert floor.layers["0"].pair_density == 1.0
     assert floor.layers["2"].pair_density == pytest.approx(0.04)
     assert floor.layers["2"].weight_density == pytest.approx(0.2)
+    alone = floor_profile(workload, gated, 0.04, weights_alone=True)
+    assert alone.layers["0"].pair_density == 1.0
+    assert (alone.layers["2"].weight_density, alone.layers["2"].activation_density) == (0.04, 1.0)
+    assert alone.layers["2"].pair_density == pytest.approx(0.04)
     accelerator = DataflowAccelerator(DEVICE)
     dense = accelerator.estimate(workload, SparsityProfile.dense(workload)).throughput_ips
     assert accelerator.estimate(workload, floor).throughput_ips > dense
