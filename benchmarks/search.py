@@ -10,7 +10,8 @@ other engine then gets as many seconds as all these searches took together, and 
 validation images decide; the test split is read once a run. Hyper-volumes are of throughput gain beyond 1 times
 validation accuracy beyond 5 points below the dense network's. As searched networks train on, so does a dense one, for
 as many epochs, to say what of their accuracy is but longer training. Runs lie in runs/search-benchmark/ and are not
-repeated; `--jobs 2` does two networks or seeds at once, each with half of the cores.
+repeated; `--jobs 2` does two networks or seeds at once, each with half of the cores; `--table` runs nothing and writes
+the table of the networks and seeds that are complete.
 """
 
 from __future__ import annotations
@@ -93,10 +94,20 @@ PLANS = {
 }  # fmt: skip
 
 
+class IncompleteError(Exception):
+    """A run that the table needs has not ended."""
+
+
 def run(script: str, folder: Path, overrides: list[str], threads: int) -> None:
-    """Run a command into a folder, unless it has ended there before."""
+    """Run a command into a folder, unless it has ended there before; with no threads, only look.
+
+    Raises:
+        IncompleteError: it has not ended, and there are no threads.
+    """
     if (folder / "ended").exists():
         return
+    if not threads:
+        raise IncompleteError(folder)
     if folder.exists():
         folder.rename(folder.with_name(f"{folder.name}.broken-{len(list(folder.parent.iterdir()))}"))
     print(f"-> {folder.relative_to(RUNS)}", flush=True)
@@ -223,6 +234,9 @@ def table(plan: Plan, rows: list[dict[str, Any]]) -> str:
     ]
     for case in plan.cases:
         some = of(case, rows)
+        if not some:
+            continue
+        seeds = len({one["seed"] for one in some})
         mine = fmean(one["hypervolume"] for one in some if one["engine"] == "learned")
         for engine in ("learned", *OTHERS):
             own = [one for one in some if one["engine"] == engine]
@@ -230,7 +244,7 @@ def table(plan: Plan, rows: list[dict[str, Any]]) -> str:
             best = fmean(one["best_within_a_point"] for one in own)
             share = f"{mean['hypervolume'] / mine:.2f}" if mine else "–"
             lines.append(
-                f"| {case.model}, {case.device}, {len(case.seeds)} seeds | {engine} | {mean['seconds']:.0f} | "
+                f"| {case.model}, {case.device}, {seeds} seed{'s' * (seeds > 1)} | {engine} | {mean['seconds']:.0f} | "
                 f"{mean['images']:,.0f} | "
                 f"{mean['trials']:.0f} | {mean['hypervolume']:.4f} | {share} | {best:.2f}× |"
             )
@@ -250,8 +264,9 @@ def table(plan: Plan, rows: list[dict[str, Any]]) -> str:
 
 def picture(plan: Plan, rows: list[dict[str, Any]], path: Path) -> None:
     """Accuracy against speed-up, a panel for each network and device."""
-    figure, axes = plt.subplots(1, len(plan.cases), figsize=(5.5 * len(plan.cases), 4.2), squeeze=False)
-    for axis, case in zip(axes[0], plan.cases, strict=True):
+    cases = [case for case in plan.cases if of(case, rows)]
+    figure, axes = plt.subplots(1, len(cases), figsize=(5.5 * len(cases), 4.2), squeeze=False)
+    for axis, case in zip(axes[0], cases, strict=True):
         some = of(case, rows)
         for number, engine in enumerate(("learned", *OTHERS)):
             own = [one for one in some if one["engine"] == engine]
@@ -276,15 +291,21 @@ def main() -> None:
         parser.add_argument(f"--{mode}", action="store_const", dest="mode", const=mode, default="default")
     parser.add_argument("--jobs", type=int, default=1, help="networks and seeds at once")
     parser.add_argument("--ablation", action="store_true", help="what the hardware's prices are worth")
+    parser.add_argument("--table", action="store_true", help="only write what is complete")
     given = parser.parse_args()
     plan, jobs = PLANS[given.mode], given.jobs
+    threads = 0 if given.table else (os.cpu_count() or jobs) // jobs
+    rows = []
     with ThreadPoolExecutor(jobs) as pool:  # each waits for its own processes
-        tasks = [
-            pool.submit(priced if given.ablation else engines, plan, case, seed, (os.cpu_count() or jobs) // jobs)
-            for case in plan.cases
-            for seed in case.seeds
-        ]
-        rows = [row for task in tasks for row in task.result()]
+        task = priced if given.ablation else engines
+        tasks = [pool.submit(task, plan, case, seed, threads) for case in plan.cases for seed in case.seeds]
+        for each in tasks:
+            try:
+                rows += each.result()
+            except IncompleteError as missing:
+                print(f"left out: {missing.args[0].relative_to(RUNS)} has not ended")
+    if not rows:
+        raise SystemExit("nothing is complete yet")
     name = RESULTS / f"search-{plan.name}{'-ablation' if given.ablation else ''}"
     switches = ("" if plan.name == "default" else f" --{plan.name}") + (" --ablation" if given.ablation else "")
     text = f"Made by `python benchmarks/search.py{switches}`; two noisy cores. `{PUBLISHED}` on both sides.\n\n"

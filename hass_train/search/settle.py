@@ -1,4 +1,4 @@
-"""Meet a throughput goal exactly: scale all thresholds by one factor, found by bisection on the exact model."""
+"""Meet a throughput goal exactly: scale all thresholds by one factor, found by interpolation on the hardware model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ def settle(model: nn.Module, reaches: Callable[[], float], target: float, resolu
         model: with sparse layers in the search or frozen mode.
         reaches: measures the throughput at the present thresholds.
         target: throughput to reach.
-        resolution: how much larger than necessary the factor may be, as a fraction.
+        resolution: how far beyond the target the throughput may be, or how much larger than necessary the factor, as a
+            fraction.
 
     Returns:
         The factor, between 1/16 and 16. If the target cannot be reached, the largest.
@@ -45,25 +46,30 @@ def settle(model: nn.Module, reaches: Callable[[], float], target: float, resolu
                 with torch.no_grad():
                     getattr(layer, name).copy_(inverse_softplus(F.softplus(state[name]) * factor))
 
-    def meets(log_factor: float) -> bool:
+    def excess(log_factor: float) -> float:
         apply(log_factor)
-        return reaches() >= target
+        return math.log(max(reaches(), 1e-300) / target)
 
-    # the thresholds as they are meet the target or miss it; walk to the other side in growing steps, then bisect
-    low, high, step = -_LARGEST, _LARGEST, _FIRST_STEP
-    if meets(0.0):
-        high = 0.0
-        while high > -_LARGEST and meets(max(high - step, -_LARGEST)):
-            high, step = max(high - step, -_LARGEST), 2 * step
-        low = max(high - step, -_LARGEST)
-    else:
-        low = 0.0
-        while low < _LARGEST and not meets(min(low + step, _LARGEST)):
-            low, step = min(low + step, _LARGEST), 2 * step
-        high = min(low + step, _LARGEST)
-    while high - low > resolution:
-        middle = (low + high) / 2
-        low, high = (low, middle) if meets(middle) else (middle, high)
+    # the thresholds as they are meet the target or miss it; walk to the other side in growing steps, then close in
+    low, high, step = 0.0, 0.0, _FIRST_STEP
+    over = under = excess(0.0)
+    while over >= 0 and under >= 0 and low > -_LARGEST:
+        low = max(low - step, -_LARGEST)
+        under = excess(low)
+        if under >= 0:
+            high, over, step = low, under, 2 * step
+    while over < 0 and high < _LARGEST:
+        high = min(high + step, _LARGEST)
+        over = excess(high)
+        if over < 0:
+            low, under, step = high, over, 2 * step
+    if over >= 0 > under:
+        while over > resolution and high - low > resolution:
+            # throughput is nearly a power of the factor: interpolate, but no nearer to an end than a fifth
+            share = min(max((0.5 * resolution - under) / (over - under), 0.2), 0.8)
+            middle = low + share * (high - low)
+            found = excess(middle)
+            low, under, high, over = (low, under, middle, found) if found >= 0 else (middle, found, high, over)
     apply(high)
     return math.exp(high)
 
