@@ -65,7 +65,7 @@ class SparseClassifier(pl.LightningModule):
         label_smoothing: float,
         threshold_travel: float,
         settings: dict[str, Any],
-        learning_steps: int = 500,
+        learning_steps: int = 2000,
         distill: float = 0.0,
         compiled: bool = False,
     ) -> None:

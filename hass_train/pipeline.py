@@ -8,7 +8,6 @@ import hass_train.torchvision_shim  # noqa: F401 - before anything imports torch
 import json
 import time
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from hass_train.errors import UserError
 from hass_train.export.design import design_of, save_design
 from hass_train.export.profile import PROFILE, save_profile
 from hass_train.export.weights import DENSE_WEIGHTS, SPARSE_WEIGHTS, SPARSITY, save_dense, save_sparse
-from hass_train.hardware import CannotFit, HardwareModel, SparsityProfile, Workload
+from hass_train.hardware import CannotFit, SparsityProfile, Workload
 from hass_train.module import SparseClassifier
 from hass_train.networks import traced
 from hass_train.report.console import print_result, report_console
@@ -34,14 +33,13 @@ from hass_train.report.simulation import headline, save_simulation
 from hass_train.result import DenseNetwork, NaturalNetwork, Outcome, Result, SparseNetwork
 from hass_train.run import Run, initialise, running
 from hass_train.search.build import QUICK, engine_of, known_dense
+from hass_train.search.engine import meet
 from hass_train.search.goal import Goal, HardwareQuestion, floor_profile
 from hass_train.search.phases import Phase, PhasePlan
-from hass_train.search.settle import settle
 from hass_train.simulation import DesignSimulation, simulate_design
 from hass_train.sparsity import sparse_layers
 
 _PLAYED = 8  # images that a simulation plays
-_BEYOND = 0.02  # of the target, that a network may be faster than asked for
 
 
 def train(config: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -151,13 +149,10 @@ def _result(
     module.enter(Phase.RECOVER)
     asked = time.monotonic()
     target = question.target_ips
+    if target is not None:
+        # activations drift while the accuracy recovers: their thresholds move just so far that the goal is met again
+        meet(module.model, question, lambda: run.profile(module.model), target, tries=1)
     profile = run.profile(module.model)
-    for model in (question.quick, accelerator):
-        # activations drift while the accuracy recovers: move their thresholds just so far that the goal is met again
-        if target is None or target <= accelerator.estimate(workload, profile).throughput_ips <= target * (1 + _BEYOND):
-            break
-        settle(module.model, partial(_throughput, model, workload, run, module), target)
-        profile = run.profile(module.model)
     estimate = accelerator.estimate(workload, profile)
     dense_model = make_sparse(build_model(typed, run.data), typed)
     initialise(dense_model, run.output / DENSE_WEIGHTS)
@@ -190,11 +185,6 @@ def _result(
         config=run.settings,
         command=job_command(),
     )  # fmt: skip
-
-
-def _throughput(hardware: HardwareModel, workload: Workload, run: Run, module: SparseClassifier) -> float:
-    """Images/s of the network as it is now."""
-    return hardware.estimate(workload, run.profile(module.model)).throughput_ips
 
 
 def _spent(run: Run, module: SparseClassifier) -> dict[str, Any]:

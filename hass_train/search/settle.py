@@ -29,7 +29,7 @@ def settle(model: nn.Module, reaches: Callable[[], float], target: float, resolu
             fraction.
 
     Returns:
-        The factor, between 1/16 and 16. If the target cannot be reached, the largest.
+        The factor, between 1/16 (1/2 in the frozen mode) and 16. If the target cannot be reached, the largest.
     """
     before = [layer.state_dict() for _, layer in sparse_layers(model)]
     frozen = any(int(state["mode"]) == Mode.FROZEN for state in before)
@@ -51,10 +51,11 @@ def settle(model: nn.Module, reaches: Callable[[], float], target: float, resolu
         return math.log(max(reaches(), 1e-300) / target)
 
     # the thresholds as they are meet the target or miss it; walk to the other side in growing steps, then close in
-    low, high, step = 0.0, 0.0, _FIRST_STEP
+    # frozen weights may leave activations little to say: they are not lowered to nothing for the sake of a percent
+    low, high, step, least = 0.0, 0.0, _FIRST_STEP, -math.log(2.0) if frozen else -_LARGEST
     over = under = excess(0.0)
-    while over >= 0 and under >= 0 and low > -_LARGEST:
-        low = max(low - step, -_LARGEST)
+    while over >= 0 and under >= 0 and low > least:
+        low = max(low - step, least)
         under = excess(low)
         if under >= 0:
             high, over, step = low, under, 2 * step
@@ -65,8 +66,8 @@ def settle(model: nn.Module, reaches: Callable[[], float], target: float, resolu
             low, under, step = high, over, 2 * step
     if over >= 0 > under:
         while over > resolution and high - low > resolution:
-            # throughput is nearly a power of the factor: interpolate, but no nearer to an end than a fifth
-            share = min(max((0.5 * resolution - under) / (over - under), 0.2), 0.8)
+            # throughput is nearly a power of the factor: interpolate, but no nearer to an end than three tenths
+            share = min(max((0.5 * resolution - under) / (over - under), 0.3), 0.7)
             middle = low + share * (high - low)
             found = excess(middle)
             low, under, high, over = (low, under, middle, found) if found >= 0 else (middle, found, high, over)
