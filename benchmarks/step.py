@@ -73,8 +73,8 @@ def stepper(name: str, mode: Mode | None, batch: int, every: int = 1) -> Callabl
 
 
 HEAD = (
-    "| model, 32 px | batch | dense ms | freed memory not kept | warm-up | search | search, thresholds in one step of four "
-    "| recover |"
+    "| model, 32 px | batch | dense ms | freed memory not kept | warm-up | search "
+    "| search, thresholds in one step of four | recover |"
 )
 CASES = (("mobilenetv3_small_100", 128), ("resnet18", 64))
 
