@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from hass_train.allocator import keep_freed_memory
 from hass_train.search.blackbox.engines import METHODS, BlackBox
 from hass_train.search.engine import Subject
 
@@ -52,6 +53,7 @@ def helpers(count: int, build: Callable[..., tuple[BlackBox, Subject]], *about: 
 
 def _work(build: Callable[..., tuple[BlackBox, Subject]], about: tuple[Any, ...], number: int, threads: int) -> None:
     torch.set_num_threads(threads)
+    keep_freed_memory()
     try:
         engine, subject = build(*about, worker=number)
         METHODS[engine.name].run(engine.bench(subject))
