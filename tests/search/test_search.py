@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +18,7 @@ from hass_train.errors import UserError
 from hass_train.hardware import SparsityProfile, trace
 from hass_train.hardware.dataflow.model import DataflowAccelerator
 from hass_train.hardware.device import Device
+from hass_train.search.engine import meet
 from hass_train.search.goal import Goal, floor_profile
 from hass_train.search.penalty import HardwarePenalty, PenaltyController
 from hass_train.search.phases import Phase, PhasePlan
@@ -265,6 +269,36 @@ def test_settling_meets_the_target_exactly_and_not_more() -> None:
     after = [layer.activation_level() for _, layer in sparse_layers(model)]
     assert after[1:] == pytest.approx([level * factor for level in before[1:]])
     assert dict(sparse_layers(model))["2"].weight_density() < 1  # masks stay
+
+
+@dataclass
+class Fake:
+    """A hardware model whose throughput is a fraction of what the profile, here a number, says."""
+
+    share: float
+    asked: int = 0
+
+    def estimate(self, workload: Any, profile: Any) -> Any:
+        self.asked += 1
+        return SimpleNamespace(throughput_ips=self.share * profile)
+
+
+def test_a_goal_is_met_on_the_exact_model_though_the_quick_one_is_off() -> None:
+    model = tiny().train()
+    for _, layer in sparse_layers(model):
+        layer.set_mode(Mode.SEARCH)
+        with torch.no_grad():
+            layer.weight_threshold.fill_(-1.0)
+
+    def ips() -> Any:
+        return 1000 / (0.1 + sum(layer.weight_density() for _, layer in sparse_layers(model)))
+
+    exact, quick = Fake(1.0), Fake(0.96)
+    question: Any = SimpleNamespace(workload=None, quick=quick, accelerator=exact)
+    target = 1.4 * ips()
+    meet(model, question, ips, target)
+    assert target <= ips() <= 1.015 * target
+    assert exact.asked < 5 < quick.asked
 
 
 @given(st.floats(1e-6, 50.0))
