@@ -222,9 +222,10 @@ class SparseLayer(nn.Module):
     def _observe(self, part: Tensor, density: Tensor | None = None) -> None:
         """Follow mean magnitude and density of the input; the density after the gate if one is given."""
         count = part.numel()
-        scale = torch.linalg.vector_norm(part, 1) / count
+        wide = None if part.dtype.itemsize > 2 else torch.float32  # half precision ends at 65,504
+        scale = torch.linalg.vector_norm(part, 1, dtype=wide) / count
         if density is None:
-            density = torch.linalg.vector_norm(part, 0) / count
+            density = torch.linalg.vector_norm(part, 0, dtype=wide) / count
         if not self._seen:  # the first batch ever starts the averages
             self.activation_scale.copy_(scale)
             self.activation_density.copy_(density)

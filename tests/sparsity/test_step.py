@@ -97,3 +97,11 @@ def test_a_compiled_step_is_the_same_and_has_no_graph_break() -> None:
                 assert torch.allclose(_step(eager, eager, images), loss)
             if mode is Mode.SEARCH:
                 _compare(eager, compiled)
+
+
+def test_large_maps_in_half_precision_keep_finite_statistics() -> None:
+    layer = sparsify(nn.Sequential(nn.Linear(640, 4)), {"all": LayerRule("*")}).half()
+    images = torch.full((64, 640), 60.0, dtype=torch.half)  # the sum of magnitudes is beyond 65,504
+    with watching(layer), torch.no_grad():
+        layer(images)
+    assert (float(layer[0].activation_scale), float(layer[0].activation_density)) == (60.0, 1.0)
