@@ -151,7 +151,9 @@ def _result(
     target = question.target_ips
     if target is not None:
         # activations drift while the accuracy recovers: their thresholds move just so far that the goal is met again
-        meet(module.model, question, lambda: run.profile(module.model), target, tries=1)
+        assert module.choice is not None
+        aim = module.choice.settled_ips or target
+        meet(module.model, question, lambda: run.profile(module.model), aim, tries=1)
     profile = run.profile(module.model)
     estimate = accelerator.estimate(workload, profile)
     dense_model = make_sparse(build_model(typed, run.data), typed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -9,16 +10,20 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hass_train.data import ImageData
+from hass_train.evaluate import accuracy
 from hass_train.hardware import HardwareModel, SparsityProfile
 from hass_train.search.goal import Goal, HardwareQuestion
 from hass_train.search.settle import settle
-from hass_train.sparsity import calibrate
+from hass_train.sparsity import calibrate, sparse_layers
 
 BEYOND = 0.01
 """Of a throughput target, that a settled network may be faster than it."""
+ALIVE = 0.5
+"""Of the accuracy beyond chance, that settling must leave: what is gone then does not come back in recovery."""
+_HALVINGS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +36,14 @@ class Choice:
         front: trials that no other beats in both validation accuracy and throughput: `number`, `val_acc`,
             `throughput_ips`, `pair_sparsity` each; empty for engines that have but one network.
         chosen: number of the trial whose thresholds were taken; None where there are no trials.
+        settled_ips: images/s that thresholds settled on, where the goal would have destroyed the network; else None.
     """
 
     trials: int = 0
     images: int = 0
     front: tuple[Mapping[str, float], ...] = ()
     chosen: int | None = None
+    settled_ips: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -82,11 +89,15 @@ class Subject:
         """Exact sparsity at the present thresholds, on the first validation images."""
         return calibrate(self.model, self.data.images("val", self.device, images=images or self.calibration_images))
 
-    def settle(self) -> None:
-        """Scale all thresholds so that a throughput target is just met; nothing without a target."""
-        target = self.question.target_ips
+    def settle(self, target: float | None = None) -> None:
+        """Scale all thresholds so that a throughput is just met, by default the goal's; nothing if it has none."""
+        target = self.question.target_ips if target is None else target
         if target is not None:
             meet(self.model, self.question, self.profile, target * (1 + self.margin))
+
+    def accuracy(self) -> float:
+        """Validation accuracy at the present thresholds."""
+        return accuracy(self.model, self.data, "val")[0]
 
 
 def meet(
@@ -143,6 +154,48 @@ class Learned:
     name = "learned"
 
     def choose(self, subject: Subject) -> Choice:
-        """See `SearchEngine`."""
+        """See `SearchEngine`.
+
+        Where accuracy held the search back, the goal may still be far, and scaling thresholds to it would destroy the
+        network; it then settles for the fastest that lives, and says so.
+        """
+        target = subject.question.target_ips
+        if target is None:
+            return Choice()
+        chance, before, learned = 1 / subject.data.classes, subject.accuracy(), _thresholds(subject.model)
+        least = chance + ALIVE * (before - chance)
+        start = subject.question.quick.estimate(subject.question.workload, subject.profile()).throughput_ips
         subject.settle()
-        return Choice()
+        found = subject.accuracy()
+        if found >= least or start >= target:
+            return Choice()
+        print(
+            f"the search ended at {start:,.0f} images/s; scaled to the goal's {target:,.0f}, thresholds would leave a "
+            f"validation accuracy of {found:.4f} instead of {before:.4f}: the goal is given up for what the network "
+            "survives (more search epochs or a smaller goal would help)"
+        )
+        alive, dead, settled = start, target, learned
+        for _ in range(_HALVINGS):
+            middle = math.sqrt(alive * dead)
+            _restore(subject.model, learned)
+            subject.settle(middle)
+            if subject.accuracy() >= least:
+                alive, settled = middle, _thresholds(subject.model)
+            else:
+                dead = middle
+        _restore(subject.model, settled)
+        return Choice(settled_ips=alive)
+
+
+def _thresholds(model: nn.Module) -> list[tuple[Tensor, Tensor]]:
+    return [
+        (layer.weight_threshold.detach().clone(), layer.activation_threshold.detach().clone())
+        for _, layer in sparse_layers(model)
+    ]
+
+
+def _restore(model: nn.Module, thresholds: list[tuple[Tensor, Tensor]]) -> None:
+    with torch.no_grad():
+        for (_, layer), (weight, activation) in zip(sparse_layers(model), thresholds, strict=True):
+            layer.weight_threshold.copy_(weight)
+            layer.activation_threshold.copy_(activation)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -25,7 +26,7 @@ from hass_train.search.blackbox.choose import chosen
 from hass_train.search.blackbox.engines import BlackBox
 from hass_train.search.blackbox.study import TrialStudy, fingerprint, open_storage
 from hass_train.search.blackbox.trials import Evaluator, Trial, front, hypervolume
-from hass_train.search.engine import Choice, Subject
+from hass_train.search.engine import Choice, Learned, Subject
 from hass_train.search.goal import Goal, HardwareQuestion
 from hass_train.sparsity import LayerRule, Mode, sparse_layers, sparsify
 
@@ -258,3 +259,26 @@ def test_fingerprints_tell_networks_apart(subject: Subject) -> None:
     with torch.no_grad():
         next(subject.model.parameters()).view(-1)[0] += 1e-6
     assert fingerprint(subject.model) != before
+
+
+def test_a_goal_that_would_destroy_the_network_is_given_up(
+    subject: Subject, capsys: pytest.CaptureFixture[str]
+) -> None:
+    features, head = subject.model[:3], subject.model[3]
+    images, labels = torch.cat(list(subject.data.images("val", subject.device))), torch.arange(48) % 2
+    with torch.no_grad():  # the class means tell the classes apart
+        means = [features(images)[labels == one].mean(0) for one in (0, 1)]
+        head.weight.copy_(
+            0.02 * torch.randn_like(head.weight) + torch.stack([means[0] - means[1], means[1] - means[0]])
+        )
+    question = replace(subject.question, goal=Goal("target_speedup", 20.0))
+    subject = replace(subject, question=question)
+    assert subject.accuracy() == 1.0
+    choice = Learned().choose(subject)
+    assert choice.settled_ips is not None
+    assert question.dense_ips < choice.settled_ips < 20 * question.dense_ips
+    assert subject.accuracy() >= 0.75  # half of what is beyond chance
+    found = question.accelerator.estimate(question.workload, subject.profile()).throughput_ips
+    assert found >= choice.settled_ips
+    assert "the goal is given up" in capsys.readouterr().out
+    assert Choice.from_dict(choice.to_dict()) == choice
