@@ -157,45 +157,57 @@ class Learned:
         """See `SearchEngine`.
 
         Where accuracy held the search back, the goal may still be far, and scaling thresholds to it would destroy the
-        network; it then settles for the fastest that lives, and says so.
+        network; then it settles for less.
         """
         target = subject.question.target_ips
         if target is None:
             return Choice()
-        chance, before, learned = 1 / subject.data.classes, subject.accuracy(), _thresholds(subject.model)
-        least = chance + ALIVE * (before - chance)
-        start = subject.question.quick.estimate(subject.question.workload, subject.profile()).throughput_ips
-        subject.settle()
-        found = subject.accuracy()
-        if found >= least or start >= target:
-            return Choice()
-        print(
-            f"the search ended at {start:,.0f} images/s; scaled to the goal's {target:,.0f}, thresholds would leave a "
-            f"validation accuracy of {found:.4f} instead of {before:.4f}: the goal is given up for what the network "
-            "survives (more search epochs or a smaller goal would help)"
-        )
-        alive, dead, settled = start, target, learned
-        for _ in range(_HALVINGS):
-            middle = math.sqrt(alive * dead)
-            _restore(subject.model, learned)
-            subject.settle(middle)
-            if subject.accuracy() >= least:
-                alive, settled = middle, _thresholds(subject.model)
-            else:
-                dead = middle
-        _restore(subject.model, settled)
-        return Choice(settled_ips=alive)
+        settled = reach(subject.model, subject, target, subject.settle)
+        return Choice(settled_ips=None if settled == target else settled)
 
 
-def _thresholds(model: nn.Module) -> list[tuple[Tensor, Tensor]]:
-    return [
-        (layer.weight_threshold.detach().clone(), layer.activation_threshold.detach().clone())
-        for _, layer in sparse_layers(model)
-    ]
+def reach(model: nn.Module, subject: Subject, target: float, move: Callable[[float], None]) -> float:
+    """Move towards a throughput as far as the network survives it.
+
+    Args:
+        model: with sparse layers in the search or frozen mode.
+        subject: measures accuracy and sparsity.
+        target: images/s.
+        move: changes the network so that it reaches a throughput.
+
+    Returns:
+        The target, or the throughput that it was given up for; a line says so.
+    """
+    question, learned = subject.question, _state(model)
+    chance, before = 1 / subject.data.classes, subject.accuracy()
+    least = chance + ALIVE * (before - chance)
+    start = question.quick.estimate(question.workload, subject.profile()).throughput_ips
+    move(target)
+    found = subject.accuracy()
+    if found >= least or before <= chance:
+        return target
+    print(
+        f"{target:,.0f} images/s, from {start:,.0f}, would leave a validation accuracy of {found:.4f} instead of "
+        f"{before:.4f}: the goal is given up for what the network survives (more search epochs or a smaller goal helps)"
+    )
+    alive, dead, kept = start, target, learned
+    for _ in range(_HALVINGS):
+        middle = math.sqrt(alive * dead)
+        _restore(model, learned)
+        move(middle)
+        if subject.accuracy() >= least:
+            alive, kept = middle, _state(model)
+        else:
+            dead = middle
+    _restore(model, kept)
+    return alive
 
 
-def _restore(model: nn.Module, thresholds: list[tuple[Tensor, Tensor]]) -> None:
-    with torch.no_grad():
-        for (_, layer), (weight, activation) in zip(sparse_layers(model), thresholds, strict=True):
-            layer.weight_threshold.copy_(weight)
-            layer.activation_threshold.copy_(activation)
+def _state(model: nn.Module) -> list[dict[str, Tensor]]:
+    return [{key: value.clone() for key, value in layer.state_dict().items()} for _, layer in sparse_layers(model)]
+
+
+def _restore(model: nn.Module, states: list[dict[str, Tensor]]) -> None:
+    for (_, layer), state in zip(sparse_layers(model), states, strict=True):
+        layer.load_state_dict(state)
+        layer.synchronize()

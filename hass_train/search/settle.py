@@ -18,8 +18,9 @@ _FIRST_STEP = 0.04
 def settle(model: nn.Module, reaches: Callable[[], float], target: float, resolution: float = 0.004) -> float:
     """Scale the thresholds of all layers so that the throughput just reaches the target.
 
-    In the search mode weight and activation thresholds are scaled, in the frozen mode activation thresholds alone, so
-    that the relative sparsity of the layers stays as it was learned.
+    In the search mode weight and activation thresholds are scaled, so that the relative sparsity of the layers stays as
+    it was learned. In the frozen mode activation thresholds are, and with a factor f > 1 all layers also lose the same
+    fraction 1 − 1/f of their remaining weights, the smallest: where memories or the bus bind, activations gain nothing.
 
     Args:
         model: with sparse layers in the search or frozen mode.
@@ -29,17 +30,23 @@ def settle(model: nn.Module, reaches: Callable[[], float], target: float, resolu
             fraction.
 
     Returns:
-        The factor, between 1/16 (1/2 in the frozen mode) and 16. If the target cannot be reached, the largest.
+        The factor, between 1/16 and 16 (in the frozen mode 1/2 and 2). If the target cannot be reached, the largest.
     """
     before = [layer.state_dict() for _, layer in sparse_layers(model)]
     frozen = any(int(state["mode"]) == Mode.FROZEN for state in before)
     saved = [{key: value.clone() for key, value in state.items()} for state in before]
+    sizes = [state["weight"].abs()[state["mask"]].sort().values if frozen else None for state in saved]
 
     def apply(log_factor: float) -> None:
         factor = math.exp(log_factor)
-        for (_, layer), state in zip(sparse_layers(model), saved, strict=True):
-            if frozen:
+        for (_, layer), state, ranked in zip(sparse_layers(model), saved, sizes, strict=True):
+            if ranked is not None:
                 layer.frozen_threshold.copy_(state["frozen_threshold"] * factor)
+                pruned = int(len(ranked) * max(1 - 1 / factor, 0.0)) if layer.prune_weights else 0
+                layer.mask.copy_(state["mask"])
+                if pruned:
+                    layer.mask.logical_and_(state["weight"].abs() > ranked[pruned - 1])
+                layer.weight.detach().copy_(state["weight"] * layer.mask)
                 layer.synchronize()
                 continue
             for name in ("weight_threshold", "activation_threshold"):
@@ -51,16 +58,17 @@ def settle(model: nn.Module, reaches: Callable[[], float], target: float, resolu
         return math.log(max(reaches(), 1e-300) / target)
 
     # the thresholds as they are meet the target or miss it; walk to the other side in growing steps, then close in
-    # frozen weights may leave activations little to say: they are not lowered to nothing for the sake of a percent
-    low, high, step, least = 0.0, 0.0, _FIRST_STEP, -math.log(2.0) if frozen else -_LARGEST
+    # a frozen network is only put right: it is not changed beyond recognition for the sake of a percent
+    most = math.log(2.0) if frozen else _LARGEST
+    low, high, step, least = 0.0, 0.0, _FIRST_STEP, -most
     over = under = excess(0.0)
     while over >= 0 and under >= 0 and low > least:
         low = max(low - step, least)
         under = excess(low)
         if under >= 0:
             high, over, step = low, under, 2 * step
-    while over < 0 and high < _LARGEST:
-        high = min(high + step, _LARGEST)
+    while over < 0 and high < most:
+        high = min(high + step, most)
         over = excess(high)
         if over < 0:
             low, under, step = high, over, 2 * step

@@ -263,12 +263,23 @@ def test_settling_meets_the_target_exactly_and_not_more() -> None:
     for _, layer in sparse_layers(model):
         layer.set_mode(Mode.FROZEN)
     before = [layer.activation_level() for _, layer in sparse_layers(model)]
+    left = [int(layer.mask.sum()) for _, layer in sparse_layers(model)]
+    smallest = [float(layer.weight.abs()[layer.mask].min()) for _, layer in sparse_layers(model)]
     goal = before[1] * 1.5
     factor = settle(model, lambda: dict(sparse_layers(model))["2"].activation_level(), goal)
     assert factor == pytest.approx(1.5, rel=0.02)
     after = [layer.activation_level() for _, layer in sparse_layers(model)]
     assert after[1:] == pytest.approx([level * factor for level in before[1:]])
-    assert dict(sparse_layers(model))["2"].weight_density() < 1  # masks stay
+    for (_, layer), count, size in zip(sparse_layers(model), left, smallest, strict=True):
+        if layer.prune_weights:  # a third of the weights that were left, the smallest
+            assert int(layer.mask.sum()) == count - int(count * (1 - 1 / factor))
+            assert float(layer.weight.abs()[layer.mask].min()) > size
+            assert not layer.weight[~layer.mask].any()
+    weights = [layer.weight.clone() for _, layer in sparse_layers(model)]
+    settle(model, lambda: dict(sparse_layers(model))["2"].activation_level(), goal / 1.2)
+    assert dict(sparse_layers(model))["2"].activation_level() == pytest.approx(goal / 1.2, rel=0.02)
+    for (_, layer), weight in zip(sparse_layers(model), weights, strict=True):
+        assert torch.equal(layer.weight, weight)  # none comes back
 
 
 @dataclass
