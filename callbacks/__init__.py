@@ -3,10 +3,11 @@
 import hass_train.torchvision_shim  # noqa: F401 - before anything imports torchvision
 
 # isort: split
-from callbacks.checkpoints import BestSparse, Latest
+from callbacks.checkpoints import Checkpoints
 from callbacks.hardware_penalty import HardwarePenalty
 from callbacks.phases import Phases
 from callbacks.progress import Progress
+from callbacks.signals import Signals
 from callbacks.sparsity_monitor import SparsityMonitor
 
-__all__ = ["BestSparse", "HardwarePenalty", "Latest", "Phases", "Progress", "SparsityMonitor"]
+__all__ = ["Checkpoints", "HardwarePenalty", "Phases", "Progress", "Signals", "SparsityMonitor"]

@@ -1,44 +1,62 @@
-"""Checkpoints: the latest at every epoch's end, and the best among networks that have their final sparsity."""
+"""Checkpoints: the latest, and the best among networks that have their final sparsity."""
 
 from __future__ import annotations
 
-import pytorch_lightning as pl
-from pytorch_lightning.callbacks import ModelCheckpoint
+import math
+from pathlib import Path
+from typing import Any
 
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Checkpoint
+
+from hass_train import ranks, stopping
 from hass_train.module import SparseClassifier
+from hass_train.resume import BEST, LAST
 from hass_train.search.phases import Phase
 
 
-class Latest(ModelCheckpoint):
-    """`last.ckpt`, written at every epoch's end.
-
-    Args:
-        dirpath: folder.
-    """
-
-    def __init__(self, dirpath: str) -> None:
-        super().__init__(
-            dirpath, filename="last", save_top_k=1, monitor=None, save_on_train_epoch_end=True,
-            enable_version_counter=False,
-        )  # fmt: skip
-
-
-class BestSparse(ModelCheckpoint):
-    """`best.ckpt`: the best validation accuracy of the recover phase.
+class Checkpoints(Checkpoint):
+    """`last.ckpt` when training begins, at every epoch's end and when a signal asks for a stop; `best.ckpt` at the
+    best validation accuracy of the recover phase.
 
     "Best" must not mean a network that was not sparse yet (nncf#38, model-optimization#206).
 
     Args:
         dirpath: folder.
+
+    Raises:
+        Stopped: training ends here because a signal asked for it, and all is saved.
     """
 
     def __init__(self, dirpath: str) -> None:
-        super().__init__(
-            dirpath, filename="best", save_top_k=1, monitor="val/acc", mode="max", save_on_train_epoch_end=False,
-            enable_version_counter=False,
-        )  # fmt: skip
+        self.folder, self.best = Path(dirpath), -math.inf
 
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best = float(state_dict["best"])
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not (self.folder / LAST).exists():
+            trainer.save_checkpoint(self.folder / LAST)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
+    ) -> None:
+        signum = ranks.from_first(stopping.requested)
+        if signum is not None and batch_idx + 1 < trainer.num_training_batches:  # else the epoch's end does it
+            trainer.save_checkpoint(self.folder / LAST)
+            raise stopping.Stopped(signum)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SparseClassifier)
-        if pl_module.phase is Phase.RECOVER:
-            super().on_validation_end(trainer, pl_module)
+        found = trainer.callback_metrics.get("val/acc")
+        # the latest after the best: it knows that it was saved
+        if pl_module.phase is Phase.RECOVER and found is not None and float(found) > self.best:
+            self.best = float(found)
+            trainer.save_checkpoint(self.folder / BEST)
+        trainer.save_checkpoint(self.folder / LAST)
+        signum = ranks.from_first(stopping.requested)
+        if signum is not None:
+            raise stopping.Stopped(signum)

@@ -7,8 +7,9 @@ import time
 
 import pytorch_lightning as pl
 
+from hass_train import ranks
 from hass_train.data import ImageData
-from hass_train.hardware import CannotFit, SparsityProfile
+from hass_train.hardware import CannotFit, Estimate, SparsityProfile
 from hass_train.module import SparseClassifier
 from hass_train.search import penalty
 from hass_train.search.phases import Phase
@@ -75,32 +76,45 @@ class HardwarePenalty(pl.Callback):
         """Exact sparsity on a few validation images: histograms, and how alike engines are, decide what zeros gain."""
         data = module.trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(data, ImageData)
-        return calibrate(module.model, data.images("val", module.device, images=self.images))
+        share = ranks.rank(), ranks.processes()
+        return calibrate(
+            module.model, data.images("val", module.device, images=self.images, share=share), together=True
+        )
 
     def _ask(self, module: SparseClassifier) -> dict[str, float]:
         """Query, set the prices, and return what to log."""
         question = module.question
         assert question is not None
         started = time.monotonic()
-        try:
-            estimate = question.quick.estimate(question.workload, self._measured(module))
-        except CannotFit as error:  # the dense network fitted, so a sparser one does
-            raise RuntimeError(f"a sparser network no longer fits: {error}") from error
+        profile = self._measured(module)  # of all processes
         # the point where the prices hold is what the training step sees; what it is worth is measured
         running = running_profile(module.model)
         layers = question.workload.compute_layers
         weights = None
         if self.prices != "hardware":
             weights = {layer.name: float(layer.macs) if self.prices == "macs" else 1.0 for layer in layers}
-        module.penalty = penalty.HardwarePenalty.at(estimate, running, question.dense_ips, weights)
+
+        def ask() -> tuple[penalty.HardwarePenalty, dict[str, float]]:
+            try:
+                estimate = question.quick.estimate(question.workload, profile)
+            except CannotFit as error:  # the dense network fitted, so a sparser one does
+                raise RuntimeError(f"a sparser network no longer fits: {error}") from error
+            found = penalty.HardwarePenalty.at(estimate, running, question.dense_ips, weights)
+            return found, _scalars(estimate, found)
+
+        module.penalty, scalars = ranks.from_first(ask)
         module.wall_s["hardware"] += time.monotonic() - started
         assert module.controller is not None
-        return {
-            "hw/throughput_ips": estimate.throughput_ips,
-            "hw/speedup": math.exp(module.penalty.log_speedup),
-            "hw/interval_cycles": float(estimate.interval_cycles),
-            "hw/replicas": float(estimate.replicas),
-            "hw/goal_ceiling": min(module.controller.ceiling, module.controller.log_target),
-            **{f"hw/utilization_{name}": share for name, share in estimate.utilization.items()},
-            **{f"price/{name}": price for name, price in module.penalty.pair_prices.items()},
-        }
+        return {**scalars, "hw/goal_ceiling": min(module.controller.ceiling, module.controller.log_target)}
+
+
+def _scalars(estimate: Estimate, found: penalty.HardwarePenalty) -> dict[str, float]:
+    """What to log of an answer."""
+    return {
+        "hw/throughput_ips": estimate.throughput_ips,
+        "hw/speedup": math.exp(found.log_speedup),
+        "hw/interval_cycles": float(estimate.interval_cycles),
+        "hw/replicas": float(estimate.replicas),
+        **{f"hw/utilization_{name}": share for name, share in estimate.utilization.items()},
+        **{f"price/{name}": price for name, price in found.pair_prices.items()},
+    }

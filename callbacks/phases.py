@@ -10,13 +10,14 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 
+from hass_train import ranks
 from hass_train.data import ImageData
 from hass_train.evaluate import accuracy
 from hass_train.export.weights import DENSE_WEIGHTS, load_weights, save_dense
 from hass_train.module import SparseClassifier
 from hass_train.search.engine import Subject
 from hass_train.search.phases import Phase
-from hass_train.sparsity import watching
+from hass_train.sparsity import sparse_layers, watching
 
 _NORM_BATCHES = 50
 
@@ -36,13 +37,17 @@ class Phases(pl.Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SparseClassifier)
-        phase = pl_module.plan.phase_at(trainer.current_epoch)
-        self.reach(trainer, pl_module, phase)
-        if phase is Phase.RECOVER and not pl_module.taught:  # also after a resume
-            pl_module.learn_from(load_weights(self.output / DENSE_WEIGHTS, "ckpt_path"))
+        self.reach(trainer, pl_module, pl_module.plan.phase_at(trainer.current_epoch))
+        self._teach(pl_module)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, SparseClassifier)
         self._since = time.monotonic()
+        self._teach(pl_module)  # an epoch that is resumed in its middle has begun already
+
+    def _teach(self, module: SparseClassifier) -> None:
+        if module.phase is Phase.RECOVER and not module.taught:
+            module.learn_from(load_weights(self.output / DENSE_WEIGHTS, "ckpt_path"))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SparseClassifier)
@@ -54,8 +59,8 @@ class Phases(pl.Callback):
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SparseClassifier)
-        if pl_module.plan.total == 0:  # nothing is trained: training neither starts nor ends
-            self.reach(trainer, pl_module, Phase.RECOVER)
+        # where nothing is left to train, training neither starts nor ends
+        self.reach(trainer, pl_module, Phase.RECOVER)
 
     def _charge(self, module: SparseClassifier) -> None:
         now = time.monotonic()
@@ -66,6 +71,7 @@ class Phases(pl.Callback):
         """Make all transitions up to a phase."""
         order = list(Phase)
         while order.index(module.phase) < order.index(phase):
+            module.seed_chance(trainer.global_step, order.index(module.phase))
             if module.phase is Phase.WARMUP:
                 self._begin_search(trainer, module)
             else:
@@ -88,7 +94,9 @@ class Phases(pl.Callback):
         subject = Subject(
             module.model, module.question, _data(trainer), self.calibration_images, self.margin, self.output
         )
-        module.choice = module.engine.choose(subject)
+        # the first process decides for all
+        module.choice = ranks.from_first(lambda: module.engine.choose(subject))
+        ranks.shared([one for _, layer in sparse_layers(module.model) for one in layer.thresholds])
         self._charge(module)
         module.enter(Phase.RECOVER)
         self._renew_batch_norm(trainer, module)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hass_train.errors import UserError, nearest, unknown
+from hass_train.stopping import Stopped
 
 CONFIG_DIR = Path(__file__).resolve().parent.parent / "conf"
 
@@ -34,6 +36,8 @@ class RefuseUsedDirectory(Callback):
         self._refuse(Path(config.hydra.sweep.dir))
 
     def _refuse(self, folder: Path) -> None:
+        if int(os.environ.get("LOCAL_RANK", "0")):
+            return  # one of several processes of a run that has begun
         if folder.is_dir() and any(folder.iterdir()):
             fail(f"{folder} already holds a run; choose another hydra.run.dir (or hydra.sweep.dir), or leave it out")
         if folder.exists() and not folder.is_dir():
@@ -66,6 +70,8 @@ def run(config_name: str, task: Callable[[DictConfig], Any]) -> None:
     def guarded(config: DictConfig) -> Any:
         try:
             return task(config)
+        except Stopped as stop:
+            sys.exit(_stopped(stop, Path(config.paths.output)))
         except UserError as error:  # told now, so that the other jobs of a sweep go on
             failures.append(str(error))
             _tell(str(error))
@@ -129,7 +135,23 @@ def _all_keys(config_name: str) -> list[str]:
     return keys
 
 
-def job_command() -> str:
-    """The command that started this job, for people to repeat it."""
-    overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
-    return " ".join(["python", Path(sys.argv[0]).name, *overrides])
+def job_command(*more: str) -> str:
+    """The command that started this job, for people to repeat it.
+
+    Args:
+        more: overrides that go in the place of those of the same key.
+    """
+    overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+    replaced = {one.partition("=")[0] for one in more}
+    kept = [one for one in overrides if one.lstrip("+").partition("=")[0] not in replaced]
+    return " ".join(["python", Path(sys.argv[0]).name, *(shlex.quote(one) for one in [*kept, *more])])
+
+
+def _stopped(stop: Stopped, output: Path) -> int:
+    """Say how to go on; returns the exit status."""
+    if int(os.environ.get("LOCAL_RANK", "0")):
+        return 0  # the first process speaks, and exits, for all
+    last = output / "checkpoints" / "last.ckpt"
+    hint = f"; go on with: {job_command(f'ckpt_path={last}')}" if last.exists() else ""
+    print(f"{stop}{hint}", file=sys.stderr)
+    return 128 + stop.signum

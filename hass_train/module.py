@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassAccuracy
 
+from hass_train import ranks
+from hass_train.data.order import mixed
 from hass_train.errors import UserError
 from hass_train.search.engine import Choice, Learned, SearchEngine
 from hass_train.search.goal import HardwareQuestion
@@ -123,9 +125,11 @@ class SparseClassifier(pl.LightningModule):
         self.log("loss/task", loss, on_step=False, on_epoch=True)
         if self.phase is Phase.SEARCH and learns and self.controller is not None:
             cost = self.penalty(sparse_layers(self.model))
-            self.controller.follow(float((logits.detach().argmax(1) == labels).float().mean()), len(labels))
+            right = (logits.detach().argmax(1) == labels).float().mean()
+            accuracy, present = (float(one) for one in ranks.averaged([right, cost.detach()]))
+            self.controller.follow(accuracy, len(labels) * ranks.processes())
             _, done = self.plan.progress(self.global_step, self.steps_per_epoch)
-            weight = self.controller.update(self.penalty.speedup_at(float(cost.detach())), done, self.threshold_steps)
+            weight = self.controller.update(self.penalty.speedup_at(present), done, self.threshold_steps)
             self.log_dict({"loss/penalty": cost.detach(), "loss/lambda": weight}, on_step=False, on_epoch=True)
             loss = loss + weight * cost
         if not torch.isfinite(loss):
@@ -223,6 +227,14 @@ class SparseClassifier(pl.LightningModule):
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rates)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
+    def on_train_batch_start(self, batch: object, batch_index: int) -> None:
+        """Chance, such as dropout's, is a function of seed, step and process: nothing that a resumed run could lack."""
+        self.seed_chance(self.global_step)
+
+    def seed_chance(self, *where: int) -> None:
+        """Seed torch for what comes next, by the run's seed, this process and where the run is."""
+        torch.manual_seed(mixed(int(self.hparams["settings"]["seed"]), ranks.rank(), *where))
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["hass_train"] = {
             "phase": str(self.phase),
@@ -231,6 +243,8 @@ class SparseClassifier(pl.LightningModule):
             "penalty": self.penalty.state_dict(),
             "controller": self.controller.state_dict() if self.controller else None,
             "choice": self.choice.to_dict() if self.choice else None,
+            "epochs": list(self.plan.epochs),
+            "known": self._search_step.state_dict(),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -242,6 +256,7 @@ class SparseClassifier(pl.LightningModule):
         self.choice = Choice.from_dict(state["choice"]) if state["choice"] else None
         if self.controller and state["controller"]:
             self.controller.load_state_dict(state["controller"])
+        self._search_step.load_state_dict(state["known"])
 
     def on_fit_start(self) -> None:
         for _, layer in sparse_layers(self.model):

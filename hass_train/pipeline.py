@@ -8,11 +8,13 @@ import hass_train.torchvision_shim  # noqa: F401 - before anything imports torch
 import json
 import time
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import DictConfig
+from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 
 from hass_train.accelerator import build_hardware
@@ -24,6 +26,7 @@ from hass_train.errors import UserError
 from hass_train.export.design import design_of, save_design
 from hass_train.export.profile import PROFILE, save_profile
 from hass_train.export.weights import DENSE_WEIGHTS, SPARSE_WEIGHTS, SPARSITY, save_dense, save_sparse
+from hass_train.files import write_text
 from hass_train.hardware import CannotFit, SparsityProfile, Workload
 from hass_train.module import SparseClassifier
 from hass_train.networks import traced
@@ -31,9 +34,10 @@ from hass_train.report.console import print_result, report_console
 from hass_train.report.files import save_layers, save_picture
 from hass_train.report.simulation import headline, save_simulation
 from hass_train.result import DenseNetwork, NaturalNetwork, Outcome, Result, SparseNetwork
+from hass_train.resume import Checkpoint
 from hass_train.run import Run, initialise, running
 from hass_train.search.build import QUICK, engine_of, known_dense
-from hass_train.search.engine import meet
+from hass_train.search.engine import Subject, meet, reach
 from hass_train.search.goal import Goal, HardwareQuestion, floor_profile
 from hass_train.search.phases import Phase, PhasePlan
 from hass_train.simulation import DesignSimulation, simulate_design
@@ -55,14 +59,15 @@ def train(config: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     plan = PhasePlan((typed.search.warmup.epochs, 0, 0), PhasePlan.of(typed.search).rates)
     if not plan.total:
         raise UserError("search.warmup.epochs is 0: there is nothing to train")
-    with running(config, typed, plan) as run:
+    with running(config, typed, plan, Checkpoint.of(typed)) as run:
         model = build_model(typed, run.data)
         module = run.fit(model, None)
+        run.leave_to_first()
         path = run.output / "model.safetensors"
         save_dense(module.model, path)
         accuracies = {f"{split}_acc": run.accuracy(module.model, split) for split in ("val", "test")}
         run.log({f"dense/{name}": value for name, value in accuracies.items()})
-        (run.output / "accuracy.json").write_text(json.dumps(accuracies))
+        write_text(run.output / "accuracy.json", json.dumps(accuracies))
         print(f"val {accuracies['val_acc']:.4f}  test {accuracies['test_acc']:.4f}  {path}")
         return {**accuracies, "model": str(path)}, {"module": module, "trainer": run.trainer, "data": run.data}
 
@@ -78,22 +83,26 @@ def search(config: DictConfig) -> tuple[Result, dict[str, Any]]:
     """
     typed = checked(config)
     Goal.stated(typed.search)  # refused before anything is built
-    if not typed.init_from and (dense := known_dense(typed)):
+    checkpoint = Checkpoint.of(typed)
+    if not typed.init_from and checkpoint is None and (dense := known_dense(typed)):
         print(f"study {typed.search.study!r}: its dense network is there, and warm-up is left out")
         typed.init_from, typed.search.warmup.epochs = str(dense), 0
     plan = PhasePlan.of(typed.search)
+    if checkpoint is not None:
+        plan = checkpoint.plan(plan)
     if not plan.total and (typed.search.engine == "learned" or not typed.init_from):
         raise UserError(
             "all three phases have 0 epochs; give search.warmup.epochs (or init_from=) and, for "
             "search=learned, search.search.epochs at least 1"
         )
     started = time.monotonic()
-    with running(config, typed, plan) as run:
+    with running(config, typed, plan, checkpoint) as run:
         model = build_model(typed, run.data)
         workload = traced(model, run.data.input_size, typed.model.name)
         params = sum(parameter.numel() for parameter in model.parameters())
         question, dense = _question(typed, workload, make_sparse(model, typed))
         module = run.fit(model, question, engine_of(typed, run.settings))
+        run.leave_to_first()
         result = _result(typed, run, module, question, dense, params, started)
         files, note = [], ""
         if typed.simulate:
@@ -121,7 +130,7 @@ def _question(typed: RunConfig, workload: Workload, model: nn.Module) -> tuple[H
     except CannotFit as error:
         raise UserError(f"{workload.name} does not fit {typed.hw.name}: {error}") from error
     goal.check_reachable(dense.throughput_ips, roof.throughput_ips, typed.hw.name, roof.bottleneck.resource)
-    print(
+    rank_zero_only(print)(
         f"{workload.name} on {typed.hw.name}: dense {dense.throughput_ips:,.0f} images/s "
         f"({dense.bottleneck.resource} binds); with {typed.search.density_floor:.0%} of pairs left "
         f"{roof.throughput_ips / dense.throughput_ips:.2f}× ({roof.bottleneck.resource} binds); "
@@ -150,10 +159,11 @@ def _result(
     asked = time.monotonic()
     target = question.target_ips
     if target is not None:
-        # activations drift while the accuracy recovers: their thresholds move just so far that the goal is met again
         assert module.choice is not None
-        aim = module.choice.settled_ips or target
-        meet(module.model, question, lambda: run.profile(module.model), aim, tries=1)
+        # activations drift while the accuracy recovers: the network moves just so far that the goal is met again
+        subject = Subject(module.model, question, run.data, typed.search.calibration_images, 0.0, run.output)
+        again = partial(meet, module.model, question, subject.profile, tries=1)
+        reach(module.model, subject, module.choice.settled_ips or target, again)
     profile = run.profile(module.model)
     estimate = accelerator.estimate(workload, profile)
     dense_model = make_sparse(build_model(typed, run.data), typed)

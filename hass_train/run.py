@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import shutil
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,16 +20,20 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import WandbLogger
-from torch import nn
+from pytorch_lightning.strategies.launchers.multiprocessing import _MultiProcessingLauncher
+from pytorch_lightning.utilities import rank_zero_only
+from torch import distributed, nn
 
+from hass_train import stopping
 from hass_train.allocator import keep_freed_memory
 from hass_train.config import RunConfig
 from hass_train.data import ImageData
 from hass_train.errors import UserError
 from hass_train.evaluate import accuracy
-from hass_train.export.weights import DENSE_WEIGHTS, load_weights
+from hass_train.export.weights import load_weights
 from hass_train.hardware import SparsityProfile
 from hass_train.module import SparseClassifier
+from hass_train.resume import FOLDER, LAST, Checkpoint, WholeCheckpoints
 from hass_train.search.engine import SearchEngine
 from hass_train.search.goal import HardwareQuestion
 from hass_train.search.phases import PhasePlan
@@ -54,11 +58,15 @@ def _make(section: DictConfig, path: str) -> Any:
 class Run:
     """Data, trainer, loggers and folder of a run."""
 
-    def __init__(self, config: DictConfig, typed: RunConfig, plan: PhasePlan) -> None:
-        self.typed, self.plan = typed, plan
+    def __init__(
+        self, config: DictConfig, typed: RunConfig, plan: PhasePlan, checkpoint: Checkpoint | None = None
+    ) -> None:
+        self.typed, self.plan, self.checkpoint = typed, plan, checkpoint
         self.output = Path(typed.paths.output)
         self.output.mkdir(parents=True, exist_ok=True)
         self.settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+        if checkpoint is not None:
+            self._tell_differences(checkpoint)
         pl.seed_everything(typed.seed, workers=True, verbose=False)
         self.data: ImageData = _make(config.data, "data")
         self.data.setup()
@@ -72,8 +80,16 @@ class Run:
             default_root_dir=str(self.output),
             logger=loggers,
             callbacks=callbacks,
-            enable_checkpointing=any(isinstance(one, pl.callbacks.ModelCheckpoint) for one in callbacks),
+            enable_checkpointing=any(isinstance(one, pl.callbacks.Checkpoint) for one in callbacks),
+            plugins=[WholeCheckpoints()],
+            use_distributed_sampler=False,  # the data module deals images itself, and can resume within an epoch
             **options,  # type: ignore[arg-type]
+        )
+
+    def _tell_differences(self, checkpoint: Checkpoint) -> None:
+        changed = checkpoint.check_settings(self.settings)
+        rank_zero_only(print)(
+            f"resumed from {checkpoint.path}" + (f", with other settings: {'; '.join(changed)}" if changed else "")
         )
 
     def fit(
@@ -85,9 +101,12 @@ class Run:
             model: with sparse layers for a search.
             question: what a search asks the hardware; None in plain training.
             engine: of the search.
+
+        Raises:
+            Stopped: a signal asked for it, and all is saved.
         """
         search = self.typed.search
-        if self.typed.init_from:
+        if self.typed.init_from and self.checkpoint is None:
             initialise(model, Path(self.typed.init_from))
         module = SparseClassifier(
             model, self.data.classes, self.plan, search.weight_decay, search.label_smoothing,
@@ -96,22 +115,38 @@ class Run:
         module.question = question
         if engine is not None:
             module.engine = engine
-        resume = self.typed.ckpt_path
-        if resume:
-            self._take_over(Path(resume))
-        self.trainer.fit(module, datamodule=self.data, ckpt_path=resume, weights_only=True)
-        if self.trainer.interrupted:
-            raise KeyboardInterrupt
+        resumed = None
+        if self.checkpoint is not None:
+            resumed = str(self.checkpoint.path)
+            self.checkpoint.bring_along(self.output)
+        with stopping.listening(self._forward):
+            self.trainer.fit(module, datamodule=self.data, ckpt_path=resumed, weights_only=True)
+        if isinstance(self.trainer.strategy.launcher, _MultiProcessingLauncher):
+            self._fetch(module)
         return module
 
-    def _take_over(self, checkpoint: Path) -> None:
-        """Check a checkpoint that is to be resumed, and bring its run's dense network along."""
-        if not checkpoint.is_file():
-            raise UserError(f"ckpt_path: there is no file {checkpoint}")
-        load_weights(checkpoint, "ckpt_path")
-        dense = checkpoint.absolute().parent.parent / DENSE_WEIGHTS
-        if dense.is_file() and dense.parent != self.output.absolute():
-            shutil.copy2(dense, self.output / DENSE_WEIGHTS)
+    def leave_to_first(self) -> None:
+        """After training, the first process measures and writes; the others are done.
+
+        Raises:
+            SystemExit: in those others.
+        """
+        if distributed.is_available() and distributed.is_initialized():
+            distributed.destroy_process_group()
+        if not self.trainer.is_global_zero:
+            sys.exit(0)
+
+    def _forward(self, signum: int) -> None:
+        launcher = self.trainer.strategy.launcher
+        if launcher is not None:
+            launcher.kill(signum)  # type: ignore[arg-type]
+
+    def _fetch(self, module: SparseClassifier) -> None:
+        """Take over what processes of their own have trained: their last checkpoint, and the phase it ended in."""
+        found = torch.load(self.output / FOLDER / LAST, map_location="cpu", weights_only=True)
+        module.load_state_dict(found["state_dict"])
+        module.on_load_checkpoint(found)
+        module.on_fit_start()
 
     def accuracy(self, model: nn.Module, split: str) -> float:
         """Fraction of a split that a network classifies rightly, within the trainer's batch limits."""
@@ -131,16 +166,19 @@ class Run:
 
 
 @contextmanager
-def running(config: DictConfig, typed: RunConfig, plan: PhasePlan) -> Iterator[Run]:
+def running(
+    config: DictConfig, typed: RunConfig, plan: PhasePlan, checkpoint: Checkpoint | None = None
+) -> Iterator[Run]:
     """A run whose loggers are finished whatever happens."""
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists.*")
     warnings.filterwarnings("ignore", message=".*number of training batches .* is smaller than the logging interval.*")
+    warnings.filterwarnings("ignore", message=".*dataloader is not resumable.*")  # ours is, by its sampler
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # our own lines say what matters
     torch.set_float32_matmul_precision("high")
     keep_freed_memory()
-    run = Run(config, typed, plan)
+    run = Run(config, typed, plan, checkpoint)
     status = 1
     try:
         yield run

@@ -35,21 +35,34 @@ ROOT = Path(__file__).resolve().parent.parent
 SHORT = ("debug=limit", "search.recover.epochs=2", "trainer.limit_val_batches=1.0", "trainer.limit_test_batches=1.0")
 
 
+def composed(*overrides: str, output: Path, config_name: str = "search", logger: bool = True) -> DictConfig:
+    """The real configuration with overrides, for a run in a directory, logging to CSV alone unless they say otherwise.
+
+    Args:
+        overrides: of the configuration.
+        output: run directory; studies and `ckpt_path=last` look beside it.
+        config_name: `search` or `train`.
+        logger: whether the overrides may choose loggers.
+    """
+    with hydra.initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        chosen = not logger or any(o.startswith("logger") for o in overrides)
+        config = hydra.compose(config_name, [*([] if chosen else ["logger=csv"]), *overrides])
+    with open_dict(config):
+        config.paths.output = str(output)
+        if config.paths.runs == "runs":
+            config.paths.runs = str(output.parent)
+    OmegaConf.set_struct(config, True)
+    return config
+
+
 @pytest.fixture
 def compose(tmp_path: Path) -> Compose:
-    """Compose the real configuration with overrides, writing below tmp_path, logging to CSV alone."""
+    """`composed`, writing below tmp_path."""
 
     def build(
         *overrides: str, config_name: str = "search", output: Path = tmp_path / "run", logger: bool = True
     ) -> DictConfig:
-        with hydra.initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-            chosen = not logger or any(o.startswith("logger") for o in overrides)
-            logger_override = [] if chosen else ["logger=csv"]
-            config = hydra.compose(config_name, [*logger_override, *overrides])
-        with open_dict(config):
-            config.paths.output = str(output)
-        OmegaConf.set_struct(config, True)
-        return config
+        return composed(*overrides, output=output, config_name=config_name, logger=logger)
 
     return build
 

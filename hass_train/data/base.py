@@ -5,6 +5,7 @@ from __future__ import annotations
 import hass_train.torchvision_shim  # noqa: F401 - before anything imports torchvision
 
 # isort: split
+import sys
 from collections.abc import Iterator, Sized
 from itertools import islice
 from typing import Any, cast
@@ -12,8 +13,9 @@ from typing import Any, cast
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
+from hass_train.data.order import Drawn, Draws
 from hass_train.errors import UserError
 
 
@@ -36,6 +38,7 @@ class ImageData(pl.LightningDataModule):
         self.name, self.classes, self.input_size = name, classes, input_size
         self.batch_size, self.workers, self.seed = batch_size, workers, seed
         self.splits: dict[str, Dataset[Any]] = {}
+        self.position = 0, 0  # epoch and batches of it that are over when training begins
 
     def load(self) -> dict[str, Dataset[Any]]:
         """The splits `train`, `val` and `test`; called once.
@@ -61,41 +64,89 @@ class ImageData(pl.LightningDataModule):
                 f"use at most {images}"
             )
 
+    def state_dict(self) -> dict[str, Any]:
+        """How far training is: epochs that are over, and batches of the present one."""
+        trainer = self._training()
+        if trainer is None:
+            return {}
+        loop: Any = trainer.fit_loop
+        over, batches = loop.epoch_progress.current.processed, loop.epoch_loop.batch_progress.current.processed
+        return {"epoch": over, "batches": 0 if batches >= trainer.num_training_batches else batches}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where a checkpoint was."""
+        self.position = int(state["epoch"]), int(state["batches"])
+
+    def _training(self) -> pl.Trainer | None:
+        return self.trainer if isinstance(self.trainer, pl.Trainer) else None
+
+    def _place(self) -> tuple[int, int]:
+        """Rank of this process, and how many there are."""
+        trainer = self._training()
+        return (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+
     def train_dataloader(self) -> DataLoader[Any]:
-        generator = torch.Generator().manual_seed(self.seed)
-        return self._loader("train", shuffle=True, drop_last=True, generator=generator)
+        """Batches in an order that seed and epoch decide; processes have shares of their own.
+
+        Raises:
+            UserError: a share is smaller than a batch.
+        """
+        (rank, processes), (epoch, batches) = self._place(), self.position
+        images = self.splits["train"]
+        count = len(cast(Sized, images))
+        if count // processes < self.batch_size:
+            raise UserError(
+                f"data.batch_size is {self.batch_size} for each of {processes} processes, but {self.name} has {count} "
+                f"training images; use at most {count // processes}"
+            )
+        order = Draws(count, self.seed, rank, processes, epoch, batches * self.batch_size)
+        return self._loader(Drawn(images), sampler=order, drop_last=True)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        return self._loader("val")
+        return self._loader(self._share("val"))
 
     def test_dataloader(self) -> DataLoader[Any]:
-        return self._loader("test")
+        return self._loader(self._share("test"))
+
+    def _share(self, split: str) -> Dataset[Any]:
+        """This process's images of a split: none twice, none left out."""
+        (rank, processes), images = self._place(), self.splits[split]
+        return images if processes == 1 else Subset(images, range(rank, len(cast(Sized, images)), processes))
 
     def statistics_dataloader(self, split: str) -> DataLoader[Any]:
         """A split in a fixed order, for measurements between epochs; does not disturb the training order."""
         return DataLoader(self.splits[split], batch_size=self.batch_size, drop_last=split == "train")
 
-    def images(self, split: str, device: torch.device, images: int = 0, batches: int = 0) -> Iterator[Tensor]:
+    def images(
+        self, split: str, device: torch.device, images: int = 0, batches: int = 0, share: tuple[int, int] = (0, 1)
+    ) -> Iterator[Tensor]:
         """Images of a split in a fixed order, channels-last, for measurements.
 
         Args:
             split: `train`, `val` or `test`.
             device: to put them on.
             images, batches: at most so many; 0 = all.
+            share: only this one of so many successive parts of them.
         """
-        left = images or len(cast(Sized, self.splits[split]))
+        left = min(images or sys.maxsize, len(cast(Sized, self.splits[split])))
+        part = -(-left // share[1])
+        first, last = share[0] * part, min((share[0] + 1) * part, left)
+        seen = 0
         for batch, _ in islice(self.statistics_dataloader(split), batches or None):
-            yield batch[:left].to(device).contiguous(memory_format=torch.channels_last)
-            left -= len(batch)
-            if left <= 0:
+            mine = batch[max(first - seen, 0) : max(last - seen, 0)]
+            seen += len(batch)
+            if len(mine):
+                yield mine.to(device).contiguous(memory_format=torch.channels_last)
+            if seen >= last:
                 return
 
-    def _loader(self, split: str, **options: Any) -> DataLoader[Any]:
+    def _loader(self, images: Dataset[Any], **options: Any) -> DataLoader[Any]:
         return DataLoader(
-            self.splits[split],
+            images,
             batch_size=self.batch_size,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
+            generator=torch.Generator().manual_seed(self.seed),  # else loaders draw from the run's own
             **options,
         )
 

@@ -96,6 +96,11 @@ class SparseLayer(nn.Module):
         """The mode, as a plain value."""
         return self._mode
 
+    @property
+    def thresholds(self) -> tuple[nn.Parameter, nn.Parameter]:
+        """Raw thresholds of weights and input."""
+        return self.weight_threshold, self.activation_threshold
+
     def set_mode(self, mode: Mode) -> None:
         """Change the mode; entering FROZEN fixes mask and activation threshold from the present thresholds."""
         if mode is Mode.FROZEN and self._mode is not Mode.FROZEN:

@@ -10,6 +10,7 @@ from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hass_train import ranks
 from hass_train.hardware.lanes import Lanes
 from hass_train.hardware.profile import LayerSparsity, SparsityProfile
 from hass_train.hardware.workload import ceil_div
@@ -35,8 +36,8 @@ def running_profile(model: nn.Module) -> SparsityProfile:
 class _PairCounter:
     """Counts non-zero weight–activation pairs of one layer, dot product by dot product."""
 
-    def __init__(self, layer: SparseLayer) -> None:
-        self.layer = layer
+    def __init__(self, layer: SparseLayer, samples: bool = True) -> None:
+        self.layer, self.samples = layer, samples  # samples: the first images are looked at more closely
         self.weight = (layer.gated_weight().detach() != 0).float()
         window = self.weight[0, 0].numel() if self.weight.dim() == 4 else 1
         channels = self.weight.shape[1]
@@ -53,11 +54,13 @@ class _PairCounter:
         self.activations += x.numel()
         present = (x != 0).float()
         channels = self.weight.shape[1]
-        self._sample(present)
+        closely = max(0, _WINDOW_IMAGES - self.images) if self.samples else 0
+        if self.samples:
+            self._sample(present)
         if self.weight.dim() == 2:
             self._meet(present.reshape(-1, channels, 1, 1).sum(0))
             self._count(channels, F.linear(present, self.weight))
-            self._count_bundles(present[: max(0, _WINDOW_IMAGES - self.images)].reshape(-1, channels))
+            self._count_bundles(present[:closely].reshape(-1, channels))
             self.images += len(present)
             return
         layer = self.layer
@@ -65,9 +68,9 @@ class _PairCounter:
         self._meet(present.sum(0))
         self._count(channels, self._convolve(present, self.weight, layer.groups))
         if 1 in self.counts and channels > 1:
-            self._count_windows(present[: max(0, _WINDOW_IMAGES - self.images)], layer)
+            self._count_windows(present[:closely], layer)
         elif len(self.counts) > 1 and layer.groups == 1:
-            some = present[: max(0, _WINDOW_IMAGES - self.images), :, :: layer.stride[0], :: layer.stride[1]]
+            some = present[:closely, :, :: layer.stride[0], :: layer.stride[1]]
             self._count_bundles(some.permute(0, 2, 3, 1).reshape(-1, channels))
         self.images += len(present)
 
@@ -170,6 +173,17 @@ class _PairCounter:
         found = torch.bincount(pairs.round().long().flatten().cpu(), minlength=len(histogram))
         histogram += found
 
+    def gather(self) -> None:
+        """Add what the other processes counted: all of it is sums."""
+        assert self.meetings is not None
+        counts = [self.counts[bundle] for bundle in sorted(self.counts)]
+        sums = torch.tensor([self.activations, self.nonzero], dtype=torch.float64)
+        parts = [*counts, self.meetings.flatten(), sums]
+        whole = ranks.summed(torch.cat(parts)).split([len(part) for part in parts])
+        self.counts = dict(zip(sorted(self.counts), whole, strict=False))
+        self.meetings = whole[-2].reshape(self.meetings.shape)
+        self.activations, self.nonzero = (int(one) for one in whole[-1])
+
     def result(self) -> LayerSparsity:
         """The layer's sparsity over all batches."""
         histograms = {bundle: (counts / counts.sum()).tolist() for bundle, counts in self.counts.items()}
@@ -216,7 +230,7 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
         model.train(training)
 
 
-def calibrate(model: nn.Module, batches: Iterable[Tensor]) -> SparsityProfile:
+def calibrate(model: nn.Module, batches: Iterable[Tensor], together: bool = False) -> SparsityProfile:
     """Measure sparsity exactly on images: the calibration pass.
 
     For each layer the histogram of non-zero pairs per dot product, from the convolution of the two indicator tensors
@@ -226,11 +240,14 @@ def calibrate(model: nn.Module, batches: Iterable[Tensor]) -> SparsityProfile:
     Args:
         model: with sparse layers, in any mode.
         batches: of images, on the model's device.
+        together: add up what all processes that train together measure, each on its own images (at least one); all of
+            them must call this. The closer look that single channels and engines side by side need is the first one's.
 
     Raises:
         ValueError: no images.
     """
-    counters = {name: _PairCounter(layer) for name, layer in sparse_layers(model)}
+    samples = not together or ranks.rank() == 0
+    counters = {name: _PairCounter(layer, samples) for name, layer in sparse_layers(model)}
     hooks = [
         layer.register_forward_pre_hook(lambda _, inputs, counter=counters[name]: counter.observe(inputs[0]))
         for name, layer in sparse_layers(model)
@@ -246,4 +263,8 @@ def calibrate(model: nn.Module, batches: Iterable[Tensor]) -> SparsityProfile:
             hook.remove()
     if not images:
         raise ValueError("calibration needs at least one image")
-    return SparsityProfile({name: counter.result() for name, counter in counters.items()})
+    if not together or not ranks.together():
+        return SparsityProfile({name: counter.result() for name, counter in counters.items()})
+    for counter in counters.values():
+        counter.gather()
+    return ranks.from_first(lambda: SparsityProfile({name: counter.result() for name, counter in counters.items()}))

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import torch
 from torch import nn
 
+from hass_train import ranks
 from hass_train.sparsity.convert import sparse_layers
 from hass_train.sparsity.layers import Mode
-from hass_train.sparsity.thresholds import Levels, Loan, follow, levels_of
+from hass_train.sparsity.thresholds import Level, Levels, Loan, Sight, follow, levels_of
 
 
 @dataclass
@@ -43,10 +45,31 @@ class SearchStep:
             yield
             seen = [(layer, layer.loan.sight) for layer in layers if layer.loan and layer.loan.sight]
             if seen:
-                follow([layer for layer, _ in seen], [sight for _, sight in seen])
+                follow([layer for layer, _ in seen], _of_all([sight for _, sight in seen]))
         finally:
             for layer in layers:
                 layer.loan = None
+
+    def state_dict(self) -> list[tuple[float | None, float | None]]:
+        """The thresholds that gates act by between learning steps, as plain numbers."""
+        return [tuple(None if one is None else one.value for one in levels) for levels in self.known]  # type: ignore[misc]
+
+    def load_state_dict(self, state: list[tuple[float | None, float | None]]) -> None:
+        """The inverse of `state_dict`."""
+        nothing = torch.tensor(0.0)
+
+        def level(value: float | None) -> Level | None:
+            return None if value is None else Level(nothing, nothing, value, 0.0)
+
+        self.known = [Levels(level(weight), level(activation)) for weight, activation in state]
+
+
+def _of_all(sights: list[Sight]) -> list[Sight]:
+    """What the layers of all processes that train together saw, on average."""
+    if not ranks.together():
+        return sights
+    means = ranks.averaged([one.scale for one in sights] + [one.density for one in sights])
+    return [Sight(*one) for one in zip(means[: len(sights)], means[len(sights) :], strict=True)]
 
 
 @contextmanager

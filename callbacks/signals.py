@@ -1,0 +1,30 @@
+"""SIGTERM and SIGINT ask for a clean stop while training goes on."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import pytorch_lightning as pl
+
+from hass_train import stopping
+
+
+class Signals(pl.Callback):
+    """Listens from the beginning of training to its end, in every process that trains.
+
+    It takes the place of Lightning's own handlers, which lose the epoch and, with several processes, talk to the others
+    from within a handler.
+    """
+
+    def __init__(self) -> None:
+        self._listening = ExitStack()
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        launcher = trainer.strategy.launcher
+        self._listening.enter_context(stopping.listening(launcher.kill if launcher is not None else None))
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self._listening.close()
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._listening.close()

@@ -1,0 +1,72 @@
+"""A clean stop on SIGTERM and SIGINT: the first asks for it, the second ends at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_asked: int | None = None
+
+
+class Stopped(Exception):
+    """A signal asked for an end, and everything is saved.
+
+    Args:
+        signum: of the signal.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(signum).name}")
+        self.signum = signum
+
+
+def requested() -> int | None:
+    """The signal that asked this process to stop; None if none did."""
+    return _asked
+
+
+def check() -> None:
+    """Raise Stopped if a signal asked for it; where nothing can be lost."""
+    if _asked is not None:
+        raise Stopped(_asked)
+
+
+@contextmanager
+def listening(forward: Callable[[int], None] | None = None) -> Iterator[None]:
+    """Let signals ask for a clean stop while the body runs.
+
+    Args:
+        forward: told of the signal too, for those who have processes of their own.
+    """
+    global _asked
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals reach the main thread alone
+        return
+
+    def ask(signum: int, _: FrameType | None) -> None:
+        global _asked
+        if _asked is not None:
+            for one in _SIGNALS:
+                signal.signal(one, signal.SIG_DFL)
+            os.kill(os.getpid(), signum)
+            return
+        _asked = signum
+        name = signal.Signals(signum).name
+        if not int(os.environ.get("LOCAL_RANK", "0")):
+            print(f"{name}: stopping after this step; once more ends at once", file=sys.stderr, flush=True)
+        if forward:
+            forward(signum)
+
+    before = {one: signal.signal(one, ask) for one in _SIGNALS}
+    try:
+        yield
+    finally:
+        _asked = None
+        for one, handler in before.items():
+            signal.signal(one, handler)
