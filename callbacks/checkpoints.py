@@ -60,3 +60,6 @@ class Checkpoints(Checkpoint):
         signum = ranks.from_first(stopping.requested)
         if signum is not None:
             raise stopping.Stopped(signum)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        trainer.save_checkpoint(self.folder / LAST)  # frozen, even where recovery has no epochs

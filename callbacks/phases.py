@@ -99,6 +99,7 @@ class Phases(pl.Callback):
         ranks.shared([one for _, layer in sparse_layers(module.model) for one in layer.thresholds])
         self._charge(module)
         module.enter(Phase.RECOVER)
+        ranks.check_same([layer.mask for _, layer in sparse_layers(module.model)], "masks")
         self._renew_batch_norm(trainer, module)
 
     def _renew_batch_norm(self, trainer: pl.Trainer, module: SparseClassifier) -> None:

@@ -21,7 +21,6 @@ class Progress(pl.Callback):
     """Prints phase, epoch, loss, accuracy, speed-up, pair sparsity and λ at each epoch's end, and the time left."""
 
     def __init__(self) -> None:
-        self.console = Console(highlight=False, soft_wrap=True)
         self._started, self._first = time.monotonic(), 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -39,6 +38,6 @@ class Progress(pl.Callback):
             own = key in logged and (not key.startswith(("hw/", "loss/lambda")) or pl_module.phase == "search")
             if own:
                 parts.append(f"{label} {form.format(float(logged[key]))}")
-        self.console.print(
+        Console(highlight=False, soft_wrap=True).print(
             f"[dim]{epoch:>4}/{total}[/] [bold]{pl_module.phase:<7}[/] {'  '.join(parts)}  [dim]{left:,.0f} s left[/]"
         )

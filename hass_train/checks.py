@@ -154,6 +154,12 @@ def _check_ranges(config: RunConfig) -> None:
         value = getattr(search, name)
         if not low <= value <= high:
             raise UserError(f"search.{name} is {value}; it must lie in [{low:g}, {high:g}]")
+    strategy = str(config.trainer.get("strategy", "auto"))
+    if search.engine in ENGINES and strategy.startswith("ddp"):
+        raise UserError(
+            f"search={search.engine} tries networks out in single processes, not with trainer.strategy={strategy}; "
+            "use trainer=cpu or trainer=gpu, and search.workers for more of them"
+        )
     if search.calibration_images < 1:
         raise UserError(f"search.calibration_images is {search.calibration_images}; it must be ≥ 1")
     if int(config.data.get("batch_size", 1)) < 2:

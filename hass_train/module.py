@@ -56,6 +56,7 @@ class SparseClassifier(pl.LightningModule):
         penalty, controller: the hardware penalty and its λ; callbacks fill them.
         dense_val_acc: validation accuracy when the search begins.
         wall_s: seconds spent in each phase, and in the hardware model during the search.
+        searched_images: that search steps have learned from, in all processes.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class SparseClassifier(pl.LightningModule):
         self.controller: PenaltyController | None = None
         self.dense_val_acc: float | None = None
         self.wall_s = {**{str(each): 0.0 for each in Phase}, "hardware": 0.0}
+        self.searched_images = 0
         self.learning_steps, self.distill, self.compiled = learning_steps, distill, compiled
         self._teacher: list[nn.Module] = []  # in a list, so that it is no part of this module
         self._compiled: Callable[[Tensor], Tensor] | None = None
@@ -117,6 +119,8 @@ class SparseClassifier(pl.LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
         images, labels = batch
         learns = batch_index % self.thresholds_every == 0
+        if self.phase is Phase.SEARCH:
+            self.searched_images += len(labels) * ranks.processes()
         with self._observed(batch_index, learns):
             logits = self._train_forward(images)
         loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
@@ -243,6 +247,7 @@ class SparseClassifier(pl.LightningModule):
             "penalty": self.penalty.state_dict(),
             "controller": self.controller.state_dict() if self.controller else None,
             "choice": self.choice.to_dict() if self.choice else None,
+            "searched_images": self.searched_images,
             "epochs": list(self.plan.epochs),
             "known": self._search_step.state_dict(),
         }
@@ -252,6 +257,7 @@ class SparseClassifier(pl.LightningModule):
         self.phase = Phase(state["phase"])
         self.wall_s.update(state["wall_s"])
         self.dense_val_acc = state["dense_val_acc"]
+        self.searched_images = int(state["searched_images"])
         self.penalty = HardwarePenalty(**state["penalty"])
         self.choice = Choice.from_dict(state["choice"]) if state["choice"] else None
         if self.controller and state["controller"]:

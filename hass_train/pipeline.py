@@ -178,7 +178,7 @@ def _result(
         met = dense_val - accuracies["val"] <= question.goal.value
     return Result(
         engine=module.engine.name,
-        spent=_spent(run, module),
+        spent=_spent(module),
         model={
             "name": typed.model.name, "params": params, "macs": workload.macs,
             "input_size": list(workload.input_shape), "arguments": model_arguments(typed, run.data),
@@ -199,12 +199,11 @@ def _result(
     )  # fmt: skip
 
 
-def _spent(run: Run, module: SparseClassifier) -> dict[str, Any]:
+def _spent(module: SparseClassifier) -> dict[str, Any]:
     """What the search itself took, by whichever engine: the same account for all."""
     assert module.choice is not None
-    learning = run.plan.epochs[1] * module.batches_per_epoch * run.data.batch_size
-    seconds = module.wall_s["search"]
-    return {**module.choice.to_dict(), "images": module.choice.images + learning, "seconds": seconds}
+    images, seconds = module.choice.images + module.searched_images, module.wall_s["search"]
+    return {**module.choice.to_dict(), "images": images, "seconds": seconds}
 
 
 def _simulate(

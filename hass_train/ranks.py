@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -59,6 +60,19 @@ def shared(tensors: Sequence[Tensor]) -> None:
             distributed.broadcast(moved, src=0)
             with torch.no_grad():
                 tensor.copy_(moved)
+
+
+def check_same(tensors: Sequence[Tensor], what: str) -> None:
+    """Raise RuntimeError if tensors differ between the processes."""
+    if not together():
+        return
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    found: list[str | None] = [None] * processes()
+    distributed.all_gather_object(found, digest.hexdigest())
+    if len(set(found)) > 1:
+        raise RuntimeError(f"{what} differ between processes; this is a bug, or machines that compute differently")
 
 
 def _device() -> torch.device:

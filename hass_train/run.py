@@ -16,7 +16,9 @@ import hass_train.torchvision_shim  # noqa: F401 - before anything imports torch
 import pytorch_lightning as pl
 import torch
 import wandb
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
+from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import WandbLogger
@@ -75,6 +77,7 @@ class Run:
         options = OmegaConf.to_container(config.trainer, resolve=True)
         assert isinstance(options, dict)
         self.compiled = bool(options.pop("compile", False))
+        options["strategy"] = _launchable(options.get("strategy", "auto"))
         self.trainer = pl.Trainer(
             max_epochs=plan.total,
             default_root_dir=str(self.output),
@@ -165,6 +168,13 @@ class Run:
             logger.log_metrics(scalars, step=self.trainer.global_step)
 
 
+def _launchable(strategy: str) -> str:
+    """The strategy for this job: one of a sweep cannot start its script again for every process."""
+    if HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN and strategy.split("_")[0] == "ddp":
+        return strategy if "spawn" in strategy or "fork" in strategy else strategy.replace("ddp", "ddp_spawn", 1)
+    return strategy
+
+
 @contextmanager
 def running(
     config: DictConfig, typed: RunConfig, plan: PhasePlan, checkpoint: Checkpoint | None = None
@@ -172,6 +182,7 @@ def running(
     """A run whose loggers are finished whatever happens."""
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists.*")
+    warnings.filterwarnings("ignore", message=".*Experiment logs directory .* exists.*")  # made by a spawning process
     warnings.filterwarnings("ignore", message=".*number of training batches .* is smaller than the logging interval.*")
     warnings.filterwarnings("ignore", message=".*dataloader is not resumable.*")  # ours is, by its sampler
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")

@@ -1,0 +1,32 @@
+"""A callback for tests: every process keeps what it froze."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+
+from hass_train.module import SparseClassifier
+from hass_train.sparsity import sparse_layers
+
+
+class Keep(pl.Callback):
+    """Saves masks, thresholds and the controller of each rank at the end of training.
+
+    Args:
+        folder: to save into.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, SparseClassifier)
+        assert pl_module.controller is not None
+        layers = {
+            name: (layer.mask, layer.frozen_threshold, layer.activation_scale, layer.weight.detach())
+            for name, layer in sparse_layers(pl_module.model)
+        }
+        kept = {"layers": layers, "controller": pl_module.controller.state_dict()}
+        torch.save(kept, self.folder / f"rank{trainer.global_rank}.pt")

@@ -1,0 +1,95 @@
+"""Several processes that train together."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import distributed, multiprocessing, nn
+
+import hass_train.torchvision_shim  # noqa: F401 - before anything imports torchvision
+from hass_train import ranks
+from hass_train.hardware import SparsityProfile
+from hass_train.sparsity import LayerRule, Mode, calibrate, sparse_layers, sparsify
+from tests.conftest import ROOT
+from tests.test_resume import SMALL
+
+PROCESSES = 2
+
+
+def pruned() -> nn.Module:
+    """A small network with masks, the same in every process."""
+    torch.manual_seed(3)
+    model = nn.Sequential(
+        nn.Conv2d(2, 6, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(6, 6, 3, groups=6), nn.Hardswish(),
+        nn.Conv2d(6, 5, 1), nn.Flatten(), nn.Linear(20, 4),
+    )  # fmt: skip
+    sparsify(model, {"all": LayerRule("*")})
+    for _, layer in sparse_layers(model):
+        layer.activation_scale.fill_(0.3)
+        layer.set_mode(Mode.SEARCH)
+        with torch.no_grad():
+            layer.weight_threshold.fill_(0.0)
+        layer.set_mode(Mode.FROZEN)
+    return model.eval()
+
+
+def measure(rank: int, images: torch.Tensor, folder: str) -> None:
+    """What one of the processes does."""
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=PROCESSES)
+    mine = images.chunk(PROCESSES)[rank]
+    profile = calibrate(pruned(), mine.split(17), together=True)
+    mean = ranks.averaged([torch.tensor(float(rank)), torch.tensor(1.0)])
+    told = ranks.from_first(lambda: {"rank": ranks.rank()})
+    with pytest.raises(RuntimeError, match="masks differ"):
+        ranks.check_same([torch.tensor(rank)], "masks")
+    ranks.check_same([torch.tensor(5)], "masks")
+    Path(folder, f"{rank}.json").write_text(json.dumps([profile.to_dict(), [float(one) for one in mean], told]))
+    distributed.destroy_process_group()
+
+
+def test_processes_measure_together_what_one_measures_alone(tmp_path: Path) -> None:
+    images = torch.randn(68, 2, 8, 8, generator=torch.Generator().manual_seed(1))
+    multiprocessing.spawn(measure, (images, str(tmp_path)), nprocs=PROCESSES)
+    whole = calibrate(pruned(), images.split(17))
+    for rank in range(PROCESSES):
+        found, mean, told = json.loads((tmp_path / f"{rank}.json").read_text())
+        profile = SparsityProfile.from_dict(found)
+        assert mean == [0.5, 1.0]
+        assert told == {"rank": 0}
+        for name, layer in whole.layers.items():
+            other = profile.layers[name]
+            assert other.pair_density == pytest.approx(layer.pair_density, abs=1e-6)
+            assert other.weight_density == layer.weight_density
+            assert other.activation_density == pytest.approx(layer.activation_density, abs=1e-6)
+            assert other.channel_densities == pytest.approx(layer.channel_densities, abs=1e-6)
+            for bundle, histogram in layer.histograms.items():
+                assert other.histograms[bundle] == pytest.approx(histogram, abs=1e-6)
+            assert other.lanes == layer.lanes
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "ddp_spawn"])
+def test_processes_end_with_the_same_masks(strategy: str, tmp_path: Path) -> None:
+    keep = f"+callbacks.keep={{_target_: tests.keep.Keep, folder: {tmp_path}}}"
+    command = [sys.executable, "search.py", *SMALL, "trainer=ddp_sim", "logger=csv", keep]
+    command += [f"trainer.strategy={strategy}_find_unused_parameters_true", f"hydra.run.dir={tmp_path / 'run'}"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("goal: target_speedup") == 1  # one of them speaks
+    one, other = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in range(PROCESSES))
+    assert one["controller"] == other["controller"]
+    assert one["controller"]["seen"] > 0
+    for name, tensors in one["layers"].items():
+        for mine, theirs in zip(tensors, other["layers"][name], strict=True):
+            assert torch.equal(mine, theirs), name
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["sparse"]["weight_sparsity"] > 0
+    assert result["spent"]["images"] == 3 * 3 * 64 * PROCESSES
+    masks = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    assert all(torch.equal(masks[f"model.{name}.mask"], tensors[0]) for name, tensors in one["layers"].items())
