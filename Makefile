@@ -1,7 +1,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: setup search test bench lint
+.PHONY: setup search test bench lint chaos audit
 
 setup: .venv/installed
 
@@ -26,3 +26,11 @@ lint: setup
 bench: setup
 	$(BIN)/python benchmarks/explore.py
 	$(BIN)/python benchmarks/step.py
+
+# Twenty searches killed at random moments and resumed; the table is benchmarks/results/chaos.md.
+chaos: setup
+	$(BIN)/python -m tests.chaos.kills --kills 20
+
+# Known vulnerabilities of what is installed; asks a server.
+audit: setup
+	$(BIN)/pip-audit --skip-editable

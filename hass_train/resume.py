@@ -18,7 +18,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from hass_train.config import RunConfig, SearchConfig
 from hass_train.errors import UserError
-from hass_train.export.weights import DENSE_WEIGHTS
+from hass_train.export.weights import DENSE_WEIGHTS, plain_content
 from hass_train.files import replacing
 from hass_train.search.phases import PhasePlan
 
@@ -75,15 +75,17 @@ class Checkpoint:
             return None
         path = _find(config.ckpt_path, Path(config.paths.runs), Path(config.paths.output))
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-            epochs = tuple(int(count) for count in content["hass_train"]["epochs"])
-            return cls(path, epochs, content["hyper_parameters"]["settings"])  # type: ignore[arg-type]
-        except Exception as error:  # whatever a file of any content may cause
-            refused = "weights_only" in str(error) or "Weights only" in str(error)
-            what = "holds more than plain data and is refused" if refused else "is no readable checkpoint of a run"
+            content = plain_content(path, "ckpt_path")
+            if not {"hass_train", "hyper_parameters"} <= {*content}:
+                raise UserError(
+                    f"ckpt_path: {path} is no checkpoint of a run; init_from={path} takes its weights alone"
+                )
+        except UserError as error:
             before = path.with_name(PREVIOUS)
             hint = f"; the one before it is there: ckpt_path={before}" if before.is_file() and before != path else ""
-            raise UserError(f"ckpt_path: {path} {what}{hint}") from error
+            raise UserError(f"{error}{hint}") from error
+        warmup, search, recover = (int(count) for count in content["hass_train"]["epochs"])
+        return cls(path, (warmup, search, recover), content["hyper_parameters"]["settings"])
 
     def plan(self, plan: PhasePlan) -> PhasePlan:
         """The phases of the run that resumes it: as this one's run had them (a study may have left out the warm-up),

@@ -69,17 +69,38 @@ def load_weights(path: Path, key: str = "init_from") -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise UserError(f"{key}: there is no file {path}")
-    try:
-        if path.suffix == ".safetensors":
+    if path.suffix == ".safetensors":
+        try:
             weights: dict[str, Tensor] = load_file(path)
-            return weights
-        state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-    except (SafetensorError, OSError, RuntimeError, KeyError, EOFError, ValueError, TypeError) as error:
-        raise UserError(f"{key}: {path} is no readable safetensors file or checkpoint") from error
-    except Exception as error:  # weights_only refuses foreign pickles with its own error class
-        raise UserError(f"{key}: {path} is refused: it holds more than plain data") from error
+        except (SafetensorError, OSError, ValueError) as error:
+            raise UserError(f"{key}: {path} is no readable safetensors file") from error
+        return weights
+    state = plain_content(path, key).get("state_dict")
+    if not isinstance(state, dict):
+        raise UserError(f"{key}: {path} is no checkpoint: it has no state_dict")
     inner = {name.removeprefix("model."): value for name, value in state.items() if name.startswith("model.")}
     return {name: value for name, value in inner.items() if name.rsplit(".", 1)[-1] not in _OWN_KEYS}
+
+
+def plain_content(path: Path, key: str) -> dict[str, Any]:
+    """What a checkpoint of any program holds, if it is plain data.
+
+    Args:
+        path: of the file.
+        key: of the configuration that named it, for error messages.
+
+    Raises:
+        UserError: it cannot be read, or would run code; nothing of it is run.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a file of any content may cause
+        code = "GLOBAL" in str(error)  # torch's word for a function or class that a pickle names
+        what = "holds more than plain data and is refused" if code else "is no readable checkpoint"
+        raise UserError(f"{key}: {path} {what}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{key}: {path} is no checkpoint")
+    return content
 
 
 def load_sparse(model: nn.Module, folder: Path) -> nn.Module:

@@ -20,6 +20,7 @@ from hass_train.config import RunConfig
 from hass_train.export.weights import DENSE_WEIGHTS, load_weights
 from hass_train.networks import traced
 from hass_train.search.blackbox.engines import BlackBox
+from hass_train.search.blackbox.study import open_storage
 from hass_train.search.blackbox.workers import helpers, study_folder
 from hass_train.search.engine import Learned, SearchEngine, Subject
 from hass_train.search.goal import Goal, HardwareQuestion
@@ -35,10 +36,15 @@ def engine_of(typed: RunConfig, settings: dict[str, Any]) -> SearchEngine:
     Args:
         typed: configuration.
         settings: the same, resolved, as plain data.
+
+    Raises:
+        UserError: the study's storage cannot be opened.
     """
     if typed.search.engine not in ENGINES:
         return Learned()
-    return _black_box(typed, settings)
+    engine = _black_box(typed, settings)
+    open_storage(typed.search.storage, engine.folder)  # what cannot be opened is said before anything is trained
+    return engine
 
 
 def _black_box(typed: RunConfig, settings: dict[str, Any], worker: int = 0) -> BlackBox:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -47,7 +48,8 @@ def open_storage(url: str | None, folder: Path) -> BaseStorage:
         folder.mkdir(parents=True, exist_ok=True)
         return JournalStorage(JournalFileBackend(str(folder / STUDY_FILE)))
     try:
-        return RDBStorage(url)
+        # named, since which driver "postgresql" means depends on SQLAlchemy's version
+        return RDBStorage(re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url))
     except Exception as error:  # SQLAlchemy's errors and those of the drivers have no common class
         reason = str(error.__cause__ or error).strip().splitlines()[0]
         raise UserError(f"search.storage is {url!r}, which cannot be opened: {reason}") from error
