@@ -13,6 +13,7 @@ from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBas
 
 from hass_train.config import EstimateConfig, HardwareConfig, RunConfig, SearchConfig
 from hass_train.errors import UserError, nearest, unknown
+from hass_train.values import check_arguments, check_values
 
 
 def checked(config: DictConfig) -> RunConfig:
@@ -22,6 +23,7 @@ def checked(config: DictConfig) -> RunConfig:
         UserError: an unknown key (with the nearest one), a value of the wrong type, or one out of range.
     """
     typed, plain = _typed(config, RunConfig)
+    check_values(typed)
     _check_targets(plain)
     _check_hardware(typed.hw)
     _check_ranges(typed)
@@ -35,6 +37,7 @@ def checked_estimate(config: DictConfig) -> EstimateConfig:
         UserError: as `checked`.
     """
     typed, _ = _typed(config, EstimateConfig)
+    check_values(typed)
     _check_hardware(typed.hw)
     profile, size = typed.profile, typed.model.input_size
     if profile.kind not in ("uniform", "run"):
@@ -76,6 +79,7 @@ def _first_line(error: Exception) -> str:
 
 ENGINES = ("tpe", "nsga2", "greedy", "uniform")
 """Search engines that look at trials of a trained network."""
+_MOST_EPOCHS, _LARGEST_IMAGE = 10**6, 8192
 PRICES = ("hardware", "macs", "ones")
 SAMPLED = ("tpe", "nsga2")
 """Engines whose trials are drawn, by any number of workers."""
@@ -90,6 +94,8 @@ def _check_keys(plain: Mapping[Any, Any], schema: Any, path: str) -> None:
         if key not in known:
             raise UserError(f"there is no key {where!r}; did you mean {path + nearest(str(key), known)!r}?")
         if isinstance(value, dict) and where not in _OPEN and not OmegaConf.is_missing(schema, key):
+            if not isinstance(schema[key], DictConfig):
+                raise UserError(f"{where} is {value}; it must be a single value")
             _check_keys(value, schema[key], f"{where}.")
 
 
@@ -108,10 +114,12 @@ def _check_targets(plain: Mapping[str, Any]) -> None:
         except Exception as error:
             raise UserError(f"{path}._target_ is {section['_target_']!r}, which cannot be imported") from error
         _check_arguments(path, section, inspect.signature(target).parameters)
+        check_arguments(path, section, target)
     import pytorch_lightning as pl  # late: estimates need none of it, and it takes seconds
 
     ours = {"compile": inspect.Parameter("compile", inspect.Parameter.KEYWORD_ONLY)}
     _check_arguments("trainer", plain["trainer"], {**inspect.signature(pl.Trainer).parameters, **ours})
+    check_arguments("trainer", plain["trainer"], pl.Trainer)
 
 
 def _check_arguments(path: str, section: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter]) -> None:
@@ -131,6 +139,14 @@ def _check_hardware(config: HardwareConfig) -> None:
 
 def _check_ranges(config: RunConfig) -> None:
     search = config.search
+    if not 0 <= config.seed < 2**32:
+        raise UserError(f"seed is {config.seed}; it must lie in [0, 2³²)")
+    for key in ("init_from", "ckpt_path"):
+        if getattr(config, key) == "":
+            raise UserError(f"{key} is empty; give a file, or leave it out")
+    for key, path in (("runs", config.paths.runs), ("data", config.paths.data), ("output", config.paths.output)):
+        if not path:
+            raise UserError(f"paths.{key} is empty; give a folder")
     if search.engine not in ("learned", *ENGINES):
         raise unknown("search engine", search.engine, ["learned", *ENGINES])
     _check_trials(search)
@@ -140,8 +156,8 @@ def _check_ranges(config: RunConfig) -> None:
         raise unknown("sparsity pattern", config.sparsity.pattern, ["unstructured"])
     for name in ("warmup", "search", "recover"):
         phase = getattr(search, name)
-        if phase.epochs < 0:
-            raise UserError(f"search.{name}.epochs is {phase.epochs}; it must be ≥ 0")
+        if not 0 <= phase.epochs <= _MOST_EPOCHS:
+            raise UserError(f"search.{name}.epochs is {phase.epochs}; it must lie in [0, {_MOST_EPOCHS}]")
         if not 0 < phase.lr < 10:
             raise UserError(f"search.{name}.lr is {phase.lr}; it must lie between 0 and 10")
     for name, low, high in (
@@ -162,8 +178,14 @@ def _check_ranges(config: RunConfig) -> None:
         )
     if search.calibration_images < 1:
         raise UserError(f"search.calibration_images is {search.calibration_images}; it must be ≥ 1")
-    if int(config.data.get("batch_size", 1)) < 2:
+    if int(config.data.get("batch_size", 2)) < 2:
         raise UserError(f"data.batch_size is {config.data['batch_size']}; batch normalisation needs at least 2")
+    for key in ("workers", "train_images", "seed"):
+        if int(config.data.get(key, 0)) < 0:
+            raise UserError(f"data.{key} is {config.data[key]}; it must be ≥ 0")
+    sizes = [config.data.get("size", 8), *(config.data.get("input_size") or [])]
+    if not all(isinstance(one, int) and 1 <= one <= _LARGEST_IMAGE for one in sizes):
+        raise UserError(f"data.size (or input_size) is {sizes}; whole numbers in [1, {_LARGEST_IMAGE}] are wanted")
 
 
 def _check_trials(search: SearchConfig) -> None:

@@ -6,22 +6,29 @@ import functools
 import os
 import shlex
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
+import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hass_train.errors import UserError, nearest, unknown
 from hass_train.stopping import Stopped
+from hass_train.sweep import ERROR_LOG, summarise
 
 CONFIG_DIR = Path(__file__).resolve().parent.parent / "conf"
+
+
+_sweep: Path | None = None  # directory of the sweep that this process runs
 
 
 class RefuseUsedDirectory(Callback):
@@ -32,8 +39,10 @@ class RefuseUsedDirectory(Callback):
         self._refuse(Path(config.hydra.run.dir))
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        global _sweep
         HydraConfig.instance().set_config(config)
         self._refuse(Path(config.hydra.sweep.dir))
+        _sweep = Path(config.hydra.sweep.dir).absolute()
 
     def _refuse(self, folder: Path) -> None:
         if int(os.environ.get("LOCAL_RANK", "0")):
@@ -64,7 +73,7 @@ def run(config_name: str, task: Callable[[DictConfig], Any]) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal without the characters must not end a run
-    failures: list[str] = []
+    failed: list[str] = []
 
     @functools.wraps(task)
     def guarded(config: DictConfig) -> Any:
@@ -72,9 +81,14 @@ def run(config_name: str, task: Callable[[DictConfig], Any]) -> None:
             return task(config)
         except Stopped as stop:
             sys.exit(_stopped(stop, Path(config.paths.output)))
-        except UserError as error:  # told now, so that the other jobs of a sweep go on
-            failures.append(str(error))
-            _tell(str(error))
+        except Exception as error:  # told now, so that the other jobs of a sweep go on
+            known = isinstance(error, UserError)
+            message = _said(error) if known else f"{type(error).__name__}: {str(error) or 'no message'}"
+            failed.append(message)
+            _keep_traceback(message, error)
+            if not known and HydraConfig.get().mode is not RunMode.MULTIRUN:
+                raise
+            _tell(message)
             return None
 
     try:
@@ -83,11 +97,33 @@ def run(config_name: str, task: Callable[[DictConfig], Any]) -> None:
         fail(_missing_option(error))
     except (HydraException, OmegaConfBaseException) as error:
         fail(_composition(error, config_name))
+    except yaml.YAMLError as error:
+        fail(f"a configuration file cannot be read: {error}")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
-    if failures:
+    except Exception as error:
+        if _sweep is None or not _sweep.is_dir():
+            raise
+        _tell(f"the sweep ended early: {type(error).__name__}: {error}")  # a worker was killed, say
+        failed.append(str(error))
+    if _sweep is not None and _sweep.is_dir():
+        sys.exit(1 if summarise(_sweep) or failed else 0)
+    if failed:
         sys.exit(2)
+
+
+def _said(error: Exception) -> str:
+    """The error's own words; loader processes hand them on below their traceback."""
+    return str(error).rpartition("UserError: ")[2] if "Original Traceback" in str(error) else str(error)
+
+
+def _keep_traceback(message: str, error: Exception) -> None:
+    """The error with all of its traceback, in the job's directory."""
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    if folder.is_dir() and not int(os.environ.get("LOCAL_RANK", "0")):
+        whole = "".join(traceback.format_exception(error))
+        (folder / ERROR_LOG).write_text(f"{' '.join(message.split())}\n\n{whole}")
 
 
 def _missing_option(error: MissingConfigException) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.types import RunMode
 from hydra.utils import instantiate
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.strategies.launchers.multiprocessing import _MultiProcessingLauncher
@@ -41,6 +42,13 @@ from hass_train.search.goal import HardwareQuestion
 from hass_train.search.phases import PhasePlan
 from hass_train.sparsity import calibrate
 
+_INSTEAD = {
+    "max_epochs": "say search.warmup.epochs, search.search.epochs and search.recover.epochs",
+    "default_root_dir": "say hydra.run.dir",
+    "logger": "say logger=csv or logger=wandb",
+    "callbacks": "say +callbacks.NAME._target_=…",
+}
+
 
 def _make(section: DictConfig, path: str) -> Any:
     """Instantiate what a section of the configuration names.
@@ -49,7 +57,7 @@ def _make(section: DictConfig, path: str) -> Any:
         UserError: what the class refuses, in its own words.
     """
     try:
-        return instantiate(section)
+        return instantiate(section, _convert_="all")  # plain lists: other libraries know no ListConfig
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, UserError):
@@ -78,16 +86,23 @@ class Run:
         assert isinstance(options, dict)
         self.compiled = bool(options.pop("compile", False))
         options["strategy"] = _launchable(options.get("strategy", "auto"))
-        self.trainer = pl.Trainer(
-            max_epochs=plan.total,
-            default_root_dir=str(self.output),
-            logger=loggers,
-            callbacks=callbacks,
-            enable_checkpointing=any(isinstance(one, pl.callbacks.Checkpoint) for one in callbacks),
-            plugins=[WholeCheckpoints()],
-            use_distributed_sampler=False,  # the data module deals images itself, and can resume within an epoch
-            **options,  # type: ignore[arg-type]
-        )
+        if _in_sweep():
+            options["devices"] = handed_out(options, int(HydraConfig.get().job.num), torch.cuda.device_count())
+        own: dict[str, Any] = {
+            "max_epochs": plan.total,
+            "default_root_dir": str(self.output),
+            "logger": loggers,
+            "callbacks": callbacks,
+            "enable_checkpointing": any(isinstance(one, pl.callbacks.Checkpoint) for one in callbacks),
+            "plugins": [WholeCheckpoints()],
+            "use_distributed_sampler": False,  # the data module deals images itself, and can resume within an epoch
+        }
+        if taken := sorted({*own} & {*options}):
+            raise UserError(f"trainer.{taken[0]} is not for you to set; {_INSTEAD.get(taken[0], 'leave it out')}")
+        try:
+            self.trainer = pl.Trainer(**options, **own)  # type: ignore[arg-type]
+        except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
+            raise UserError(f"trainer: {str(error).strip().splitlines()[0]}") from error
 
     def _tell_differences(self, checkpoint: Checkpoint) -> None:
         changed = checkpoint.check_settings(self.settings)
@@ -168,9 +183,25 @@ class Run:
             logger.log_metrics(scalars, step=self.trainer.global_step)
 
 
+def _in_sweep() -> bool:
+    return HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN
+
+
+def handed_out(options: Mapping[Any, Any], job: int, gpus: int) -> Any:
+    """Devices for a job of a sweep: jobs that want one GPU take turns over all there are, for those that run at once.
+
+    Args:
+        options: of the trainer.
+        job: its number in the sweep.
+        gpus: that this machine has.
+    """
+    one = options.get("devices") in (1, "1") and options.get("accelerator") in ("gpu", "cuda", "auto")
+    return [job % gpus] if one and gpus > 1 else options.get("devices", "auto")
+
+
 def _launchable(strategy: str) -> str:
     """The strategy for this job: one of a sweep cannot start its script again for every process."""
-    if HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN and strategy.split("_")[0] == "ddp":
+    if _in_sweep() and strategy.split("_")[0] == "ddp":
         return strategy if "spawn" in strategy or "fork" in strategy else strategy.replace("ddp", "ddp_spawn", 1)
     return strategy
 

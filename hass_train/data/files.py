@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from sklearn.model_selection import train_test_split
 from timm.data import create_transform
 from torch import Tensor
@@ -48,6 +49,19 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
 def _split_train(labels: Tensor, validation: float) -> tuple[list[int], list[int]]:
     train, val = train_test_split(range(len(labels)), test_size=validation, stratify=labels, random_state=_SPLIT_SEED)
     return train, val
+
+
+def read_image(path: str) -> Image.Image:
+    """An RGB image.
+
+    Raises:
+        UserError: the file cannot be read or decoded.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except (OSError, SyntaxError, ValueError) as error:  # Pillow's ways of saying so
+        raise UserError(f"{path} cannot be read as an image; remove it or replace it") from error
 
 
 class _InMemory(ImageData):
@@ -186,16 +200,17 @@ class ImageFolders(ImageData):
         classes = sorted(entry.name for entry in (self.root / "train").iterdir() if entry.is_dir())
         if not classes:
             raise UserError(f"{self.root / 'train'} holds no class folders")
-        super().__init__("image_folder", len(classes), input_size, batch_size, workers, seed)
-        looks = {"input_size": input_size, "mean": mean, "std": std, "interpolation": interpolation}
+        size = (input_size[0], input_size[1], input_size[2])
+        super().__init__("image_folder", len(classes), size, batch_size, workers, seed)
+        looks = {"input_size": size, "mean": tuple(mean), "std": tuple(std), "interpolation": interpolation}
         self.eval_transform = create_transform(**looks, crop_pct=crop_pct, is_training=False)
         self.train_transform = create_transform(**looks, is_training=True) if augment else self.eval_transform
 
     def load(self) -> dict[str, Dataset[Any]]:
         try:
-            learning = ImageFolder(str(self.root / "train"), self.train_transform)
-            checking = ImageFolder(str(self.root / "train"), self.eval_transform)
-            test = ImageFolder(str(self.root / "val"), self.eval_transform)
+            learning = ImageFolder(str(self.root / "train"), self.train_transform, loader=read_image)
+            checking = ImageFolder(str(self.root / "train"), self.eval_transform, loader=read_image)
+            test = ImageFolder(str(self.root / "val"), self.eval_transform, loader=read_image)
         except FileNotFoundError as error:  # a class without a single image
             raise UserError(str(error).splitlines()[0]) from error
         if test.classes != learning.classes:

@@ -76,7 +76,7 @@ def _rebuilt(
     """Engine and subject in a process of their own."""
     config = OmegaConf.create(settings)
     typed = checked(config)
-    data = instantiate(config.data)
+    data = instantiate(config.data, _convert_="all")
     data.setup()
     model = build_model(typed, data)
     workload = traced(model, data.input_size, typed.model.name)

@@ -29,7 +29,8 @@ TINY = (
 )  # fmt: skip
 TRIALS = 12
 STUDY = (*TINY, "search=tpe", f"search.trials={TRIALS}", "search.warmup.epochs=2", "search.recover.epochs=2")
-PHASES = ("warmup", "search", "recover", "export", "study")
+_SECONDS = {"warmup": 0.8, "search": 3.0, "recover": 0.8, "export": 2.5, "study": 3.0}
+PHASES = tuple(_SECONDS)
 _LAST = "10/10 recover"
 _APART = ("wall_s", "command", "config", "versions")
 
@@ -170,7 +171,8 @@ def main() -> None:
         unbroken = unbroken_run(Path(folder) / "unbroken")
         for number in range(arguments.kills):
             phase = PHASES[number % len(PHASES)]
-            kill = kill_and_resume(phase, round(chance.uniform(0, 3), 2), Path(folder) / str(number), unbroken)
+            after_s = round(chance.uniform(0, _SECONDS[phase]), 2)
+            kill = kill_and_resume(phase, after_s, Path(folder) / str(number), unbroken)
             kills.append(kill)
             print(f"{number + 1}/{arguments.kills} {kill}", flush=True)
     survived = sum(kill.same for kill in kills)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hass_train.evaluate import accuracy
+from hass_train.search import front as pareto
 from hass_train.search.engine import Subject
 from hass_train.search.settle import inverse_softplus
 from hass_train.sparsity import sparse_layers
@@ -152,11 +153,8 @@ def _sample(values: Tensor) -> Tensor:
 
 def front(trials: Iterable[Trial]) -> list[Trial]:
     """Trials that no other one matches or beats in both accuracy and throughput, the fastest first."""
-    best: list[Trial] = []
-    for trial in sorted(trials, key=lambda one: (-one.throughput_ips, -one.val_acc, one.number)):
-        if not best or trial.val_acc > best[-1].val_acc:
-            best.append(trial)
-    return best
+    in_order = sorted(trials, key=lambda one: one.number)
+    return pareto.front(in_order, lambda one: one.throughput_ips, lambda one: one.val_acc)
 
 
 def hypervolume(points: Sequence[tuple[float, float]], reference: tuple[float, float]) -> float:
