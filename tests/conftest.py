@@ -24,7 +24,7 @@ from hass_train.cli import CONFIG_DIR
 
 settings.register_profile("suite", deadline=None, max_examples=60, print_blob=True)
 settings.load_profile("suite")
-torch.set_num_threads(2)
+torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
 
 DATA = Path(__file__).parent / "data"
 
