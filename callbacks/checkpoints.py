@@ -14,6 +14,8 @@ from hass_train.module import SparseClassifier
 from hass_train.resume import BEST, LAST
 from hass_train.search.phases import Phase
 
+_EVERY = 8  # steps of several processes between two looks for a signal
+
 
 class Checkpoints(Checkpoint):
     """`last.ckpt` when training begins, at every epoch's end and when a signal asks for a stop; `best.ckpt` at the
@@ -44,6 +46,8 @@ class Checkpoints(Checkpoint):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
+        if ranks.together() and batch_idx % _EVERY:
+            return  # asking each other costs an exchange
         signum = ranks.from_first(stopping.requested)
         if signum is not None and batch_idx + 1 < trainer.num_training_batches:  # else the epoch's end does it
             trainer.save_checkpoint(self.folder / LAST)

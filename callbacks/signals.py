@@ -19,12 +19,13 @@ class Signals(pl.Callback):
     def __init__(self) -> None:
         self._listening = ExitStack()
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # not earlier: Lightning registers its handlers after `on_fit_start`
         launcher = trainer.strategy.launcher
         self._listening.enter_context(stopping.listening(launcher.kill if launcher is not None else None))
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         self._listening.close()
 
-    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._listening.close()

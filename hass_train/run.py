@@ -213,6 +213,9 @@ def running(
     """A run whose loggers are finished whatever happens."""
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists.*")
+    warnings.filterwarnings(
+        "ignore", message=".*It is recommended to use .self.log.*"
+    )  # the first one's number is meant
     warnings.filterwarnings("ignore", message=".*Experiment logs directory .* exists.*")  # made by a spawning process
     warnings.filterwarnings("ignore", message=".*number of training batches .* is smaller than the logging interval.*")
     warnings.filterwarnings("ignore", message=".*dataloader is not resumable.*")  # ours is, by its sampler

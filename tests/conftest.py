@@ -46,7 +46,8 @@ def composed(*overrides: str, output: Path, config_name: str = "search", logger:
     """
     with hydra.initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
         chosen = not logger or any(o.startswith("logger") for o in overrides)
-        config = hydra.compose(config_name, [*([] if chosen else ["logger=csv"]), *overrides])
+        quick = ["hw.tolerance=0.02"] if config_name == "search" else []  # proofs of the optimum have their own tests
+        config = hydra.compose(config_name, [*([] if chosen else ["logger=csv"]), *quick, *overrides])
     with open_dict(config):
         config.paths.output = str(output)
         if config.paths.runs == "runs":
@@ -71,7 +72,15 @@ def compose(tmp_path: Path) -> Compose:
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """One end-to-end run of search.py as a user starts it."""
     folder = tmp_path_factory.mktemp("end_to_end") / "run"
-    command = [sys.executable, "search.py", *SHORT, *WITHOUT_LUTS, "simulate=true", f"hydra.run.dir={folder}"]
+    command = [
+        sys.executable,
+        "search.py",
+        *SHORT,
+        *WITHOUT_LUTS,
+        "simulate=true",
+        "hw.tolerance=0.02",
+        f"hydra.run.dir={folder}",
+    ]
     return folder, subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
 
 

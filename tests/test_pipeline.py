@@ -45,7 +45,9 @@ def test_search_ends_well_and_says_so(run: tuple[Path, subprocess.CompletedProce
         "result.json", "layers.csv", "layers.png", "design.json", "model.safetensors", "sparsity.json",
         "profile.json", "dense.safetensors", "simulation.json", "simulation.png", "checkpoints", "csv", "wandb",
     }  # fmt: skip
-    assert {path.name for path in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert {path.name for path in (folder / "checkpoints").iterdir()} == {
+        "best.ckpt", "last.ckpt", "previous.ckpt",
+    }  # fmt: skip
     assert len(list((folder / "wandb").glob("offline-run-*"))) == 1
 
 

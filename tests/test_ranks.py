@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
+import signal
 from pathlib import Path
 
 import pytest
@@ -16,8 +14,7 @@ import hass_train.torchvision_shim  # noqa: F401 - before anything imports torch
 from hass_train import ranks
 from hass_train.hardware import SparsityProfile
 from hass_train.sparsity import LayerRule, Mode, calibrate, sparse_layers, sparsify
-from tests.conftest import ROOT
-from tests.test_resume import SMALL
+from tests.chaos.kills import TINY, Search, numbers
 
 PROCESSES = 2
 
@@ -73,23 +70,55 @@ def test_processes_measure_together_what_one_measures_alone(tmp_path: Path) -> N
             assert other.lanes == layer.lanes
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "ddp_spawn"])
-def test_processes_end_with_the_same_masks(strategy: str, tmp_path: Path) -> None:
-    keep = f"+callbacks.keep={{_target_: tests.keep.Keep, folder: {tmp_path}}}"
-    command = [sys.executable, "search.py", *SMALL, "trainer=ddp_sim", "logger=csv", keep]
-    command += [f"trainer.strategy={strategy}_find_unused_parameters_true", f"hydra.run.dir={tmp_path / 'run'}"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.count("goal: target_speedup") == 1  # one of them speaks
-    one, other = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in range(PROCESSES))
+def overrides(strategy: str, keep: Path) -> tuple[str, ...]:
+    """A search in two processes, each of which keeps what it froze."""
+    return (
+        *TINY, "trainer=ddp_sim", f"+callbacks.keep={{_target_: tests.keep.Keep, folder: {keep}}}",
+        f"trainer.strategy={strategy}_find_unused_parameters_true",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Search:
+    """A finished search of two processes."""
+    folder = tmp_path_factory.mktemp("ranks")
+    search = Search(folder, "run", overrides("ddp", folder))
+    assert search.end() == 0, search.lines[-20:]
+    return search
+
+
+def check_same_masks(search: Search, keep: Path) -> None:
+    """Both processes froze the same, and one of them wrote it."""
+    one, other = (torch.load(keep / f"rank{rank}.pt", weights_only=True) for rank in range(PROCESSES))
     assert one["controller"] == other["controller"]
     assert one["controller"]["seen"] > 0
     for name, tensors in one["layers"].items():
         for mine, theirs in zip(tensors, other["layers"][name], strict=True):
             assert torch.equal(mine, theirs), name
-    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    result = json.loads((search.folder / "result.json").read_text())
     assert result["sparse"]["weight_sparsity"] > 0
-    assert result["spent"]["images"] == 3 * 3 * 64 * PROCESSES
-    masks = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    assert result["spent"]["images"] == 4 * 6 * 64 * PROCESSES
+    masks = torch.load(search.folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     assert all(torch.equal(masks[f"model.{name}.mask"], tensors[0]) for name, tensors in one["layers"].items())
+
+
+def test_processes_end_with_the_same_masks(whole: Search) -> None:
+    assert sum("goal: target_speedup" in line for line in whole.lines) == 1  # one of them speaks
+    check_same_masks(whole, whole.folder.parent)
+
+
+def test_spawned_processes_do_the_same(whole: Search, tmp_path: Path) -> None:
+    search = Search(tmp_path, "run", overrides("ddp_spawn", tmp_path))
+    assert search.end() == 0, search.lines[-20:]
+    check_same_masks(search, tmp_path)
+    assert numbers(search.folder) == numbers(whole.folder)
+
+
+def test_processes_stop_together_and_go_on(whole: Search, tmp_path: Path) -> None:
+    first = Search(tmp_path, "first", overrides("ddp", tmp_path))
+    first.wait_for(lambda: first.said("4/10 search"))
+    first.process.send_signal(signal.SIGTERM)
+    assert first.end() == 128 + signal.SIGTERM, first.lines[-20:]
+    second = Search(tmp_path, "second", (*overrides("ddp", tmp_path), "ckpt_path=last"))
+    assert second.end() == 0, second.lines[-20:]
+    assert numbers(second.folder) == numbers(whole.folder)

@@ -23,6 +23,7 @@ BEYOND = 0.01
 """Of a throughput target, that a settled network may be faster than it."""
 ALIVE = 0.5
 """Of the accuracy beyond chance, that settling must leave: what is gone then does not come back in recovery."""
+_LEARNED = 0.25  # of the accuracy beyond chance: a network that has less has nothing to lose
 _HALVINGS = 4
 
 
@@ -184,7 +185,7 @@ def reach(model: nn.Module, subject: Subject, target: float, move: Callable[[flo
     start = question.quick.estimate(question.workload, subject.profile()).throughput_ips
     move(target)
     found = subject.accuracy()
-    if found >= least or before <= chance:
+    if found >= least or before < chance + _LEARNED * (1 - chance):
         return target
     print(
         f"{target:,.0f} images/s, from {start:,.0f}, would leave a validation accuracy of {found:.4f} instead of "
