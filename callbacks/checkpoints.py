@@ -46,8 +46,10 @@ class Checkpoints(Checkpoint):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
-        if ranks.together() and batch_idx % _EVERY:
+        if ranks.together() and batch_idx // trainer.accumulate_grad_batches % _EVERY:
             return  # asking each other costs an exchange
+        if (batch_idx + 1) % trainer.accumulate_grad_batches:
+            return  # gradients that wait for their step are in no checkpoint
         signum = ranks.from_first(stopping.requested)
         if signum is not None and batch_idx + 1 < trainer.num_training_batches:  # else the epoch's end does it
             trainer.save_checkpoint(self.folder / LAST)

@@ -24,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from hass_train.errors import UserError, nearest, unknown
 from hass_train.stopping import Stopped
 from hass_train.sweep import ERROR_LOG, summarise
+from hass_train.values import without_password
 
 CONFIG_DIR = Path(__file__).resolve().parent.parent / "conf"
 
@@ -60,6 +61,8 @@ def fail(message: str) -> NoReturn:
 
 
 def _tell(message: str) -> None:
+    if int(os.environ.get("LOCAL_RANK", "0")):
+        return  # the first process speaks
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
 
 
@@ -101,16 +104,26 @@ def run(config_name: str, task: Callable[[DictConfig], Any]) -> None:
         fail(f"a configuration file cannot be read: {error}")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
+        _summarise_sweep()
         sys.exit(130)
+    except SystemExit as stop:
+        if stop.code:
+            _summarise_sweep()  # of what there is
+        raise
     except Exception as error:
         if _sweep is None or not _sweep.is_dir():
             raise
         _tell(f"the sweep ended early: {type(error).__name__}: {error}")  # a worker was killed, say
         failed.append(str(error))
     if _sweep is not None and _sweep.is_dir():
-        sys.exit(1 if summarise(_sweep) or failed else 0)
+        sys.exit(1 if _summarise_sweep() or failed else 0)
     if failed:
         sys.exit(2)
+
+
+def _summarise_sweep() -> int:
+    """Write and print the summary of the sweep, if this is one; how many of its jobs failed."""
+    return summarise(_sweep) if _sweep is not None and _sweep.is_dir() else 0
 
 
 def _said(error: Exception) -> str:
@@ -180,7 +193,8 @@ def job_command(*more: str) -> str:
     overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
     replaced = {one.partition("=")[0] for one in more}
     kept = [one for one in overrides if one.lstrip("+").partition("=")[0] not in replaced]
-    return " ".join(["python", Path(sys.argv[0]).name, *(shlex.quote(one) for one in [*kept, *more])])
+    words = [shlex.quote(without_password(one)) for one in [*kept, *more]]
+    return " ".join(["python", Path(sys.argv[0]).name, *words])
 
 
 def _stopped(stop: Stopped, output: Path) -> int:

@@ -136,7 +136,8 @@ class SparseClassifier(pl.LightningModule):
             weight = self.controller.update(self.penalty.speedup_at(present), done, self.threshold_steps)
             self.log_dict({"loss/penalty": cost.detach(), "loss/lambda": weight}, on_step=False, on_epoch=True)
             loss = loss + weight * cost
-        if not torch.isfinite(loss):
+        (finite,) = ranks.averaged([torch.isfinite(loss.detach()).float()])
+        if finite < 1:  # of any process: all end together
             slower = self.plan.rates[list(Phase).index(self.phase)] / 3
             when = f"in epoch {self.current_epoch + 1} ({self.phase} phase)"
             raise UserError(

@@ -47,9 +47,17 @@ def from_first(make: Callable[[], T]) -> T:
     """What the first process makes, for all of them; the others wait and make nothing."""
     if not together():
         return make()
-    made: list[T | None] = [make() if rank() == 0 else None]
+    made: list[tuple[T | None, Exception | None]] = [(None, None)]
+    if rank() == 0:
+        try:
+            made = [(make(), None)]
+        except Exception as error:  # else the others would wait for ever
+            made = [(None, error)]
     distributed.broadcast_object_list(made, src=0, device=_device())
-    return made[0]  # type: ignore[return-value]
+    value, failure = made[0]
+    if failure is not None:
+        raise failure
+    return value  # type: ignore[return-value]
 
 
 def shared(tensors: Sequence[Tensor]) -> None:

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from hass_train.files import write_text
 from hass_train.hardware import Estimate, SparsityProfile
 
 SCHEMA = 1
@@ -142,4 +143,4 @@ class Result:
 
     def save(self, path: Path) -> None:
         """Write result.json."""
-        path.write_text(json.dumps(self.to_dict(), indent=1))
+        write_text(path, json.dumps(self.to_dict(), indent=1))

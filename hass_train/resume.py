@@ -19,16 +19,20 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from hass_train.config import RunConfig, SearchConfig
 from hass_train.errors import UserError
 from hass_train.export.weights import DENSE_WEIGHTS, plain_content
-from hass_train.files import replacing
-from hass_train.search.phases import PhasePlan
+from hass_train.files import replacing, write_text
+from hass_train.search.phases import Phase, PhasePlan
 
 FOLDER, LAST, BEST, PREVIOUS = "checkpoints", "last.ckpt", "best.ckpt", "previous.ckpt"
+ORIGIN = "resumed_from.txt"
+"""In a resumed run's directory: the run that it goes on with."""
+_FOUND = "HASS_TRAIN_CHECKPOINT"
+"""Environment variable: the checkpoint that the processes of a run resume."""
 _TAKEN = (DENSE_WEIGHTS, "study.log", f"{FOLDER}/{BEST}")
 """What a resumed run needs of the one before, beside its checkpoint."""
 _DECIDE = ("model", "data", "sparsity", "seed")
 """Groups of settings that a checkpoint is worth nothing without."""
 _FREE = ("data.workers", "data.root")
-_APART = ("paths", "callbacks", "logger", "trainer", "ckpt_path", "init_from", "simulate")
+_APART = ("paths", "callbacks", "logger", "ckpt_path", "init_from", "simulate")
 """Settings that a resumed run may have of its own."""
 
 
@@ -54,11 +58,13 @@ class Checkpoint:
     Args:
         path: of the file.
         epochs: of the three phases, as its run had planned them.
+        phase: that it was in.
         settings: of its run.
     """
 
     path: Path
     epochs: tuple[int, int, int]
+    phase: Phase
     settings: Mapping[str, Any]
 
     @classmethod
@@ -73,10 +79,14 @@ class Checkpoint:
         """
         if not config.ckpt_path:
             return None
-        path = _find(config.ckpt_path, Path(config.paths.runs), Path(config.paths.output))
+        if int(os.environ.get("LOCAL_RANK", "0")):
+            path = Path(os.environ[_FOUND])  # what the first process has found
+        else:
+            path = _find(config.ckpt_path, Path(config.paths.runs), Path(config.paths.output))
+            os.environ[_FOUND] = str(path)
         try:
             content = plain_content(path, "ckpt_path")
-            if not {"hass_train", "hyper_parameters"} <= {*content}:
+            if not {"hass_train", "hyper_parameters"} <= {*content} or "epochs" not in content["hass_train"]:
                 raise UserError(
                     f"ckpt_path: {path} is no checkpoint of a run; init_from={path} takes its weights alone"
                 )
@@ -85,13 +95,21 @@ class Checkpoint:
             hint = f"; the one before it is there: ckpt_path={before}" if before.is_file() and before != path else ""
             raise UserError(f"{error}{hint}") from error
         warmup, search, recover = (int(count) for count in content["hass_train"]["epochs"])
-        return cls(path, (warmup, search, recover), content["hyper_parameters"]["settings"])
+        phase, settings = Phase(content["hass_train"]["phase"]), content["hyper_parameters"]["settings"]
+        return cls(path, (warmup, search, recover), phase, settings)
 
     def plan(self, plan: PhasePlan) -> PhasePlan:
         """The phases of the run that resumes it: as this one's run had them (a study may have left out the warm-up),
         unless the configuration has changed them since."""
         own = PhasePlan.of(OmegaConf.to_object(OmegaConf.merge(SearchConfig, self.settings["search"])))  # type: ignore[arg-type]
-        return PhasePlan(self.epochs, plan.rates) if own.epochs == plan.epochs else plan
+        kept = zip(self.epochs, own.epochs, plan.epochs, strict=True)
+        warmup, search, recover = (now if now != before else planned for planned, before, now in kept)
+        over = list(Phase).index(self.phase)
+        if (warmup, search, recover)[:over] != self.epochs[:over]:
+            raise UserError(
+                f"ckpt_path: {self.path} is in its {self.phase} phase; the epochs of phases that are over cannot change"
+            )
+        return PhasePlan((warmup, search, recover), plan.rates)
 
     def check_settings(self, settings: Mapping[str, Any]) -> list[str]:
         """Compare with the settings of the run that resumes it.
@@ -102,6 +120,9 @@ class Checkpoint:
         Raises:
             UserError: the network, the data or the seed differ.
         """
+        if bool(self.settings.get("hw")) != bool(settings.get("hw")):
+            script = "search.py" if self.settings.get("hw") else "train.py"
+            raise UserError(f"ckpt_path: {self.path} is of {script}; init_from={self.path} takes its weights alone")
         found = []
         for key, before, now in _differences(self.settings, settings):
             group = key.partition(".")[0]
@@ -118,8 +139,11 @@ class Checkpoint:
     def bring_along(self, output: Path) -> None:
         """Copy what its run had beside it: the dense network, the study, the best network so far."""
         run = self.path.absolute().parent.parent
-        if run == output.absolute():
+        if run == output.absolute() or int(os.environ.get("LOCAL_RANK", "0")):
             return
+        write_text(output / ORIGIN, str(run))
+        with replacing(output / FOLDER / LAST) as partly:  # should this one be killed at once
+            shutil.copy2(self.path, partly)
         for name in _TAKEN:
             if (run / name).is_file():
                 with replacing(output / name) as partly:
@@ -130,9 +154,12 @@ def _find(named: str, runs: Path, output: Path) -> Path:
     path = Path(named)
     if named in ("last", "best"):
         name = LAST if named == "last" else BEST
+        # runs that another one went on with
+        continued = {Path(one.read_text()).absolute() for one in runs.glob(f"**/{ORIGIN}")}
         found = [
             one for one in runs.glob(f"**/{FOLDER}/{name}")
-            if not (one.parent.parent / "result.json").exists() and one.parent.parent.absolute() != output.absolute()
+            if not any((one.parent.parent / end).exists() for end in ("result.json", "accuracy.json"))
+            and one.parent.parent.absolute() not in (output.absolute(), *continued)
         ]  # fmt: skip
         if not found:
             raise UserError(

@@ -26,6 +26,7 @@ from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 from pytorch_lightning.utilities import rank_zero_only
 from torch import distributed, nn
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
 from hass_train import stopping
 from hass_train.allocator import keep_freed_memory
@@ -41,6 +42,7 @@ from hass_train.search.engine import SearchEngine
 from hass_train.search.goal import HardwareQuestion
 from hass_train.search.phases import PhasePlan
 from hass_train.sparsity import calibrate
+from hass_train.values import without_password
 
 _INSTEAD = {
     "max_epochs": "say search.warmup.epochs, search.search.epochs and search.recover.epochs",
@@ -75,6 +77,8 @@ class Run:
         self.output = Path(typed.paths.output)
         self.output.mkdir(parents=True, exist_ok=True)
         self.settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+        if typed.search.storage:
+            self.settings["search"]["storage"] = without_password(typed.search.storage)
         if checkpoint is not None:
             self._tell_differences(checkpoint)
         pl.seed_everything(typed.seed, workers=True, verbose=False)
@@ -85,7 +89,7 @@ class Run:
         options = OmegaConf.to_container(config.trainer, resolve=True)
         assert isinstance(options, dict)
         self.compiled = bool(options.pop("compile", False))
-        options["strategy"] = _launchable(options.get("strategy", "auto"))
+        options["strategy"] = _launchable(options.get("strategy") or "auto")
         if _in_sweep():
             options["devices"] = handed_out(options, int(HydraConfig.get().job.num), torch.cuda.device_count())
         own: dict[str, Any] = {
@@ -138,7 +142,15 @@ class Run:
             resumed = str(self.checkpoint.path)
             self.checkpoint.bring_along(self.output)
         with stopping.listening(self._forward):
-            self.trainer.fit(module, datamodule=self.data, ckpt_path=resumed, weights_only=True)
+            try:
+                self.trainer.fit(module, datamodule=self.data, ckpt_path=resumed, weights_only=True)
+            except (ProcessRaisedException, ProcessExitedException) as error:  # of a process that was spawned
+                stopping.check()
+                _, known, words = str(error).rpartition("UserError: ")
+                if known:
+                    raise UserError(words.strip().splitlines()[0]) from error
+                raise
+            stopping.check()  # asked for where no step followed
         if isinstance(self.trainer.strategy.launcher, _MultiProcessingLauncher):
             self._fetch(module)
         return module

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -12,6 +13,7 @@ from types import FrameType
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _asked: int | None = None
+_listeners = 0
 
 
 class Stopped(Exception):
@@ -52,21 +54,34 @@ def listening(forward: Callable[[int], None] | None = None) -> Iterator[None]:
     def ask(signum: int, _: FrameType | None) -> None:
         global _asked
         if _asked is not None:
+            if _helps():
+                return  # a terminal tells every process, and the first one tells its helpers again
+            if forward:
+                forward(signal.SIGKILL)
             for one in _SIGNALS:
                 signal.signal(one, signal.SIG_DFL)
             os.kill(os.getpid(), signum)
             return
         _asked = signum
         name = signal.Signals(signum).name
-        if not int(os.environ.get("LOCAL_RANK", "0")):
+        if not _helps():
             print(f"{name}: stopping after this step; once more ends at once", file=sys.stderr, flush=True)
         if forward:
             forward(signum)
 
+    global _listeners
     before = {one: signal.signal(one, ask) for one in _SIGNALS}
+    _listeners += 1
     try:
         yield
     finally:
-        _asked = None
+        _listeners -= 1
+        if not _listeners:
+            _asked = None
         for one, handler in before.items():
             signal.signal(one, handler)
+
+
+def _helps() -> bool:
+    """Whether this process is not the one that the user started."""
+    return int(os.environ.get("LOCAL_RANK", "0")) > 0 or multiprocessing.parent_process() is not None

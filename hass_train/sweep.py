@@ -53,7 +53,10 @@ class Job:
         job = cls(folder, {key.lstrip("+"): value for key, _, value in (one.partition("=") for one in given)})
         log, result, trained = folder / ERROR_LOG, folder / "result.json", folder / "accuracy.json"
         if result.is_file():
-            job._take(json.loads(result.read_text()))
+            try:
+                job._take(json.loads(result.read_text()))
+            except (ValueError, KeyError) as error:
+                job.error = f"its result.json cannot be read: {error}"
         elif trained.is_file():
             job.numbers = {"test_acc": json.loads(trained.read_text())["test_acc"]}
         elif (folder / "estimate.json").is_file():

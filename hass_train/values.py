@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -64,6 +65,11 @@ def check_arguments(path: str, section: Mapping[str, Any], target: Callable[...,
             check_number(value, where)
 
 
+def without_password(text: str) -> str:
+    """URLs in a text without the passwords they hold; for what is stored, printed and uploaded."""
+    return re.sub(r"(://[^:/@\s]+):[^@\s]*@", r"\1:***@", text)
+
+
 def _hints(target: Callable[..., Any]) -> dict[str, Any]:
     function = target.__init__ if inspect.isclass(target) else target  # type: ignore[misc]
     try:
@@ -79,10 +85,12 @@ def _plain(hint: Any) -> list[type]:
 
 def _fits(value: Any, hint: Any) -> bool:
     """Whether a plain value may be of a declared type; declarations that say more than plain types fit everything."""
-    if value is None or hint is Any:
-        return True  # null stands for the default
+    if hint is Any:
+        return True
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return any(_fits(value, one) for one in typing.get_args(hint))
+    if value is None:
+        return hint is type(None) or hint not in _WORDS
     if hint is bool or isinstance(value, bool):
         return isinstance(value, bool) and (hint is bool or hint not in _WORDS)
     if hint is int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from pathlib import Path
 
@@ -107,8 +108,12 @@ def test_processes_end_with_the_same_masks(whole: Search) -> None:
     check_same_masks(whole, whole.folder.parent)
 
 
-def test_spawned_processes_do_the_same(whole: Search, tmp_path: Path) -> None:
-    search = Search(tmp_path, "run", overrides("ddp_spawn", tmp_path))
+def test_spawned_processes_do_the_same_even_stopped(whole: Search, tmp_path: Path) -> None:
+    first = Search(tmp_path, "first", overrides("ddp_spawn", tmp_path))
+    first.wait_for(lambda: first.said("4/10 search"))
+    first.process.send_signal(signal.SIGTERM)
+    assert first.end() == 128 + signal.SIGTERM, first.lines[-20:]
+    search = Search(tmp_path, "run", (*overrides("ddp_spawn", tmp_path), "ckpt_path=last"))
     assert search.end() == 0, search.lines[-20:]
     check_same_masks(search, tmp_path)
     assert numbers(search.folder) == numbers(whole.folder)
@@ -117,8 +122,9 @@ def test_spawned_processes_do_the_same(whole: Search, tmp_path: Path) -> None:
 def test_processes_stop_together_and_go_on(whole: Search, tmp_path: Path) -> None:
     first = Search(tmp_path, "first", overrides("ddp", tmp_path))
     first.wait_for(lambda: first.said("4/10 search"))
-    first.process.send_signal(signal.SIGTERM)
-    assert first.end() == 128 + signal.SIGTERM, first.lines[-20:]
+    os.killpg(first.process.pid, signal.SIGINT)  # as a terminal does: every process is told
+    assert first.end() == 128 + signal.SIGINT, first.lines[-20:]
+    assert sum("go on with:" in line for line in first.lines) == 1
     second = Search(tmp_path, "second", (*overrides("ddp", tmp_path), "ckpt_path=last"))
     assert second.end() == 0, second.lines[-20:]
     assert numbers(second.folder) == numbers(whole.folder)

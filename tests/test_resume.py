@@ -9,6 +9,7 @@ import pickle
 import random
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from hass_train.config import RunConfig
 from hass_train.data.order import Drawn, Draws
 from hass_train.errors import UserError
 from hass_train.resume import Checkpoint, WholeCheckpoints
+from hass_train.search.phases import Phase, PhasePlan
 from tests.chaos.kills import numbers
 from tests.conftest import composed
 
@@ -146,10 +148,45 @@ def test_another_network_is_refused_and_other_settings_are_told(unbroken: Path) 
     assert found.check_settings(settings) == []
     settings["search"]["recover"]["epochs"] = 9
     settings["data"]["workers"] = 3
-    assert found.check_settings(settings) == ["search.recover.epochs: 2 → 9"]
+    settings["trainer"]["devices"] = 2
+    assert found.check_settings(settings) == ["search.recover.epochs: 2 → 9", "trainer.devices: 1 → 2"]
+    with pytest.raises(UserError, match=r"is of search\.py"):
+        found.check_settings({**settings, "hw": None})
     settings["model"]["name"] = "resnet18"
     with pytest.raises(UserError, match=r"made with model\.name=resnet10t, not resnet18; .* init_from="):
         found.check_settings(settings)
+
+
+def test_epochs_may_change_where_they_are_to_come(unbroken: Path) -> None:
+    found = Checkpoint.of(typed(unbroken.parent, unbroken / "checkpoints" / "last.ckpt"))
+    assert found is not None
+    rates = (1e-3, 1e-3, 1e-3)
+    study = replace(found, epochs=(0, 3, 2))  # a study's dense network was there, and warm-up left out
+    assert study.plan(PhasePlan((2, 3, 2), rates)).epochs == (0, 3, 2)
+    assert study.plan(PhasePlan((2, 3, 5), rates)).epochs == (0, 3, 5)
+    with pytest.raises(UserError, match="is in its recover phase"):
+        study.plan(PhasePlan((2, 4, 2), rates))
+    early = replace(found, phase=Phase.WARMUP)
+    assert early.plan(PhasePlan((4, 3, 2), rates)).epochs == (4, 3, 2)
+
+
+def test_what_was_resumed_is_passed_over(unbroken: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        shutil.copytree(unbroken, tmp_path / name)
+        (tmp_path / name / "result.json").unlink()
+    os.utime(tmp_path / "b" / "checkpoints" / "last.ckpt", (9, 9))
+    newest = Checkpoint.of(typed(tmp_path, "last"))
+    assert newest is not None
+    assert newest.path.parent.parent.name == "a"
+    newest.bring_along(tmp_path / "c")
+    assert (tmp_path / "c" / "checkpoints" / "last.ckpt").is_file()
+    (tmp_path / "c" / "result.json").write_text("{}")
+    other = Checkpoint.of(typed(tmp_path, "last"))
+    assert other is not None
+    assert other.path.parent.parent.name == "b"
+    (tmp_path / "b" / "accuracy.json").write_text("{}")  # plain training that ended
+    with pytest.raises(UserError, match="no unfinished run"):
+        Checkpoint.of(typed(tmp_path, "last"))
 
 
 def test_a_checkpoint_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

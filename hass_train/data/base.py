@@ -71,10 +71,24 @@ class ImageData(pl.LightningDataModule):
             return {}
         loop: Any = trainer.fit_loop
         over, batches = loop.epoch_progress.current.processed, loop.epoch_loop.batch_progress.current.processed
-        return {"epoch": over, "batches": 0 if batches >= trainer.num_training_batches else batches}
+        return {
+            "epoch": over,
+            "batches": 0 if batches >= trainer.num_training_batches else batches,
+            "processes": trainer.world_size,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where a checkpoint was."""
+        """Go on where a checkpoint was.
+
+        Raises:
+            UserError: in the middle of an epoch whose images were dealt to another number of processes.
+        """
+        (_, processes), before = self._place(), int(state.get("processes", 1))
+        if state["batches"] and processes != before:
+            raise UserError(
+                f"ckpt_path: the checkpoint was made by {before} processes in the middle of an epoch, and there are "
+                f"{processes} now; use as many, or an earlier checkpoint"
+            )
         self.position = int(state["epoch"]), int(state["batches"])
 
     def _training(self) -> pl.Trainer | None:

@@ -50,10 +50,12 @@ def engine_of(typed: RunConfig, settings: dict[str, Any]) -> SearchEngine:
 def _black_box(typed: RunConfig, settings: dict[str, Any], worker: int = 0) -> BlackBox:
     output = Path(typed.paths.output)
     folder = study_folder(Path(typed.paths.runs), output, typed.search.study)
-    about = {"model": typed.model.name, "data": settings["data"], "hw": settings["hw"]}
+    data = {key: value for key, value in settings["data"].items() if key not in ("workers", "root")}
+    about = {"model": typed.model.name, "data": data, "hw": settings["hw"]}
     helping = None
     if worker == 0 and typed.search.workers > 1:
-        helping = partial(_helpers, settings, typed.search.workers - 1)
+        whole = {**settings, "search": {**settings["search"], "storage": typed.search.storage}}  # with its password
+        helping = partial(_helpers, whole, typed.search.workers - 1)
     return BlackBox(typed.search, typed.seed, folder, about, helping, worker)
 
 

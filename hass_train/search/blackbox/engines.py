@@ -15,6 +15,7 @@ import optuna
 from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
 from rich.console import Console
 
+from hass_train import stopping
 from hass_train.config import SearchConfig
 from hass_train.export.weights import DENSE_WEIGHTS
 from hass_train.search.blackbox.choose import chosen
@@ -75,6 +76,7 @@ class Bench:
         found = self.evaluator.evaluate(thresholds, trial.number)
         self.study.tell(trial, found, objectives(self.config, found, self))
         self._report()
+        stopping.check()  # what was measured is stored
         return found
 
     def at(self, thresholds: dict[str, float]) -> Trial:

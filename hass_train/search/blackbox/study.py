@@ -21,6 +21,7 @@ from torch import nn
 from hass_train.errors import UserError
 from hass_train.export.weights import plain_state
 from hass_train.search.blackbox.trials import Trial
+from hass_train.values import without_password
 
 Direction = Literal["maximize", "minimize"]
 STUDY_FILE = "study.log"
@@ -51,8 +52,8 @@ def open_storage(url: str | None, folder: Path) -> BaseStorage:
         # named, since which driver "postgresql" means depends on SQLAlchemy's version
         return RDBStorage(re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url))
     except Exception as error:  # SQLAlchemy's errors and those of the drivers have no common class
-        reason = str(error.__cause__ or error).strip().splitlines()[0]
-        raise UserError(f"search.storage is {url!r}, which cannot be opened: {reason}") from error
+        reason = without_password(str(error.__cause__ or error).strip().splitlines()[0])
+        raise UserError(f"search.storage is {without_password(url)!r}, which cannot be opened: {reason}") from error
 
 
 class TrialStudy:

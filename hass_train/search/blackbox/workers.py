@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-import sys
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,13 +52,11 @@ def helpers(count: int, build: Callable[..., tuple[BlackBox, Subject]], *about: 
 
 
 def _work(build: Callable[..., tuple[BlackBox, Subject]], about: tuple[Any, ...], number: int, threads: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one stops it
     torch.set_num_threads(threads)
     keep_freed_memory()
-    try:
-        engine, subject = build(*about, worker=number)
-        METHODS[engine.name].run(engine.bench(subject))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    engine, subject = build(*about, worker=number)
+    METHODS[engine.name].run(engine.bench(subject))
 
 
 def study_folder(runs: Path, output: Path, study: str | None) -> Path:
