@@ -77,9 +77,8 @@ class HardwarePenalty(pl.Callback):
         data = module.trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(data, ImageData)
         share = ranks.rank(), ranks.processes()
-        return calibrate(
-            module.model, data.images("val", module.device, images=self.images, share=share), together=True
-        )
+        images = data.images("val", module.device, images=max(self.images, share[1]), share=share)
+        return calibrate(module.model, images, together=True)
 
     def _ask(self, module: SparseClassifier) -> dict[str, float]:
         """Query, set the prices, and return what to log."""

@@ -21,6 +21,16 @@ class Careful:
 
     failed: bool = False
 
+    @property
+    def experiment(self) -> Any:
+        """What the logger writes into; nothing once it has failed."""
+        if not self.failed:
+            try:
+                return super().experiment  # type: ignore[misc]
+            except Exception as error:
+                self.fail(error)
+        return _DummyExperiment()
+
     def _try(self, action: Callable[..., Any], *arguments: Any, **options: Any) -> None:
         if self.failed:
             return
@@ -58,20 +68,21 @@ class WandbLog(Careful, WandbLogger):  # type: ignore[misc]
     @property
     def experiment(self) -> Any:
         """The W&B run."""
-        if self.failed:
-            return _DummyExperiment()
-        try:
+        if self.failed or self._offline:
             return super().experiment
+        try:
+            return super(Careful, self).experiment  # type: ignore[misc]  # whose failure is not the last word
         except Exception as error:
-            if self._offline:
-                self.fail(error)
-                return _DummyExperiment()
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             print(f"warning: W&B does not answer ({reason}); the run is kept offline", file=sys.stderr)
             self._offline = True
             self._wandb_init["mode"] = "offline"
             os.environ["WANDB_MODE"] = "offline"
-            return self.experiment
+            return super().experiment
+
+    def finish(self, status: int) -> None:
+        """End the W&B run, with an exit status."""
+        self._try(wandb.finish, exit_code=status)
 
 
 def has_wandb_key() -> bool:

@@ -163,7 +163,7 @@ def _result(
         # activations drift while the accuracy recovers: the network moves just so far that the goal is met again
         subject = Subject(module.model, question, run.data, typed.search.calibration_images, 0.0, run.output)
         again = partial(meet, module.model, question, subject.profile, tries=1)
-        reach(module.model, subject, module.choice.settled_ips or target, again)
+        reach(subject, module.choice.settled_ips or target, again)
     profile = run.profile(module.model)
     estimate = accelerator.estimate(workload, profile)
     dense_model = make_sparse(build_model(typed, run.data), typed)

@@ -29,11 +29,11 @@ def processes() -> int:
 
 def summed(values: Tensor) -> Tensor:
     """Sum over all processes, of tensors of the same shape."""
-    if together():
-        moved = values.to(_device())  # NCCL reduces what is on the GPU alone
-        distributed.all_reduce(moved)
-        values = moved.to(values.device)
-    return values
+    if not together():
+        return values
+    total = values.to(_device(), copy=True)  # NCCL reduces what is on the GPU alone
+    distributed.all_reduce(total)
+    return total.to(values.device)
 
 
 def averaged(values: Sequence[Tensor]) -> list[Tensor]:

@@ -15,14 +15,12 @@ import hass_train.torchvision_shim  # noqa: F401 - before anything imports torch
 # isort: split
 import pytorch_lightning as pl
 import torch
-import wandb
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 from pytorch_lightning.utilities import rank_zero_only
 from torch import distributed, nn
@@ -36,6 +34,7 @@ from hass_train.errors import UserError
 from hass_train.evaluate import accuracy
 from hass_train.export.weights import load_weights
 from hass_train.hardware import SparsityProfile
+from hass_train.logging import WandbLog
 from hass_train.module import SparseClassifier
 from hass_train.resume import FOLDER, LAST, Checkpoint, WholeCheckpoints
 from hass_train.search.engine import SearchEngine
@@ -225,9 +224,7 @@ def running(
     """A run whose loggers are finished whatever happens."""
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists.*")
-    warnings.filterwarnings(
-        "ignore", message=".*It is recommended to use .self.log.*"
-    )  # the first one's number is meant
+    warnings.filterwarnings("ignore", message=".*It is recommended to use .self.log.*")  # the first one's is meant
     warnings.filterwarnings("ignore", message=".*Experiment logs directory .* exists.*")  # made by a spawning process
     warnings.filterwarnings("ignore", message=".*number of training batches .* is smaller than the logging interval.*")
     warnings.filterwarnings("ignore", message=".*dataloader is not resumable.*")  # ours is, by its sampler
@@ -243,8 +240,8 @@ def running(
     finally:
         for logger in run.trainer.loggers:
             logger.finalize("success" if status == 0 else "failed")
-        if any(isinstance(logger, WandbLogger) for logger in run.trainer.loggers):
-            wandb.finish(exit_code=status)
+            if isinstance(logger, WandbLog):
+                logger.finish(status)
 
 
 def initialise(model: nn.Module, path: Path) -> None:

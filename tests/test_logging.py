@@ -68,3 +68,21 @@ def test_a_log_that_never_works_is_left_alone(
     csv.log_metrics({"a": 1.0}, step=0)
     csv.save()
     assert (Path(csv.log_dir) / "metrics.csv").is_file()
+
+
+def test_a_folder_that_cannot_be_made_and_a_run_that_cannot_be_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "taken").write_text("a file")
+    csv = CsvLog(str(tmp_path / "taken"))
+    assert csv.experiment is not None  # as Lightning asks before training
+    csv.log_metrics({"a": 1.0}, step=0)
+
+    def finish(**_: Any) -> None:
+        raise CommError("gone")
+
+    monkeypatch.setattr(wandb, "finish", finish)
+    wandb_logger("hass-train-test", str(tmp_path)).finish(0)
+    told = capsys.readouterr().err
+    assert told.count("CsvLog failed") == 1
+    assert "WandbLog failed (CommError: gone)" in told

@@ -24,18 +24,17 @@ from torch.utils.data import Dataset
 from hass_train import pipeline, stopping
 from hass_train.checks import checked
 from hass_train.config import RunConfig
+from hass_train.data.digits import Digits
 from hass_train.data.order import Drawn, Draws
 from hass_train.errors import UserError
 from hass_train.resume import Checkpoint, WholeCheckpoints
 from hass_train.search.phases import Phase, PhasePlan
-from tests.chaos.kills import numbers
+from tests.chaos.kills import NETWORK, numbers
 from tests.conftest import composed
 
 SMALL = (
-    "model=timm", "model.name=resnet10t", "+model.kwargs.channels=[8,8,16,16]", "+model.kwargs.stem_width=8",
-    "+model.kwargs.drop_rate=0.2", "search.warmup.lr=0.004", "debug=limit", "search.warmup.epochs=2",
-    "search.search.epochs=3", "search.recover.epochs=2", "search.distill=0.3", "search.queries=6",
-    "search.learning_steps=4", "data.size=16", "hw=zedboard", "search.target_speedup=4", "hw.limits=[dsp]",
+    *NETWORK, "search.warmup.epochs=2", "search.search.epochs=3", "search.recover.epochs=2", "search.queries=6",
+    "search.distill=0.3", "search.learning_steps=4",
 )  # fmt: skip
 """Every phase, with what else could be lost: dropout, a teacher, queries within epochs, thresholds that rest."""
 
@@ -243,3 +242,15 @@ def test_transforms_take_their_chance_from_the_draw_alone() -> None:
     assert [one[0] for one in first] == [draw.image for draw in batch]
     assert images.__getitems__(batch[1:]) != first[1:]  # another batch, another chance
     assert images[3][0] == 3
+
+
+def test_loader_processes_change_nothing() -> None:
+    def epoch(workers: int) -> list[torch.Tensor]:
+        data = Digits(batch_size=128, workers=workers, seed=3)
+        data.setup()
+        loader = data.train_dataloader()
+        loader.sampler.set_epoch(1)
+        return [images for images, _ in loader]
+
+    for mine, other in zip(epoch(0), epoch(2), strict=True):
+        assert torch.equal(mine, other)

@@ -143,8 +143,7 @@ class ImageData(pl.LightningDataModule):
             share: only this one of so many successive parts of them.
         """
         left = min(images or sys.maxsize, len(cast(Sized, self.splits[split])))
-        part = -(-left // share[1])
-        first, last = share[0] * part, min((share[0] + 1) * part, left)
+        first, last = (number * left // share[1] for number in (share[0], share[0] + 1))
         seen = 0
         for batch, _ in islice(self.statistics_dataloader(split), batches or None):
             mine = batch[max(first - seen, 0) : max(last - seen, 0)]

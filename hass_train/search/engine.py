@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hass_train.data import ImageData
 from hass_train.evaluate import accuracy
 from hass_train.hardware import HardwareModel, SparsityProfile
 from hass_train.search.goal import Goal, HardwareQuestion
-from hass_train.search.settle import settle
-from hass_train.sparsity import calibrate, sparse_layers
+from hass_train.search.settle import restore, settle, state_of
+from hass_train.sparsity import calibrate
 
 BEYOND = 0.01
 """Of a throughput target, that a settled network may be faster than it."""
@@ -163,23 +163,22 @@ class Learned:
         target = subject.question.target_ips
         if target is None:
             return Choice()
-        settled = reach(subject.model, subject, target, subject.settle)
+        settled = reach(subject, target, subject.settle)
         return Choice(settled_ips=None if settled == target else settled)
 
 
-def reach(model: nn.Module, subject: Subject, target: float, move: Callable[[float], None]) -> float:
+def reach(subject: Subject, target: float, move: Callable[[float], None]) -> float:
     """Move towards a throughput as far as the network survives it.
 
     Args:
-        model: with sparse layers in the search or frozen mode.
-        subject: measures accuracy and sparsity.
+        subject: with layers in the search or frozen mode.
         target: images/s.
         move: changes the network so that it reaches a throughput.
 
     Returns:
         The target, or the throughput that it was given up for; a line says so.
     """
-    question, learned = subject.question, _state(model)
+    question, learned = subject.question, state_of(subject.model)
     chance, before = 1 / subject.data.classes, subject.accuracy()
     least = chance + ALIVE * (before - chance)
     start = question.quick.estimate(question.workload, subject.profile()).throughput_ips
@@ -194,21 +193,11 @@ def reach(model: nn.Module, subject: Subject, target: float, move: Callable[[flo
     alive, dead, kept = start, target, learned
     for _ in range(_HALVINGS):
         middle = math.sqrt(alive * dead)
-        _restore(model, learned)
+        restore(subject.model, learned)
         move(middle)
         if subject.accuracy() >= least:
-            alive, kept = middle, _state(model)
+            alive, kept = middle, state_of(subject.model)
         else:
             dead = middle
-    _restore(model, kept)
+    restore(subject.model, kept)
     return alive
-
-
-def _state(model: nn.Module) -> list[dict[str, Tensor]]:
-    return [{key: value.clone() for key, value in layer.state_dict().items()} for _, layer in sparse_layers(model)]
-
-
-def _restore(model: nn.Module, states: list[dict[str, Tensor]]) -> None:
-    for (_, layer), state in zip(sparse_layers(model), states, strict=True):
-        layer.load_state_dict(state)
-        layer.synchronize()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -32,26 +33,12 @@ def settle(model: nn.Module, reaches: Callable[[], float], target: float, resolu
     Returns:
         The factor, between 1/16 and 16 (in the frozen mode 1/2 and 2). If the target cannot be reached, the largest.
     """
-    before = [layer.state_dict() for _, layer in sparse_layers(model)]
-    frozen = any(int(state["mode"]) == Mode.FROZEN for state in before)
-    saved = [{key: value.clone() for key, value in state.items()} for state in before]
-    sizes = [state["weight"].abs()[state["mask"]].sort().values if frozen else None for state in saved]
+    saved = state_of(model)
+    frozen = any(int(state["mode"]) == Mode.FROZEN for state in saved)
+    scale = _Frozen(model, saved) if frozen else partial(_scale_thresholds, model, saved)
 
     def apply(log_factor: float) -> None:
-        factor = math.exp(log_factor)
-        for (_, layer), state, ranked in zip(sparse_layers(model), saved, sizes, strict=True):
-            if ranked is not None:
-                layer.frozen_threshold.copy_(state["frozen_threshold"] * factor)
-                pruned = int(len(ranked) * max(1 - 1 / factor, 0.0)) if layer.prune_weights else 0
-                layer.mask.copy_(state["mask"])
-                if pruned:
-                    layer.mask.logical_and_(state["weight"].abs() > ranked[pruned - 1])
-                layer.weight.detach().copy_(state["weight"] * layer.mask)
-                layer.synchronize()
-                continue
-            for name in ("weight_threshold", "activation_threshold"):
-                with torch.no_grad():
-                    getattr(layer, name).copy_(inverse_softplus(F.softplus(state[name]) * factor))
+        scale(math.exp(log_factor))
 
     def excess(log_factor: float) -> float:
         apply(log_factor)
@@ -81,6 +68,49 @@ def settle(model: nn.Module, reaches: Callable[[], float], target: float, resolu
             low, under, high, over = (low, under, middle, found) if found >= 0 else (middle, found, high, over)
     apply(high)
     return math.exp(high)
+
+
+def state_of(model: nn.Module) -> list[dict[str, Tensor]]:
+    """A copy of all sparse layers' weights, thresholds, masks and statistics."""
+    return [{key: value.clone() for key, value in layer.state_dict().items()} for _, layer in sparse_layers(model)]
+
+
+def restore(model: nn.Module, states: list[dict[str, Tensor]]) -> None:
+    """Put back what `state_of` copied."""
+    for (_, layer), state in zip(sparse_layers(model), states, strict=True):
+        layer.load_state_dict(state)
+        layer.synchronize()
+
+
+def _scale_thresholds(model: nn.Module, saved: list[dict[str, Tensor]], factor: float) -> None:
+    """Set the thresholds of searching layers to a multiple of what they were."""
+    for (_, layer), state in zip(sparse_layers(model), saved, strict=True):
+        for name in ("weight_threshold", "activation_threshold"):
+            with torch.no_grad():
+                getattr(layer, name).copy_(inverse_softplus(F.softplus(state[name]) * factor))
+
+
+class _Frozen:
+    """Sets activation thresholds of frozen layers to a multiple of what they were, and prunes with them.
+
+    Args:
+        model, saved: the layers and their state before.
+    """
+
+    def __init__(self, model: nn.Module, saved: list[dict[str, Tensor]]) -> None:
+        self.model, self.saved = model, saved
+        self.sizes = [state["weight"].abs()[state["mask"]].sort().values for state in saved]
+
+    def __call__(self, factor: float) -> None:
+        share = max(1 - 1 / factor, 0.0)
+        for (_, layer), state, sizes in zip(sparse_layers(self.model), self.saved, self.sizes, strict=True):
+            layer.frozen_threshold.copy_(state["frozen_threshold"] * factor)
+            layer.mask.copy_(state["mask"])
+            pruned = int(len(sizes) * share) if layer.prune_weights else 0
+            if pruned:
+                layer.mask.logical_and_(state["weight"].abs() > sizes[pruned - 1])
+            layer.weight.detach().copy_(state["weight"] * layer.mask)
+            layer.synchronize()
 
 
 def inverse_softplus(value: Tensor) -> Tensor:
