@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -129,7 +129,7 @@ def meet(
         exact = reached(question.accelerator)
         aim *= target * (1 + BEYOND / 2) / exact
     if exact < target:
-        settle(model, partial(reached, question.accelerator), target)
+        settle(model, partial(reached, question.accelerator), target, BEYOND)
 
 
 class SearchEngine(Protocol):
@@ -160,11 +160,17 @@ class Learned:
         Where accuracy held the search back, the goal may still be far, and scaling thresholds to it would destroy the
         network; then it settles for less.
         """
-        target = subject.question.target_ips
-        if target is None:
-            return Choice()
-        settled = reach(subject, target, subject.settle)
-        return Choice(settled_ips=None if settled == target else settled)
+        return Choice(settled_ips=survive(subject))
+
+
+def survive(subject: Subject) -> float | None:
+    """Settle on the goal's throughput as far as the network survives it; the throughput it settled on instead, if
+    that destroyed it."""
+    target = subject.question.target_ips
+    if target is None:
+        return None
+    settled = reach(subject, target, subject.settle)
+    return None if settled == target else settled
 
 
 def reach(subject: Subject, target: float, move: Callable[[float], None]) -> float:
@@ -173,7 +179,7 @@ def reach(subject: Subject, target: float, move: Callable[[float], None]) -> flo
     Args:
         subject: with layers in the search or frozen mode.
         target: images/s.
-        move: changes the network so that it reaches a throughput.
+        move: changes the network so that it reaches the target.
 
     Returns:
         The target, or the throughput that it was given up for; a line says so.
@@ -191,10 +197,11 @@ def reach(subject: Subject, target: float, move: Callable[[float], None]) -> flo
         f"{before:.4f}: the goal is given up for what the network survives (more search epochs or a smaller goal helps)"
     )
     alive, dead, kept = start, target, learned
+    roughly = replace(question, accelerator=question.quick)  # the goal is missed anyhow
     for _ in range(_HALVINGS):
         middle = math.sqrt(alive * dead)
         restore(subject.model, learned)
-        move(middle)
+        meet(subject.model, roughly, subject.profile, middle)
         if subject.accuracy() >= least:
             alive, kept = middle, state_of(subject.model)
         else:

@@ -261,8 +261,9 @@ def test_fingerprints_tell_networks_apart(subject: Subject) -> None:
     assert fingerprint(subject.model) != before
 
 
+@pytest.mark.parametrize("name", ["learned", "tpe"])
 def test_a_goal_that_would_destroy_the_network_is_given_up(
-    subject: Subject, capsys: pytest.CaptureFixture[str]
+    name: str, subject: Subject, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     features, head = subject.model[:3], subject.model[3]
     images, labels = torch.cat(list(subject.data.images("val", subject.device))), torch.arange(48) % 2
@@ -274,7 +275,8 @@ def test_a_goal_that_would_destroy_the_network_is_given_up(
     question = replace(subject.question, goal=Goal("target_speedup", 20.0))
     subject = replace(subject, question=question)
     assert subject.accuracy() == 1.0
-    choice = Learned().choose(subject)
+    engine = Learned() if name == "learned" else box(name, tmp_path, trials=3, max_threshold=0.1)
+    choice = engine.choose(subject)
     assert choice.settled_ips is not None
     assert question.dense_ips < choice.settled_ips < 20 * question.dense_ips
     assert subject.accuracy() >= 0.75  # half of what is beyond chance

@@ -21,7 +21,7 @@ from hass_train.export.weights import DENSE_WEIGHTS
 from hass_train.search.blackbox.choose import chosen
 from hass_train.search.blackbox.study import Direction, TrialStudy, fingerprint, open_storage
 from hass_train.search.blackbox.trials import Evaluator, Trial, front
-from hass_train.search.engine import Choice, Subject
+from hass_train.search.engine import Choice, Subject, survive
 
 _EVERY = 8  # trials between two lines on what is best so far
 
@@ -268,12 +268,13 @@ class BlackBox:
         trials = bench.study.finished()
         best = chosen(trials or [bench.dense], subject.goal, bench.dense, subject.question.dense_ips)
         bench.evaluator.apply(bench.study.parameters(best.number) if trials else {})
-        subject.settle()
+        settled = survive(subject)
         points: list[dict[str, float]] = [
             {key: getattr(one, key) for key in ("number", "val_acc", "throughput_ips", "pair_sparsity")}
             for one in front(trials)
         ]
-        return Choice(len(trials), sum(one.images for one in trials), tuple(points), best.number if trials else None)
+        images, number = sum(one.images for one in trials), best.number if trials else None
+        return Choice(len(trials), images, tuple(points), number, settled)
 
     def _keep_dense(self, subject: Subject) -> None:
         """Lay the dense network beside the study, so that it can go on without training it again."""
