@@ -98,6 +98,7 @@ class HardwarePenalty(pl.Callback):
                 estimate = question.quick.estimate(question.workload, profile)
             except CannotFit as error:  # the dense network fitted, so a sparser one does
                 raise RuntimeError(f"a sparser network no longer fits: {error}") from error
+            module.answer = estimate
             found = penalty.HardwarePenalty.at(estimate, running, question.dense_ips, weights)
             return found, _scalars(estimate, found)
 

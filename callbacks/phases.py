@@ -52,6 +52,9 @@ class Phases(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SparseClassifier)
         self._charge(pl_module)
+        before = list(Phase).index(pl_module.phase)
+        values = {"phase/index": before, "phase/epoch": trainer.current_epoch + 1 - sum(pl_module.plan.epochs[:before])}
+        pl_module.log_dict({key: float(value) for key, value in values.items()}, rank_zero_only=True)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SparseClassifier)

@@ -5,17 +5,21 @@ from __future__ import annotations
 import pytorch_lightning as pl
 
 from hass_train.module import SparseClassifier
+from hass_train.search.phases import Phase
 from hass_train.sparsity import running_profile
 
 
 class SparsityMonitor(pl.Callback):
     """Logs weight, activation and pair sparsity of the whole network, and every layer's pair density, from the running
-    averages."""
+    averages; and the validation accuracy of networks that have their final sparsity."""
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SparseClassifier)
         assert pl_module.question is not None
         workload, profile = pl_module.question.workload, running_profile(pl_module.model)
+        if pl_module.phase is Phase.RECOVER and "val/acc" in trainer.callback_metrics:
+            # a network that is not sparse yet is no candidate for the best one
+            pl_module.log("val/acc_sparse", trainer.callback_metrics["val/acc"], rank_zero_only=True)
         pl_module.log_dict(
             {
                 "sparsity/weight": profile.weight_sparsity(workload),

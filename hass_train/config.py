@@ -178,6 +178,7 @@ class RunConfig:
     logger: dict[str, Any] = field(default_factory=dict)
     paths: PathsConfig = field(default_factory=PathsConfig)
     simulate: bool = False
+    report: bool = True
     init_from: str | None = None
     ckpt_path: str | None = None
 

@@ -6,14 +6,24 @@ import hass_train.torchvision_shim  # noqa: F401 - before anything imports torch
 
 # isort: split
 import os
+import re
 import sys
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import requests
 import wandb
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from lightning_fabric.loggers.logger import _DummyExperiment
 from pytorch_lightning.loggers import CSVLogger, WandbLogger
+
+BY_LAYER = ("density/", "price/")
+"""Scalars of single layers."""
+STEP = "trainer/global_step"
+"""What Lightning's W&B logger counts by."""
 
 
 class Careful:
@@ -80,9 +90,59 @@ class WandbLog(Careful, WandbLogger):  # type: ignore[misc]
             os.environ["WANDB_MODE"] = "offline"
             return super().experiment
 
+    artifacts: bool = True
+
+    def log_hyperparams(self, params: Any = None, *_: Any) -> None:
+        """Settings, with dotted keys as on the command line: a sweep's table sorts by them."""
+        self._try(lambda: self.experiment.config.update(params, allow_val_change=True))
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """All but what is told of every layer: that is in the layer table, and in the CSV log."""
+        super().log_metrics({key: value for key, value in metrics.items() if not key.startswith(BY_LAYER)}, step)
+
+    def define(self, summaries: Mapping[str, str]) -> None:
+        """Say what to keep of a metric in the run's summary: `max`, `min` or `last`."""
+        for key, summary in summaries.items():
+            self._try(lambda key=key, summary=summary: self.experiment.define_metric(key, summary=summary))
+
+    def log_table(self, key: str, heads: list[str], rows: list[list[Any]], step: int) -> None:
+        """A table, at a step of the trainer."""
+        self._try(lambda: self.experiment.log(
+            {key: wandb.Table(columns=heads, data=rows, allow_mixed_types=True), STEP: step}
+        ))  # fmt: skip
+
+    def log_pictures(self, pictures: Mapping[str, Path], page: Path | None, step: int) -> None:
+        """PNG files, and an HTML page as `report`."""
+
+        def log() -> None:
+            media: dict[str, Any] = {key: wandb.Image(str(path)) for key, path in pictures.items()}
+            if page is not None:
+                media["report"] = wandb.Html(page.read_text(), inject=False)
+            self.experiment.log({**media, STEP: step})
+
+        self._try(log)
+
+    def log_artifact(self, name: str, kind: str, files: Sequence[Path], about: Mapping[str, Any]) -> None:
+        """Files that belong together, as something that this run made."""
+        if self.artifacts:
+            self._try(lambda: self.experiment.log_artifact(_artifact(name, kind, files, about)))
+
+    def use_file(self, name: str, kind: str, file: Path) -> None:
+        """Say that this run began from a file: it becomes this run's input in W&B's lineage, which an offline run
+        cannot have."""
+        if self.artifacts and not self._offline:
+            self._try(lambda: self.experiment.use_artifact(_artifact(name, kind, [file], {})))
+
     def finish(self, status: int) -> None:
         """End the W&B run, with an exit status."""
         self._try(wandb.finish, exit_code=status)
+
+
+def _artifact(name: str, kind: str, files: Sequence[Path], about: Mapping[str, Any]) -> wandb.Artifact:
+    artifact = wandb.Artifact(re.sub(r"[^\w.-]", "-", name), kind, metadata=dict(about))
+    for file in files:
+        artifact.add_file(str(file), policy="immutable")  # else it is copied first
+    return artifact
 
 
 def has_wandb_key() -> bool:
@@ -93,18 +153,36 @@ def has_wandb_key() -> bool:
     return requests.utils.get_netrc_auth(host) is not None
 
 
-def wandb_logger(project: str, save_dir: str, group: str | None = None, tags: list[str] | None = None) -> WandbLogger:
+def wandb_logger(
+    project: str, save_dir: str, group: str | None = None, tags: list[str] | None = None, artifacts: bool = True
+) -> WandbLog:
     """A W&B logger with a run of its own: online if a key is configured, offline otherwise.
 
     Args:
         project: on W&B.
         save_dir: where an offline run is kept; `wandb sync` uploads it from there.
-        group: of runs that belong together.
+        group: of runs that belong together; by default the sweep, for its jobs.
         tags: of this run.
+        artifacts: whether weights, designs and checkpoints are logged too.
     """
     offline = os.environ.get("WANDB_MODE", "online") == "offline" or not has_wandb_key()
     if offline:
         os.environ.setdefault("WANDB_SILENT", "true")  # nothing to tell: no address, no sync
     settings = wandb.Settings(silent=True, console="off", x_disable_stats=True)
-    options: dict[str, Any] = {"group": group, "tags": tags or [], "settings": settings, "reinit": "finish_previous"}
-    return WandbLog(project=project, save_dir=save_dir, offline=offline, **options)
+    sweep, script = _job()
+    options: dict[str, Any] = {
+        "id": uuid.uuid4().hex[:8], "group": group or sweep, "job_type": script, "name": Path(save_dir).name, "tags": tags or [],
+        "settings": settings, "reinit": "finish_previous",
+    }  # fmt: skip
+    log = WandbLog(project=project, save_dir=save_dir, offline=offline, **options)
+    log.artifacts = artifacts
+    return log
+
+
+def _job() -> tuple[str | None, str | None]:
+    """The sweep that this process runs a job of, by its directory, and the kind of the job: `search` or `train`."""
+    if not HydraConfig.initialized():
+        return None, None
+    hydra = HydraConfig.get()
+    folder = Path(hydra.sweep.dir)
+    return f"{folder.parent.name}-{folder.name}" if hydra.mode is RunMode.MULTIRUN else None, hydra.job.config_name

@@ -20,6 +20,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from hass_train import ranks
 from hass_train.data.order import mixed
 from hass_train.errors import UserError
+from hass_train.hardware import Estimate
 from hass_train.search.engine import Choice, Learned, SearchEngine
 from hass_train.search.goal import HardwareQuestion
 from hass_train.search.penalty import HardwarePenalty, PenaltyController
@@ -54,6 +55,7 @@ class SparseClassifier(pl.LightningModule):
         question: network and hardware model that the penalty is asked of; None in plain training.
         engine, choice: who decides on the thresholds to freeze, and what was decided.
         penalty, controller: the hardware penalty and its λ; callbacks fill them.
+        answer: the hardware model's last one, in the process that asked.
         dense_val_acc: validation accuracy when the search begins.
         wall_s: seconds spent in each phase, and in the hardware model during the search.
         searched_images: that search steps have learned from, in all processes.
@@ -73,7 +75,7 @@ class SparseClassifier(pl.LightningModule):
         compiled: bool = False,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters({"settings": settings})
+        self.save_hyperparameters({"settings": settings}, logger=False)  # `callbacks.Board` logs them
         self.model, self.plan = model, plan
         self.weight_decay, self.label_smoothing, self.threshold_travel = weight_decay, label_smoothing, threshold_travel
         self.phase = Phase.WARMUP
@@ -81,6 +83,7 @@ class SparseClassifier(pl.LightningModule):
         self.engine: SearchEngine = Learned()
         self.choice: Choice | None = None
         self.penalty = HardwarePenalty()
+        self.answer: Estimate | None = None
         self.controller: PenaltyController | None = None
         self.dense_val_acc: float | None = None
         self.wall_s = {**{str(each): 0.0 for each in Phase}, "hardware": 0.0}

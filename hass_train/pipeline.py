@@ -28,10 +28,13 @@ from hass_train.export.profile import PROFILE, save_profile
 from hass_train.export.weights import DENSE_WEIGHTS, SPARSE_WEIGHTS, SPARSITY, save_dense, save_sparse
 from hass_train.files import write_text
 from hass_train.hardware import CannotFit, SparsityProfile, Workload
+from hass_train.logging import WandbLog
 from hass_train.module import SparseClassifier
 from hass_train.networks import traced
+from hass_train.report.board import final_scalars, publish
 from hass_train.report.console import print_result, report_console
 from hass_train.report.files import save_layers, save_picture
+from hass_train.report.record import Record
 from hass_train.report.simulation import headline, save_simulation
 from hass_train.result import DenseNetwork, NaturalNetwork, Outcome, Result, SparseNetwork
 from hass_train.resume import Checkpoint
@@ -110,8 +113,9 @@ def search(config: DictConfig) -> tuple[Result, dict[str, Any]]:
             result, note = replace(result, simulation=found.to_dict()), headline(found)
             files = save_simulation(run.output, found)
         files = [*_write(run, module, result, workload, asdict(typed.hw)), *files]
+        run.log(final_scalars(result.to_dict()))
+        files += _tell(run, result)
         print_result(result, files, report_console(), note)
-        run.log({f"result/{name}": value for name, value in result.gain.items()})
         return result, {"module": module, "trainer": run.trainer, "data": run.data, "workload": workload}
 
 
@@ -214,6 +218,22 @@ def _simulate(
     device = next(module.model.parameters()).device
     images = torch.cat(list(run.data.images("val", device, images=_PLAYED)))
     return simulate_design(design, workload, module.model, images, result.sparse.profile)
+
+
+def _tell(run: Run, result: Result) -> list[Path]:
+    """Draw the report, if it is wanted, and hand all to W&B, where it is logged; which files were written."""
+    pictures: list[Path] = []
+    page = None
+    if run.typed.report:
+        from hass_train.report.figures import save_figures  # late: plotly takes half a second
+        from hass_train.report.html import save_report
+
+        record = Record.read(run.output)
+        pictures, page = save_figures(record), save_report(record)
+    for logger in run.trainer.loggers:
+        if isinstance(logger, WandbLog):
+            publish(logger, run.output, result.to_dict(), pictures, page, run.trainer.global_step)
+    return [*([page] if page else []), *pictures]
 
 
 def _write(

@@ -192,6 +192,7 @@ class Run:
         """Log final numbers."""
         for logger in self.trainer.loggers:
             logger.log_metrics(scalars, step=self.trainer.global_step)
+            logger.save()
 
 
 def _in_sweep() -> bool:

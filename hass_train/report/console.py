@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from hass_train.hardware import Estimate, LayerEstimate
+from hass_train.report import columns
+from hass_train.report.record import goal_in_words
 from hass_train.result import Result
-
-RESOURCE_LABELS = {
-    "dsp": "DSPs",
-    "bram18": "block RAMs (18 kbit)",
-    "uram": "UltraRAMs",
-    "lut": "LUTs",
-    "ff": "flip-flops",
-}
-
 
 def report_console() -> Console:
     """The terminal, or 110 columns where there is none (a file, a pipe)."""
@@ -31,12 +25,7 @@ def print_result(result: Result, files: Iterable[Path], console: Console, note: 
     console.print()
     console.print(_columns(result))
     gain, goal = result.gain, result.goal
-    wanted = {
-        "target_speedup": f"{goal.value:g}× throughput",
-        "target_throughput": f"{goal.value:,.0f} images/s",
-        "max_accuracy_drop": f"at most {100 * goal.value:g} points of validation accuracy lost",
-        "penalty": f"penalty λ = {goal.value:g}",
-    }[goal.kind]
+    wanted = goal_in_words(asdict(goal))
     verdict = ", [green]met[/]" if goal.met else ", [red]not met[/]"
     drop = 100 * gain["accuracy_drop"]
     accuracy = f"loses {drop:.2f}" if drop >= 0 else f"gains {-drop:.2f}"
@@ -67,29 +56,10 @@ def _columns(result: Result) -> Table:
     title = f"{result.model['name']} · {result.data['name']} · {result.hw['name']}"
     table = Table(title=title, title_justify="left")
     table.add_column("")
-    for heading in ("dense\ndense engines", "dense\nsparse engines", "searched\nsparse engines"):
+    for heading in columns.COLUMNS:
         table.add_column(heading, justify="right")
-    dense, natural, sparse = result.dense, result.natural, result.sparse
-    estimates = (dense.estimate, natural.estimate, sparse.estimate)
-    base, base_j = dense.estimate.throughput_ips, dense.estimate.energy.total_j
-
-    def row(label: str, *values: str) -> None:
-        table.add_row(label, *values)
-
-    row("test accuracy", f"{dense.test_acc:.4f}", f"{dense.test_acc:.4f}", f"{sparse.test_acc:.4f}")
-    row("validation accuracy", f"{dense.val_acc:.4f}", f"{dense.val_acc:.4f}", f"{sparse.val_acc:.4f}")
-    row("pair sparsity", "–", f"{natural.pair_sparsity:.1%}", f"{sparse.pair_sparsity:.1%}")
-    row("weight sparsity", "–", "–", f"{sparse.weight_sparsity:.1%}")
-    row("throughput, images/s", *(f"{e.throughput_ips:,.0f}" for e in estimates))
-    row("speed-up", *(f"{e.throughput_ips / base:.2f}×" for e in estimates))
-    row("interval, cycles", *(f"{e.interval_cycles:,}" for e in estimates))
-    row("latency, ms", *(f"{e.latency_ms:.3f}" for e in estimates))
-    row("replicas", *(str(e.replicas) for e in estimates))
-    for name, label in RESOURCE_LABELS.items():
-        row(label, *(f"{getattr(e.resources, name):,} ({e.utilization[name]:.0%})" for e in estimates))
-    row("off-chip bandwidth", *(f"{e.utilization['bandwidth']:.0%}" for e in estimates))
-    row("images/s per DSP", *(f"{e.efficiency:.2f}" for e in estimates))
-    row("energy an image, of dense (estimate)", *(f"{e.energy.total_j / base_j:.0%}" for e in estimates))
+    for label, cells in columns.rows(result.to_dict()):
+        table.add_row(label, *cells)
     return table
 
 

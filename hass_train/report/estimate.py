@@ -10,7 +10,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from hass_train.hardware import DataflowAccelerator, Estimate, LayerEstimate, SparsityProfile, Workload
-from hass_train.report.console import RESOURCE_LABELS, print_files, slowest_table
+from hass_train.report.columns import RESOURCE_LABELS
+from hass_train.report.console import print_files, slowest_table
 
 _BAR = 30
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,7 +24,7 @@ BEYOND = 0.01
 ALIVE = 0.5
 """Of the accuracy beyond chance, that settling must leave: what is gone then does not come back in recovery."""
 _LEARNED = 0.25  # of the accuracy beyond chance: a network that has less has nothing to lose
-_HALVINGS = 4
+_HALVINGS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +187,11 @@ def reach(subject: Subject, target: float, move: Callable[[float], None]) -> flo
     question, learned = subject.question, state_of(subject.model)
     chance, before = 1 / subject.data.classes, subject.accuracy()
     least = chance + ALIVE * (before - chance)
-    start = question.quick.estimate(question.workload, subject.profile()).throughput_ips
+
+    def quickly() -> float:
+        return question.quick.estimate(question.workload, subject.profile()).throughput_ips
+
+    start = quickly()
     move(target)
     found = subject.accuracy()
     if found >= least or before < chance + _LEARNED * (1 - chance):
@@ -197,13 +201,12 @@ def reach(subject: Subject, target: float, move: Callable[[float], None]) -> flo
         f"{before:.4f}: the goal is given up for what the network survives (more search epochs or a smaller goal helps)"
     )
     alive, dead, kept = start, target, learned
-    roughly = replace(question, accelerator=question.quick)  # the goal is missed anyhow
     for _ in range(_HALVINGS):
         middle = math.sqrt(alive * dead)
         restore(subject.model, learned)
-        meet(subject.model, roughly, subject.profile, middle)
+        settle(subject.model, quickly, middle, BEYOND)  # the goal is missed anyhow: no exact model
         if subject.accuracy() >= least:
-            alive, kept = middle, state_of(subject.model)
+            alive, kept = min(middle, quickly()), state_of(subject.model)
         else:
             dead = middle
     restore(subject.model, kept)

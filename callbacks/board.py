@@ -1,0 +1,46 @@
+"""Tells the loggers what run this is, and W&B what it shows of every epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytorch_lightning as pl
+
+from hass_train.logging import WandbLog
+from hass_train.module import SparseClassifier
+from hass_train.report import board
+from hass_train.report.record import flat
+from hass_train.sparsity import running_profile
+
+
+class Board(pl.Callback):
+    """Logs the configuration with dotted keys, and on W&B a table of all layers after every epoch."""
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        settings = pl_module.hparams["settings"]
+        for logger in trainer.loggers:
+            logger.log_hyperparams(flat(settings))
+        for log in _boards(trainer):
+            log.define(board.SUMMARIES)
+            begun = board.began_from(settings)
+            if begun is not None and Path(begun).is_file():
+                kind = "checkpoint" if begun.endswith(".ckpt") else "dense-network"
+                log.use_file(f"{settings['model']['name']}-{kind.partition('-')[0]}", kind, Path(begun))
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, SparseClassifier)
+        question = pl_module.question
+        if question is None or not trainer.is_global_zero:
+            return
+        for log in _boards(trainer):
+            rows = board.layer_rows(
+                question.workload, running_profile(pl_module.model), pl_module.penalty.pair_prices, pl_module.answer
+            )
+            log.log_table(board.LAYERS, board.HEADS, rows, trainer.global_step)
+
+
+def _boards(trainer: pl.Trainer) -> Iterator[WandbLog]:
+    return (logger for logger in trainer.loggers if isinstance(logger, WandbLog))

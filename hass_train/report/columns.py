@@ -1,0 +1,52 @@
+"""The rows that compare three designs: dense, dense on sparse engines, searched. Terminal and page show the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+COLUMNS = ("dense\ndense engines", "dense\nsparse engines", "searched\nsparse engines")
+RESOURCE_LABELS = {
+    "dsp": "DSPs",
+    "bram18": "block RAMs (18 kbit)",
+    "uram": "UltraRAMs",
+    "lut": "LUTs",
+    "ff": "flip-flops",
+}
+
+
+def rows(result: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """A label and three cells for each row.
+
+    Args:
+        result: the content of result.json.
+    """
+    dense, sparse = result["dense"], result["sparse"]
+    estimates = [result[name]["estimate"] for name in ("dense", "natural", "sparse")]
+    base, base_j = estimates[0]["throughput_ips"], estimates[0]["energy"]["total_j"]
+
+    def each(show: Callable[[Any], str]) -> list[str]:
+        return [show(estimate) for estimate in estimates]
+
+    found = [
+        (label, [f"{dense[key]:.4f}"] * 2 + [f"{sparse[key]:.4f}"])
+        for label, key in (("test accuracy", "test_acc"), ("validation accuracy", "val_acc"))
+    ]
+    found += [
+        ("pair sparsity", ["–", f"{result['natural']['pair_sparsity']:.1%}", f"{sparse['pair_sparsity']:.1%}"]),
+        ("weight sparsity", ["–", "–", f"{sparse['weight_sparsity']:.1%}"]),
+        ("throughput, images/s", each(lambda one: f"{one['throughput_ips']:,.0f}")),
+        ("speed-up", each(lambda one: f"{one['throughput_ips'] / base:.2f}×")),
+        ("interval, cycles", each(lambda one: f"{one['interval_cycles']:,}")),
+        ("latency, ms", each(lambda one: f"{one['latency_ms']:.3f}")),
+        ("replicas", each(lambda one: str(one["replicas"]))),
+    ]
+    for name, label in RESOURCE_LABELS.items():
+        cells = [f"{one['resources'][name]:,} ({one['utilization'][name]:.0%})" for one in estimates]
+        found.append((label, cells))
+    found += [
+        ("off-chip bandwidth", each(lambda one: f"{one['utilization']['bandwidth']:.0%}")),
+        ("images/s per DSP", each(lambda one: f"{one['efficiency']:.2f}")),
+        ("energy an image, of dense (estimate)", each(lambda one: f"{one['energy']['total_j'] / base_j:.0%}")),
+    ]
+    return found

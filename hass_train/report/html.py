@@ -1,0 +1,111 @@
+"""report.html: what one search found, why, and how to repeat it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from hass_train.report import columns
+from hass_train.report.page import Block, Card, Cell, Page, Sheet, save_page
+from hass_train.report.panels import panels
+from hass_train.report.record import Record
+
+REPORT = "report.html"
+_FOLDS = ("i", "o", "g", "m", "N", "q", "p", "s")
+
+
+def save_report(record: Record) -> Path:
+    """Write a run's report.html; returns its path."""
+    path = record.folder / REPORT
+    save_page(path, Page(
+        record.title, _subtitle(record), _cards(record), panels(record), [_comparison(record), _design(record)],
+        _blocks(record),
+    ))  # fmt: skip
+    return path
+
+
+def _subtitle(record: Record) -> str:
+    result = record.result
+    shape = "×".join(map(str, result["model"]["input_size"]))
+    return (
+        f"{shape}, {result['model']['macs'] / 1e6:,.1f} M multiply-accumulates, {result['model']['params'] / 1e6:,.2f} "
+        f"M parameters; engine: {result['engine']}, seed {result['seed']}"
+    )
+
+
+def _cards(record: Record) -> list[Card]:
+    result = record.result
+    dense, sparse, gain, goal = result["dense"], result["sparse"], result["gain"], result["goal"]
+    before, after = dense["estimate"], sparse["estimate"]
+    drop = 100 * gain["accuracy_drop"]
+    lost = f"{drop:.2f} points lost" if drop >= 0 else f"{-drop:.2f} points gained"
+    energy = after["energy"]["total_j"] / before["energy"]["total_j"]
+    cards = [
+        Card("throughput", f"{gain['throughput']:.2f}×",
+             f"{before['throughput_ips']:,.0f} → {after['throughput_ips']:,.0f} images/s"),
+        Card("test accuracy", f"{sparse['test_acc']:.4f}", f"from {dense['test_acc']:.4f}: {lost}"),
+        Card("efficiency", f"{gain['efficiency']:.2f}×",
+             f"{before['efficiency']:.2f} → {after['efficiency']:.2f} images/s per DSP"),
+        Card("energy an image", f"{energy:.0%}", "of the dense design's; an estimate"),
+        Card("pairs left", f"{1 - sparse['pair_sparsity']:.1%}",
+             f"weights {1 - sparse['weight_sparsity']:.1%}, activations {1 - sparse['activation_sparsity']:.1%}"),
+    ]  # fmt: skip
+    if goal["kind"] != "penalty":
+        verdict = ("met", "good") if goal["met"] else ("not met", "bad")
+        cards.append(Card("goal", verdict[0], record.goal, verdict[1]))
+    if result["simulation"]:
+        cards.append(Card("simulated", f"{result['simulation']['error']:+.1%}", "interval against the analytical one"))
+    return cards
+
+
+def _comparison(record: Record) -> Sheet:
+    heads = ["", *(name.replace("\n", ", ") for name in columns.COLUMNS)]
+    rows = [[Cell(label), *map(Cell, cells)] for label, cells in columns.rows(record.result)]
+    caption = (
+        "The dense network gains something on sparse engines already, from the zeros of its activations; what the "
+        "search made is the step from the second column to the third."
+    )
+    return Sheet("designs", "Three designs", caption, heads, rows)
+
+
+def _design(record: Record) -> Sheet:
+    """Every operation with its folds and costs."""
+    heads = [
+        "layer", "kind", "engine", "cycles", "bound by", "weight density", "activation density", "pair density",
+        "price", *(f"{name}" for name in _FOLDS), "cycles an initiation", "DSPs", "block RAMs", "UltraRAMs", "LUTs",
+        "weights in",
+    ]  # fmt: skip
+
+    def number(row: dict[str, str], key: str, form: str) -> Cell:
+        return Cell(format(float(row[key]), form), float(row[key])) if row[key] else Cell("")
+
+    rows = [
+        [
+            Cell(row["layer"]), Cell(row["kind"]), Cell(row["engine"]), number(row, "interval_cycles", ",.0f"),
+            Cell(row["bound"]),
+            *(number(row, f"{kind}_density", ".3f") for kind in ("weight", "activation", "pair")),
+            number(row, "price", ".3f"), *(number(row, f"fold_{name}", ".0f") for name in _FOLDS),
+            number(row, "initiation_interval", ".2f"),
+            *(number(row, name, ",.0f") for name in ("dsp", "bram18", "uram", "lut")),
+            Cell(row["weights_in"].replace("_", "-")),
+        ]
+        for row in record.rows
+    ]  # fmt: skip
+    folds = (
+        "Folds: i input channels, o filters and g groups in parallel, m channels bundled into one dot product, N "
+        "multipliers of an engine, q and p pixels read and written a cycle, s streams. Click a head to sort."
+    )
+    return Sheet("design", "The design, layer by layer", folds, heads, rows, (0, 1, 2, 4, len(heads) - 1), True)
+
+
+def _blocks(record: Record) -> list[Block]:
+    result = record.result
+    seconds = "\n".join(f"{name:<9} {value:8,.0f} s" for name, value in result["wall_s"].items())
+    versions = "\n".join(f"{name} {version}" for name, version in result["versions"].items())
+    return [
+        Block("The command", result["command"]),
+        Block("Where the time went", seconds),
+        Block("The configuration", yaml.safe_dump(result["config"], sort_keys=False), folded=True),
+        Block("Versions", versions, folded=True),
+    ]

@@ -1,0 +1,107 @@
+"""Pages: one HTML file with everything in it, to be opened from disk, on a phone, years later."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from hass_train.files import write_text
+from hass_train.report.panels import Panel
+
+
+@dataclass(frozen=True)
+class Card:
+    """One headline figure; `mood` is `good`, `bad` or empty."""
+
+    label: str
+    value: str
+    note: str = ""
+    mood: str = ""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a cell shows, and what it is sorted by where that is something else."""
+
+    text: str
+    value: float | None = None
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table.
+
+    Args:
+        name: for the anchor.
+        title, caption: above it.
+        heads: of the columns.
+        rows: equally long.
+        words: columns that hold words, not numbers.
+        sortable: by a click on a column's head.
+    """
+
+    name: str
+    title: str
+    caption: str
+    heads: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    words: Collection[int] = (0,)
+    sortable: bool = False
+
+
+@dataclass(frozen=True)
+class Block:
+    """Text as it is, such as a command or a configuration; `folded` is shown on a click."""
+
+    title: str
+    text: str
+    folded: bool = False
+
+
+@dataclass(frozen=True)
+class Page:
+    """A whole page, from top to bottom."""
+
+    title: str
+    subtitle: str
+    cards: Sequence[Card]
+    panels: Sequence[Panel]
+    tables: Sequence[Sheet]
+    blocks: Sequence[Block] = ()
+
+
+def save_page(path: Path, page: Page) -> None:
+    """Write a page, whole or not at all."""
+    charts = {panel.name: json.loads(panel.figure.to_json()) for panel in page.panels}
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(_asset("page.html"))
+    text = template.render(
+        page=page, css=Markup(_asset("page.css")), script=Markup(_asset("page.js")),
+        charts=_in_script(charts), plotly=Markup(_packed_plotly()),
+    )  # fmt: skip
+    write_text(path, text)
+
+
+def _in_script(data: Any) -> Markup:
+    """JSON that no name of a layer can end the script element with."""
+    return Markup(json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"))
+
+
+def _asset(name: str) -> str:
+    return files("hass_train.report").joinpath("assets", name).read_text()
+
+
+@cache
+def _packed_plotly() -> str:
+    return base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()

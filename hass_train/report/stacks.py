@@ -1,0 +1,70 @@
+"""What each layer adds to the resources of a design."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
+
+from hass_train.report.record import RESOURCES, Record
+
+OTHERS = "streams (additions, pooling, activations, …)"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One resource of one design.
+
+    Args:
+        pieces: names of the compute layers, and of all other operations together.
+        shares: what each takes of the device, all replicas together, as a fraction.
+    """
+
+    pieces: tuple[str, ...]
+    shares: tuple[float, ...]
+
+    def upto(self, most: float) -> list[float]:
+        """The shares, as long as they add up to at most so much: what is beyond is cut off."""
+        found, whole = [], 0.0
+        for share in self.shares:
+            found.append(min(share, most - whole))
+            whole += found[-1]
+        return found
+
+    def color(self, piece: int) -> str:
+        """From dark to light along the network; grey for the other operations."""
+        last = len(self.pieces) - 1
+        return "#9aa3ad" if piece == last else to_hex(colormaps["viridis"](0.08 + 0.85 * piece / max(last - 1, 1)))
+
+
+def stacks(record: Record, column: str) -> dict[str, Stack]:
+    """The resources of a design.
+
+    Args:
+        record: the run.
+        column: `dense` or `sparse`.
+
+    Returns:
+        By resource. Of a network in parts that run one after another, the part that takes most of it.
+    """
+    estimate, device = record.result[column]["estimate"], record.result["config"]["hw"]
+    names = tuple(layer.name for layer in record.layers)
+    found = {}
+    for resource in RESOURCES:
+        parts = [_used(estimate, resource, part) for part in range(len(estimate["parts"]))]
+        most = max(parts, key=lambda used: sum(used.values()))
+        listed = [most.get(name, 0.0) for name in names]
+        whole = max(float(device[resource]), 1.0)
+        others = sum(most.values()) - sum(listed)
+        found[resource] = Stack((*names, OTHERS), tuple(value / whole for value in (*listed, others)))
+    return found
+
+
+def _used(estimate: Mapping[str, Any], resource: str, part: int) -> dict[str, float]:
+    copies = estimate["parts"][part]["replicas"]
+    return {
+        row["name"]: float(row["resources"][resource] * copies) for row in estimate["layers"] if row["part"] == part
+    }
