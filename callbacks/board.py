@@ -15,14 +15,14 @@ from hass_train.sparsity import running_profile
 
 
 class Board(pl.Callback):
-    """Logs the configuration with dotted keys, and on W&B a table of all layers after every epoch."""
+    """Logs the configuration as one level of keys, and on W&B a table of all layers after every epoch."""
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.is_global_zero:
             return
         settings = pl_module.hparams["settings"]
         for logger in trainer.loggers:
-            logger.log_hyperparams(flat(settings))
+            logger.log_hyperparams(flat(settings, "/"))  # W&B advises against dots
         for log in _boards(trainer):
             log.define(board.SUMMARIES)
             begun = board.began_from(settings)
@@ -39,7 +39,7 @@ class Board(pl.Callback):
             rows = board.layer_rows(
                 question.workload, running_profile(pl_module.model), pl_module.penalty.pair_prices, pl_module.answer
             )
-            log.log_table(board.LAYERS, board.HEADS, rows, trainer.global_step)
+            log.log_rows(board.LAYERS, board.HEADS, rows, trainer.global_step)
 
 
 def _boards(trainer: pl.Trainer) -> Iterator[WandbLog]:

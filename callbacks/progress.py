@@ -1,16 +1,22 @@
-"""One line an epoch: where the run is and what it has reached."""
+"""Where the run is and what it has reached: a live bar on a terminal, and a line after every epoch everywhere."""
 
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 
 import pytorch_lightning as pl
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TaskID, TextColumn
+from rich.progress import Progress as Bar
+from rich.text import Text
 
 from hass_train.module import SparseClassifier
+from hass_train.search.phases import Phase
 
 _SHOWN = (
     ("val/acc", "val acc", "{:.4f}"),
+    ("hw/throughput_ips", "images/s", "{:,.0f}"),
     ("hw/speedup", "speed-up", "{:.2f}×"),
     ("sparsity/pair", "pair sparsity", "{:.3f}"),
     ("loss/lambda", "λ", "{:.2f}"),
@@ -18,26 +24,87 @@ _SHOWN = (
 
 
 class Progress(pl.Callback):
-    """Prints phase, epoch, loss, accuracy, speed-up, pair sparsity and λ at each epoch's end, and the time left."""
+    """Prints phase, epoch, loss, accuracy, throughput, speed-up, pair sparsity and λ at each epoch's end, and the time
+    left; on a terminal a bar below the lines shows the step.
 
-    def __init__(self) -> None:
+    Args:
+        bar: whether to show the bar where there is a terminal.
+    """
+
+    def __init__(self, bar: bool = True) -> None:
+        self.bar = bar
         self._started, self._first = time.monotonic(), 0
+        self._live: tuple[Bar, TaskID] | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._started, self._first = time.monotonic(), trainer.current_epoch
+        console = Console(highlight=False, soft_wrap=True)
+        if self.bar and trainer.is_global_zero and console.is_terminal:
+            bar = Bar(
+                TextColumn("[bold]{task.fields[phase]:<7}[/]"), TextColumn("epoch {task.fields[epoch]}"), BarColumn(30),
+                MofNCompleteColumn(), TextColumn("steps"), _Left(), console=console, transient=True,
+                refresh_per_second=4,
+            )  # fmt: skip
+            bar.start()
+            self._live = bar, bar.add_task("", total=None, phase="", epoch="", left=None)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._live is not None:
+            bar, task = self._live
+            epoch = f"{trainer.current_epoch + 1}/{trainer.max_epochs}"
+            done = trainer.current_epoch - self._first
+            left = self._left(trainer, done) if done else None
+            bar.reset(task, total=int(trainer.num_training_batches), phase=_phase(pl_module), epoch=epoch, left=left)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
+    ) -> None:
+        if self._live is not None:
+            bar, task = self._live
+            done = trainer.current_epoch - self._first + (batch_idx + 1) / max(int(trainer.num_training_batches), 1)
+            bar.update(task, completed=batch_idx + 1, left=self._left(trainer, done))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.is_global_zero:
             return
-        assert isinstance(pl_module, SparseClassifier)
         epoch, total = trainer.current_epoch + 1, trainer.max_epochs or 0
-        left = (time.monotonic() - self._started) / (epoch - self._first) * (total - epoch)
-        logged = trainer.callback_metrics
+        left = self._left(trainer, epoch - self._first)
+        logged, searching = trainer.callback_metrics, _phase(pl_module) == Phase.SEARCH
         parts = [f"loss {float(logged['loss/task']):.3f}"] if "loss/task" in logged else []
         for key, label, form in _SHOWN:
-            own = key in logged and (not key.startswith(("hw/", "loss/lambda")) or pl_module.phase == "search")
+            own = key in logged and (not key.startswith(("hw/", "loss/lambda")) or searching)
             if own:
                 parts.append(f"{label} {form.format(float(logged[key]))}")
-        Console(highlight=False, soft_wrap=True).print(
-            f"[dim]{epoch:>4}/{total}[/] [bold]{pl_module.phase:<7}[/] {'  '.join(parts)}  [dim]{left:,.0f} s left[/]"
+        console = self._live[0].console if self._live else Console(highlight=False, soft_wrap=True)
+        console.print(
+            f"[dim]{epoch:>4}/{total}[/] [bold]{_phase(pl_module):<7}[/] {'  '.join(parts)}  [dim]{left:,.0f} s left[/]"
         )
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._close()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self._live is not None:
+            self._live[0].stop()
+            self._live = None
+
+    def _left(self, trainer: pl.Trainer, done: float) -> float:
+        """Seconds until the last epoch ends, if all take as long as those before."""
+        remaining = (trainer.max_epochs or 0) - self._first - done
+        return (time.monotonic() - self._started) / max(done, 1e-9) * remaining
+
+
+class _Left(ProgressColumn):
+    """The time left of the whole training."""
+
+    def render(self, task: Task) -> Text:
+        left = task.fields["left"]
+        return Text("" if left is None else f"{timedelta(seconds=round(left))} left", style="dim")
+
+
+def _phase(module: pl.LightningModule) -> Phase:
+    assert isinstance(module, SparseClassifier)
+    return module.phase

@@ -141,6 +141,8 @@ def _check_ranges(config: RunConfig) -> None:
     search = config.search
     if not 0 <= config.seed < 2**32:
         raise UserError(f"seed is {config.seed}; it must lie in [0, 2³²)")
+    if config.summary_depth < 0:
+        raise UserError(f"summary_depth is {config.summary_depth}; it must be 0 (every layer) or more")
     for key in ("init_from", "ckpt_path"):
         if getattr(config, key) == "":
             raise UserError(f"{key} is empty; give a file, or leave it out")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import functools
 import os
 import shlex
@@ -60,6 +61,14 @@ def fail(message: str) -> NoReturn:
     sys.exit(2)
 
 
+class Parser(argparse.ArgumentParser):
+    """Command lines that are not Hydra's, with the same manners."""
+
+    def error(self, message: str) -> NoReturn:
+        """One line, status 2."""
+        fail(message)
+
+
 def _tell(message: str) -> None:
     if int(os.environ.get("LOCAL_RANK", "0")):
         return  # the first process speaks
@@ -102,6 +111,9 @@ def run(config_name: str, task: Callable[[DictConfig], Any]) -> None:
         fail(_composition(error, config_name))
     except yaml.YAMLError as error:
         fail(f"a configuration file cannot be read: {error}")
+    except BrokenPipeError:  # `… | head` has read enough; nor must Python complain when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         _summarise_sweep()

@@ -179,6 +179,7 @@ class RunConfig:
     paths: PathsConfig = field(default_factory=PathsConfig)
     simulate: bool = False
     report: bool = True
+    summary_depth: int = 2
     init_from: str | None = None
     ckpt_path: str | None = None
 

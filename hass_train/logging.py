@@ -93,7 +93,7 @@ class WandbLog(Careful, WandbLogger):  # type: ignore[misc]
     artifacts: bool = True
 
     def log_hyperparams(self, params: Any = None, *_: Any) -> None:
-        """Settings, with dotted keys as on the command line: a sweep's table sorts by them."""
+        """Settings, in one level, so that a sweep's table sorts by them."""
         self._try(lambda: self.experiment.config.update(params, allow_val_change=True))
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -105,7 +105,7 @@ class WandbLog(Careful, WandbLogger):  # type: ignore[misc]
         for key, summary in summaries.items():
             self._try(lambda key=key, summary=summary: self.experiment.define_metric(key, summary=summary))
 
-    def log_table(self, key: str, heads: list[str], rows: list[list[Any]], step: int) -> None:
+    def log_rows(self, key: str, heads: list[str], rows: list[list[Any]], step: int) -> None:
         """A table, at a step of the trainer."""
         self._try(lambda: self.experiment.log(
             {key: wandb.Table(columns=heads, data=rows, allow_mixed_types=True), STEP: step}
@@ -171,8 +171,8 @@ def wandb_logger(
     settings = wandb.Settings(silent=True, console="off", x_disable_stats=True)
     sweep, script = _job()
     options: dict[str, Any] = {
-        "id": uuid.uuid4().hex[:8], "group": group or sweep, "job_type": script, "name": Path(save_dir).name, "tags": tags or [],
-        "settings": settings, "reinit": "finish_previous",
+        "id": uuid.uuid4().hex[:8], "group": group or sweep, "job_type": script, "name": Path(save_dir).name,
+        "tags": tags or [], "settings": settings, "reinit": "finish_previous",
     }  # fmt: skip
     log = WandbLog(project=project, save_dir=save_dir, offline=offline, **options)
     log.artifacts = artifacts

@@ -36,6 +36,7 @@ from hass_train.report.console import print_result, report_console
 from hass_train.report.files import save_layers, save_picture
 from hass_train.report.record import Record
 from hass_train.report.simulation import headline, save_simulation
+from hass_train.report.summary import print_summary
 from hass_train.result import DenseNetwork, NaturalNetwork, Outcome, Result, SparseNetwork
 from hass_train.resume import Checkpoint
 from hass_train.run import Run, initialise, running
@@ -140,6 +141,7 @@ def _question(typed: RunConfig, workload: Workload, model: nn.Module) -> tuple[H
         f"{roof.throughput_ips / dense.throughput_ips:.2f}× ({roof.bottleneck.resource} binds); "
         f"goal: {goal.kind} {goal.value:g}"
     )
+    rank_zero_only(print_summary)(workload, dense, report_console(), typed.summary_depth)
     quick = build_hardware(typed.hw, tolerance=QUICK)
     return HardwareQuestion(workload, accelerator, quick, goal, dense.throughput_ips, roof.throughput_ips), dense
 

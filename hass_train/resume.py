@@ -32,7 +32,7 @@ _TAKEN = (DENSE_WEIGHTS, "study.log", f"{FOLDER}/{BEST}")
 _DECIDE = ("model", "data", "sparsity", "seed")
 """Groups of settings that a checkpoint is worth nothing without."""
 _FREE = ("data.workers", "data.root")
-_APART = ("paths", "callbacks", "logger", "ckpt_path", "init_from", "simulate", "report")
+_APART = ("paths", "callbacks", "logger", "ckpt_path", "init_from", "simulate", "report", "summary_depth")
 """Settings that a resumed run may have of its own."""
 
 

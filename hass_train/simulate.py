@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from hass_train import cli
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        cli.fail(message)
-
-
 def main(arguments: list[str] | None = None) -> None:
     """The command; exits with status 2 and one line for what a user can cause."""
-    parser = _Parser(prog="python -m hass_train.simulate", description=__doc__)
+    parser = cli.Parser(prog="python -m hass_train.simulate", description=__doc__)
     parser.add_argument("run", type=Path, metavar="RUN_DIR", help="directory of a search.py run that ended")
     parser.add_argument("--images", type=int, default=8, help="validation images to play (default 8)")
     parser.add_argument("--size", action="store_true", help="find the smallest FIFOs that keep the interval too")

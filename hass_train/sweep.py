@@ -144,10 +144,18 @@ def _cells(job: Job) -> list[str]:
 
 
 def summarise(sweep: Path) -> int:
-    """Write and print the summary of a sweep; returns how many jobs failed."""
-    from hass_train.report.console import report_console  # late: a command line that fails needs none of it
+    """Write and print the summary of a sweep, and compare its searches; returns how many jobs failed."""
+    from hass_train.report.console import (
+        print_files,
+        report_console,
+    )  # late: a command line that fails needs none of it
 
     jobs = jobs_of(sweep)
     save_summary(sweep / SUMMARY, jobs)
     print_summary(sweep, jobs, report_console())
+    ended = [job.folder for job in jobs if not job.error and job.engine]
+    if ended:
+        from hass_train.report.comparison import Comparison, save_comparison
+
+        print_files(save_comparison(sweep, Comparison.of(ended)), report_console())
     return sum(bool(job.error) for job in jobs)

@@ -46,7 +46,8 @@ def composed(*overrides: str, output: Path, config_name: str = "search", logger:
     """
     with hydra.initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
         chosen = not logger or any(o.startswith("logger") for o in overrides)
-        quick = ["hw.tolerance=0.02"] if config_name == "search" else []  # proofs of the optimum have their own tests
+        # proofs of the optimum, and reports, have tests of their own
+        quick = ["hw.tolerance=0.02", "report=false"] if config_name == "search" else []
         config = hydra.compose(config_name, [*([] if chosen else ["logger=csv"]), *quick, *overrides])
     with open_dict(config):
         config.paths.output = str(output)

@@ -36,7 +36,7 @@ def test_search_ends_well_and_says_so(run: tuple[Path, subprocess.CompletedProce
     assert done.returncode == 0, done.stderr
     for words in (
         "warmup", "search", "recover", "dense engines", "sparse engines", "Why not faster", "result.json",
-        "profile.json", "Simulated on 8 validation images", "simulation.json",
+        "profile.json", "Simulated on 8 validation images", "simulation.json", "report.html", "MACs", "folds",
     ):  # fmt: skip
         assert words in done.stdout
     assert "Traceback" not in done.stderr
@@ -44,6 +44,7 @@ def test_search_ends_well_and_says_so(run: tuple[Path, subprocess.CompletedProce
     assert written >= {
         "result.json", "layers.csv", "layers.png", "design.json", "model.safetensors", "sparsity.json",
         "profile.json", "dense.safetensors", "simulation.json", "simulation.png", "checkpoints", "csv", "wandb",
+        "report.html", "figures",
     }  # fmt: skip
     assert {path.name for path in (folder / "checkpoints").iterdir()} == {
         "best.ckpt", "last.ckpt", "previous.ckpt",

@@ -49,6 +49,13 @@ def test_one_failed_job_of_six_leaves_five_results_and_a_table(tmp_path: Path) -
         ]  # fmt: skip
         assert (row["pareto"] == "True") == (row in ended and not better)
     assert "5 of 6 jobs ended well" in done.stdout
+    with (folder / "compare.csv").open() as stream:
+        compared = {Path(row["run"]).name: row for row in csv.DictReader(stream)}
+    assert list(compared) == [row["job"] for row in ended]
+    assert {row["job"]: row["pareto"] == "True" for row in ended} == {
+        name: row["pareto_throughput_ips"] == "True" for name, row in compared.items()
+    }
+    assert str(folder / "compare.html") in done.stdout
     assert "failed: 3-timm-zedboard: search.target_speedup is 500" in done.stdout
     assert "Traceback" not in done.stderr
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ class OfflineRun:
         artifacts: names of the files, by type.
         config: settings.
         group, job_type, name: of the run.
+        ended: whether its exit was recorded.
     """
 
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -32,6 +34,7 @@ class OfflineRun:
     group: str = ""
     job_type: str = ""
     name: str = ""
+    ended: bool = False
 
     @property
     def keys(self) -> set[str]:
@@ -40,14 +43,21 @@ class OfflineRun:
 
     @classmethod
     def read(cls, folder: Path) -> OfflineRun:
-        """The only offline run in a run's directory."""
+        """The only offline run in a run's directory.
+
+        W&B's own process writes the file, and is not done when the run's `finish` returns.
+        """
         (file,) = folder.glob("wandb/offline-run-*/*.wandb")
-        found = cls()
-        for data in _records(file.read_bytes()):
-            record = messages.Record()
-            record.ParseFromString(data)
-            found._take(record)
-        return found
+        for _ in range(100):
+            found = cls()
+            for data in _records(file.read_bytes()):
+                record = messages.Record()
+                record.ParseFromString(data)
+                found._take(record)
+            if found.ended:
+                return found
+            time.sleep(0.1)
+        raise AssertionError(f"{file} has no end")
 
     def _take(self, record: Any) -> None:
         kind = record.WhichOneof("record_type")
@@ -61,6 +71,8 @@ class OfflineRun:
         elif kind == "artifact":
             files = {content.path for content in record.artifact.manifest.contents}
             self.artifacts.setdefault(record.artifact.type, set()).update(files)
+        elif kind == "exit":
+            self.ended = True
         elif kind == "run":
             self.group, self.job_type, self.name = record.run.run_group, record.run.job_type, record.run.display_name
             self.config.update(_values(record.run.config.update))

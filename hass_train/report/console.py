@@ -11,8 +11,10 @@ from rich.table import Table
 
 from hass_train.hardware import Estimate, LayerEstimate
 from hass_train.report import columns
+from hass_train.report.comparison import Comparison
 from hass_train.report.record import goal_in_words
 from hass_train.result import Result
+
 
 def report_console() -> Console:
     """The terminal, or 110 columns where there is none (a file, a pipe)."""
@@ -50,6 +52,23 @@ def print_files(files: Iterable[Path], console: Console) -> None:
     for path in files:
         shown = path.relative_to(here) if path.is_relative_to(here) else path
         console.print(f"  {shown}", soft_wrap=True)
+
+
+def print_comparison(compared: Comparison, console: Console) -> None:
+    """The runs on the Pareto front of each data set, the fastest first."""
+    for data in compared.data:
+        title = f"{len(compared.runs)} runs; on {data} no other is as accurate and as fast as these"
+        table = Table(title=title, title_justify="left")
+        for heading in ("run", "network", "device", "engine", "images/s", "speed-up", "test acc", "lost, points"):
+            left = heading in ("run", "network", "device", "engine")
+            table.add_column(heading, justify="left" if left else "right", overflow="fold")
+        for run in compared.front(data, "throughput_ips"):
+            numbers = run.numbers
+            table.add_row(
+                run.folder.name, run.network, run.device, run.engine, f"{numbers['throughput_ips']:,.0f}",
+                f"{numbers['speedup']:.2f}×", f"{numbers['test_acc']:.4f}", f"{100 * numbers['accuracy_drop']:.2f}",
+            )  # fmt: skip
+        console.print(table)
 
 
 def _columns(result: Result) -> Table:

@@ -24,7 +24,11 @@ from hass_train.report.stacks import stacks
 FOLDER = "figures"
 _BANDS = {"warmup": "#eceef0", "search": "#f9e8d2", "recover": "#dcefe5"}
 _WIDTH = 7.2  # inches, the width of a page of two columns
-_MARKS = {"weight_density": ("weights", "s"), "activation_density": ("activations", "o"), "pair_density": ("pairs", "D")}
+_MARKS = {
+    "weight_density": ("weights", "s"),
+    "activation_density": ("activations", "o"),
+    "pair_density": ("pairs", "D"),
+}
 
 
 def save_figures(record: Record) -> list[Path]:
@@ -94,7 +98,9 @@ def pipeline(record: Record) -> Figure:
     handles: list[Patch | Line2D] = [
         Patch(color=COLORS[bound], label=f"bound by {bound}") for bound in dict.fromkeys(one.bound for one in layers)
     ]
-    handles.append(Line2D([], [], marker="o", linestyle="", markerfacecolor="none", color=COLORS["dense"], label="dense"))
+    handles.append(
+        Line2D([], [], marker="o", linestyle="", markerfacecolor="none", color=COLORS["dense"], label="dense")
+    )
     _legend(axis, handles)
     return figure
 

@@ -62,7 +62,8 @@ def panels(record: Record) -> list[Panel]:
     found += [
         Panel(
             "pipeline", "Why it is not faster",
-            f"The pipeline runs at its slowest layer. Here: {bottleneck['reason']} (binds: {bottleneck['resource']}). "
+            f"The pipeline (dashed) runs at its slowest layer. Here: {bottleneck['reason']} (binds: "
+            f"{bottleneck['resource']}). "
             "Bars are the cycles that each layer of the searched design needs for an image, circles those of the dense "
             "one, divided by the number of replicas. Layers that whole maps wait for, such as those of "
             "squeeze-and-excitation, have to be so many times faster, and count as so much longer.",
@@ -125,7 +126,7 @@ def history(record: Record) -> go.Figure:
         figure.update_yaxes(title_text=title, title_standoff=4, row=row, col=1)
     figure.update_xaxes(title_text="epoch", row=3, col=1)
     figure.update_xaxes(range=[0.5, last + 0.7])
-    return _finished(figure, 560, top=28)
+    return finished(figure, 560, top=28)
 
 
 def trials(record: Record) -> go.Figure:
@@ -148,7 +149,7 @@ def trials(record: Record) -> go.Figure:
         figure.add_trace(_marker([estimate["throughput_ips"]], [accuracy], label, color, symbol))
     figure.update_xaxes(title_text="images/s")
     figure.update_yaxes(title_text="validation accuracy", title_standoff=4)
-    return _finished(figure, 420, legend=-0.28)
+    return finished(figure, 420, legend=-0.28)
 
 
 def pipeline(record: Record) -> go.Figure:
@@ -172,7 +173,7 @@ def pipeline(record: Record) -> go.Figure:
         figure.add_vline(record.interval(column), line=_dashed(color))  # type: ignore[arg-type]
     every = [cycles for layer in layers for cycles in (layer.cycles, layer.dense_cycles)]
     ticks = "D2" if max(every) < 50 * min(every) else 1
-    figure.update_xaxes(title_text="cycles an image (dashed: the whole pipeline)", type="log", dtick=ticks)
+    figure.update_xaxes(title_text="cycles an image", type="log", dtick=ticks)
     return _by_layer(figure, layers)
 
 
@@ -227,7 +228,7 @@ def resources(record: Record) -> go.Figure:
     figure.update_layout(barmode="stack", bargap=0.25)
     figure.update_xaxes(title_text="of the device", tickformat=".0%", range=[0, 1.65], tickvals=[0, 0.5, 1.0])
     figure.update_yaxes(autorange="reversed", automargin=True, tickfont_size=11)
-    return _finished(figure, 26 * len(rows) + 90)
+    return finished(figure, 26 * len(rows) + 90)
 
 
 def prices(record: Record) -> go.Figure:
@@ -281,10 +282,10 @@ def _by_layer(figure: go.Figure, layers: Sequence[Layer], legend: bool = True) -
         tickmode="array", tickvals=names,
     )  # fmt: skip
     figure.update_layout(barmode="overlay", bargap=0.25)
-    return _finished(figure, _ROW * len(names) + 130, top=52 if legend else 16, legend=None if not legend else 1.0)
+    return finished(figure, _ROW * len(names) + 130, top=52 if legend else 16, legend=None if not legend else 1.0)
 
 
-def _finished(figure: go.Figure, height: int, top: int = 16, legend: float | None = None) -> go.Figure:
+def finished(figure: go.Figure, height: int, top: int = 16, legend: float | None = None) -> go.Figure:
     """Transparent, of a fixed height, as wide as the page; the page sets the colour of the text."""
     figure.update_layout(
         template=go.layout.Template(), height=height, margin={"l": 8, "r": 12, "t": top, "b": 8},

@@ -185,7 +185,7 @@ class Record:
     def prices(self) -> tuple[list[int], list[list[float]]]:
         """Epochs in which the hardware named prices, and for every layer its prices in them."""
         log, names = self.history.epochs, [layer.name for layer in self.layers]
-        epochs = [epoch for epoch in sorted(log) if f"price/{names[0]}" in log[epoch]]
+        epochs = [epoch for epoch in sorted(log) if any(key.startswith("price/") for key in log[epoch])]
         return epochs, [[log[epoch].get(f"price/{name}", 0.0) for epoch in epochs] for name in names]
 
     def interval(self, column: str) -> float:
@@ -210,11 +210,12 @@ def usable(hw: Mapping[str, Any], resource: str) -> float:
     return float(hw.get(f"max_{resource.removesuffix('18')}_utilization", 1.0))
 
 
-def flat(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """Nested settings with dotted keys; lists stay as they are."""
+def flat(settings: Mapping[str, Any], between: str = ".", before: str = "") -> dict[str, Any]:
+    """Nested settings as one level, their keys joined; lists stay as they are."""
     found: dict[str, Any] = {}
     for key, value in settings.items():
-        found.update(flat(value, f"{before}{key}.") if isinstance(value, Mapping) else {f"{before}{key}": value})
+        name = f"{before}{key}"
+        found.update(flat(value, between, f"{name}{between}") if isinstance(value, Mapping) else {name: value})
     return found
 
 

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NETWORK = (
     "model=timm", "model.name=resnet10t", "+model.kwargs.channels=[8,8,16,16]", "+model.kwargs.stem_width=8",
     "+model.kwargs.drop_rate=0.2", "data.size=16", "hw=zedboard", "hw.limits=[dsp]", "search.target_speedup=4",
-    "debug=limit", "search.warmup.lr=0.004",
+    "debug=limit", "search.warmup.lr=0.004", "report=false",
 )  # fmt: skip
 """A network, with dropout, that a search takes seconds for."""
 TINY = (

@@ -1,0 +1,34 @@
+"""A small search with its report, for all tests of what one looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import wandb
+
+from hass_train import pipeline
+from hass_train.report.record import Record
+from tests.conftest import composed
+from tests.test_resume import SMALL
+
+
+@pytest.fixture(scope="session")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Directory of a search with a report and an offline W&B run, simulated."""
+    folder = tmp_path_factory.mktemp("seen") / "run"
+    pipeline.search(composed(*SMALL, "report=true", "simulate=true", "logger=wandb", output=folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def record(seen: Path) -> Record:
+    """The same, read back."""
+    return Record.read(seen)
+
+
+@pytest.fixture(autouse=True)
+def _no_run_left() -> Iterator[None]:
+    yield
+    wandb.finish()

@@ -1,0 +1,169 @@
+"""What W&B gets: the offline run is read back, and the dashboard asks for nothing that no run logs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import wandb
+from wandb.sdk.artifacts.artifact import Artifact
+
+from hass_train import dashboard, pipeline
+from hass_train.logging import wandb_logger
+from hass_train.report import board
+from hass_train.report.record import Record, flat
+from tests.conftest import composed
+from tests.test_resume import SMALL
+from tests.wandb_file import OfflineRun
+
+
+@pytest.fixture(scope="module")
+def logged(seen: Path) -> OfflineRun:
+    """What the search recorded for W&B."""
+    return OfflineRun.read(seen)
+
+
+def test_every_promised_scalar_is_there(logged: OfflineRun) -> None:
+    pareto = {f"pareto/{name}" for name in ("test_acc", "accuracy_drop", "throughput_ips", "speedup", "efficiency")}
+    hardware = {f"hw/utilization_{name}" for name in ("dsp", "bram18", "uram", "lut", "ff", "bandwidth")}
+    assert logged.keys >= {*board.SUMMARIES, *pareto, *hardware, "phase/epoch", "hw/replicas", "hw/goal_ceiling"}
+    assert not [key for key in logged.keys if key.startswith(("density/", "price/"))]
+    prefixes = {key.partition("/")[0] for key in logged.keys if "/" in key}
+    assert prefixes == {"hw", "sparsity", "loss", "val", "phase", "pareto", "trainer", "plots", "report", "layers"}
+
+
+def test_summaries_are_what_they_should_be(logged: OfflineRun) -> None:
+    assert {name: logged.summaries[name] for name in board.SUMMARIES} == board.SUMMARIES
+    accuracies = [row["val/acc_sparse"] for row in logged.history if "val/acc_sparse" in row]
+    assert len(accuracies) == 2  # of the recover phase alone
+    phases = [row["phase/index"] for row in logged.history if "phase/index" in row]
+    assert phases == [0, 0, 1, 1, 1, 2, 2]
+
+
+def test_the_last_numbers_are_the_final_networks(logged: OfflineRun, record: Record) -> None:
+    last = {key: value for row in logged.history for key, value in row.items()}
+    for key, value in board.final_scalars(record.result).items():
+        assert last[key] == pytest.approx(value)
+
+
+def test_layers_pictures_and_report_are_logged(logged: OfflineRun, record: Record) -> None:
+    rows = [row["layers/nrows"] for row in logged.history if "layers/nrows" in row]
+    assert rows == [len(record.layers)] * 7  # a table an epoch
+    types = {key.removesuffix("/_type"): row[key] for row in logged.history for key in row if key.endswith("/_type")}
+    plots = {f"plots/{name}": "image-file" for name in ("history", "pipeline", "layers", "resources", "prices")}
+    assert types == {"layers": "table-file", "report": "html-file", **plots}
+
+
+def test_artifacts_hold_what_the_run_made(logged: OfflineRun) -> None:
+    assert {kind: files for kind, files in logged.artifacts.items() if kind != "run_table"} == {
+        "sparse-network": {"model.safetensors", "sparsity.json", "profile.json", "layers.csv"},
+        "design": {"design.json", "result.json"},
+        "dense-network": {"dense.safetensors"},
+        "checkpoint": {"best.ckpt", "last.ckpt"},
+    }
+
+
+def test_the_configuration_is_one_level(logged: OfflineRun, record: Record) -> None:
+    settings = {key: value for key, value in logged.config.items() if key != "_wandb"}
+    assert settings == flat(record.result["config"], "/")
+    assert settings["hw/name"] == "zedboard"
+    assert logged.name == record.folder.name
+
+
+def test_runs_begin_from_files_that_w_and_b_knows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record: Record
+) -> None:
+    """Online, a run's first weights are an input in its lineage; offline, its artifacts say where it began."""
+    used: list[Artifact] = []
+
+    class Online:
+        def use_artifact(self, artifact: Artifact) -> None:
+            used.append(artifact)
+
+    log = wandb_logger("hass-train-test", str(tmp_path))
+    monkeypatch.setattr(log, "_experiment", Online())
+    dense = record.folder / "dense.safetensors"
+    log.use_file("a network", "dense-network", dense)
+    assert not used  # offline
+    monkeypatch.setattr(log, "_offline", False)
+    monkeypatch.setattr(type(log), "experiment", property(lambda self: self._experiment))
+    log.use_file("a network", "dense-network", dense)
+    assert [(one.name, one.type, list(one.manifest.entries)) for one in used] == [
+        ("a-network", "dense-network", ["dense.safetensors"])
+    ]
+    assert board.began_from({"ckpt_path": None, "init_from": "x"}) == "x"
+
+
+def test_artifacts_can_be_left_out(tmp_path: Path, record: Record) -> None:
+    log = wandb_logger("hass-train-test", str(tmp_path), artifacts=False)
+    board.publish(log, record.folder, record.result, [], None, 1)
+    log.finalize("success")
+    wandb.finish()
+    assert not OfflineRun.read(tmp_path).artifacts
+
+
+def test_plain_training_logs_its_settings(tmp_path: Path) -> None:
+    own = [one for one in SMALL if not one.startswith(("search.search", "search.recover"))]
+    pipeline.train(composed(*own, "logger=wandb", output=tmp_path / "run", config_name="train"))
+    wandb.finish()
+    found = OfflineRun.read(tmp_path / "run")
+    assert found.config["data/size"] == 16
+    assert found.keys >= {"val/acc", "loss/task"}
+
+
+# ---- dashboard -----------------------------------------------------------------------------------------------------
+
+
+def keys_of(panel: dashboard.Panel) -> tuple[str, ...]:
+    match panel:
+        case dashboard.Scatter(_, x, y):
+            return x, y
+        case dashboard.Scalar(_, key):
+            return (key,)
+        case _:
+            return panel.keys
+
+
+def test_the_dashboard_shows_nothing_that_no_run_logs(logged: OfflineRun) -> None:
+    known = logged.keys | {key.rpartition("/")[0] for key in logged.keys if key.endswith("/_type")}
+    for panels in dashboard.SECTIONS.values():
+        for panel in panels:
+            assert set(keys_of(panel)) <= known
+            if isinstance(panel, dashboard.Parallel):
+                assert set(panel.settings) <= set(logged.config)
+
+
+def test_a_dry_run_tells_everything(capsys: pytest.CaptureFixture[str]) -> None:
+    dashboard.main(["mine", "--entity", "me", "--dry-run"])
+    told = capsys.readouterr().out
+    assert "in me/mine:" in told
+    for section, panels in dashboard.SECTIONS.items():
+        assert f"  {section}\n" in told
+        for panel in panels:
+            assert panel.title in told
+            assert all(key in told for key in keys_of(panel))
+
+
+def test_the_workspace_holds_every_panel(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    workspaces = pytest.importorskip("wandb_workspaces.workspaces", reason="the extra `dashboard` is not installed")
+    saved = []
+    monkeypatch.setattr(workspaces.Workspace, "save", lambda self: saved.append(self))
+    monkeypatch.setattr(workspaces.Workspace, "url", "the address")
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    dashboard.main(["mine", "--entity", "me"])
+    assert capsys.readouterr().out == "the address\n"
+    (made,) = saved
+    assert [section.name for section in made.sections] == list(dashboard.SECTIONS)
+    assert [len(section.panels) for section in made.sections] == [len(one) for one in dashboard.SECTIONS.values()]
+    model = made._to_model().model_dump_json()  # as the server would get it
+    for panels in dashboard.SECTIONS.values():
+        assert all(key in model for panel in panels for key in keys_of(panel))
+
+
+def test_without_a_key_the_dashboard_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("hass_train.logging.has_wandb_key", lambda: False)
+    with pytest.raises(SystemExit, match="2"):
+        dashboard.main([])
+    assert "wandb login" in capsys.readouterr().err

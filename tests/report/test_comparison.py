@@ -1,0 +1,143 @@
+"""Many runs on one page: fronts, hyper-volumes and differences against brute force; the command; the end of a sweep."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hass_train import compare
+from hass_train.errors import UserError
+from hass_train.report.comparison import PAGE, TABLE, Comparison, Run, save_comparison
+
+NUMBERS = st.tuples(st.integers(1, 6), st.integers(1, 6))
+
+
+@pytest.fixture(scope="module")
+def result(seen: Path) -> dict[str, Any]:
+    """A real result.json."""
+    return json.loads((seen / "result.json").read_text())  # type: ignore[no-any-return]
+
+
+def changed(result: dict[str, Any], name: str, accuracy: float, speedup: float, **others: Any) -> Run:
+    """A run like it with another accuracy, throughput and so on."""
+    mine = copy.deepcopy(result)
+    mine["sparse"]["test_acc"], mine["dense"]["test_acc"] = accuracy, 0.9
+    mine["gain"] |= {"throughput": speedup, "accuracy_drop": 0.9 - accuracy}
+    mine["sparse"]["estimate"]["throughput_ips"] = 1000 * speedup
+    for key, value in others.items():
+        mine[key] = {**mine[key], **value} if isinstance(value, dict) else value
+    return Run(Path(name), mine)
+
+
+@given(st.lists(NUMBERS, min_size=1, max_size=8))
+def test_the_front_is_who_nobody_beats(result: dict[str, Any], points: list[tuple[int, int]]) -> None:
+    runs = [changed(result, str(k), 0.5 + a / 20, float(s)) for k, (a, s) in enumerate(points)]
+    compared = Comparison(runs)
+    for by in ("throughput_ips", "efficiency"):
+        best = {(run.numbers["test_acc"], run.numbers[by]) for run in compared.front("digits", by)}
+        wanted = {
+            (run.numbers["test_acc"], run.numbers[by]) for run in runs
+            if not any(
+                other.numbers["test_acc"] >= run.numbers["test_acc"] and other.numbers[by] >= run.numbers[by]
+                and (other.numbers["test_acc"], other.numbers[by]) != (run.numbers["test_acc"], run.numbers[by])
+                for other in runs
+            )
+        }  # fmt: skip
+        assert best == wanted
+
+
+@given(st.lists(st.tuples(st.integers(-4, 4), st.integers(1, 6)), min_size=1, max_size=6))
+def test_hyper_volumes_count_the_cells_of_a_grid(result: dict[str, Any], points: list[tuple[int, int]]) -> None:
+    """Points at whole points of accuracy and whole speed-ups: a cell is counted if one of them is beyond it."""
+    runs = [changed(result, str(k), 0.9 + a / 100, float(s)) for k, (a, s) in enumerate(points)]
+    cells = sum(
+        any(s >= column + 1 and a >= row + 1 for a, s in points) for column in range(1, 6) for row in range(-5, 4)
+    )
+    (volume,) = Comparison(runs).volumes.values()
+    assert volume == pytest.approx(cells)
+
+
+def test_the_best_of_a_device_lost_little(result: dict[str, Any]) -> None:
+    other = {"hw": {"name": "u250"}}
+    runs = [
+        changed(result, "slow", 0.9, 2.0), changed(result, "good", 0.895, 3.0), changed(result, "fast", 0.8, 5.0),
+        changed(result, "bad", 0.5, 9.0, **other), changed(result, "less bad", 0.7, 4.0, **other),
+    ]  # fmt: skip
+    best = {device: str(run.folder) for (_, device), run in Comparison(runs).best.items()}
+    assert best == {"zedboard": "good", "u250": "less bad"}
+
+
+def test_only_settings_that_differ_are_named(result: dict[str, Any]) -> None:
+    first, second = copy.deepcopy(result), copy.deepcopy(result)
+    second["config"]["search"]["penalty"] = 0.3
+    second["config"]["paths"]["output"] = "elsewhere"
+    second["config"]["hw"]["dsp"] = 5  # the device has a column of its own
+    compared = Comparison([Run(Path("a"), first), Run(Path("b"), second)])
+    assert compared.differing == ["search.penalty"]
+
+
+def test_the_command_writes_page_and_table(
+    result: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, accuracy, speedup in (("a", 0.9, 2.0), ("b", 0.85, 4.0), ("deep/er/c", 0.8, 3.0)):
+        folder = tmp_path / "runs" / name
+        folder.mkdir(parents=True)
+        run = changed(result, str(folder), accuracy, speedup, engine="tpe" if name == "a" else "learned")
+        (folder / "result.json").write_text(json.dumps(run.result))
+    monkeypatch.chdir(tmp_path)
+    compare.main(["runs", "runs/a"])  # named twice, counted once
+    (page,) = tmp_path.glob(f"runs/comparisons/*/*/{PAGE}")
+    told = capsys.readouterr().out
+    assert "3 runs" in told
+    assert str(page.relative_to(tmp_path)) in told
+    with page.with_name(TABLE).open() as stream:
+        rows = {Path(row["run"]).name: row for row in csv.DictReader(stream)}
+    assert {name: row["pareto_throughput_ips"] for name, row in rows.items()} == {
+        "a": "True",
+        "b": "True",
+        "c": "False",
+    }
+    assert {name: row["engine"] for name, row in rows.items()} == {"a": "tpe", "b": "learned", "c": "learned"}
+    assert page.stat().st_size < 5_000_000
+    with pytest.raises(SystemExit, match="2"):
+        compare.main(["runs", "--output", str(page.parent)])  # nothing is overwritten
+    assert "already holds a comparison" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("what", ["missing", "empty", "broken", "other"])
+def test_what_holds_no_runs_is_refused_in_one_line(
+    what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "runs"
+    if what != "missing":
+        folder.mkdir()
+    if what in ("broken", "other"):
+        (folder / "result.json").write_text("{" if what == "broken" else "[]")
+    with pytest.raises(SystemExit, match="2"):
+        compare.main([str(folder), "--output", str(tmp_path / "out")])
+    told = capsys.readouterr().err
+    assert told.startswith("error: ")
+    assert told.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_comparison_survives_long_values_and_one_run(result: dict[str, Any], tmp_path: Path) -> None:
+    run = changed(result, "a", 0.9, 2.0)
+    other = changed(result, "b", 0.9, 2.0)
+    other.result["config"]["init_from"] = "x" * 500  # type: ignore[index]
+    page, _ = save_comparison(tmp_path, Comparison([run, other]))
+    assert "x" * 58 in page.read_text()
+    assert "x" * 59 not in page.read_text().replace("x" * 500, "")
+    save_comparison(tmp_path / "one", Comparison([run]))
+
+
+def test_nothing_to_compare_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no result"):
+        Comparison.of([tmp_path])

@@ -1,0 +1,90 @@
+"""Pages in headless Chromium, as wide as a desk's screen and as a phone: drawn, clean, legible, and they react."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from hass_train.report.comparison import Comparison, save_comparison
+from hass_train.report.html import REPORT
+from hass_train.report.panels import panels
+from hass_train.report.record import Record
+from tests.browser import CLIPPED, NARROW, OVERLAPPING, WIDE, opened
+
+DRAWN = """() => [...document.querySelectorAll('.chart')].filter(
+  one => one.querySelector('.cartesianlayer .trace, .cartesianlayer .hm')
+).map(one => one.id)"""
+EMPTY = "() => [...document.querySelectorAll('.card .value, td:first-child')].filter(one => !one.innerText).length"
+WIDTHS = pytest.mark.parametrize(("width", "dark"), [(WIDE, False), (NARROW, True)])
+
+
+def check_clean(page: Path, width: int, dark: bool, charts: list[str]) -> None:
+    """Everything drawn, nothing clipped or covered, nothing to scroll sideways, no word on the console."""
+    with opened(page, width, dark) as (browser, said):
+        assert browser.evaluate(DRAWN) == charts
+        assert browser.evaluate("() => document.documentElement.scrollWidth") <= width
+        assert browser.evaluate(CLIPPED) == []
+        assert browser.evaluate(OVERLAPPING) == []
+        assert browser.evaluate(EMPTY) == 0
+        assert said == []
+
+
+@WIDTHS
+def test_a_report_is_clean(seen: Path, record: Record, width: int, dark: bool) -> None:
+    check_clean(seen / REPORT, width, dark, [panel.name for panel in panels(record)])
+
+
+@WIDTHS
+def test_the_report_of_a_real_network_is_clean(run: tuple[Path, object], width: int, dark: bool) -> None:
+    """MobileNetV3 has 52 layers with long names."""
+    names = [panel.name for panel in panels(Record.read(run[0]))]
+    check_clean(run[0] / REPORT, width, dark, names)
+
+
+@WIDTHS
+def test_a_comparison_is_clean(seen: Path, tmp_path: Path, width: int, dark: bool) -> None:
+    for name in ("a", "b"):
+        shutil.copytree(seen, tmp_path / name)
+    page, _ = save_comparison(tmp_path, Comparison.of([tmp_path]))
+    check_clean(page, width, dark, ["throughput-digits", "efficiency-digits"])
+
+
+def test_text_can_be_read_by_day_and_by_night(seen: Path) -> None:
+    for dark in (False, True):
+        with opened(seen / REPORT, WIDE, dark) as (page, _):
+            ground, ink = page.evaluate(
+                "() => [getComputedStyle(document.body).backgroundColor, "
+                "getComputedStyle(document.querySelector('.xtick text')).fill]"
+            )
+            shades = [sum(map(int, color[4:-1].split(","))) / 3 for color in (ground, ink)]
+            assert abs(shades[0] - shades[1]) > 120
+            assert (shades[0] < shades[1]) == dark
+            page.emulate_media(color_scheme="light" if dark else "dark")  # the sun sets while one reads
+            page.wait_for_function(
+                "before => getComputedStyle(document.querySelector('.xtick text')).fill !== before", arg=ink
+            )
+
+
+def test_the_design_table_sorts(seen: Path, record: Record) -> None:
+    with opened(seen / REPORT, WIDE) as (page, said):
+        head = page.locator("#design th", has_text="cycles").first
+        column = (
+            "() => [...document.querySelectorAll('#design tbody tr')].map(row => Number(row.cells[3].dataset.value))"
+        )
+        cycles = [float(row["interval_cycles"]) for row in record.rows]
+        assert page.evaluate(column) == cycles
+        head.locator("button").click()
+        assert page.evaluate(column) == sorted(cycles, reverse=True)
+        assert head.get_attribute("aria-sort") == "descending"
+        head.locator("button").click()
+        assert page.evaluate(column) == sorted(cycles)
+        page.locator("#design th button").first.click()
+        page.locator("#design th button").first.click()
+        names = page.evaluate(
+            "() => [...document.querySelectorAll('#design tbody tr')].map(row => row.cells[0].innerText)"
+        )
+        assert sorted(names) == sorted(row["layer"] for row in record.rows)
+        assert names == sorted(names, key=str.lower)
+        assert said == []

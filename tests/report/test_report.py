@@ -1,0 +1,194 @@
+"""The report of a run: what is read back, every panel against the result, the figures, the page."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from hass_train.errors import UserError
+from hass_train.report import __main__ as command
+from hass_train.report import columns
+from hass_train.report.html import REPORT, save_report
+from hass_train.report.panels import panels
+from hass_train.report.record import METRICS, History, Record, flat, goal_in_words
+from hass_train.report.stacks import Stack, stacks
+from hass_train.resume import ORIGIN
+from hass_train.search.phases import Phase
+from tests.test_resume import SMALL
+
+NAMES = ["history", "pipeline", "layers", "resources", "prices"]
+
+
+def test_a_search_leaves_a_page_and_figures_behind(seen: Path) -> None:
+    assert (seen / REPORT).stat().st_size < 5_000_000
+    assert {path.name for path in (seen / "figures").iterdir()} == {
+        f"{name}.{ending}" for name in NAMES for ending in ("png", "pdf")
+    }
+    for name in NAMES:
+        with Image.open(seen / "figures" / f"{name}.png") as picture:
+            assert min(picture.size) > 200
+            assert len(picture.convert("RGB").getcolors(2**24)) > 5  # something was drawn
+        assert (seen / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_the_page_needs_nothing_but_itself(seen: Path) -> None:
+    page = (seen / REPORT).read_text()
+    rest = re.sub(r'<script type="text/plain" id="plotly">.*?</script>', "", page, flags=re.DOTALL)
+    assert not re.search(r'(src|href)="(?!#|data:)', rest)
+    assert "url(" not in rest
+    assert json.loads((seen / "result.json").read_text())["command"] in rest
+
+
+def test_history_has_every_epoch_and_its_phase(record: Record) -> None:
+    assert sorted(record.history.epochs) == list(range(1, 8))
+    found = [(one.phase, one.first, one.last) for one in record.history.stretches]
+    assert found == [(Phase.WARMUP, 1, 2), (Phase.SEARCH, 3, 5), (Phase.RECOVER, 6, 7)]
+    with (record.folder / METRICS).open() as stream:
+        rows = list(csv.DictReader(stream))
+    for key in ("val/acc", "hw/speedup", "loss/lambda", "price/conv1.0"):
+        wanted = [float(row[key]) for row in rows if row[key] and row["epoch"]]
+        assert wanted
+        assert record.history.series(key)[1] == wanted
+
+
+def test_history_goes_back_to_the_run_that_was_resumed(record: Record, tmp_path: Path) -> None:
+    """The first run logged epochs 1 to 5, the second went on from 4."""
+    names = ["epoch", "step", "val/acc"]
+    for folder, epochs in (("first", range(5)), ("second", range(3, 7))):
+        (tmp_path / folder / "csv").mkdir(parents=True)
+        with (tmp_path / folder / METRICS).open("w", newline="") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(names)
+            writer.writerows([epoch, epoch, 1 if folder == "first" else 2] for epoch in epochs)
+            writer.writerow(["", 9, 7])  # what is logged after training has no epoch
+    (tmp_path / "second" / ORIGIN).write_text(str(tmp_path / "first"))
+    (tmp_path / "first" / ORIGIN).write_text(str(tmp_path / "second"))  # whoever does that must not hang
+    assert History.read(tmp_path / "second").series("val/acc") == ([1, 2, 3, 4, 5, 6, 7], [1, 1, 1, 2, 2, 2, 2])
+
+
+def test_layers_are_compared_per_image_of_the_device(record: Record) -> None:
+    for column, of in (("sparse", "cycles"), ("dense", "dense_cycles")):
+        estimate = record.result[column]["estimate"]
+        slowest = max(getattr(layer, of) for layer in record.layers)
+        streams = max(row["interval_cycles"] * row["urgency"] for row in estimate["layers"]) / estimate["replicas"]
+        assert slowest <= record.interval(column) == pytest.approx(streams)
+        clock = estimate["clock_mhz"] * 1e6
+        assert clock / record.interval(column) == pytest.approx(estimate["throughput_ips"])
+
+
+def test_stacks_add_up_to_what_the_design_takes(record: Record) -> None:
+    for column in ("dense", "sparse"):
+        estimate, device = record.result[column]["estimate"], record.result["config"]["hw"]
+        for resource, stack in stacks(record, column).items():
+            assert sum(stack.shares) * device[resource] == pytest.approx(estimate["resources"][resource])
+            assert len(stack.pieces) == len(record.layers) + 1
+
+
+def test_a_stack_is_cut_off_at_the_edge() -> None:
+    stack = Stack(("a", "b", "c"), (0.75, 1.0, 0.5))
+    assert stack.upto(1.25) == [0.75, 0.5, 0.0]
+    assert stack.upto(9.0) == [0.75, 1.0, 0.5]
+
+
+def test_every_panel_shows_the_result(record: Record) -> None:
+    found = {panel.name: panel for panel in panels(record)}
+    assert list(found) == ["history", "pipeline", "layers", "resources", "prices"]
+    names = [layer.name for layer in record.layers]
+    bars = {}
+    for trace in found["pipeline"].figure.data:
+        if trace.type == "bar":
+            bars.update(zip(trace.y, trace.x, strict=True))
+    assert bars == {layer.name: layer.cycles for layer in record.layers}
+    assert record.result["sparse"]["estimate"]["bottleneck"]["reason"] in found["pipeline"].caption
+    pairs = next(trace for trace in found["layers"].figure.data if trace.name == "pairs")
+    assert list(pairs.x) == [layer.pair_density for layer in record.layers]
+    (prices,) = found["prices"].figure.data
+    assert list(prices.y) == names
+    assert [len(row) for row in prices.customdata] == [3] * len(names)
+    final = next(trace for trace in found["history"].figure.data if trace.name == "final speed-up")
+    assert list(final.y) == [record.result["gain"]["throughput"]]
+    for panel in found.values():
+        assert panel.caption.endswith(".")
+
+
+def test_a_search_by_trials_shows_its_front(record: Record, tmp_path: Path) -> None:
+    shutil.copytree(record.folder, tmp_path / "run")
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    result["engine"], result["spent"]["chosen"] = "tpe", 2
+    result["spent"]["front"] = [
+        {"number": number, "val_acc": accuracy, "throughput_ips": rate, "pair_sparsity": 0.5}
+        for number, accuracy, rate in ((1, 0.9, 100.0), (2, 0.8, 200.0))
+    ]
+    (tmp_path / "run" / "result.json").write_text(json.dumps(result))
+    (tmp_path / "run" / METRICS).unlink()  # and such an engine need not have trained at all
+    shutil.rmtree(tmp_path / "run" / "figures")
+    command.main([str(tmp_path / "run")])
+    again = Record.read(tmp_path / "run")
+    found = {panel.name: panel for panel in panels(again)}
+    assert list(found) == ["trials", "pipeline", "layers", "resources"]
+    chosen = next(trace for trace in found["trials"].figure.data if trace.name == "chosen")
+    assert (list(chosen.x), list(chosen.y)) == ([200.0], [0.8])
+    assert (tmp_path / "run" / "figures" / "trials.pdf").is_file()
+
+
+def test_equal_runs_have_equal_pages(record: Record, tmp_path: Path) -> None:
+    shutil.copytree(record.folder, tmp_path / "run")
+    before = (tmp_path / "run" / REPORT).read_bytes()
+    save_report(Record.read(tmp_path / "run"))
+    assert (tmp_path / "run" / REPORT).read_bytes() == before
+
+
+def test_no_name_can_end_the_script(record: Record, tmp_path: Path) -> None:
+    shutil.copytree(record.folder, tmp_path / "run")
+    for name in ("result.json", "layers.csv", METRICS):
+        file = tmp_path / "run" / name
+        file.write_text(file.read_text().replace("conv1.0", "</script><b>x"))
+    page = save_report(Record.read(tmp_path / "run")).read_text()
+    assert "</script><b>" not in page
+    assert page.count("<script") == page.count("</script>") == 3
+
+
+def test_terminal_and_page_show_the_same_rows(record: Record) -> None:
+    rows = dict(columns.rows(record.result))
+    result = record.result
+    assert rows["test accuracy"][2] == f"{result['sparse']['test_acc']:.4f}"
+    ips = [result[name]["estimate"]["throughput_ips"] for name in ("dense", "natural", "sparse")]
+    assert rows["speed-up"] == [f"{one / ips[0]:.2f}×" for one in ips]
+
+
+def test_what_is_no_run_is_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        command.main([str(tmp_path)])
+    assert "has no result.json" in capsys.readouterr().err
+    (tmp_path / "result.json").write_text("{")
+    with pytest.raises(UserError, match="cannot be read"):
+        Record.read(tmp_path)
+
+
+def test_settings_become_flat() -> None:
+    assert flat({"a": {"b": {"c": 1}, "d": [1]}, "e": None}) == {"a.b.c": 1, "a.d": [1], "e": None}
+    assert flat({"a": {"b": 1}}, "/") == {"a/b": 1}
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "words"),
+    [
+        ("target_speedup", 4.0, "4× throughput"), ("target_throughput", 1000.0, "1,000 images/s"),
+        ("max_accuracy_drop", 0.01, "at most 1 points of validation accuracy lost"),
+        ("penalty", 0.3, "penalty λ = 0.3"),
+    ],
+)  # fmt: skip
+def test_goals_have_words(kind: str, value: float, words: str) -> None:
+    assert goal_in_words({"kind": kind, "value": value}) == words
+
+
+def test_the_small_run_is_what_the_tests_think(record: Record) -> None:
+    assert record.wanted_speedup == 4
+    assert set(record.limits) == {"dsp"}
+    assert f"search.target_speedup={record.wanted_speedup:g}" in SMALL
