@@ -1,7 +1,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: setup search test bench lint chaos audit
+.PHONY: setup search test bench lint chaos audit docs-images
 
 setup: .venv/installed
 
@@ -30,6 +30,10 @@ bench: setup
 # Twenty searches killed at random moments and resumed; the table is benchmarks/results/chaos.md.
 chaos: setup
 	$(BIN)/python -m tests.chaos.kills --kills 20
+
+# The pictures of README and docs, from the tutorial's runs: half an hour, and Chromium and the images of Fashion-MNIST.
+docs-images: setup
+	$(BIN)/python -m benchmarks.docs_images
 
 # Known vulnerabilities of what is installed; asks a server.
 audit: setup
