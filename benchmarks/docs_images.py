@@ -1,7 +1,7 @@
 """The pictures of README and docs, from real runs: `make docs-images`.
 
-Runs the commands of docs/tutorial.md that have not been run before (half an hour on two cores), then takes the charts of
-its 4× search, and what headless Chromium shows of its report and of the comparison. Everything goes to docs/images/.
+Runs the commands of docs/tutorial.md that have not been run before (half an hour on two cores), then takes the charts
+of its 4× search, and what headless Chromium shows of its report and of the comparison. Everything goes to docs/images/.
 """
 
 from __future__ import annotations
@@ -31,6 +31,21 @@ def commands() -> list[list[str]]:
     return [shlex.split(block) for block in re.findall(r"```sh\n(.*?)\n```", text, re.DOTALL)]
 
 
+def show(path: Path, name: str, clip: tuple[int, int, int], dark: bool = False) -> None:
+    """A picture of the head of a page.
+
+    Args:
+        path: of the HTML file.
+        name: of the picture.
+        clip: what to take of it: where it begins from the left, its width and its height, pixels.
+        dark: whether the reader prefers dark pages.
+    """
+    left, width, height = clip
+    with opened(path, NARROW if width == NARROW else WIDE, dark) as (page, _):
+        box = {"x": left, "y": 0, "width": width, "height": height}
+        page.screenshot(path=IMAGES / f"{name}.png", clip=box, full_page=True)
+
+
 def main() -> None:
     """Run what is missing, and draw."""
     for words in commands():
@@ -42,13 +57,9 @@ def main() -> None:
     IMAGES.mkdir(parents=True, exist_ok=True)
     for name in CHARTS:
         shutil.copyfile(SHOWN / FOLDER / f"{name}.png", IMAGES / f"{name}.png")
-    with opened(SHOWN / REPORT, WIDE) as (page, _):
-        page.screenshot(path=IMAGES / "report.png", clip={"x": 60, "y": 0, "width": 1280, "height": 960}, full_page=True)
-    with opened(SHOWN / REPORT, NARROW, dark=True) as (page, _):
-        page.screenshot(path=IMAGES / "report-phone.png", clip={"x": 0, "y": 0, "width": NARROW, "height": 1300},
-                        full_page=True)  # fmt: skip
-    with opened(RUNS / "comparison" / PAGE, WIDE) as (page, _):
-        page.screenshot(path=IMAGES / "compare.png", clip={"x": 60, "y": 0, "width": 1280, "height": 900}, full_page=True)
+    show(SHOWN / REPORT, "report", (60, 1280, 960))
+    show(SHOWN / REPORT, "report-phone", (0, NARROW, 1300), dark=True)
+    show(RUNS / "comparison" / PAGE, "compare", (60, 1280, 900))
     for picture in sorted(IMAGES.iterdir()):
         print(picture.relative_to(ROOT))
 

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+ORIGIN = "resumed_from.txt"
+"""In a resumed run's directory: names that of the run it went on with."""
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:

@@ -19,11 +19,10 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from hass_train.config import RunConfig, SearchConfig
 from hass_train.errors import UserError
 from hass_train.export.weights import DENSE_WEIGHTS, plain_content
-from hass_train.files import replacing, write_text
+from hass_train.files import ORIGIN, replacing, write_text
 from hass_train.search.phases import Phase, PhasePlan
 
 FOLDER, LAST, BEST, PREVIOUS = "checkpoints", "last.ckpt", "best.ckpt", "previous.ckpt"
-ORIGIN = "resumed_from.txt"
 """In a resumed run's directory: the run that it goes on with."""
 _FOUND = "HASS_TRAIN_CHECKPOINT"
 """Environment variable: the checkpoint that the processes of a run resume."""

@@ -17,6 +17,7 @@ import hass_train.torchvision_shim  # noqa: F401, I001 - before anything imports
 import hydra
 import pytest
 import torch
+from filelock import FileLock
 from hypothesis import settings
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -71,8 +72,10 @@ def compose(tmp_path: Path) -> Compose:
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """One end-to-end run of search.py as a user starts it."""
-    folder = tmp_path_factory.mktemp("end_to_end") / "run"
+    """One end-to-end run of search.py as a user starts it; all workers of the suite share it, and only read."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, told = base / "end_to_end" / "run", base / "end_to_end" / "told.json"
     command = [
         sys.executable,
         "search.py",
@@ -82,7 +85,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.Comp
         "hw.tolerance=0.02",
         f"hydra.run.dir={folder}",
     ]
-    return folder, subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
+    with FileLock(base / "end_to_end.lock"):
+        if not told.is_file():
+            folder.parent.mkdir()
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
+            told.write_text(json.dumps([done.returncode, done.stdout, done.stderr]))
+        return folder, subprocess.CompletedProcess(command, *json.loads(told.read_text()))
 
 
 @pytest.fixture(scope="session")

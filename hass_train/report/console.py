@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
 from hass_train.hardware import Estimate, LayerEstimate
 from hass_train.report import columns
-from hass_train.report.comparison import Comparison
 from hass_train.report.record import goal_in_words
 from hass_train.result import Result
+
+if TYPE_CHECKING:  # it brings plotly
+    from hass_train.report.comparison import Comparison
 
 
 def report_console() -> Console:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hass_train.errors import UserError
-from hass_train.resume import ORIGIN
+from hass_train.files import ORIGIN
 from hass_train.search.phases import Phase
 
 METRICS = Path("csv") / "metrics.csv"

@@ -12,13 +12,13 @@ import pytest
 from PIL import Image
 
 from hass_train.errors import UserError
+from hass_train.files import ORIGIN
 from hass_train.report import __main__ as command
 from hass_train.report import columns
 from hass_train.report.html import REPORT, save_report
 from hass_train.report.panels import panels
 from hass_train.report.record import METRICS, History, Record, flat, goal_in_words
 from hass_train.report.stacks import Stack, stacks
-from hass_train.resume import ORIGIN
 from hass_train.search.phases import Phase
 from tests.test_resume import SMALL
 
