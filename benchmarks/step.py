@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from hass_train.allocator import keep_freed_memory
 from hass_train.module import SPARED, WATCH
 from hass_train.search.penalty import HardwarePenalty
-from hass_train.sparsity import LayerRule, Mode, SearchStep, sparse_layers, sparsify, watching
+from hass_train.sparsity import LayerRule, Mode, SearchStep, apply_masks, sparse_layers, sparsify, watching
 
 ROOT = Path(__file__).resolve().parent.parent
 RULES = {"all": LayerRule("*"), "gates": LayerRule("*.se.*", activation=False)}
@@ -66,8 +66,7 @@ def stepper(name: str, mode: Mode | None, batch: int, every: int = 1) -> Callabl
         loss.backward()
         optimizer.step()
         if mode is Mode.FROZEN:
-            for _, layer in sparse_layers(model):
-                layer.apply_mask()
+            apply_masks(model)
 
     return step
 

@@ -133,7 +133,7 @@ class SearchConfig:
     queries: int = 1
     density_floor: float = 0.05
     threshold_travel: float = 12.0
-    learning_steps: int = 2000
+    learning_steps: int = 150
     distill: float = 0.0
     max_penalty: float = 30.0
     calibration_images: int = 256

@@ -25,7 +25,7 @@ from hass_train.search.engine import Choice, Learned, SearchEngine
 from hass_train.search.goal import HardwareQuestion
 from hass_train.search.penalty import HardwarePenalty, PenaltyController
 from hass_train.search.phases import Phase, PhasePlan
-from hass_train.sparsity import Mode, SearchStep, sparse_layers, watching
+from hass_train.sparsity import Mode, SearchStep, apply_masks, sparse_layers, watching
 
 WATCH = 8
 """Outside the search one step in so many follows the statistics of the layers' inputs."""
@@ -70,7 +70,7 @@ class SparseClassifier(pl.LightningModule):
         label_smoothing: float,
         threshold_travel: float,
         settings: dict[str, Any],
-        learning_steps: int = 2000,
+        learning_steps: int = 150,
         distill: float = 0.0,
         compiled: bool = False,
     ) -> None:
@@ -183,8 +183,7 @@ class SparseClassifier(pl.LightningModule):
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
         if self.phase is Phase.RECOVER:
-            for _, layer in sparse_layers(self.model):
-                layer.apply_mask()
+            apply_masks(self.model)
 
     @property
     def steps_per_epoch(self) -> int:

@@ -4,7 +4,7 @@ import hass_train.torchvision_shim  # noqa: F401 - timm imports torchvision
 from hass_train.sparsity.convert import LayerRule, sparse_layers, sparsify
 from hass_train.sparsity.layers import Mode, SparseConv2d, SparseLayer, SparseLinear
 from hass_train.sparsity.statistics import calibrate, running_profile
-from hass_train.sparsity.step import SearchStep, watching
+from hass_train.sparsity.step import SearchStep, apply_masks, watching
 
 __all__ = [
     "LayerRule",
@@ -13,6 +13,7 @@ __all__ = [
     "SparseConv2d",
     "SparseLayer",
     "SparseLinear",
+    "apply_masks",
     "calibrate",
     "running_profile",
     "sparse_layers",

@@ -72,6 +72,17 @@ def _of_all(sights: list[Sight]) -> list[Sight]:
     return [Sight(*one) for one in zip(means[: len(sights)], means[len(sights) :], strict=True)]
 
 
+@torch.no_grad()
+def apply_masks(model: nn.Module) -> None:
+    """Zero the masked weights of all frozen layers in place: exact, whatever the optimizer's momentum did.
+
+    One call for all layers, since an optimizer's step is followed by one.
+    """
+    layers = [layer for _, layer in sparse_layers(model) if layer.mode_now is Mode.FROZEN and layer.prune_weights]
+    if layers:
+        torch._foreach_mul_([layer.weight for layer in layers], [layer.live for layer in layers])
+
+
 @contextmanager
 def watching(model: nn.Module) -> Iterator[None]:
     """Let layers outside the search follow their inputs' statistics too, in training and evaluation."""

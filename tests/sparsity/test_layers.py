@@ -16,6 +16,7 @@ from hass_train.sparsity import (
     LayerRule,
     Mode,
     SparseConv2d,
+    apply_masks,
     calibrate,
     running_profile,
     sparse_layers,
@@ -123,9 +124,7 @@ def test_life_cycle() -> None:
         optimizer.zero_grad()
         F.cross_entropy(model(images), labels).backward()
         optimizer.step()
-        for _, layer in sparse_layers(model):
-            if layer._mode is Mode.FROZEN:
-                layer.apply_mask()
+        apply_masks(model)
 
     set_thresholds(model, 0.0, 0.0)
     step()
@@ -154,6 +153,25 @@ def test_life_cycle() -> None:
         assert torch.equal(layer.mask, masks[name])
         assert torch.equal(layer.weight != 0, masks[name])
         assert layer.activation_level() == levels[name] > 0
+
+
+def test_masks_that_change_are_applied_anew() -> None:
+    model = sparsify(tiny(), ALL).to(memory_format=torch.channels_last)  # which leaves boolean masks as they are
+    set_thresholds(model, -4.0, -4.0)
+    for _, layer in sparse_layers(model):
+        layer.set_mode(Mode.FROZEN)
+    apply_masks(model)
+    for _, layer in sparse_layers(model):
+        assert layer.live.stride() == layer.weight.stride()
+        layer.mask.copy_(torch.rand(layer.mask.shape) < 0.5)
+        layer.synchronize()
+    with torch.no_grad():
+        for _, layer in sparse_layers(model):
+            layer.weight.fill_(1.0)
+    apply_masks(model)
+    for _, layer in sparse_layers(model):
+        assert torch.equal(layer.weight, layer.mask.float())
+    assert copy.deepcopy(model).state_dict().keys() == model.state_dict().keys()
 
 
 def test_a_frozen_model_survives_its_state_dict() -> None:
