@@ -11,17 +11,20 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
-from hass_train.report.comparison import PAGE
+from hass_train.report.comparison_page import PAGE
 from hass_train.report.figures import FOLDER
 from hass_train.report.html import REPORT
-from tests.browser import NARROW, WIDE, opened
+from tests.browser import NARROW, WIDE, chromium, opened
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "docs" / "images"
 RUNS = ROOT / "runs" / "tutorial"
 SHOWN = RUNS / "sweep" / "2-mobilenetv3-zcu104"
+ENDED = ("result.json", "accuracy.json", "estimate.json", "sweep.csv", PAGE)
+"""A command that left one of these behind has ended."""
 CHARTS = ("history", "pipeline", "layers", "resources", "prices")
 
 
@@ -48,10 +51,14 @@ def show(path: Path, name: str, clip: tuple[int, int, int], dark: bool = False) 
 
 def main() -> None:
     """Run what is missing, and draw."""
+    if chromium() is None:
+        raise SystemExit("error: no Chromium here; on Debian: apt-get install chromium")
     for words in commands():
-        output = next(word.partition("=")[2] or word for word in reversed(words) if "runs/tutorial" in word)
-        if (ROOT / output).exists():
+        output = ROOT / next(word.partition("=")[2] or word for word in reversed(words) if "runs/tutorial" in word)
+        if any((output / name).is_file() for name in ENDED):
             continue
+        if output.exists():  # killed half-way
+            output.rename(output.with_name(f"{output.name}.broken-{int(time.time())}"))
         print("->", shlex.join(words), flush=True)
         subprocess.run([sys.executable, *words[1:]], cwd=ROOT, check=True)
     IMAGES.mkdir(parents=True, exist_ok=True)

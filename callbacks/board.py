@@ -25,10 +25,9 @@ class Board(pl.Callback):
             logger.log_hyperparams(flat(settings, "/"))  # W&B advises against dots
         for log in _boards(trainer):
             log.define(board.SUMMARIES)
-            begun = board.began_from(settings)
-            if begun is not None and Path(begun).is_file():
-                kind = "checkpoint" if begun.endswith(".ckpt") else "dense-network"
-                log.use_file(f"{settings['model']['name']}-{kind.partition('-')[0]}", kind, Path(begun))
+            begun = settings["init_from"]
+            if begun and not begun.endswith(".ckpt"):
+                board.use_dense(log, settings["model"]["name"], Path(begun))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SparseClassifier)

@@ -33,11 +33,11 @@ class Progress(pl.Callback):
 
     def __init__(self, bar: bool = True) -> None:
         self.bar = bar
-        self._started, self._first = time.monotonic(), 0
+        self._began, self._spent, self._epochs = time.monotonic(), 0.0, 0  # of epochs, without trials between them
         self._live: tuple[Bar, TaskID] | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._started, self._first = time.monotonic(), trainer.current_epoch
+        self._began, self._spent, self._epochs = time.monotonic(), 0.0, 0
         console = Console(highlight=False, soft_wrap=True)
         if self.bar and trainer.is_global_zero and console.is_terminal:
             bar = Bar(
@@ -49,11 +49,11 @@ class Progress(pl.Callback):
             self._live = bar, bar.add_task("", total=None, phase="", epoch="", left=None)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._began = time.monotonic()
         if self._live is not None:
             bar, task = self._live
             epoch = f"{trainer.current_epoch + 1}/{trainer.max_epochs}"
-            done = trainer.current_epoch - self._first
-            left = self._left(trainer, done) if done else None
+            left = self._left(trainer, 0.0) if self._epochs else None
             bar.reset(task, total=int(trainer.num_training_batches), phase=_phase(pl_module), epoch=epoch, left=left)
 
     def on_train_batch_end(
@@ -61,14 +61,15 @@ class Progress(pl.Callback):
     ) -> None:
         if self._live is not None:
             bar, task = self._live
-            done = trainer.current_epoch - self._first + (batch_idx + 1) / max(int(trainer.num_training_batches), 1)
+            done = (batch_idx + 1) / max(int(trainer.num_training_batches), 1)
             bar.update(task, completed=batch_idx + 1, left=self._left(trainer, done))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.is_global_zero:
             return
         epoch, total = trainer.current_epoch + 1, trainer.max_epochs or 0
-        left = self._left(trainer, epoch - self._first)
+        left = self._left(trainer, 1.0)
+        self._spent, self._epochs = self._spent + time.monotonic() - self._began, self._epochs + 1
         logged, searching = trainer.callback_metrics, _phase(pl_module) == Phase.SEARCH
         parts = [f"loss {float(logged['loss/task']):.3f}"] if "loss/task" in logged else []
         for key, label, form in _SHOWN:
@@ -92,9 +93,10 @@ class Progress(pl.Callback):
             self._live = None
 
     def _left(self, trainer: pl.Trainer, done: float) -> float:
-        """Seconds until the last epoch ends, if all take as long as those before."""
-        remaining = (trainer.max_epochs or 0) - self._first - done
-        return (time.monotonic() - self._started) / max(done, 1e-9) * remaining
+        """Seconds until the last epoch ends, if all take as long as those before; `done` is of this one."""
+        spent = self._spent + (time.monotonic() - self._began if done else 0.0)
+        remaining = (trainer.max_epochs or 0) - trainer.current_epoch - done
+        return spent / max(self._epochs + done, 1e-9) * remaining
 
 
 class _Left(ProgressColumn):

@@ -22,7 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     given = parser.parse_args(arguments)
 
-    from hass_train.report.comparison import PAGE, TABLE, Comparison, save_comparison
+    from hass_train.report.comparison import Comparison
+    from hass_train.report.comparison_page import PAGE, TABLE, save_comparison
     from hass_train.report.console import print_comparison, print_files, report_console
 
     output = given.output or Path("runs") / "comparisons" / f"{datetime.now():%Y-%m-%d/%H-%M-%S}"
@@ -33,7 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except UserError as error:
         fail(str(error))
     console = report_console()
-    files = save_comparison(output, compared)
+    try:
+        files = save_comparison(output, compared)
+    except OSError as error:
+        fail(f"{output} cannot be written to: {error.strerror}; choose another --output")
     print_comparison(compared, console)
     print_files(files, console)
 

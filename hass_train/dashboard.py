@@ -134,7 +134,7 @@ def _panel(panel: Panel) -> Any:
 
     match panel:
         case Line(title, keys):
-            return v2.LinePlot(title=title, x="Step", y=list(keys))
+            return v2.LinePlot(title=title, x="epoch", y=list(keys))
         case Scatter(title, x, y):
             return v2.ScatterPlot(title=title, x=v2.SummaryMetric(x), y=v2.SummaryMetric(y))
         case Parallel(title, settings, keys):
@@ -179,7 +179,7 @@ def _save(project: str, entity: str | None) -> str:
         made = workspace(project, entity or wandb.Api().default_entity)
         made.save()
     except Exception as error:  # of the network, the server, or the package's own checks
-        fail(f"W&B did not take the workspace: {str(error).strip().splitlines()[0]}")
+        fail(f"W&B did not take the workspace: {(str(error).strip() or type(error).__name__).splitlines()[0]}")
     return str(made.url)
 
 

@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -100,10 +100,21 @@ class WandbLog(Careful, WandbLogger):  # type: ignore[misc]
         """All but what is told of every layer: that is in the layer table, and in the CSV log."""
         super().log_metrics({key: value for key, value in metrics.items() if not key.startswith(BY_LAYER)}, step)
 
+    def _attempt(self, action: Callable[[], Any]) -> None:
+        """As `_try`, for what a run can do without: the log goes on after a failure."""
+        try:
+            if not self.failed:
+                action()
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            print(f"warning: W&B did not take a file ({reason}); the rest is logged", file=sys.stderr)
+
     def define(self, summaries: Mapping[str, str]) -> None:
         """Say what to keep of a metric in the run's summary: `max`, `min` or `last`."""
         for key, summary in summaries.items():
-            self._try(lambda key=key, summary=summary: self.experiment.define_metric(key, summary=summary))
+            self._try(
+                lambda key=key, summary=summary: self.experiment.define_metric(key, step_metric=STEP, summary=summary)
+            )
 
     def log_rows(self, key: str, heads: list[str], rows: list[list[Any]], step: int) -> None:
         """A table, at a step of the trainer."""
@@ -120,28 +131,28 @@ class WandbLog(Careful, WandbLogger):  # type: ignore[misc]
                 media["report"] = wandb.Html(page.read_text(), inject=False)
             self.experiment.log({**media, STEP: step})
 
-        self._try(log)
+        self._attempt(log)
 
-    def log_artifact(self, name: str, kind: str, files: Sequence[Path], about: Mapping[str, Any]) -> None:
-        """Files that belong together, as something that this run made."""
+    def log_artifact(self, name: str, kind: str, files: Mapping[str, Path], about: Mapping[str, Any]) -> None:
+        """Files that belong together, by the names of their entries, as something that this run made."""
         if self.artifacts:
-            self._try(lambda: self.experiment.log_artifact(_artifact(name, kind, files, about)))
+            self._attempt(lambda: self.experiment.log_artifact(_artifact(name, kind, files, about)))
 
-    def use_file(self, name: str, kind: str, file: Path) -> None:
+    def use_file(self, name: str, kind: str, entry: str, file: Path) -> None:
         """Say that this run began from a file: it becomes this run's input in W&B's lineage, which an offline run
-        cannot have."""
+        cannot have. W&B finds the version that made it by its content and the name of its entry."""
         if self.artifacts and not self._offline:
-            self._try(lambda: self.experiment.use_artifact(_artifact(name, kind, [file], {})))
+            self._attempt(lambda: self.experiment.use_artifact(_artifact(name, kind, {entry: file}, {})))
 
     def finish(self, status: int) -> None:
         """End the W&B run, with an exit status."""
         self._try(wandb.finish, exit_code=status)
 
 
-def _artifact(name: str, kind: str, files: Sequence[Path], about: Mapping[str, Any]) -> wandb.Artifact:
+def _artifact(name: str, kind: str, files: Mapping[str, Path], about: Mapping[str, Any]) -> wandb.Artifact:
     artifact = wandb.Artifact(re.sub(r"[^\w.-]", "-", name), kind, metadata=dict(about))
-    for file in files:
-        artifact.add_file(str(file), policy="immutable")  # else it is copied first
+    for entry, file in files.items():
+        artifact.add_file(str(file), name=entry, policy="immutable")  # else it is copied first
     return artifact
 
 

@@ -7,9 +7,7 @@ import hass_train.torchvision_shim  # noqa: F401 - before anything imports torch
 # isort: split
 import json
 import time
-from dataclasses import asdict, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,19 +21,15 @@ from hass_train.checks import checked
 from hass_train.cli import job_command
 from hass_train.config import RunConfig
 from hass_train.errors import UserError
-from hass_train.export.design import design_of, save_design
-from hass_train.export.profile import PROFILE, save_profile
-from hass_train.export.weights import DENSE_WEIGHTS, SPARSE_WEIGHTS, SPARSITY, save_dense, save_sparse
+from hass_train.export.weights import DENSE_WEIGHTS, save_dense
 from hass_train.files import write_text
+from hass_train.finish import finish
 from hass_train.hardware import CannotFit, SparsityProfile, Workload
 from hass_train.logging import WandbLog
 from hass_train.module import SparseClassifier
 from hass_train.networks import traced
-from hass_train.report.board import final_scalars, publish
+from hass_train.report.board import publish_dense
 from hass_train.report.console import print_result, report_console
-from hass_train.report.files import save_layers, save_picture
-from hass_train.report.record import Record
-from hass_train.report.simulation import headline, save_simulation
 from hass_train.report.summary import print_summary
 from hass_train.result import DenseNetwork, NaturalNetwork, Outcome, Result, SparseNetwork
 from hass_train.resume import Checkpoint
@@ -44,10 +38,7 @@ from hass_train.search.build import QUICK, engine_of, known_dense
 from hass_train.search.engine import Subject, meet, reach
 from hass_train.search.goal import Goal, HardwareQuestion, floor_profile
 from hass_train.search.phases import Phase, PhasePlan
-from hass_train.simulation import DesignSimulation, simulate_design
 from hass_train.sparsity import sparse_layers
-
-_PLAYED = 8  # images that a simulation plays
 
 
 def train(config: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -72,6 +63,9 @@ def train(config: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
         accuracies = {f"{split}_acc": run.accuracy(module.model, split) for split in ("val", "test")}
         run.log({f"dense/{name}": value for name, value in accuracies.items()})
         write_text(run.output / "accuracy.json", json.dumps(accuracies))
+        for logger in run.trainer.loggers:
+            if isinstance(logger, WandbLog):
+                publish_dense(logger, typed.model.name, path, {**accuracies, "data": run.data.name})
         print(f"val {accuracies['val_acc']:.4f}  test {accuracies['test_acc']:.4f}  {path}")
         return {**accuracies, "model": str(path)}, {"module": module, "trainer": run.trainer, "data": run.data}
 
@@ -108,14 +102,7 @@ def search(config: DictConfig) -> tuple[Result, dict[str, Any]]:
         module = run.fit(model, question, engine_of(typed, run.settings))
         run.leave_to_first()
         result = _result(typed, run, module, question, dense, params, started)
-        files, note = [], ""
-        if typed.simulate:
-            found = _simulate(run, module, result, workload, asdict(typed.hw))
-            result, note = replace(result, simulation=found.to_dict()), headline(found)
-            files = save_simulation(run.output, found)
-        files = [*_write(run, module, result, workload, asdict(typed.hw)), *files]
-        run.log(final_scalars(result.to_dict()))
-        files += _tell(run, result)
+        result, files, note = finish(run, module, result, workload)
         print_result(result, files, report_console(), note)
         return result, {"module": module, "trainer": run.trainer, "data": run.data, "workload": workload}
 
@@ -210,44 +197,3 @@ def _spent(module: SparseClassifier) -> dict[str, Any]:
     assert module.choice is not None
     images, seconds = module.choice.images + module.searched_images, module.wall_s["search"]
     return {**module.choice.to_dict(), "images": images, "seconds": seconds}
-
-
-def _simulate(
-    run: Run, module: SparseClassifier, result: Result, workload: Workload, hardware: dict[str, Any]
-) -> DesignSimulation:
-    """The searched design, played on validation images."""
-    design = design_of(workload, result.sparse.estimate, hardware)
-    device = next(module.model.parameters()).device
-    images = torch.cat(list(run.data.images("val", device, images=_PLAYED)))
-    return simulate_design(design, workload, module.model, images, result.sparse.profile)
-
-
-def _tell(run: Run, result: Result) -> list[Path]:
-    """Draw the report, if it is wanted, and hand all to W&B, where it is logged; which files were written."""
-    pictures: list[Path] = []
-    page = None
-    if run.typed.report:
-        from hass_train.report.figures import save_figures  # late: plotly takes half a second
-        from hass_train.report.html import save_report
-
-        record = Record.read(run.output)
-        pictures, page = save_figures(record), save_report(record)
-    for logger in run.trainer.loggers:
-        if isinstance(logger, WandbLog):
-            publish(logger, run.output, result.to_dict(), pictures, page, run.trainer.global_step)
-    return [*([page] if page else []), *pictures]
-
-
-def _write(
-    run: Run, module: SparseClassifier, result: Result, workload: Workload, hardware: dict[str, Any]
-) -> list[Path]:
-    """Everything that a run leaves behind."""
-    output = run.output
-    save_sparse(module.model, output, {"name": result.model["name"], **result.model["arguments"]})
-    save_design(output / "design.json", workload, result.sparse.estimate, hardware)
-    save_profile(output / PROFILE, workload, result.sparse.profile)
-    save_layers(output / "layers.csv", result, workload)
-    save_picture(output / "layers.png", result, workload)
-    result.save(output / "result.json")
-    names = ("result.json", "layers.csv", "layers.png", "design.json", PROFILE, SPARSE_WEIGHTS, SPARSITY, DENSE_WEIGHTS)
-    return [output / name for name in names]

@@ -20,6 +20,7 @@ from hass_train.config import RunConfig, SearchConfig
 from hass_train.errors import UserError
 from hass_train.export.weights import DENSE_WEIGHTS, plain_content
 from hass_train.files import ORIGIN, replacing, write_text
+from hass_train.history import carry_over
 from hass_train.search.phases import Phase, PhasePlan
 
 FOLDER, LAST, BEST, PREVIOUS = "checkpoints", "last.ckpt", "best.ckpt", "previous.ckpt"
@@ -143,6 +144,7 @@ class Checkpoint:
         write_text(output / ORIGIN, str(run))
         with replacing(output / FOLDER / LAST) as partly:  # should this one be killed at once
             shutil.copy2(self.path, partly)
+        carry_over(run, output)
         for name in _TAKEN:
             if (run / name).is_file():
                 with replacing(output / name) as partly:

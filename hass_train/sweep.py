@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from hass_train.errors import UserError
 from hass_train.files import replacing
 from hass_train.search.front import front
 
@@ -155,7 +157,14 @@ def summarise(sweep: Path) -> int:
     print_summary(sweep, jobs, report_console())
     ended = [job.folder for job in jobs if not job.error and job.engine]
     if ended:
-        from hass_train.report.comparison import Comparison, save_comparison
+        from hass_train.report.comparison import Comparison
+        from hass_train.report.comparison_page import save_comparison
 
-        print_files(save_comparison(sweep, Comparison.of(ended)), report_console())
+        try:
+            print_files(save_comparison(sweep, Comparison.of(ended)), report_console())
+        except (UserError, OSError) as error:  # what days have found is in the summary already
+            print(
+                f"warning: the jobs are not compared ({error}); try python -m hass_train.compare {sweep}",
+                file=sys.stderr,
+            )
     return sum(bool(job.error) for job in jobs)

@@ -34,6 +34,11 @@ OVERLAPPING = """() => [...document.querySelectorAll('.chart')].flatMap((chart) 
 """Pairs of labels of the same chart that cover each other."""
 
 
+def chromium() -> str | None:
+    """Where Chromium is; None where there is none."""
+    return shutil.which("chromium") or shutil.which("chromium-browser")
+
+
 @contextmanager
 def opened(path: Path, width: int, dark: bool = False) -> Iterator[tuple[Any, list[str]]]:
     """A page from disk, all its charts drawn, and what its console has complained of.
@@ -43,8 +48,8 @@ def opened(path: Path, width: int, dark: bool = False) -> Iterator[tuple[Any, li
         width: of the window, pixels.
         dark: whether the reader prefers dark pages.
     """
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
+    program = chromium()
+    if program is None:
         pytest.skip("no Chromium here (Debian: apt-get install chromium)")
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     said: list[str] = []
@@ -52,7 +57,7 @@ def opened(path: Path, width: int, dark: bool = False) -> Iterator[tuple[Any, li
         arguments = ["--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-quic"]
         if os.geteuid() == 0:
             arguments.append("--no-sandbox")
-        browser = play.chromium.launch(executable_path=chromium, args=arguments)
+        browser = play.chromium.launch(executable_path=program, args=arguments)
         try:
             page = browser.new_page(
                 viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light", offline=True

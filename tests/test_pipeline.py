@@ -29,6 +29,7 @@ from hass_train.hardware import trace
 from hass_train.pipeline import search
 from hass_train.search.blackbox.study import open_storage
 from tests.conftest import ROOT, SHORT, WITHOUT_LUTS, Compose
+from tests.wandb_file import OfflineRun
 
 
 def test_search_ends_well_and_says_so(run: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
@@ -319,6 +320,13 @@ def test_a_multirun_keeps_its_jobs_apart(tmp_path: Path) -> None:
     assert [json.loads((job / "result.json").read_text())["hw"]["name"] for job in jobs] == ["u250", "zcu104"]
     runs = {path.name for job in jobs for path in (job / "wandb").glob("offline-run-*")}
     assert len(runs) == 2
+    logged = [OfflineRun.read(job) for job in jobs]
+    assert [one.name for one in logged] == [job.name for job in jobs]
+    assert {(one.group, one.job_type) for one in logged} == {(f"{tmp_path.name}-sweep", "search")}
+    assert [one.config["hw/name"] for one in logged] == ["u250", "zcu104"]
+    assert str(tmp_path / "sweep" / "compare.html") in done.stdout
+    assert (tmp_path / "sweep" / "compare.html").is_file()
+    assert all((job / "report.html").is_file() for job in jobs)
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "conf" / "model").glob("*.yaml")))

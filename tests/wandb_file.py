@@ -21,6 +21,7 @@ class OfflineRun:
     Args:
         history: key and value of every row.
         summaries: of the metrics that were defined, by name: `max`, `min` or `last`.
+        steps: what those metrics are drawn against.
         artifacts: names of the files, by type.
         config: settings.
         group, job_type, name: of the run.
@@ -29,6 +30,7 @@ class OfflineRun:
 
     history: list[dict[str, Any]] = field(default_factory=list)
     summaries: dict[str, str] = field(default_factory=dict)
+    steps: dict[str, str] = field(default_factory=dict)
     artifacts: dict[str, set[str]] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
     group: str = ""
@@ -68,6 +70,7 @@ class OfflineRun:
         elif kind == "metric":
             chosen = [name for name in ("max", "min", "last") if getattr(record.metric.summary, name)]
             self.summaries[record.metric.name] = ",".join(chosen)
+            self.steps[record.metric.name] = record.metric.step_metric
         elif kind == "artifact":
             files = {content.path for content in record.artifact.manifest.contents}
             self.artifacts.setdefault(record.artifact.type, set()).update(files)

@@ -27,8 +27,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             record = Record.read(folder)
         except UserError as error:
             fail(str(error))
-        figures = [] if given.page_only else save_figures(record)
-        print_files([save_report(record), *figures], report_console())
+        try:
+            figures = [] if given.page_only else save_figures(record)
+            print_files([save_report(record), *figures], report_console())
+        except OSError as error:
+            fail(f"{folder} cannot be written to: {error.strerror}")
 
 
 if __name__ == "__main__":

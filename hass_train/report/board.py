@@ -33,7 +33,7 @@ LAYERS = "layers"
 HEADS = [
     "layer", "kind", "macs", "weight_density", "activation_density", "pair_density", "price", "engine", "cycles", "dsp",
 ]  # fmt: skip
-_MODEL = "model.onnx"
+_MODEL, _DENSE = "model.onnx", "dense-network"
 
 
 def layer_rows(
@@ -91,20 +91,26 @@ def publish(
     network, device = result["model"]["name"], result["hw"]["name"]
     about = {
         "network": network, "device": device, "data": result["data"]["name"], "engine": result["engine"],
-        "test_acc": result["sparse"]["test_acc"], **result["gain"], "began_from": began_from(result["config"]),
+        "test_acc": result["sparse"]["test_acc"], **result["gain"], "init_from": result["config"]["init_from"],
     }  # fmt: skip
     kinds = {
         (f"{network}-{device}-sparse", "sparse-network"): (SPARSE_WEIGHTS, SPARSITY, PROFILE, "layers.csv", _MODEL),
         (f"{network}-{device}-design", "design"): (DESIGN, "result.json"),
-        (f"{network}-dense", "dense-network"): (DENSE_WEIGHTS,),
         (f"{network}-{device}-checkpoint", "checkpoint"): (f"{FOLDER}/{BEST}", f"{FOLDER}/{LAST}"),
     }
     for (name, kind), files in kinds.items():
-        there = [output / file for file in files if (output / file).is_file()]
+        there = {Path(file).name: output / file for file in files if (output / file).is_file()}
         if there:
             log.log_artifact(name, kind, there, about)
+    if (output / DENSE_WEIGHTS).is_file():
+        publish_dense(log, network, output / DENSE_WEIGHTS, about)
 
 
-def began_from(settings: Mapping[str, Any]) -> str | None:
-    """The file that a run took its weights from, if any."""
-    return settings.get("ckpt_path") or settings.get("init_from")
+def publish_dense(log: WandbLog, network: str, file: Path, about: Mapping[str, Any]) -> None:
+    """Log a dense network's weights; a run that begins with equal ones is linked to this one (`use_dense`)."""
+    log.log_artifact(f"{network}-dense", _DENSE, {DENSE_WEIGHTS: file}, about)
+
+
+def use_dense(log: WandbLog, network: str, file: Path) -> None:
+    """Say that a run begins with a dense network's weights."""
+    log.use_file(f"{network}-dense", _DENSE, DENSE_WEIGHTS, file)

@@ -68,7 +68,7 @@ def print_comparison(compared: Comparison, console: Console) -> None:
         for run in compared.front(data, "throughput_ips"):
             numbers = run.numbers
             table.add_row(
-                run.folder.name, run.network, run.device, run.engine, f"{numbers['throughput_ips']:,.0f}",
+                compared.names[run.folder], run.network, run.device, run.engine, f"{numbers['throughput_ips']:,.0f}",
                 f"{numbers['speedup']:.2f}×", f"{numbers['test_acc']:.4f}", f"{100 * numbers['accuracy_drop']:.2f}",
             )  # fmt: skip
         console.print(table)

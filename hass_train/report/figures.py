@@ -16,10 +16,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from hass_train.files import replacing
-from hass_train.report.columns import RESOURCE_LABELS
 from hass_train.report.panels import COLORS
 from hass_train.report.record import Record
-from hass_train.report.stacks import stacks
+from hass_train.report.stacks import LABELS, STACKED, limits_of, stacks
 
 FOLDER = "figures"
 _BANDS = {"warmup": "#eceef0", "search": "#f9e8d2", "recover": "#dcefe5"}
@@ -92,7 +91,8 @@ def pipeline(record: Record) -> Figure:
     axis.plot([one.dense_cycles for one in layers], range(len(layers)), "o", markersize=3.5, markerfacecolor="none",
               color=COLORS["dense"])  # fmt: skip
     for column, color in (("dense", "dense"), ("sparse", "limit")):
-        axis.axvline(record.interval(column), color=COLORS[color], linestyle="dashed", linewidth=1)
+        if record.parts(column) == 1:
+            axis.axvline(record.interval(column), color=COLORS[color], linestyle="dashed", linewidth=1)
     axis.set_xscale("log")
     axis.set_xlabel("cycles an image (dashed: the whole pipeline)")
     handles: list[Patch | Line2D] = [
@@ -108,8 +108,8 @@ def pipeline(record: Record) -> Figure:
 def densities(record: Record) -> Figure:
     """As the panel `layers`."""
     figure, axis = _by_layer(record)
-    interval, layers = record.interval("sparse"), record.layers
-    axis.barh(range(len(layers)), [one.cycles / interval for one in layers], 0.75, color="#d8dce0")
+    layers = record.layers
+    axis.barh(range(len(layers)), [one.share for one in layers], 0.75, color="#d8dce0")
     handles: list[Patch | Line2D] = [Patch(color="#d8dce0", label="share of the interval")]
     for key, (name, marker) in _MARKS.items():
         axis.plot([getattr(one, key) for one in layers], range(len(layers)), marker, markersize=3.5, color=COLORS[name])
@@ -123,8 +123,8 @@ def densities(record: Record) -> Figure:
 def resources(record: Record) -> Figure:
     """As the panel of the same name."""
     both = {label: stacks(record, column) for label, column in (("dense", "dense"), ("searched", "sparse"))}
-    rows = [(resource, label) for resource in RESOURCE_LABELS for label in both]
-    limits, most = record.limits, 1.25
+    rows = [(resource, label) for resource in STACKED for label in both]
+    limits, most = limits_of(record), 1.25
     figure, axis = plt.subplots(figsize=(_WIDTH, 3.4), layout="constrained")
     for place, (resource, label) in enumerate(rows):
         stack, left = both[label][resource], 0.0
@@ -135,7 +135,7 @@ def resources(record: Record) -> Figure:
         axis.text(left + 0.01, place, f"{sum(stack.shares):.0%}{note}", va="center", fontsize=7)
         if resource in limits:
             axis.plot([limits[resource]] * 2, [place - 0.5, place + 0.5], color=COLORS["limit"], linewidth=1.5)
-    axis.set_yticks(range(len(rows)), [f"{RESOURCE_LABELS[name].partition(' (')[0]}, {label}" for name, label in rows])
+    axis.set_yticks(range(len(rows)), [f"{LABELS[name]}, {label}" for name, label in rows])
     axis.set_ylim(len(rows) - 0.5, -0.5)
     axis.set_xlim(0, most + 0.25)
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
@@ -147,7 +147,7 @@ def prices(record: Record) -> Figure:
     """As the panel of the same name."""
     figure, axis = _by_layer(record)
     epochs, grid = record.prices
-    top = max(map(max, grid))
+    top = max(max(map(max, grid)), 1e-9)  # where nothing was worth anything
     picture = axis.imshow(
         [[max(price, 1e-3 * top) for price in row] for row in grid], aspect="auto", cmap="viridis",
         norm=LogNorm(1e-3 * top, top), extent=(epochs[0] - 0.5, epochs[-1] + 0.5, len(grid) - 0.5, -0.5),

@@ -11,6 +11,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
+from hass_train.files import replacing
 from hass_train.hardware import Workload
 from hass_train.result import Result
 
@@ -22,7 +23,7 @@ def save_layers(path: Path, result: Result, workload: Workload) -> None:
     dense = {row.name: row for row in result.dense.estimate.layers}
     sparse = result.sparse.estimate
     folds = ("i", "o", "g", "m", "N", "q", "p", "s")
-    with path.open("w", newline="") as stream:
+    with replacing(path) as partly, partly.open("w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(
             ["layer", "kind", "macs", "weights", "weight_density", "activation_density", "pair_density", "engine"]
@@ -63,7 +64,8 @@ def save_layers(path: Path, result: Result, workload: Workload) -> None:
 def save_picture(path: Path, result: Result, workload: Workload) -> None:
     """Weight and activation density of every compute layer, and its interval in the searched and the dense design."""
     figure = _picture(result, workload)
-    figure.savefig(path, dpi=130)
+    with replacing(path) as partly:
+        figure.savefig(partly, dpi=130)
     plt.close(figure)
 
 

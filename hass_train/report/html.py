@@ -10,6 +10,7 @@ from hass_train.report import columns
 from hass_train.report.page import Block, Card, Cell, Page, Sheet, save_page
 from hass_train.report.panels import panels
 from hass_train.report.record import Record
+from hass_train.report.stacks import LABELS
 
 REPORT = "report.html"
 _FOLDS = ("i", "o", "g", "m", "N", "q", "p", "s")
@@ -54,6 +55,9 @@ def _cards(record: Record) -> list[Card]:
     if goal["kind"] != "penalty":
         verdict = ("met", "good") if goal["met"] else ("not met", "bad")
         cards.append(Card("goal", verdict[0], record.goal, verdict[1]))
+    if record.beyond:
+        listed = ", ".join(f"{LABELS[name]} {share:.0%}" for name, share in record.beyond.items())
+        cards.append(Card("fits the device", "no", f"{listed} of what there is: not among hw.limits", "bad"))
     if result["simulation"]:
         cards.append(Card("simulated", f"{result['simulation']['error']:+.1%}", "interval against the analytical one"))
     return cards
@@ -102,10 +106,11 @@ def _design(record: Record) -> Sheet:
 def _blocks(record: Record) -> list[Block]:
     result = record.result
     seconds = "\n".join(f"{name:<9} {value:8,.0f} s" for name, value in result["wall_s"].items())
+    configuration = yaml.safe_dump(result["config"], sort_keys=False, width=1000)
     versions = "\n".join(f"{name} {version}" for name, version in result["versions"].items())
     return [
         Block("The command", result["command"]),
         Block("Where the time went", seconds),
-        Block("The configuration", yaml.safe_dump(result["config"], sort_keys=False), folded=True),
+        Block("The configuration", configuration.replace(str(result["config"]["paths"]["output"]), "RUN_DIR"), True),
         Block("Versions", versions, folded=True),
     ]

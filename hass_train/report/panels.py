@@ -9,9 +9,8 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from hass_train.report.columns import RESOURCE_LABELS
 from hass_train.report.record import Layer, Record
-from hass_train.report.stacks import Stack, stacks
+from hass_train.report.stacks import LABELS, STACKED, Stack, limits_of, stacks
 
 COLORS = {
     "dense": "#8a94a0", "searched": "#c8443c", "weights": "#2f80c2", "activations": "#e08a1e", "pairs": "#7a4fb5",
@@ -66,7 +65,8 @@ def panels(record: Record) -> list[Panel]:
             f"{bottleneck['resource']}). "
             "Bars are the cycles that each layer of the searched design needs for an image, circles those of the dense "
             "one, divided by the number of replicas. Layers that whole maps wait for, such as those of "
-            "squeeze-and-excitation, have to be so many times faster, and count as so much longer.",
+            "squeeze-and-excitation, have to be so many times faster, and count as so much longer."
+            + _cut(record),
             pipeline(record),
         ),
         Panel(
@@ -78,7 +78,9 @@ def panels(record: Record) -> list[Panel]:
         Panel(
             "resources", "What the design takes",
             "Each bar is stacked from all layers, first to last from dark to light, all replicas together; tap a piece "
-            "for its name. The red line is the limit that designs must keep; what bears a star does not count.",
+            "for its name. The red line is the limit that designs must keep; what bears a star does not count. Bars "
+            f"end at {_MOST_SHOWN:.0%}."
+            + (" Of a design in parts, the part that takes most of a resource." if record.parts("sparse") > 1 else ""),
             resources(record),
         ),
     ]  # fmt: skip
@@ -90,6 +92,16 @@ def panels(record: Record) -> list[Panel]:
             prices(record),
         ))  # fmt: skip
     return found
+
+
+def _cut(record: Record) -> str:
+    """What to know of designs that do not fit the device whole."""
+    words = [
+        f" The {name} design is in {record.parts(column)} parts between which the device is reconfigured; each runs at "
+        "its own slowest layer, and there is no line."
+        for name, column in (("searched", "sparse"), ("dense", "dense")) if record.parts(column) > 1
+    ]  # fmt: skip
+    return "".join(words)
 
 
 def history(record: Record) -> go.Figure:
@@ -170,7 +182,8 @@ def pipeline(record: Record) -> go.Figure:
         hovertemplate="%{y}, dense: %{x:,.0f} cycles<extra></extra>",
     ))  # fmt: skip
     for column, color in (("dense", "dense"), ("sparse", "limit")):
-        figure.add_vline(record.interval(column), line=_dashed(color))  # type: ignore[arg-type]
+        if record.parts(column) == 1:
+            figure.add_vline(record.interval(column), line=_dashed(color))  # type: ignore[arg-type]
     every = [cycles for layer in layers for cycles in (layer.cycles, layer.dense_cycles)]
     ticks = "D2" if max(every) < 50 * min(every) else 1
     figure.update_xaxes(title_text="cycles an image", type="log", dtick=ticks)
@@ -179,10 +192,10 @@ def pipeline(record: Record) -> go.Figure:
 
 def densities(record: Record) -> go.Figure:
     """Densities of weights, activations and pairs, over the layer's share of the interval."""
-    layers, interval = record.layers, record.interval("sparse")
+    layers = record.layers
     names = [layer.name for layer in layers]
     figure = go.Figure(go.Bar(
-        y=names, x=[layer.cycles / interval for layer in layers], orientation="h", name="share of the interval",
+        y=names, x=[layer.share for layer in layers], orientation="h", name="share of the interval",
         marker_color="rgba(128,128,128,0.35)", hovertemplate="%{y}: %{x:.1%} of the interval<extra></extra>",
     ))  # fmt: skip
     for kind, name, symbol in (
@@ -202,8 +215,8 @@ def resources(record: Record) -> go.Figure:
     """Every resource of both designs, stacked from the layers, with the limit."""
     figure = go.Figure()
     both = {label: stacks(record, column) for label, column in (("dense", "dense"), ("searched", "sparse"))}
-    rows = [(resource, label) for resource in RESOURCE_LABELS for label in both]
-    names = [f"{_short(resource)}, {label}" for resource, label in rows]
+    rows = [(resource, label) for resource in STACKED for label in both]
+    names = [f"{LABELS[resource]}, {label}" for resource, label in rows]
     for piece in range(len(next(iter(both.values()))["dsp"].pieces)):
         shown: list[Stack] = [both[label][resource] for resource, label in rows]
         figure.add_trace(go.Bar(
@@ -212,7 +225,7 @@ def resources(record: Record) -> go.Figure:
             customdata=[[stack.pieces[piece], stack.shares[piece]] for stack in shown],
             hovertemplate="%{customdata[0]}: %{customdata[1]:.2%}<extra>%{y}</extra>",
         ))  # fmt: skip
-    limits = record.limits
+    limits = limits_of(record)
     for place, (resource, label) in enumerate(rows):
         whole = sum(both[label][resource].shares)
         note = "" if resource in limits else " *"
@@ -248,10 +261,6 @@ def prices(record: Record) -> go.Figure:
 
 
 # ---- what they share ---------------------------------------------------------------------------------------------
-
-
-def _short(resource: str) -> str:
-    return RESOURCE_LABELS[resource].partition(" (")[0]
 
 
 def _level(figure: go.Figure, value: float, name: str, row: int) -> None:

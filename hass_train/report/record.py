@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from hass_train.errors import UserError
-from hass_train.files import ORIGIN
-from hass_train.search.phases import Phase
+from hass_train.history import History, rows_of
 
-METRICS = Path("csv") / "metrics.csv"
+_OLDER: Mapping[str, Any] = {"engine": "learned", "spent": {}, "simulation": None}
+"""What results that older versions wrote do not say."""
 RESOURCES = ("dsp", "bram18", "uram", "lut", "ff")
 
 
@@ -29,6 +27,7 @@ class Layer:
         weight_density, activation_density, pair_density: fractions that are not zero.
         cycles, dense_cycles: that it needs for an image of the whole device: divided by the number of replicas, and
             times `urgency` where whole maps wait for it, so that it can be compared with the pipeline's interval.
+        share: of the interval of its pipeline: the whole one, or the part that it belongs to.
         urgency: how many times faster than the pipeline it has to be.
         bound: what its cycles are made of.
         engine: `dense` or `sparse`.
@@ -43,66 +42,11 @@ class Layer:
     pair_density: float
     cycles: float
     dense_cycles: float
+    share: float
     urgency: int
     bound: str
     engine: str
     price: float
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """Epochs of one phase, from `first` to `last`, counted from 1."""
-
-    phase: Phase
-    first: int
-    last: int
-
-
-@dataclass(frozen=True)
-class History:
-    """What the CSV log says of every epoch.
-
-    Args:
-        epochs: number of the epoch, from 1, to what was logged in it.
-    """
-
-    epochs: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
-
-    @classmethod
-    def read(cls, run: Path) -> History:
-        """The history of a run, and before it of the run that it went on with, if that is still there."""
-        epochs: dict[int, dict[str, float]] = {}
-        for folder in reversed(list(_lineage(run))):
-            rows = _rows(folder / METRICS)
-            begun = {int(float(row["epoch"])) + 1 for row in rows if row.get("epoch")}
-            epochs = {epoch: values for epoch, values in epochs.items() if epoch < min(begun, default=math.inf)}
-            for row in rows:
-                if row.get("epoch"):
-                    at = epochs.setdefault(int(float(row["epoch"])) + 1, {})
-                    at.update({key: float(value) for key, value in row.items() if value and key != "epoch"})
-        return cls(epochs)
-
-    def series(self, key: str) -> tuple[list[int], list[float]]:
-        """Epochs that have a value of this name, and the values."""
-        found = [(epoch, values[key]) for epoch, values in sorted(self.epochs.items()) if key in values]
-        return [epoch for epoch, _ in found], [value for _, value in found]
-
-    def layers(self, prefix: str) -> list[str]:
-        """Names of the layers that have a series `PREFIX/LAYER`, in the order of the log."""
-        keys = dict.fromkeys(key for values in self.epochs.values() for key in values)
-        return [key.removeprefix(prefix) for key in keys if key.startswith(prefix)]
-
-    @property
-    def stretches(self) -> list[Stretch]:
-        """The phases, in order."""
-        found: list[Stretch] = []
-        for epoch, index in zip(*self.series("phase/index"), strict=True):
-            phase = list(Phase)[int(index)]
-            if found and found[-1].phase is phase:
-                found[-1] = Stretch(phase, found[-1].first, epoch)
-            else:
-                found.append(Stretch(phase, epoch, epoch))
-        return found
 
 
 @dataclass(frozen=True)
@@ -132,9 +76,15 @@ class Record:
         if not path.is_file():
             raise UserError(f"{folder} has no result.json: is it the directory of a search that has ended?")
         try:
-            return cls(folder, json.loads(path.read_text()), _rows(folder / "layers.csv"), History.read(folder))
-        except (ValueError, KeyError) as error:
-            raise UserError(f"{path} cannot be read: {error}") from error
+            result = {**_OLDER, **json.loads(path.read_text())}
+            found = cls(folder, result, list(rows_of(folder / "layers.csv")), History.read(folder))
+            found.layers  # noqa: B018 - what is missing is told here
+        except (ValueError, KeyError, TypeError) as error:
+            written = (
+                "" if not isinstance(error, KeyError) else "; it was written by an older version, or is no search's"
+            )
+            raise UserError(f"{path} cannot be read ({type(error).__name__}: {error}){written}") from error
+        return found
 
     @property
     def title(self) -> str:
@@ -166,17 +116,22 @@ class Record:
         searched, dense = (
             {row["name"]: row for row in self.result[name]["estimate"]["layers"]} for name in ("sparse", "dense")
         )
-        copies, before = (self.result[name]["estimate"]["replicas"] for name in ("sparse", "dense"))
 
-        def needed(row: Mapping[str, Any], replicas: int) -> float:
-            return float(row["interval_cycles"] * row["urgency"] / replicas)
+        def part(column: str, row: Mapping[str, Any]) -> Mapping[str, Any]:
+            return self.result[column]["estimate"]["parts"][row["part"]]  # type: ignore[no-any-return]
+
+        def needed(column: str, row: Mapping[str, Any]) -> float:
+            return float(row["interval_cycles"] * row["urgency"] / part(column, row)["replicas"])
+
+        def share(row: Mapping[str, Any]) -> float:
+            return float(row["interval_cycles"] * row["urgency"] / part("sparse", row)["interval_cycles"])
 
         return [
             Layer(
                 row["layer"], row["kind"], int(row["macs"]), float(row["weight_density"]),
-                float(row["activation_density"]), float(row["pair_density"]), needed(searched[row["layer"]], copies),
-                needed(dense[row["layer"]], before), searched[row["layer"]]["urgency"], row["bound"], row["engine"],
-                float(row["price"] or 0),
+                float(row["activation_density"]), float(row["pair_density"]), needed("sparse", searched[row["layer"]]),
+                needed("dense", dense[row["layer"]]), share(searched[row["layer"]]),
+                searched[row["layer"]]["urgency"], row["bound"], row["engine"], float(row["price"] or 0),
             )
             for row in self.rows if row["pair_density"]
         ]  # fmt: skip
@@ -187,6 +142,16 @@ class Record:
         log, names = self.history.epochs, [layer.name for layer in self.layers]
         epochs = [epoch for epoch in sorted(log) if any(key.startswith("price/") for key in log[epoch])]
         return epochs, [[log[epoch].get(f"price/{name}", 0.0) for epoch in epochs] for name in names]
+
+    def parts(self, column: str) -> int:
+        """Into how many configurations, one after another, a design is cut; 1 = it is whole."""
+        return len(self.result[column]["estimate"]["parts"])
+
+    @property
+    def beyond(self) -> dict[str, float]:
+        """Resources that the searched design has more of than the device, because they were not to count."""
+        used = self.result["sparse"]["estimate"]["utilization"]
+        return {name: share for name, share in used.items() if share > 1.005}
 
     def interval(self, column: str) -> float:
         """Cycles between two images of the whole device, of `dense` or `sparse`."""
@@ -217,21 +182,3 @@ def flat(settings: Mapping[str, Any], between: str = ".", before: str = "") -> d
         name = f"{before}{key}"
         found.update(flat(value, between, f"{name}{between}") if isinstance(value, Mapping) else {name: value})
     return found
-
-
-def _lineage(run: Path) -> Iterable[Path]:
-    """A run, the one it went on with, the one that went on with, …"""
-    seen: set[Path] = set()
-    while run not in seen and (run / METRICS).is_file():
-        seen.add(run)
-        yield run
-        if not (run / ORIGIN).is_file():
-            return
-        run = Path((run / ORIGIN).read_text())
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    if not path.is_file():
-        return []
-    with path.open(newline="") as stream:
-        return list(csv.DictReader(stream))

@@ -11,6 +11,13 @@ from matplotlib.colors import to_hex
 
 from hass_train.report.record import RESOURCES, Record
 
+STACKED = (*RESOURCES, "bandwidth")
+LABELS = {
+    "dsp": "DSPs", "bram18": "block RAMs", "uram": "UltraRAMs", "lut": "LUTs", "ff": "flip-flops",
+    "bandwidth": "bandwidth",
+}  # fmt: skip
+"""Short enough for a phone."""
+
 OTHERS = "streams (additions, pooling, activations, …)"
 
 
@@ -60,7 +67,18 @@ def stacks(record: Record, column: str) -> dict[str, Stack]:
         whole = max(float(device[resource]), 1.0)
         others = sum(most.values()) - sum(listed)
         found[resource] = Stack((*names, OTHERS), tuple(value / whole for value in (*listed, others)))
+    rate = estimate["throughput_ips"] / max(float(device["bandwidth_gbps"]) * 1e9, 1.0)
+    moved = {row["name"]: row["resources"]["offchip_bits"] * rate for row in estimate["layers"]}
+    listed = [moved.get(name, 0.0) for name in names]
+    others = max(estimate["utilization"]["bandwidth"] - sum(listed), 0.0)
+    found["bandwidth"] = Stack((*names, "images, results and streams"), (*listed, others))
     return found
+
+
+def limits_of(record: Record) -> dict[str, float]:
+    """What counts, and how much of it may be used, as a fraction of the device's."""
+    counts = "bandwidth" in record.result["config"]["hw"]["limits"]
+    return {**record.limits, **({"bandwidth": 1.0} if counts else {})}
 
 
 def _used(estimate: Mapping[str, Any], resource: str, part: int) -> dict[str, float]:

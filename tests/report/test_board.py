@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import wandb
 from wandb.sdk.artifacts.artifact import Artifact
 
 from hass_train import dashboard, pipeline
-from hass_train.logging import wandb_logger
+from hass_train.logging import STEP, wandb_logger
 from hass_train.report import board
 from hass_train.report.record import Record, flat
 from tests.conftest import composed
@@ -34,6 +35,9 @@ def test_every_promised_scalar_is_there(logged: OfflineRun) -> None:
 
 def test_summaries_are_what_they_should_be(logged: OfflineRun) -> None:
     assert {name: logged.summaries[name] for name in board.SUMMARIES} == board.SUMMARIES
+    assert {logged.steps[name] for name in board.SUMMARIES} == {
+        STEP
+    }  # not the number of times that something was logged
     accuracies = [row["val/acc_sparse"] for row in logged.history if "val/acc_sparse" in row]
     assert len(accuracies) == 2  # of the recover phase alone
     phases = [row["phase/index"] for row in logged.history if "phase/index" in row]
@@ -70,28 +74,43 @@ def test_the_configuration_is_one_level(logged: OfflineRun, record: Record) -> N
     assert logged.name == record.folder.name
 
 
-def test_runs_begin_from_files_that_w_and_b_knows(
+def test_a_dense_network_links_those_who_begin_with_it_to_who_made_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record: Record
 ) -> None:
-    """Online, a run's first weights are an input in its lineage; offline, its artifacts say where it began."""
+    """W&B joins runs whose artifacts have the same name and content: train.py's or a search's, and a later search's."""
+    made: list[Artifact] = []
     used: list[Artifact] = []
 
     class Online:
         def use_artifact(self, artifact: Artifact) -> None:
             used.append(artifact)
 
+        def log_artifact(self, artifact: Artifact) -> None:
+            made.append(artifact)
+
     log = wandb_logger("hass-train-test", str(tmp_path))
-    monkeypatch.setattr(log, "_experiment", Online())
-    dense = record.folder / "dense.safetensors"
-    log.use_file("a network", "dense-network", dense)
-    assert not used  # offline
+    monkeypatch.setattr(type(log), "experiment", Online())
+    dense = tmp_path / "elsewhere" / "model.safetensors"  # as train.py calls it
+    dense.parent.mkdir()
+    shutil.copy(record.folder / "dense.safetensors", dense)
+    board.use_dense(log, "a network", dense)
+    assert not used  # offline, where W&B has no inputs
     monkeypatch.setattr(log, "_offline", False)
-    monkeypatch.setattr(type(log), "experiment", property(lambda self: self._experiment))
-    log.use_file("a network", "dense-network", dense)
-    assert [(one.name, one.type, list(one.manifest.entries)) for one in used] == [
-        ("a-network", "dense-network", ["dense.safetensors"])
-    ]
-    assert board.began_from({"ckpt_path": None, "init_from": "x"}) == "x"
+    board.use_dense(log, "a network", dense)
+    board.publish_dense(log, "a network", record.folder / "dense.safetensors", {})
+    assert [(one.name, one.type, one.digest) for one in used] == [(one.name, one.type, one.digest) for one in made]
+    assert list(used[0].manifest.entries) == ["dense.safetensors"]
+
+
+def test_a_file_that_is_not_taken_leaves_the_log_alive(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = wandb_logger("hass-train-test", str(tmp_path))
+    log.log_artifact("x", "design", {"design.json": tmp_path / "missing"}, {})
+    log.log_pictures({"plots/x": tmp_path / "missing.png"}, None, 1)
+    log.log_metrics({"a": 1.0}, step=2)
+    log.finalize("success")
+    wandb.finish()
+    assert capsys.readouterr().err.count("W&B did not take a file") == 2
+    assert "a" in OfflineRun.read(tmp_path).keys
 
 
 def test_artifacts_can_be_left_out(tmp_path: Path, record: Record) -> None:
@@ -109,6 +128,7 @@ def test_plain_training_logs_its_settings(tmp_path: Path) -> None:
     found = OfflineRun.read(tmp_path / "run")
     assert found.config["data/size"] == 16
     assert found.keys >= {"val/acc", "loss/task"}
+    assert found.artifacts == {"dense-network": {"dense.safetensors"}}
 
 
 # ---- dashboard -----------------------------------------------------------------------------------------------------

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from hass_train import compare
 from hass_train.errors import UserError
-from hass_train.report.comparison import PAGE, TABLE, Comparison, Run, save_comparison
+from hass_train.report.comparison import Comparison, Run
+from hass_train.report.comparison_page import PAGE, TABLE, save_comparison
 
 NUMBERS = st.tuples(st.integers(1, 6), st.integers(1, 6))
 
@@ -65,22 +66,39 @@ def test_hyper_volumes_count_the_cells_of_a_grid(result: dict[str, Any], points:
 
 
 def test_the_best_of_a_device_lost_little(result: dict[str, Any]) -> None:
-    other = {"hw": {"name": "u250"}}
+    other = {"config": {**result["config"], "hw": {**result["config"]["hw"], "name": "u250"}}}
     runs = [
         changed(result, "slow", 0.9, 2.0), changed(result, "good", 0.895, 3.0), changed(result, "fast", 0.8, 5.0),
         changed(result, "bad", 0.5, 9.0, **other), changed(result, "less bad", 0.7, 4.0, **other),
     ]  # fmt: skip
-    best = {device: str(run.folder) for (_, device), run in Comparison(runs).best.items()}
+    best = {device.split()[0]: str(run.folder) for (_, device, _), run in Comparison(runs).best.items()}
     assert best == {"zedboard": "good", "u250": "less bad"}
+    assert len(Comparison([*runs, changed(result, "net", 0.6, 9.0, model={"name": "other"})]).best) == 3
 
 
 def test_only_settings_that_differ_are_named(result: dict[str, Any]) -> None:
     first, second = copy.deepcopy(result), copy.deepcopy(result)
     second["config"]["search"]["penalty"] = 0.3
     second["config"]["paths"]["output"] = "elsewhere"
-    second["config"]["hw"]["dsp"] = 5  # the device has a column of its own
-    compared = Comparison([Run(Path("a"), first), Run(Path("b"), second)])
-    assert compared.differing == ["search.penalty"]
+    second["config"]["hw"] |= {"name": "other", "dsp": 5}  # the device has a column of its own
+    assert Comparison([Run(Path("a"), first), Run(Path("b"), second)]).differing == ["search.penalty"]
+    second["config"]["hw"] |= {"name": first["config"]["hw"]["name"]}  # but this is another question to the same one
+    assert Comparison([Run(Path("a"), first), Run(Path("b"), second)]).differing == ["hw.dsp", "search.penalty"]
+
+
+def test_what_does_not_count_makes_another_device(result: dict[str, Any]) -> None:
+    """A design that needs no LUTs to be there does not compete with one that can be built."""
+    second = copy.deepcopy(result)
+    second["config"]["hw"]["limits"] = ["dsp", "bram18", "uram", "lut", "ff", "bandwidth"]
+    compared = Comparison([Run(Path("a"), result), Run(Path("b"), second)])
+    assert [run.device for run in compared.runs] == ["zedboard without bram18, uram, lut, ff, bandwidth", "zedboard"]
+    assert len(compared.volumes) == len(compared.best) == 2
+
+
+def test_runs_are_called_by_what_tells_them_apart(result: dict[str, Any]) -> None:
+    runs = [Run(Path(path), result) for path in ("runs/a/learned-4", "runs/b/learned-4")]
+    assert list(Comparison(runs).names.values()) == ["a/learned-4", "b/learned-4"]
+    assert list(Comparison(runs[:1]).names.values()) == ["learned-4"]
 
 
 def test_the_command_writes_page_and_table(

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hass_train.report.comparison import Comparison, save_comparison
+from hass_train.report.comparison import Comparison
+from hass_train.report.comparison_page import save_comparison
 from hass_train.report.html import REPORT
 from hass_train.report.panels import panels
 from hass_train.report.record import Record

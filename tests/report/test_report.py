@@ -6,20 +6,24 @@ import csv
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from hass_train import pipeline
 from hass_train.errors import UserError
-from hass_train.files import ORIGIN
+from hass_train.history import METRICS, History, carry_over
 from hass_train.report import __main__ as command
 from hass_train.report import columns
+from hass_train.report.figures import prices, save_figures
 from hass_train.report.html import REPORT, save_report
 from hass_train.report.panels import panels
-from hass_train.report.record import METRICS, History, Record, flat, goal_in_words
+from hass_train.report.record import Record, flat, goal_in_words
 from hass_train.report.stacks import Stack, stacks
 from hass_train.search.phases import Phase
+from tests.conftest import composed
 from tests.test_resume import SMALL
 
 NAMES = ["history", "pipeline", "layers", "resources", "prices"]
@@ -35,6 +39,24 @@ def test_a_search_leaves_a_page_and_figures_behind(seen: Path) -> None:
             assert min(picture.size) > 200
             assert len(picture.convert("RGB").getcolors(2**24)) > 5  # something was drawn
         assert (seen / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_a_report_that_fails_loses_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("hass_train.report.page.write_text", full)
+    own = (*SMALL, "report=true", "search.target_speedup=null", "search.penalty=0.1")
+    pipeline.search(composed(*own, output=tmp_path / "run"))
+    told = capsys.readouterr()
+    assert "Goal penalty" in told.out
+    (line,) = [line for line in told.err.splitlines() if "report.html" in line]
+    assert line.startswith("warning: no report.html ([Errno 28] No space left on device); everything else is written")
+    monkeypatch.undo()
+    command.main([line.rpartition(" ")[2]])  # as it says
+    assert (tmp_path / "run" / REPORT).is_file()
 
 
 def test_the_page_needs_nothing_but_itself(seen: Path) -> None:
@@ -57,19 +79,20 @@ def test_history_has_every_epoch_and_its_phase(record: Record) -> None:
         assert record.history.series(key)[1] == wanted
 
 
-def test_history_goes_back_to_the_run_that_was_resumed(record: Record, tmp_path: Path) -> None:
-    """The first run logged epochs 1 to 5, the second went on from 4."""
-    names = ["epoch", "step", "val/acc"]
-    for folder, epochs in (("first", range(5)), ("second", range(3, 7))):
+def test_history_goes_back_to_the_runs_that_were_resumed(tmp_path: Path) -> None:
+    """The first run logged epochs 1 to 5, the second went on from 4 and logged nothing, the third from 4 to the end."""
+    for folder, epochs in (("first", range(5)), ("second", range(0)), ("third", range(3, 7))):
         (tmp_path / folder / "csv").mkdir(parents=True)
-        with (tmp_path / folder / METRICS).open("w", newline="") as stream:
-            writer = csv.writer(stream)
-            writer.writerow(names)
-            writer.writerows([epoch, epoch, 1 if folder == "first" else 2] for epoch in epochs)
-            writer.writerow(["", 9, 7])  # what is logged after training has no epoch
-    (tmp_path / "second" / ORIGIN).write_text(str(tmp_path / "first"))
-    (tmp_path / "first" / ORIGIN).write_text(str(tmp_path / "second"))  # whoever does that must not hang
-    assert History.read(tmp_path / "second").series("val/acc") == ([1, 2, 3, 4, 5, 6, 7], [1, 1, 1, 2, 2, 2, 2])
+        if epochs:
+            with (tmp_path / folder / METRICS).open("w", newline="") as stream:
+                writer = csv.writer(stream)
+                writer.writerow(["epoch", "step", "val/acc"])
+                writer.writerows([epoch, epoch, 1 if folder == "first" else 2] for epoch in epochs)
+                writer.writerow(["", 9, 7])  # what is logged after training has no epoch
+    carry_over(tmp_path / "first", tmp_path / "second")
+    carry_over(tmp_path / "second", tmp_path / "third")
+    shutil.rmtree(tmp_path / "first")
+    assert History.read(tmp_path / "third").series("val/acc") == ([1, 2, 3, 4, 5, 6, 7], [1, 1, 1, 2, 2, 2, 2])
 
 
 def test_layers_are_compared_per_image_of_the_device(record: Record) -> None:
@@ -86,7 +109,9 @@ def test_stacks_add_up_to_what_the_design_takes(record: Record) -> None:
     for column in ("dense", "sparse"):
         estimate, device = record.result[column]["estimate"], record.result["config"]["hw"]
         for resource, stack in stacks(record, column).items():
-            assert sum(stack.shares) * device[resource] == pytest.approx(estimate["resources"][resource])
+            assert sum(stack.shares) == pytest.approx(estimate["utilization"][resource], abs=1e-9)
+            if resource != "bandwidth":
+                assert sum(stack.shares) * device[resource] == pytest.approx(estimate["resources"][resource])
             assert len(stack.pieces) == len(record.layers) + 1
 
 
@@ -108,9 +133,9 @@ def test_every_panel_shows_the_result(record: Record) -> None:
     assert record.result["sparse"]["estimate"]["bottleneck"]["reason"] in found["pipeline"].caption
     pairs = next(trace for trace in found["layers"].figure.data if trace.name == "pairs")
     assert list(pairs.x) == [layer.pair_density for layer in record.layers]
-    (prices,) = found["prices"].figure.data
-    assert list(prices.y) == names
-    assert [len(row) for row in prices.customdata] == [3] * len(names)
+    (grid,) = found["prices"].figure.data
+    assert list(grid.y) == names
+    assert [len(row) for row in grid.customdata] == [3] * len(names)
     final = next(trace for trace in found["history"].figure.data if trace.name == "final speed-up")
     assert list(final.y) == [record.result["gain"]["throughput"]]
     for panel in found.values():
@@ -186,6 +211,78 @@ def test_settings_become_flat() -> None:
 )  # fmt: skip
 def test_goals_have_words(kind: str, value: float, words: str) -> None:
     assert goal_in_words({"kind": kind, "value": value}) == words
+
+
+def test_results_of_older_versions_are_shown_or_refused(record: Record, tmp_path: Path) -> None:
+    shutil.copytree(record.folder, tmp_path / "run")
+    file = tmp_path / "run" / "result.json"
+    result = json.loads(file.read_text())
+    for key in ("spent", "simulation", "engine"):
+        del result[key]
+    file.write_text(json.dumps(result))
+    save_report(Record.read(tmp_path / "run"))
+    del result["sparse"]["estimate"]["parts"]
+    file.write_text(json.dumps(result))
+    with pytest.raises(UserError, match="older version"):
+        Record.read(tmp_path / "run")
+
+
+def test_a_design_in_parts_has_no_line_across(record: Record, tmp_path: Path) -> None:
+    shutil.copytree(record.folder, tmp_path / "run")
+    file = tmp_path / "run" / "result.json"
+    result = json.loads(file.read_text())
+    estimate = result["sparse"]["estimate"]
+    one = estimate["parts"][0]
+    estimate["parts"] = [{**one, "interval_cycles": cycles, "replicas": 1} for cycles in (10**6, 2 * 10**6)]
+    for row in estimate["layers"][len(estimate["layers"]) // 2 :]:
+        row["part"] = 1
+    estimate["replicas"] = 1
+    file.write_text(json.dumps(result))
+    again = Record.read(tmp_path / "run")
+    rows = {row["name"]: row for row in estimate["layers"]}
+    for layer in again.layers:
+        cycles = (rows[layer.name]["part"] + 1) * 10**6
+        assert layer.share == pytest.approx(rows[layer.name]["interval_cycles"] * rows[layer.name]["urgency"] / cycles)
+    pipeline_panel = next(panel for panel in panels(again) if panel.name == "pipeline")
+    assert "in 2 parts" in pipeline_panel.caption
+    assert len(pipeline_panel.figure.layout.shapes) == 1  # the dense design's
+    save_figures(again)
+
+
+def test_a_design_that_does_not_fit_says_so(record: Record, tmp_path: Path) -> None:
+    for share, told in ((1.5, True), (1.0, False)):
+        folder = tmp_path / f"{share:g}"
+        shutil.copytree(record.folder, folder)
+        result = json.loads((folder / "result.json").read_text())
+        result["sparse"]["estimate"]["utilization"]["lut"] = share
+        (folder / "result.json").write_text(json.dumps(result))
+        assert ("fits the device" in save_report(Record.read(folder)).read_text()) == told
+
+
+def test_prices_of_nothing_can_be_drawn(record: Record) -> None:
+    nothing = {epoch: {key: 0.0 if key.startswith("price/") else value for key, value in values.items()}
+               for epoch, values in record.history.epochs.items()}  # fmt: skip
+    again = replace(record, history=History(nothing))
+    assert prices(again) is not None
+    assert "prices" in [panel.name for panel in panels(again)]
+
+
+def test_whatever_fails_after_the_search_costs_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("stuck")
+
+    for name in ("simulate_design", "save_picture"):
+        monkeypatch.setattr(f"hass_train.finish.{name}", broken)
+    own = (*SMALL, "simulate=true", "search.target_speedup=null", "search.penalty=0.1")
+    result, _ = pipeline.search(composed(*own, output=tmp_path / "run"))
+    told = capsys.readouterr().err
+    assert "warning: no simulation (stuck)" in told
+    assert "warning: no layers.png (stuck)" in told
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["simulation"] is None
+    assert (tmp_path / "run" / "model.safetensors").is_file()
+    assert result.simulation is None
 
 
 def test_the_small_run_is_what_the_tests_think(record: Record) -> None:

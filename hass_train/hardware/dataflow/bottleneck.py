@@ -40,6 +40,8 @@ def explain(rows: Sequence[LayerEstimate], found: Exploration, explorer: Explore
     """
     slowest = max(rows, key=lambda row: row.interval_cycles * row.urgency)
     where = f"{slowest.name} {_WHAT[slowest.bound]} in {slowest.interval_cycles:,} cycles an image"
+    if slowest.urgency > 1:
+        where += f", {slowest.urgency} times faster than the rest because whole maps wait for it"
     copies = f" in {found.replicas} copies" if found.replicas > 1 else ""
     if found.interval > slowest.interval_cycles * slowest.urgency:
         moved = found.resources[BANDWIDTH] + explorer.limits.image_bits

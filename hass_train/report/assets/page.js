@@ -49,4 +49,11 @@ function sortable(table) {
 }
 
 document.querySelectorAll("table.sortable").forEach(sortable);
-draw();
+draw().catch((error) => {
+  for (const name of Object.keys(charts)) {
+    const chart = document.getElementById(name);
+    chart.style.minHeight = 0;
+    chart.textContent = `This browser cannot draw the chart (${error.message}); figures/ beside this page has it as a picture.`;
+  }
+  document.body.dataset.drawn = "no";
+});

@@ -1,0 +1,157 @@
+"""Many runs on one page, and the same as a table."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+
+from hass_train.files import replacing
+from hass_train.report.comparison import Comparison
+from hass_train.report.page import Card, Cell, Page, Sheet, save_page
+from hass_train.report.panels import Panel, finished
+from hass_train.report.record import goal_in_words
+
+PAGE, TABLE = "compare.html", "compare.csv"
+_HUES = ("#2f80c2", "#c8443c", "#3d9a6b", "#e08a1e", "#7a4fb5", "#12a3a8", "#a0522d", "#d64f9b")
+_SHAPES = ("circle", "diamond", "square", "triangle-up", "star", "cross", "pentagon", "hexagram")
+
+
+def save_comparison(folder: Path, compared: Comparison) -> list[Path]:
+    """Write the page and the table; which files they are."""
+    _save_table(folder / TABLE, compared)
+    save_page(folder / PAGE, _page(compared))
+    return [folder / PAGE, folder / TABLE]
+
+
+def _save_table(path: Path, compared: Comparison) -> None:
+    names = list(compared.runs[0].numbers)
+    fronts = {by: _on_front(compared, by) for by in ("throughput_ips", "efficiency")}
+    with replacing(path) as partly, partly.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        heads = ["run", "network", "data", "device", "engine", "goal", "goal_met", *names]
+        writer.writerow([*heads, *(f"pareto_{by}" for by in fronts), *compared.differing])
+        for run in compared.runs:
+            goal = run.result["goal"]
+            writer.writerow([
+                os.path.relpath(run.folder, path.parent), run.network, run.data, run.device, run.engine,
+                goal_in_words(goal), goal["met"],
+                *run.numbers.values(), *(run.folder in on for on in fronts.values()),
+                *(run.settings.get(key) for key in compared.differing),
+            ])  # fmt: skip
+
+
+def _on_front(compared: Comparison, by: str) -> set[Path]:
+    return {run.folder for data in compared.data for run in compared.front(data, by)}
+
+
+def _page(compared: Comparison) -> Page:
+    runs = compared.runs
+    devices, networks = ({getattr(run, name) for run in runs} for name in ("device", "network"))
+    cards = [
+        Card(f"{network} on {device}" + (f", {data}" if len(compared.data) > 1 else ""),
+             f"{run.numbers['speedup']:.2f}×",
+             f"{run.engine}: {run.numbers['throughput_ips']:,.0f} images/s, test accuracy "
+             f"{run.numbers['test_acc']:.4f} ({-100 * run.numbers['accuracy_drop']:+.2f} points)")
+        for (data, device, network), run in compared.best.items()
+    ]  # fmt: skip
+    return Page(
+        f"{len(runs)} runs compared",
+        f"{_some(networks, 'network')}, {_some(devices, 'device')}, {_some(set(compared.data), 'data set')}. First the "
+        "best of each: the fastest that lost at most one point of test accuracy, or else what lost least.",
+        cards,
+        [
+            panel for data in compared.data
+            for panel in (
+                _plane(compared, data, "throughput_ips", "throughput", "images/s"),
+                _plane(compared, data, "efficiency", "efficiency", "images/s per DSP"),
+            )
+        ],
+        [_volumes(compared), _table(compared)],
+    )  # fmt: skip
+
+
+def _some(names: set[str], kind: str) -> str:
+    return f"{len(names)} {kind}s" if len(names) > 1 else next(iter(names))
+
+
+def _plane(compared: Comparison, data: str, by: str, name: str, unit: str) -> Panel:
+    """Test accuracy against one of the other figures, with the Pareto front."""
+    figure = go.Figure()
+    best = compared.front(data, by)
+    figure.add_trace(go.Scatter(
+        x=[run.numbers[by] for run in best], y=[run.numbers["test_acc"] for run in best], mode="lines",
+        name="Pareto front", line={"color": "rgba(128,128,128,0.8)", "shape": "hv", "width": 1.5}, hoverinfo="skip",
+    ))  # fmt: skip
+    alike = [run for run in compared.runs if run.data == data]
+    engines = list(dict.fromkeys(run.engine for run in compared.runs))
+    pairs = list(dict.fromkeys((run.network, run.device) for run in compared.runs))
+    for pair, engine in dict.fromkeys(((run.network, run.device), run.engine) for run in alike):
+        some = [run for run in alike if ((run.network, run.device), run.engine) == (pair, engine)]
+        figure.add_trace(go.Scatter(
+            x=[run.numbers[by] for run in some], y=[run.numbers["test_acc"] for run in some], mode="markers",
+            name=f"{pair[0]} on {pair[1]}, {engine}",
+            marker={"size": 10, "color": _HUES[pairs.index(pair) % len(_HUES)],
+                    "symbol": _SHAPES[engines.index(engine) % len(_SHAPES)]},
+            customdata=[
+                [compared.names[run.folder], run.numbers["speedup"], 100 * run.numbers["accuracy_drop"]] for run in some
+            ],
+            hovertemplate="%{x:,.4~g} " + unit + ", test accuracy %{y:.4f}<br>%{customdata[1]:.2f}× the dense network, "
+            "%{customdata[2]:.2f} points lost<br>%{customdata[0]}<extra></extra>",
+        ))  # fmt: skip
+    figure.update_xaxes(title_text=unit, type="log" if _spread([run.numbers[by] for run in alike]) > 8 else "linear")
+    figure.update_yaxes(title_text="test accuracy", title_standoff=4)
+    rows = len(figure.data)
+    of = f" on {data}" if len(compared.data) > 1 else ""
+    caption = "Colours are networks on devices, shapes are engines; runs on the line are beaten by no other in both."
+    title = f"Accuracy against {name}{of}"
+    figure = finished(figure, 420 + 18 * rows, legend=-60 / (340 + 18 * rows) - 0.08)
+    return Panel(f"{name}-{data}", title, caption, figure)
+
+
+def _spread(values: Sequence[float]) -> float:
+    return max(values) / max(min(values), 1e-12)
+
+
+def _volumes(compared: Comparison) -> Sheet:
+    rows = [
+        [Cell(network), Cell(device), Cell(data), Cell(engine), Cell(f"{volume:.2f}", volume)]
+        for (data, network, device, engine), volume in sorted(compared.volumes.items(), key=lambda one: -one[1])
+    ]
+    caption = (
+        "Area of the plane of speed-up and test accuracy that an engine's runs dominate, beyond the dense network's "
+        "speed and five points below its accuracy. It grows with the number of runs: compare engines with equally many."
+    )
+    return Sheet("volumes", "Hyper-volume", caption, ["network", "device", "data", "engine", "speed-up × points"], rows,
+                 (0, 1, 2, 3), True)  # fmt: skip
+
+
+def _table(compared: Comparison) -> Sheet:
+    heads = ["run", "network", "device", "engine", "goal", "met", "test accuracy", "points lost", "speed-up",
+             "images/s", "images/s per DSP", "pair sparsity", "Pareto", *compared.differing]  # fmt: skip
+    fast, lean = (_on_front(compared, by) for by in ("throughput_ips", "efficiency"))
+    rows = []
+    for run in compared.runs:
+        numbers, goal = run.numbers, run.result["goal"]
+        on = ", ".join(name for name, best in (("throughput", fast), ("efficiency", lean)) if run.folder in best)
+        met = "–" if goal["kind"] == "penalty" else "yes" if goal["met"] else "no"
+        shown = (("test_acc", ".4f", 1), ("accuracy_drop", ".2f", 100), ("speedup", ".2f", 1),
+                 ("throughput_ips", ",.0f", 1), ("efficiency", ".2f", 1), ("pair_sparsity", ".3f", 1))  # fmt: skip
+        rows.append([
+            Cell(compared.names[run.folder]), Cell(run.network), Cell(run.device), Cell(run.engine),
+            Cell(goal_in_words(goal)), Cell(met),
+            *(Cell(format(scale * numbers[key], form), numbers[key]) for key, form, scale in shown),
+            Cell(on), *(Cell(_said(run.settings.get(key))) for key in compared.differing),
+        ])  # fmt: skip
+    words = {0, 1, 2, 3, 4, 5, *range(12, len(heads))}
+    caption = "After the column Pareto: the settings in which the runs differ. Click a head to sort."
+    return Sheet("runs", "All runs", caption, heads, rows, words, True)
+
+
+def _said(value: Any) -> str:
+    text = "" if value is None else str(value)
+    return text if len(text) <= 60 else f"…{text[-58:]}"
