@@ -74,6 +74,8 @@ class Run:
         """As `hw=` names it, and which of its resources do not count: with others it is another problem."""
         hw = self.result["config"]["hw"]
         free = [name for name in _COUNTED if name not in hw["limits"]]
+        if len(free) > len(_COUNTED) / 2:
+            return f"{hw['name']}, {', '.join(name for name in _COUNTED if name in hw['limits'])} only"
         return str(hw["name"]) + (f" without {', '.join(free)}" if free else "")
 
     @property

@@ -94,7 +94,7 @@ def _plane(compared: Comparison, data: str, by: str, name: str, unit: str) -> Pa
         some = [run for run in alike if ((run.network, run.device), run.engine) == (pair, engine)]
         figure.add_trace(go.Scatter(
             x=[run.numbers[by] for run in some], y=[run.numbers["test_acc"] for run in some], mode="markers",
-            name=f"{pair[0]} on {pair[1]}, {engine}",
+            name=f"{pair[0]}, {engine}<br>{pair[1]}",
             marker={"size": 10, "color": _HUES[pairs.index(pair) % len(_HUES)],
                     "symbol": _SHAPES[engines.index(engine) % len(_SHAPES)]},
             customdata=[
@@ -109,7 +109,7 @@ def _plane(compared: Comparison, data: str, by: str, name: str, unit: str) -> Pa
     of = f" on {data}" if len(compared.data) > 1 else ""
     caption = "Colours are networks on devices, shapes are engines; runs on the line are beaten by no other in both."
     title = f"Accuracy against {name}{of}"
-    figure = finished(figure, 420 + 18 * rows, legend=-60 / (340 + 18 * rows) - 0.08)
+    figure = finished(figure, 420 + 34 * rows, legend=-60 / (340 + 34 * rows) - 0.06)
     return Panel(f"{name}-{data}", title, caption, figure)
 
 

@@ -254,7 +254,8 @@ def test_a_design_that_does_not_fit_says_so(record: Record, tmp_path: Path) -> N
         folder = tmp_path / f"{share:g}"
         shutil.copytree(record.folder, folder)
         result = json.loads((folder / "result.json").read_text())
-        result["sparse"]["estimate"]["utilization"]["lut"] = share
+        used = result["sparse"]["estimate"]["utilization"]
+        used |= {**dict.fromkeys(used, 0.9), "lut": share}
         (folder / "result.json").write_text(json.dumps(result))
         assert ("fits the device" in save_report(Record.read(folder)).read_text()) == told
 
