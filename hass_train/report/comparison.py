@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hass_train.errors import UserError
+from hass_train.hardware.dataflow.options import LIMITS
 from hass_train.report.record import flat
 from hass_train.search.blackbox.trials import hypervolume
 from hass_train.search.front import front
@@ -20,7 +21,6 @@ _LOST = 0.05
 _APART = ("paths.", "callbacks.", "logger.")  # where things lie
 _OWN = {"hw.": "hw.name", "model.": "model.name", "data.": "data._target_"}
 """Sections that differ anyhow between devices, networks and data, which have columns of their own."""
-_COUNTED = ("dsp", "bram18", "uram", "lut", "ff", "bandwidth")
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,9 @@ class Run:
     def device(self) -> str:
         """As `hw=` names it, and which of its resources do not count: with others it is another problem."""
         hw = self.result["config"]["hw"]
-        free = [name for name in _COUNTED if name not in hw["limits"]]
-        if len(free) > len(_COUNTED) / 2:
-            return f"{hw['name']}, {', '.join(name for name in _COUNTED if name in hw['limits'])} only"
+        free = [name for name in LIMITS if name not in hw["limits"]]
+        if len(free) > len(LIMITS) / 2:
+            return f"{hw['name']}, {', '.join(name for name in LIMITS if name in hw['limits'])} only"
         return str(hw["name"]) + (f" without {', '.join(free)}" if free else "")
 
     @property

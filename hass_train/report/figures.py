@@ -16,9 +16,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from hass_train.files import replacing
+from hass_train.hardware.dataflow.bottleneck import LABELS
+from hass_train.hardware.dataflow.options import LIMITS
 from hass_train.report.panels import COLORS
 from hass_train.report.record import Record
-from hass_train.report.stacks import LABELS, STACKED, limits_of, stacks
+from hass_train.report.stacks import MOST_SHOWN, stacks
 
 FOLDER = "figures"
 _BANDS = {"warmup": "#eceef0", "search": "#f9e8d2", "recover": "#dcefe5"}
@@ -123,8 +125,8 @@ def densities(record: Record) -> Figure:
 def resources(record: Record) -> Figure:
     """As the panel of the same name."""
     both = {label: stacks(record, column) for label, column in (("dense", "dense"), ("searched", "sparse"))}
-    rows = [(resource, label) for resource in STACKED for label in both]
-    limits, most = limits_of(record), 1.25
+    rows = [(resource, label) for resource in LIMITS for label in both]
+    limits, most = record.limits, MOST_SHOWN
     figure, axis = plt.subplots(figsize=(_WIDTH, 3.4), layout="constrained")
     for place, (resource, label) in enumerate(rows):
         stack, left = both[label][resource], 0.0

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from hass_train.hardware.dataflow.bottleneck import LABELS
+from hass_train.hardware.dataflow.options import LIMITS
 from hass_train.report.record import Layer, Record
-from hass_train.report.stacks import LABELS, STACKED, Stack, limits_of, stacks
+from hass_train.report.stacks import MOST_SHOWN, Stack, stacks
 
 COLORS = {
     "dense": "#8a94a0", "searched": "#c8443c", "weights": "#2f80c2", "activations": "#e08a1e", "pairs": "#7a4fb5",
@@ -19,7 +21,6 @@ COLORS = {
 """Readable on white and on black."""
 BANDS = {"warmup": "rgba(128,128,128,0.10)", "search": "rgba(224,138,30,0.14)", "recover": "rgba(61,154,107,0.14)"}
 GRID = "rgba(128,128,128,0.25)"
-_MOST_SHOWN = 1.25  # of the device: what does not count may need twelve times as much
 _ROW = 17  # pixels that a layer's row takes
 
 
@@ -79,7 +80,7 @@ def panels(record: Record) -> list[Panel]:
             "resources", "What the design takes",
             "Each bar is stacked from all layers, first to last from dark to light, all replicas together; tap a piece "
             "for its name. The red line is the limit that designs must keep; what bears a star does not count. Bars "
-            f"end at {_MOST_SHOWN:.0%}."
+            f"end at {MOST_SHOWN:.0%}."
             + (" Of a design in parts, the part that takes most of a resource." if record.parts("sparse") > 1 else ""),
             resources(record),
         ),
@@ -105,7 +106,7 @@ def _cut(record: Record) -> str:
 
 
 def history(record: Record) -> go.Figure:
-    """Accuracy, speed-up, pair density and λ by epoch, with the phases as bands."""
+    """Accuracy, speed-up and λ by epoch (without one, pair sparsity), with the phases as bands."""
     log, result = record.history, record.result
     figure = make_subplots(rows=3, cols=1, shared_xaxes=True, vertical_spacing=0.045, row_heights=[0.4, 0.36, 0.24])
     figure.add_trace(_line(*log.series("val/acc"), "validation accuracy", COLORS["weights"]), 1, 1)
@@ -215,22 +216,22 @@ def resources(record: Record) -> go.Figure:
     """Every resource of both designs, stacked from the layers, with the limit."""
     figure = go.Figure()
     both = {label: stacks(record, column) for label, column in (("dense", "dense"), ("searched", "sparse"))}
-    rows = [(resource, label) for resource in STACKED for label in both]
+    rows = [(resource, label) for resource in LIMITS for label in both]
     names = [f"{LABELS[resource]}, {label}" for resource, label in rows]
     for piece in range(len(next(iter(both.values()))["dsp"].pieces)):
         shown: list[Stack] = [both[label][resource] for resource, label in rows]
         figure.add_trace(go.Bar(
-            y=names, x=[stack.upto(_MOST_SHOWN)[piece] for stack in shown], orientation="h", showlegend=False,
+            y=names, x=[stack.upto(MOST_SHOWN)[piece] for stack in shown], orientation="h", showlegend=False,
             marker={"color": [stack.color(piece) for stack in shown], "line": {"width": 0}},
             customdata=[[stack.pieces[piece], stack.shares[piece]] for stack in shown],
             hovertemplate="%{customdata[0]}: %{customdata[1]:.2%}<extra>%{y}</extra>",
         ))  # fmt: skip
-    limits = limits_of(record)
+    limits = record.limits
     for place, (resource, label) in enumerate(rows):
         whole = sum(both[label][resource].shares)
         note = "" if resource in limits else " *"
         figure.add_annotation(
-            x=min(whole, _MOST_SHOWN), y=place, text=f"{whole:.0%}{note}", showarrow=False, xanchor="left",
+            x=min(whole, MOST_SHOWN), y=place, text=f"{whole:.0%}{note}", showarrow=False, xanchor="left",
             xshift=3, font={"size": 10},
         )  # fmt: skip
         if resource in limits:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from hass_train.errors import UserError
+from hass_train.hardware.dataflow.options import LIMITS, DataflowOptions
 from hass_train.history import History, rows_of
 
 _OLDER: Mapping[str, Any] = {"engine": "learned", "spent": {}, "simulation": None}
 """What results that older versions wrote do not say."""
-RESOURCES = ("dsp", "bram18", "uram", "lut", "ff")
 
 
 @dataclass(frozen=True)
@@ -22,21 +22,16 @@ class Layer:
     """One compute layer of the searched network beside the dense one.
 
     Args:
-        name, kind: of the operation.
-        macs: multiply-accumulates of an image.
+        name: of the operation.
         weight_density, activation_density, pair_density: fractions that are not zero.
         cycles, dense_cycles: that it needs for an image of the whole device: divided by the number of replicas, and
             times `urgency` where whole maps wait for it, so that it can be compared with the pipeline's interval.
         share: of the interval of its pipeline: the whole one, or the part that it belongs to.
         urgency: how many times faster than the pipeline it has to be.
         bound: what its cycles are made of.
-        engine: `dense` or `sparse`.
-        price: −∂ log(throughput)/∂(pair density).
     """
 
     name: str
-    kind: str
-    macs: int
     weight_density: float
     activation_density: float
     pair_density: float
@@ -45,8 +40,6 @@ class Layer:
     share: float
     urgency: int
     bound: str
-    engine: str
-    price: float
 
 
 @dataclass(frozen=True)
@@ -108,7 +101,8 @@ class Record:
     def limits(self) -> Mapping[str, float]:
         """Resources that count, and how much of them may be used, as a fraction of the device's."""
         hw = self.result["config"]["hw"]
-        return {name: usable(hw, name) for name in RESOURCES if name in hw["limits"]}
+        options = DataflowOptions(**{key: value for key, value in hw.items() if key.endswith("_utilization")})
+        return {name: 1.0 if name == "bandwidth" else options.usable(name) for name in LIMITS if name in hw["limits"]}
 
     @cached_property
     def layers(self) -> list[Layer]:
@@ -128,10 +122,10 @@ class Record:
 
         return [
             Layer(
-                row["layer"], row["kind"], int(row["macs"]), float(row["weight_density"]),
+                row["layer"], float(row["weight_density"]),
                 float(row["activation_density"]), float(row["pair_density"]), needed("sparse", searched[row["layer"]]),
                 needed("dense", dense[row["layer"]]), share(searched[row["layer"]]),
-                searched[row["layer"]]["urgency"], row["bound"], row["engine"], float(row["price"] or 0),
+                searched[row["layer"]]["urgency"], row["bound"],
             )
             for row in self.rows if row["pair_density"]
         ]  # fmt: skip
@@ -168,11 +162,6 @@ def goal_in_words(goal: Mapping[str, Any]) -> str:
         "max_accuracy_drop": f"at most {100 * value:g} points of validation accuracy lost",
         "penalty": f"penalty λ = {value:g}",
     }[goal["kind"]]
-
-
-def usable(hw: Mapping[str, Any], resource: str) -> float:
-    """The fraction of a resource that designs may use, by the settings of `hw`."""
-    return float(hw.get(f"max_{resource.removesuffix('18')}_utilization", 1.0))
 
 
 def flat(settings: Mapping[str, Any], between: str = ".", before: str = "") -> dict[str, Any]:

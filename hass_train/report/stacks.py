@@ -9,15 +9,11 @@ from typing import Any
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
-from hass_train.report.record import RESOURCES, Record
+from hass_train.hardware.dataflow.options import LIMITS
+from hass_train.report.record import Record
 
-STACKED = (*RESOURCES, "bandwidth")
-LABELS = {
-    "dsp": "DSPs", "bram18": "block RAMs", "uram": "UltraRAMs", "lut": "LUTs", "ff": "flip-flops",
-    "bandwidth": "bandwidth",
-}  # fmt: skip
-"""Short enough for a phone."""
-
+MOST_SHOWN = 1.25
+"""Of the device, where bars end: what does not count may need twelve times as much."""
 OTHERS = "streams (additions, pooling, activations, …)"
 
 
@@ -59,8 +55,10 @@ def stacks(record: Record, column: str) -> dict[str, Stack]:
     """
     estimate, device = record.result[column]["estimate"], record.result["config"]["hw"]
     names = tuple(layer.name for layer in record.layers)
-    found = {}
-    for resource in RESOURCES:
+    found: dict[str, Stack] = {}
+    for resource in LIMITS:
+        if resource == "bandwidth":
+            continue  # shared by all parts and copies
         parts = [_used(estimate, resource, part) for part in range(len(estimate["parts"]))]
         most = max(parts, key=lambda used: sum(used.values()))
         listed = [most.get(name, 0.0) for name in names]
@@ -73,12 +71,6 @@ def stacks(record: Record, column: str) -> dict[str, Stack]:
     others = max(estimate["utilization"]["bandwidth"] - sum(listed), 0.0)
     found["bandwidth"] = Stack((*names, "images, results and streams"), (*listed, others))
     return found
-
-
-def limits_of(record: Record) -> dict[str, float]:
-    """What counts, and how much of it may be used, as a fraction of the device's."""
-    counts = "bandwidth" in record.result["config"]["hw"]["limits"]
-    return {**record.limits, **({"bandwidth": 1.0} if counts else {})}
 
 
 def _used(estimate: Mapping[str, Any], resource: str, part: int) -> dict[str, float]:
