@@ -11,9 +11,10 @@ from typing import Any
 import plotly.graph_objects as go
 
 from hass_train.files import replacing
+from hass_train.report.charts import finished
 from hass_train.report.comparison import Comparison
 from hass_train.report.page import Card, Cell, Page, Sheet, save_page
-from hass_train.report.panels import Panel, finished
+from hass_train.report.panels import Panel
 from hass_train.report.record import goal_in_words
 
 PAGE, TABLE = "compare.html", "compare.csv"

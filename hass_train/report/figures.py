@@ -18,7 +18,7 @@ from matplotlib.patches import Patch
 from hass_train.files import replacing
 from hass_train.hardware.dataflow.bottleneck import LABELS
 from hass_train.hardware.dataflow.options import LIMITS
-from hass_train.report.panels import COLORS
+from hass_train.report.charts import COLORS
 from hass_train.report.record import Record
 from hass_train.report.stacks import MOST_SHOWN, stacks
 
@@ -34,17 +34,10 @@ _MARKS = {
 
 def save_figures(record: Record) -> list[Path]:
     """Draw every chart that the run has something to show in into its folder of figures; which files they are."""
-    drawn: dict[str, Callable[[Record], Figure]] = {"pipeline": pipeline, "layers": densities, "resources": resources}
-    if record.history.epochs:
-        drawn["history"] = history
-    if record.history.layers("price/"):
-        drawn["prices"] = prices
-    if record.result["spent"].get("front"):
-        drawn["trials"] = trials
     found = []
-    for name, draw in drawn.items():
+    for name in record.charts:
         with plt.rc_context({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False, "pdf.fonttype": 42}):
-            figure = draw(record)
+            figure = _DRAWN[name](record)
             for ending in ("png", "pdf"):
                 path = record.folder / FOLDER / f"{name}.{ending}"
                 with replacing(path) as partly:
@@ -60,11 +53,7 @@ def history(record: Record) -> Figure:
     log, result = record.history, record.result
     figure, axes = plt.subplots(3, 1, sharex=True, figsize=(_WIDTH, 5.2), layout="constrained")
     last = max(log.epochs)
-    rows = [("val/acc", "validation accuracy", "weights"), ("hw/speedup", "speed-up", "searched"),
-            ("loss/lambda", "λ", "pairs")]  # fmt: skip
-    if not log.series("loss/lambda")[0]:
-        rows[2] = ("sparsity/pair", "pair sparsity", "pairs")
-    for axis, (key, label, color) in zip(axes, rows, strict=True):
+    for axis, (key, label, color) in zip(axes, record.curves, strict=True):
         axis.plot(*log.series(key), "o-", markersize=3, linewidth=1.2, color=COLORS[color])
         axis.set_ylabel(label)
         axis.grid(alpha=0.3)
@@ -148,11 +137,10 @@ def resources(record: Record) -> Figure:
 def prices(record: Record) -> Figure:
     """As the panel of the same name."""
     figure, axis = _by_layer(record)
-    epochs, grid = record.prices
-    top = max(max(map(max, grid)), 1e-9)  # where nothing was worth anything
+    epochs, grid, least = record.prices
     picture = axis.imshow(
-        [[max(price, 1e-3 * top) for price in row] for row in grid], aspect="auto", cmap="viridis",
-        norm=LogNorm(1e-3 * top, top), extent=(epochs[0] - 0.5, epochs[-1] + 0.5, len(grid) - 0.5, -0.5),
+        [[max(price, least) for price in row] for row in grid], aspect="auto", cmap="viridis",
+        norm=LogNorm(least, 1000 * least), extent=(epochs[0] - 0.5, epochs[-1] + 0.5, len(grid) - 0.5, -0.5),
     )  # fmt: skip
     axis.set_xlabel("epoch")
     figure.colorbar(picture, ax=axis, label="price: −∂ log(throughput)/∂ density", shrink=0.5)
@@ -176,6 +164,12 @@ def trials(record: Record) -> Figure:
     axis.grid(alpha=0.3)
     axis.legend(frameon=False, fontsize=7)
     return figure
+
+
+_DRAWN: dict[str, Callable[[Record], Figure]] = {
+    "history": history, "trials": trials, "pipeline": pipeline, "layers": densities, "resources": resources,
+    "prices": prices,
+}  # fmt: skip
 
 
 def _by_layer(record: Record) -> tuple[Figure, Axes]:

@@ -1,27 +1,15 @@
-"""The report's interactive charts, as plotly figures. What each one shows is in docs/report.md."""
+"""The report's panels: a chart each, and what to see in it. docs/report.md says more."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
-from hass_train.hardware.dataflow.bottleneck import LABELS
-from hass_train.hardware.dataflow.options import LIMITS
-from hass_train.report.record import Layer, Record
-from hass_train.report.stacks import MOST_SHOWN, Stack, stacks
-
-COLORS = {
-    "dense": "#8a94a0", "searched": "#c8443c", "weights": "#2f80c2", "activations": "#e08a1e", "pairs": "#7a4fb5",
-    "compute": "#2f80c2", "input": "#e0a11e", "output": "#3d9a6b", "stream": "#8a94a0", "limit": "#c8443c",
-}  # fmt: skip
-"""Readable on white and on black."""
-BANDS = {"warmup": "rgba(128,128,128,0.10)", "search": "rgba(224,138,30,0.14)", "recover": "rgba(61,154,107,0.14)"}
-GRID = "rgba(128,128,128,0.25)"
-_ROW = 17  # pixels that a layer's row takes
+from hass_train.report import charts
+from hass_train.report.record import Record
+from hass_train.report.stacks import MOST_SHOWN
 
 
 @dataclass(frozen=True)
@@ -43,56 +31,44 @@ class Panel:
 
 def panels(record: Record) -> list[Panel]:
     """All charts that a run has something to show in."""
-    bottleneck = record.result["sparse"]["estimate"]["bottleneck"]
-    found = []
-    if record.history.epochs:
-        found.append(Panel(
-            "history", "How the search went",
-            "Accuracy is of the validation split. Speed-up is the best design's, over the dense one's, asked of the "
-            "hardware model in every search epoch; the diamond is the final network's, measured exactly. λ is the "
-            "weight of the hardware penalty in the loss.",
-            history(record),
-        ))  # fmt: skip
-    if record.result["spent"].get("front"):
-        found.append(Panel(
-            "trials", "The trials' Pareto front",
-            "Trials that no other one beats in both validation accuracy and throughput, before any recovery.",
-            trials(record),
-        ))  # fmt: skip
-    found += [
-        Panel(
-            "pipeline", "Why it is not faster",
-            f"The pipeline (dashed) runs at its slowest layer. Here: {bottleneck['reason']} (binds: "
-            f"{bottleneck['resource']}). "
-            "Bars are the cycles that each layer of the searched design needs for an image, circles those of the dense "
-            "one, divided by the number of replicas. Layers that whole maps wait for, such as those of "
-            "squeeze-and-excitation, have to be so many times faster, and count as so much longer."
-            + _cut(record),
-            pipeline(record),
-        ),
-        Panel(
-            "layers", "Where the zeros are",
-            "Density is the fraction that is not zero; a weight–activation pair counts if neither is. The bar is the "
-            "layer's share of the pipeline's interval: zeros are worth something where it is long.",
-            densities(record),
-        ),
-        Panel(
-            "resources", "What the design takes",
-            "Each bar is stacked from all layers, first to last from dark to light, all replicas together; tap a piece "
-            "for its name. The red line is the limit that designs must keep; what bears a star does not count. Bars "
-            f"end at {MOST_SHOWN:.0%}."
-            + (" Of a design in parts, the part that takes most of a resource." if record.parts("sparse") > 1 else ""),
-            resources(record),
-        ),
-    ]  # fmt: skip
-    if record.history.layers("price/"):
-        found.append(Panel(
-            "prices", "What the hardware asked for",
-            "A layer's price is −∂ log(throughput)/∂ density of its pairs: how much faster the accelerator would get "
-            "with fewer of them. The search pays it in the loss. Prices wander as layers take turns in binding.",
-            prices(record),
-        ))  # fmt: skip
-    return found
+    return [Panel(name, _TITLES[name], _caption(record, name), _DRAWN[name](record)) for name in record.charts]
+
+
+_TITLES = {
+    "history": "How the search went", "trials": "The trials' Pareto front", "pipeline": "Why it is not faster",
+    "layers": "Where the zeros are", "resources": "What the design takes", "prices": "What the hardware asked for",
+}  # fmt: skip
+_DRAWN: dict[str, Callable[[Record], go.Figure]] = {
+    "history": charts.history, "trials": charts.trials, "pipeline": charts.pipeline, "layers": charts.densities,
+    "resources": charts.resources, "prices": charts.prices,
+}  # fmt: skip
+_CAPTIONS = {
+    "history": "Accuracy is of the validation split. Speed-up is the best design's, over the dense one's, asked of the "
+    "hardware model in every search epoch; the diamond is the final network's, measured exactly. λ is the weight of "
+    "the hardware penalty in the loss.",
+    "trials": "Trials that no other one beats in both validation accuracy and throughput, before any recovery.",
+    "pipeline": "Bars are the cycles that each layer of the searched design needs for an image, circles those of the "
+    "dense one, divided by the number of replicas. Layers that whole maps wait for, such as those of "
+    "squeeze-and-excitation, have to be so many times faster, and count as so much longer.",
+    "layers": "Density is the fraction that is not zero; a weight–activation pair counts if neither is. The bar is the "
+    "layer's share of the pipeline's interval: zeros are worth something where it is long.",
+    "resources": "Each bar is stacked from all layers, first to last from dark to light, all replicas together; tap a "
+    "piece for its name. The red line is the limit that designs must keep; what bears a star does not count. Bars "
+    f"end at {MOST_SHOWN:.0%}.",
+    "prices": "A layer's price is −∂ log(throughput)/∂ density of its pairs: how much faster the accelerator would get "
+    "with fewer of them. The search pays it in the loss. Prices wander as layers take turns in binding.",
+}
+
+
+def _caption(record: Record, name: str) -> str:
+    caption = _CAPTIONS[name]
+    if name == "pipeline":
+        binds = record.result["sparse"]["estimate"]["bottleneck"]
+        first = "The pipeline (dashed) runs at its slowest layer."
+        return f"{first} Here: {binds['reason']} (binds: {binds['resource']}). {caption}{_cut(record)}"
+    if name == "resources" and record.parts("sparse") > 1:
+        return f"{caption} Of a design in parts, the part that takes most of a resource."
+    return caption
 
 
 def _cut(record: Record) -> str:
@@ -103,208 +79,3 @@ def _cut(record: Record) -> str:
         for name, column in (("searched", "sparse"), ("dense", "dense")) if record.parts(column) > 1
     ]  # fmt: skip
     return "".join(words)
-
-
-def history(record: Record) -> go.Figure:
-    """Accuracy, speed-up and λ by epoch (without one, pair sparsity), with the phases as bands."""
-    log, result = record.history, record.result
-    figure = make_subplots(rows=3, cols=1, shared_xaxes=True, vertical_spacing=0.045, row_heights=[0.4, 0.36, 0.24])
-    figure.add_trace(_line(*log.series("val/acc"), "validation accuracy", COLORS["weights"]), 1, 1)
-    _level(figure, result["dense"]["val_acc"], "dense", 1)
-    epochs, speedups = log.series("hw/speedup")
-    if epochs:
-        figure.add_trace(_line(epochs, speedups, "speed-up", COLORS["searched"]), 2, 1)
-    last = max(log.epochs)
-    gain = result["gain"]["throughput"]
-    figure.add_trace(_marker([last], [gain], "final speed-up", COLORS["searched"], "diamond"), 2, 1)
-    goal = record.wanted_speedup
-    if goal is not None:
-        _level(figure, goal, "goal", 2)
-    epochs, weights = log.series("loss/lambda")
-    if epochs:
-        figure.add_trace(_line(epochs, weights, "λ", COLORS["pairs"]), 3, 1)
-    else:
-        pairs = log.series("sparsity/pair")
-        figure.add_trace(_line(*pairs, "pair sparsity", COLORS["pairs"]), 3, 1)
-    for stretch in log.stretches:
-        figure.add_vrect(
-            stretch.first - 0.5, stretch.last + 0.5, row="all", col=1, line_width=0,  # type: ignore[arg-type]
-            fillcolor=BANDS[stretch.phase], layer="below",
-        )  # fmt: skip
-        figure.add_annotation(
-            x=(stretch.first + stretch.last) / 2, xref="x", y=1.0, yref="paper", yanchor="bottom", showarrow=False,
-            text=f"{stretch.phase}", font_size=11,
-        )  # fmt: skip
-    for row, title in ((1, "validation accuracy"), (2, "speed-up"), (3, "λ" if epochs else "pair sparsity")):
-        figure.update_yaxes(title_text=title, title_standoff=4, row=row, col=1)
-    figure.update_xaxes(title_text="epoch", row=3, col=1)
-    figure.update_xaxes(range=[0.5, last + 0.7])
-    return finished(figure, 560, top=28)
-
-
-def trials(record: Record) -> go.Figure:
-    """The front of a search by trials, the one it chose, and the dense and the final network."""
-    result, spent = record.result, record.result["spent"]
-    figure = go.Figure()
-    points = sorted(spent["front"], key=lambda point: point["throughput_ips"])
-    xs, ys = [point["throughput_ips"] for point in points], [point["val_acc"] for point in points]
-    figure.add_trace(go.Scatter(
-        x=xs, y=ys, mode="lines+markers", name="trials", line={"shape": "vh", "color": COLORS["weights"]},
-        text=[f"trial {point['number']:.0f}" for point in points],
-        hovertemplate="%{text}: %{x:,.0f} images/s, %{y:.4f}<extra></extra>",
-    ))  # fmt: skip
-    chosen = [point for point in points if point["number"] == spent["chosen"]]
-    x, y = [point["throughput_ips"] for point in chosen], [point["val_acc"] for point in chosen]
-    figure.add_trace(_marker(x, y, "chosen", COLORS["activations"], "star"))
-    for name, label, symbol in (("dense", "dense", "circle"), ("sparse", "recovered", "diamond")):
-        estimate, accuracy = result[name]["estimate"], result[name]["val_acc"]
-        color = COLORS["dense" if name == "dense" else "searched"]
-        figure.add_trace(_marker([estimate["throughput_ips"]], [accuracy], label, color, symbol))
-    figure.update_xaxes(title_text="images/s")
-    figure.update_yaxes(title_text="validation accuracy", title_standoff=4)
-    return finished(figure, 420, legend=-0.28)
-
-
-def pipeline(record: Record) -> go.Figure:
-    """Each layer's interval against the pipeline's, searched and dense."""
-    layers = record.layers
-    figure = go.Figure()
-    for bound in dict.fromkeys(layer.bound for layer in layers):
-        some = [layer for layer in layers if layer.bound == bound]
-        figure.add_trace(go.Bar(
-            y=[layer.name for layer in some], x=[layer.cycles for layer in some], orientation="h",
-            name=f"bound by {bound}", marker_color=COLORS[bound],
-            customdata=[f", {layer.urgency} times faster than the rest" if layer.urgency > 1 else "" for layer in some],
-            hovertemplate="%{y}: %{x:,.0f} cycles%{customdata}<extra></extra>",
-        ))  # fmt: skip
-    figure.add_trace(go.Scatter(
-        y=[layer.name for layer in layers], x=[layer.dense_cycles for layer in layers], mode="markers", name="dense",
-        marker={"color": COLORS["dense"], "size": 7, "symbol": "circle-open"},
-        hovertemplate="%{y}, dense: %{x:,.0f} cycles<extra></extra>",
-    ))  # fmt: skip
-    for column, color in (("dense", "dense"), ("sparse", "limit")):
-        if record.parts(column) == 1:
-            figure.add_vline(record.interval(column), line=_dashed(color))  # type: ignore[arg-type]
-    every = [cycles for layer in layers for cycles in (layer.cycles, layer.dense_cycles)]
-    ticks = "D2" if max(every) < 50 * min(every) else 1
-    figure.update_xaxes(title_text="cycles an image", type="log", dtick=ticks)
-    return _by_layer(figure, layers)
-
-
-def densities(record: Record) -> go.Figure:
-    """Densities of weights, activations and pairs, over the layer's share of the interval."""
-    layers = record.layers
-    names = [layer.name for layer in layers]
-    figure = go.Figure(go.Bar(
-        y=names, x=[layer.share for layer in layers], orientation="h", name="share of the interval",
-        marker_color="rgba(128,128,128,0.35)", hovertemplate="%{y}: %{x:.1%} of the interval<extra></extra>",
-    ))  # fmt: skip
-    for kind, name, symbol in (
-        ("weight_density", "weights", "square"), ("activation_density", "activations", "circle"),
-        ("pair_density", "pairs", "diamond"),
-    ):  # fmt: skip
-        figure.add_trace(go.Scatter(
-            y=names, x=[getattr(layer, kind) for layer in layers], mode="markers", name=name,
-            marker={"color": COLORS[name], "size": 7, "symbol": symbol},
-            hovertemplate=f"%{{y}}: %{{x:.3f}} of {name}<extra></extra>",
-        ))  # fmt: skip
-    figure.update_xaxes(title_text="fraction", range=[0, 1.03])
-    return _by_layer(figure, layers)
-
-
-def resources(record: Record) -> go.Figure:
-    """Every resource of both designs, stacked from the layers, with the limit."""
-    figure = go.Figure()
-    both = {label: stacks(record, column) for label, column in (("dense", "dense"), ("searched", "sparse"))}
-    rows = [(resource, label) for resource in LIMITS for label in both]
-    names = [f"{LABELS[resource]}, {label}" for resource, label in rows]
-    for piece in range(len(next(iter(both.values()))["dsp"].pieces)):
-        shown: list[Stack] = [both[label][resource] for resource, label in rows]
-        figure.add_trace(go.Bar(
-            y=names, x=[stack.upto(MOST_SHOWN)[piece] for stack in shown], orientation="h", showlegend=False,
-            marker={"color": [stack.color(piece) for stack in shown], "line": {"width": 0}},
-            customdata=[[stack.pieces[piece], stack.shares[piece]] for stack in shown],
-            hovertemplate="%{customdata[0]}: %{customdata[1]:.2%}<extra>%{y}</extra>",
-        ))  # fmt: skip
-    limits = record.limits
-    for place, (resource, label) in enumerate(rows):
-        whole = sum(both[label][resource].shares)
-        note = "" if resource in limits else " *"
-        figure.add_annotation(
-            x=min(whole, MOST_SHOWN), y=place, text=f"{whole:.0%}{note}", showarrow=False, xanchor="left",
-            xshift=3, font={"size": 10},
-        )  # fmt: skip
-        if resource in limits:
-            figure.add_shape(
-                type="line", x0=limits[resource], x1=limits[resource], y0=place - 0.5, y1=place + 0.5,
-                line={"color": COLORS["limit"], "width": 2},
-            )  # fmt: skip
-    figure.update_layout(barmode="stack", bargap=0.25)
-    figure.update_xaxes(title_text="of the device", tickformat=".0%", range=[0, 1.65], tickvals=[0, 0.5, 1.0])
-    figure.update_yaxes(autorange="reversed", automargin=True, tickfont_size=11)
-    return finished(figure, 26 * len(rows) + 90)
-
-
-def prices(record: Record) -> go.Figure:
-    """Prices by layer and epoch as a heat map."""
-    names = [layer.name for layer in record.layers]
-    epochs, grid = record.prices
-    least = max(max(map(max, grid)) * 1e-3, 1e-12)
-    decades = range(math.ceil(math.log10(least)), math.floor(math.log10(1000 * least)) + 1)
-    figure = go.Figure(go.Heatmap(
-        x=epochs, y=names, z=[[math.log10(max(price, least)) for price in row] for row in grid], customdata=grid,
-        colorscale="Viridis", hovertemplate="%{y}, epoch %{x}: %{customdata:.4f}<extra></extra>",
-        colorbar={"title": {"text": "price"}, "thickness": 10, "outlinewidth": 0, "lenmode": "pixels", "len": 160,
-                  "y": 1, "yanchor": "top", "tickvals": list(decades), "ticktext": [f"{10**d:g}" for d in decades]},
-    ))  # fmt: skip
-    figure.update_xaxes(title_text="epoch", dtick=max(1, len(epochs) // 10))
-    return _by_layer(figure, record.layers, legend=False)
-
-
-# ---- what they share ---------------------------------------------------------------------------------------------
-
-
-def _level(figure: go.Figure, value: float, name: str, row: int) -> None:
-    """A dashed line across a subplot, with its name at the left end."""
-    figure.add_hline(
-        value, row=row, col=1, line=_dashed("limit" if name == "goal" else "dense"),  # type: ignore[arg-type]
-        annotation={"text": name, "xanchor": "left", "font": {"size": 11}}, annotation_position="top left",
-    )  # fmt: skip
-
-
-def _line(x: Sequence[float], y: Sequence[float], name: str, color: str) -> go.Scatter:
-    return go.Scatter(x=x, y=y, name=name, mode="lines+markers", line={"color": color}, marker={"size": 5})
-
-
-def _marker(x: Sequence[float], y: Sequence[float], name: str, color: str, symbol: str) -> go.Scatter:
-    return go.Scatter(x=x, y=y, name=name, mode="markers", marker={"color": color, "size": 11, "symbol": symbol})
-
-
-def _dashed(color: str) -> dict[str, object]:
-    return {"color": COLORS[color], "dash": "dash", "width": 1.3}
-
-
-def _by_layer(figure: go.Figure, layers: Sequence[Layer], legend: bool = True) -> go.Figure:
-    """A row for each layer, the first on top."""
-    names = [layer.name for layer in layers]
-    figure.update_yaxes(
-        categoryorder="array", categoryarray=names, range=[len(names) - 0.5, -0.5], automargin=True, tickfont_size=10,
-        tickmode="array", tickvals=names,
-    )  # fmt: skip
-    figure.update_layout(barmode="overlay", bargap=0.25)
-    return finished(figure, _ROW * len(names) + 130, top=52 if legend else 16, legend=None if not legend else 1.0)
-
-
-def finished(figure: go.Figure, height: int, top: int = 16, legend: float | None = None) -> go.Figure:
-    """Transparent, of a fixed height, as wide as the page; the page sets the colour of the text."""
-    figure.update_layout(
-        template=go.layout.Template(), height=height, margin={"l": 8, "r": 12, "t": top, "b": 8},
-        paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)", showlegend=legend is not None,
-        hoverlabel={"font": {"size": 12}}, hovermode="closest", dragmode=False,
-    )  # fmt: skip
-    if legend is not None:
-        anchor = "bottom" if legend >= 1 else "top"
-        figure.update_layout(legend={"orientation": "h", "x": 0, "y": legend, "yanchor": anchor, "font": {"size": 11}})
-    figure.update_xaxes(gridcolor=GRID, zeroline=False, automargin=True)
-    figure.update_yaxes(gridcolor=GRID, zeroline=False, automargin=True)
-    return figure

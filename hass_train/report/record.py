@@ -80,6 +80,23 @@ class Record:
         return found
 
     @property
+    def charts(self) -> list[str]:
+        """What the run has something to show in, in the order of its report."""
+        there = {
+            "history": bool(self.history.epochs), "trials": bool(self.result["spent"].get("front")),
+            "prices": bool(self.history.layers("price/")),
+        }  # fmt: skip
+        every = ("history", "trials", "pipeline", "layers", "resources", "prices")
+        return [name for name in every if there.get(name, True)]
+
+    @property
+    def curves(self) -> list[tuple[str, str, str]]:
+        """What is drawn by epoch: key of the log, title, and what colour it has. Without a λ, pair sparsity."""
+        steered = bool(self.history.series("loss/lambda")[0])
+        last = ("loss/lambda", "λ", "pairs") if steered else ("sparsity/pair", "pair sparsity", "pairs")
+        return [("val/acc", "validation accuracy", "weights"), ("hw/speedup", "speed-up", "searched"), last]
+
+    @property
     def title(self) -> str:
         """Network, data and device."""
         return f"{self.result['model']['name']} · {self.result['data']['name']} · {self.result['hw']['name']}"
@@ -131,11 +148,13 @@ class Record:
         ]  # fmt: skip
 
     @property
-    def prices(self) -> tuple[list[int], list[list[float]]]:
-        """Epochs in which the hardware named prices, and for every layer its prices in them."""
+    def prices(self) -> tuple[list[int], list[list[float]], float]:
+        """Epochs in which the hardware named prices, for every layer its prices in them, and the price that a
+        logarithmic scale begins with: a thousandth of the highest."""
         log, names = self.history.epochs, [layer.name for layer in self.layers]
         epochs = [epoch for epoch in sorted(log) if any(key.startswith("price/") for key in log[epoch])]
-        return epochs, [[log[epoch].get(f"price/{name}", 0.0) for epoch in epochs] for name in names]
+        grid = [[log[epoch].get(f"price/{name}", 0.0) for epoch in epochs] for name in names]
+        return epochs, grid, 1e-3 * max(max(map(max, grid)), 1e-9)  # where nothing was worth anything, too
 
     def parts(self, column: str) -> int:
         """Into how many configurations, one after another, a design is cut; 1 = it is whole."""
