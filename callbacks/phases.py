@@ -38,6 +38,8 @@ class Phases(pl.Callback):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SparseClassifier)
         self.reach(trainer, pl_module, pl_module.plan.phase_at(trainer.current_epoch))
+        if pl_module.phase is Phase.SEARCH and not pl_module.engine.learns:
+            pl_module.begin_search_epoch(trainer.current_epoch - pl_module.plan.epochs[0])
         self._teach(pl_module)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

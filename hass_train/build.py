@@ -8,13 +8,15 @@ import hass_train.torchvision_shim  # noqa: F401 - before anything imports torch
 from typing import Any
 
 import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
 from torch import nn
 
 from hass_train.config import RunConfig
 from hass_train.data import ImageData
 from hass_train.errors import UserError
 from hass_train.networks import check_name, create_network
-from hass_train.sparsity import LayerRule, sparsify
+from hass_train.sparsity import LayerRule, Pattern, link_norms, sparsify
 
 
 def model_arguments(config: RunConfig, data: ImageData) -> dict[str, Any]:
@@ -39,8 +41,33 @@ def build_model(config: RunConfig, data: ImageData) -> nn.Module:
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
-def make_sparse(model: nn.Module, config: RunConfig) -> nn.Module:
-    """Swap sparse layers in, by the configuration's rules."""
+def make_sparse(model: nn.Module, config: RunConfig, data: ImageData) -> nn.Module:
+    """Swap sparse layers in, by the configuration's pattern and rules.
+
+    Raises:
+        UserError: an argument of the pattern out of range, or rules that do not fit the model.
+    """
     given = {name: rule for name, rule in config.sparsity.rules.items() if rule}
     rules = {name: LayerRule(rule.match, rule.weight, rule.activation) for name, rule in given.items()}
-    return sparsify(model, rules)
+    pattern = build_pattern(config)
+    sparsify(model, rules, pattern)
+    if pattern.silences:
+        parameter = next(model.parameters())
+        link_norms(model, parameter.new_zeros(1, *data.input_size))
+    return model
+
+
+def build_pattern(config: RunConfig) -> Pattern:
+    """The pattern of the weights.
+
+    Raises:
+        UserError: an argument out of range.
+    """
+    try:
+        pattern = instantiate(config.sparsity.pattern, _convert_="all")
+    except InstantiationException as error:
+        cause = error.__cause__ or error
+        raise UserError(f"sparsity.pattern: {str(cause).strip().splitlines()[0]}") from error
+    if not isinstance(pattern, Pattern):
+        raise UserError(f"sparsity.pattern is a {type(pattern).__name__}, no hass_train.sparsity.Pattern")
+    return pattern

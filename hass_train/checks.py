@@ -77,13 +77,15 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0]
 
 
+RECIPES = ("one_shot", "incremental")
+"""Search engines that take a fraction of every layer."""
 ENGINES = ("tpe", "nsga2", "greedy", "uniform")
 """Search engines that look at trials of a trained network."""
 _MOST_EPOCHS, _LARGEST_IMAGE = 10**6, 8192
 PRICES = ("hardware", "macs", "ones")
 SAMPLED = ("tpe", "nsga2")
 """Engines whose trials are drawn, by any number of workers."""
-_OPEN = ("model.kwargs", "data", "trainer", "callbacks", "logger", "sparsity.rules")
+_OPEN = ("model.kwargs", "data", "trainer", "callbacks", "logger", "sparsity.rules", "sparsity.pattern")
 """Keys below these are checked against a class's signature, or are the user's own names."""
 
 
@@ -101,7 +103,7 @@ def _check_keys(plain: Mapping[Any, Any], schema: Any, path: str) -> None:
 
 def _check_targets(plain: Mapping[str, Any]) -> None:
     """Check the arguments of classes named by `_target_` against their signatures."""
-    sections: dict[str, Any] = {"data": plain["data"]}
+    sections: dict[str, Any] = {"data": plain["data"], "sparsity.pattern": plain["sparsity"]["pattern"]}
     for group in ("callbacks", "logger"):
         sections |= {f"{group}.{name}": section for name, section in plain[group].items()}
     for path, section in sections.items():
@@ -149,13 +151,12 @@ def _check_ranges(config: RunConfig) -> None:
     for key, path in (("runs", config.paths.runs), ("data", config.paths.data), ("output", config.paths.output)):
         if not path:
             raise UserError(f"paths.{key} is empty; give a folder")
-    if search.engine not in ("learned", *ENGINES):
-        raise unknown("search engine", search.engine, ["learned", *ENGINES])
+    if search.engine not in ("learned", *RECIPES, *ENGINES):
+        raise unknown("search engine", search.engine, ["learned", *RECIPES, *ENGINES])
     _check_trials(search)
+    _check_recipe(search)
     if search.prices not in PRICES:
         raise unknown("kind of search.prices", search.prices, PRICES)
-    if config.sparsity.pattern != "unstructured":
-        raise unknown("sparsity pattern", config.sparsity.pattern, ["unstructured"])
     for name in ("warmup", "search", "recover"):
         phase = getattr(search, name)
         if not 0 <= phase.epochs <= _MOST_EPOCHS:
@@ -188,6 +189,26 @@ def _check_ranges(config: RunConfig) -> None:
     sizes = [config.data.get("size", 8), *(config.data.get("input_size") or [])]
     if not all(isinstance(one, int) and 1 <= one <= _LARGEST_IMAGE for one in sizes):
         raise UserError(f"data.size (or input_size) is {sizes}; whole numbers in [1, {_LARGEST_IMAGE}] are wanted")
+
+
+def _check_recipe(search: SearchConfig) -> None:
+    """What recipes take, and nothing else."""
+    for name, low, high in (("sparsity", 0.0, 1.0), ("activation_sparsity", 0.0, 1.0), ("increment", 1e-3, 1.0)):
+        value = getattr(search, name)
+        if value is not None and not low <= value <= high:
+            raise UserError(f"search.{name} is {value}; it must lie in [{low:g}, {high:g}]")
+    if search.increment_epochs < 1:
+        raise UserError(f"search.increment_epochs is {search.increment_epochs}; it must be ≥ 1")
+    if search.engine in RECIPES:
+        if not search.sparsity:
+            raise UserError(f"search={search.engine} takes a fraction of the weights; say search.sparsity=0.5")
+        return
+    for name in ("sparsity", "activation_sparsity"):
+        if getattr(search, name):
+            raise UserError(
+                f"search.{name} is of the recipes search={' and search='.join(RECIPES)}; search={search.engine} has "
+                "goals such as search.target_speedup"
+            )
 
 
 def _check_trials(search: SearchConfig) -> None:

@@ -78,9 +78,9 @@ class RuleConfig:
 
 @dataclass
 class SparsityConfig:
-    """Pattern and rules per layer; the last rule that matches holds."""
+    """Pattern, a class and its arguments (`_target_`), and rules per layer; the last rule that matches holds."""
 
-    pattern: str = "unstructured"
+    pattern: dict[str, Any] = field(default_factory=dict)
     rules: dict[str, RuleConfig] = field(default_factory=dict)
 
 
@@ -97,12 +97,16 @@ class SearchConfig:
     """Goal, phases and controller of the learned search.
 
     Args:
-        engine: `learned`, or one that looks at trials of the trained network: `tpe`, `nsga2`, `greedy`, `uniform`.
+        engine: `learned`; a recipe, `one_shot` or `incremental`; or one that looks at trials of the trained network:
+            `tpe`, `nsga2`, `greedy`, `uniform`.
         penalty: fixed λ of the hardware penalty, in cross-entropy per e-fold of throughput.
         target_speedup: throughput wanted, over the dense network's on the same device.
         target_throughput: throughput wanted, images/s.
         max_accuracy_drop: validation accuracy that may be lost, as a fraction; of engines that look at trials.
-        default_density: if none of the four is given, the goal is what the device gains at this pair density.
+        sparsity: of the weights of every layer that may be pruned; of the recipes `one_shot` and `incremental`.
+        activation_sparsity: of the inputs of every layer that may be gated; of the recipes.
+        increment, increment_epochs: `incremental` takes this fraction more of the weights every so many epochs.
+        default_density: if none of these is given, the goal is what the device gains at this pair density.
         margin: how far beyond the target the search aims, as a fraction, for activations that drift in recovery.
         prices: what weighs densities in the loss: `hardware`, or for comparison `macs` or `ones`.
         queries: least number of questions to the hardware in a search; one an epoch where it has as many epochs.
@@ -127,6 +131,10 @@ class SearchConfig:
     target_speedup: float | None = None
     target_throughput: float | None = None
     max_accuracy_drop: float | None = None
+    sparsity: float | None = None
+    activation_sparsity: float = 0.0
+    increment: float = 0.05
+    increment_epochs: int = 2
     default_density: float = 0.2
     margin: float = 0.01
     prices: str = "hardware"

@@ -104,6 +104,11 @@ class SparseClassifier(pl.LightningModule):
         for _, layer in sparse_layers(self.model):
             layer.set_mode(_MODES[phase])
 
+    def begin_search_epoch(self, epoch: int) -> None:
+        """Let the engine set thresholds, where it is not for gradients to do."""
+        self.engine.begin_epoch(self.model, epoch)
+        self._search_step.known = []  # as they were before
+
     def _observed(self, batch_index: int, learns: bool) -> AbstractContextManager[None]:
         """What sparse layers measure of a training step."""
         if self.phase is Phase.SEARCH:
@@ -121,7 +126,7 @@ class SparseClassifier(pl.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
         images, labels = batch
-        learns = batch_index % self.thresholds_every == 0
+        learns = self.engine.learns and batch_index % self.thresholds_every == 0
         if self.phase is Phase.SEARCH:
             self.searched_images += len(labels) * ranks.processes()
         with self._observed(batch_index, learns):

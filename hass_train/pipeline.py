@@ -38,6 +38,7 @@ from hass_train.search.build import QUICK, engine_of, known_dense
 from hass_train.search.engine import Subject, meet, reach
 from hass_train.search.goal import Goal, HardwareQuestion, floor_profile
 from hass_train.search.phases import Phase, PhasePlan
+from hass_train.search.recipes import check_possible, reaches
 from hass_train.sparsity import sparse_layers
 
 
@@ -98,7 +99,10 @@ def search(config: DictConfig) -> tuple[Result, dict[str, Any]]:
         model = build_model(typed, run.data)
         workload = traced(model, run.data.input_size, typed.model.name)
         params = sum(parameter.numel() for parameter in model.parameters())
-        question, dense = _question(typed, workload, make_sparse(model, typed))
+        make_sparse(model, typed, run.data)
+        if typed.search.sparsity is not None:
+            check_possible(model, typed.search.sparsity)
+        question, dense = _question(typed, workload, model)
         module = run.fit(model, question, engine_of(typed, run.settings))
         run.leave_to_first()
         result = _result(typed, run, module, question, dense, params, started)
@@ -159,7 +163,7 @@ def _result(
         reach(subject, module.choice.settled_ips or target, again)
     profile = run.profile(module.model)
     estimate = accelerator.estimate(workload, profile)
-    dense_model = make_sparse(build_model(typed, run.data), typed)
+    dense_model = make_sparse(build_model(typed, run.data), typed, run.data)
     initialise(dense_model, run.output / DENSE_WEIGHTS)
     natural = run.profile(dense_model)
     natural_estimate = accelerator.estimate(workload, natural)
@@ -169,6 +173,8 @@ def _result(
     met = target is None or estimate.throughput_ips >= target
     if question.goal.kind == "max_accuracy_drop":
         met = dense_val - accuracies["val"] <= question.goal.value
+    if question.goal.kind == "sparsity":
+        met = reaches(module.model, question.goal.value)
     return Result(
         engine=module.engine.name,
         spent=_spent(module),

@@ -180,6 +180,7 @@ def goal_in_words(goal: Mapping[str, Any]) -> str:
         "target_throughput": f"{value:,.0f} images/s",
         "max_accuracy_drop": f"at most {100 * value:g} points of validation accuracy lost",
         "penalty": f"penalty λ = {value:g}",
+        "sparsity": f"{100 * value:g} % of the weights zero",
     }[goal["kind"]]
 
 

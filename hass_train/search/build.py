@@ -24,6 +24,7 @@ from hass_train.search.blackbox.study import open_storage
 from hass_train.search.blackbox.workers import helpers, study_folder
 from hass_train.search.engine import Learned, SearchEngine, Subject
 from hass_train.search.goal import Goal, HardwareQuestion
+from hass_train.search.recipes import Incremental, OneShot
 from hass_train.sparsity import Mode, sparse_layers
 
 QUICK = 1e-2
@@ -40,7 +41,14 @@ def engine_of(typed: RunConfig, settings: dict[str, Any]) -> SearchEngine:
     Raises:
         UserError: the study's storage cannot be opened.
     """
-    if typed.search.engine not in ENGINES:
+    config = typed.search
+    if config.engine == "one_shot":
+        return OneShot(config.sparsity or 0.0, config.activation_sparsity)
+    if config.engine == "incremental":
+        return Incremental(
+            config.sparsity or 0.0, config.activation_sparsity, config.increment, config.increment_epochs
+        )
+    if config.engine not in ENGINES:
         return Learned()
     engine = _black_box(typed, settings)
     open_storage(typed.search.storage, engine.folder)  # what cannot be opened is said before anything is trained
@@ -82,7 +90,7 @@ def _rebuilt(
     data.setup()
     model = build_model(typed, data)
     workload = traced(model, data.input_size, typed.model.name)
-    make_sparse(model, typed)
+    make_sparse(model, typed, data)
     output = Path(typed.paths.output)
     model.load_state_dict(load_weights(output / DENSE_WEIGHTS), strict=False)
     for _, layer in sparse_layers(model):

@@ -140,6 +140,20 @@ class SearchEngine(Protocol):
         """As in `search=`."""
         ...
 
+    @property
+    def learns(self) -> bool:
+        """Whether thresholds learn by gradient in the search epochs, under the hardware penalty."""
+        ...
+
+    def begin_epoch(self, model: nn.Module, epoch: int) -> None:
+        """Set thresholds where a search epoch begins, if it is not for gradients to do.
+
+        Args:
+            model: with sparse layers in the search mode.
+            epoch: of the search phase, from 0.
+        """
+        ...
+
     def choose(self, subject: Subject) -> Choice:
         """Leave the subject's layers with the thresholds to freeze.
 
@@ -153,6 +167,10 @@ class Learned:
     """Thresholds learned in the search epochs, scaled to meet the goal."""
 
     name = "learned"
+    learns = True
+
+    def begin_epoch(self, model: nn.Module, epoch: int) -> None:
+        """Gradients move thresholds."""
 
     def choose(self, subject: Subject) -> Choice:
         """See `SearchEngine`.

@@ -10,17 +10,17 @@ from hass_train.config import SearchConfig
 from hass_train.errors import UserError
 from hass_train.hardware import HardwareModel, LayerSparsity, SparsityProfile, Workload
 
-KINDS = ("penalty", "target_speedup", "target_throughput", "max_accuracy_drop")
-WITHOUT_TARGET = ("penalty", "max_accuracy_drop")
+KINDS = ("penalty", "target_speedup", "target_throughput", "max_accuracy_drop", "sparsity")
+WITHOUT_TARGET = ("penalty", "max_accuracy_drop", "sparsity")
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A fixed penalty, a throughput to reach, or accuracy that may be lost.
+    """A fixed penalty, a throughput to reach, accuracy that may be lost, or the sparsity of a recipe.
 
     Args:
         kind: one of `KINDS`.
-        value: λ, the speed-up over the dense network, images/s, or a fraction of validation images.
+        value: λ, the speed-up over the dense network, images/s, a fraction of validation images, or of weights.
     """
 
     kind: str

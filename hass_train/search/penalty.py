@@ -120,6 +120,8 @@ class PenaltyController:
         goal = question.goal
         if goal.kind == "penalty":
             return cls(goal.value, 0.0, cap)
+        if goal.kind == "sparsity":
+            return cls(0.0, 0.0, cap)
         if question.target_ips is None:
             return cls(None, math.log(question.roof_ips / question.dense_ips), cap, allowance=2 * goal.value)
         return cls(None, math.log(question.target_ips * (1 + margin) / question.dense_ips), cap)

@@ -30,9 +30,12 @@ class PhasePlan:
 
     @classmethod
     def of(cls, config: SearchConfig) -> PhasePlan:
-        """The plan of a configuration; only the learned search trains while it searches."""
+        """The plan of a configuration. Only the learned search and a growing sparsity train while they search; the
+        latter takes as long as its steps."""
         warmup, search, recover = config.warmup, config.search, config.recover
         epochs = search.epochs if config.engine == "learned" else 0
+        if config.engine == "incremental" and config.sparsity:
+            epochs = config.increment_epochs * math.ceil(round(config.sparsity / config.increment, 6))
         return cls((warmup.epochs, epochs, recover.epochs), (warmup.lr, search.lr, recover.lr))
 
     @property

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hass_train.sparsity import Mode, sparse_layers
+from hass_train.sparsity.thresholds import inverse_softplus
 
 _LARGEST = math.log(16.0)
 _FIRST_STEP = 0.04
@@ -22,6 +23,7 @@ def settle(model: nn.Module, reaches: Callable[[], float], target: float, resolu
     In the search mode weight and activation thresholds are scaled, so that the relative sparsity of the layers stays as
     it was learned. In the frozen mode activation thresholds are, and with a factor f > 1 all layers also lose the same
     fraction 1 − 1/f of their remaining weights, the smallest: where memories or the bus bind, activations gain nothing.
+    Groups of several weights stay as they are.
 
     Args:
         model: with sparse layers in the search or frozen mode.
@@ -106,13 +108,8 @@ class _Frozen:
         for (_, layer), state, sizes in zip(sparse_layers(self.model), self.saved, self.sizes, strict=True):
             layer.frozen_threshold.copy_(state["frozen_threshold"] * factor)
             layer.mask.copy_(state["mask"])
-            pruned = int(len(sizes) * share) if layer.prune_weights else 0
+            pruned = int(len(sizes) * share) if layer.prune_weights and layer.pattern.fine else 0
             if pruned:
                 layer.mask.logical_and_(state["weight"].abs() > sizes[pruned - 1])
             layer.weight.detach().copy_(state["weight"] * layer.mask)
             layer.synchronize()
-
-
-def inverse_softplus(value: Tensor) -> Tensor:
-    """x with softplus(x) = value > 0, without overflow."""
-    return value + torch.log(-torch.expm1(-value))

@@ -1,20 +1,32 @@
 """Sparse layers, the rules that place them, and what they measure."""
 
 import hass_train.torchvision_shim  # noqa: F401 - timm imports torchvision
-from hass_train.sparsity.convert import LayerRule, sparse_layers, sparsify
+from hass_train.sparsity.block import Block
+from hass_train.sparsity.channel import Channel
+from hass_train.sparsity.convert import LayerRule, link_norms, sparse_layers, sparsify
 from hass_train.sparsity.layers import Mode, SparseConv2d, SparseLayer, SparseLinear
+from hass_train.sparsity.nm import NM
+from hass_train.sparsity.pattern import Grouped, Pattern
 from hass_train.sparsity.statistics import calibrate, running_profile
 from hass_train.sparsity.step import SearchStep, apply_masks, watching
+from hass_train.sparsity.unstructured import Unstructured
 
 __all__ = [
+    "NM",
+    "Block",
+    "Channel",
+    "Grouped",
     "LayerRule",
     "Mode",
+    "Pattern",
     "SearchStep",
     "SparseConv2d",
     "SparseLayer",
     "SparseLinear",
+    "Unstructured",
     "apply_masks",
     "calibrate",
+    "link_norms",
     "running_profile",
     "sparse_layers",
     "sparsify",

@@ -6,10 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from hass_train.errors import UserError
 from hass_train.sparsity.layers import SPARSE_CLASSES, SparseLayer
+from hass_train.sparsity.pattern import Pattern
 
 FIRST, LAST = "@first", "@last"
 """Patterns for the first and the last compute layer of a network, in the order of its modules."""
@@ -30,13 +32,14 @@ class LayerRule:
     activation: bool = True
 
 
-def sparsify(model: nn.Module, rules: Mapping[str, LayerRule]) -> nn.Module:
+def sparsify(model: nn.Module, rules: Mapping[str, LayerRule], pattern: Pattern | None = None) -> nn.Module:
     """Turn a model's convolutions and linear layers into sparse ones, in place.
 
     Args:
         model: any torch module.
         rules: by name, in order; for each layer the last one that matches holds. Layers that none matches, or whose
             rule allows nothing, stay out of the search but are still measured.
+        pattern: of the weights; unstructured by default.
 
     Raises:
         UserError: a rule that matches nothing, a layer class without a sparse version that a rule wants sparse, or a
@@ -59,7 +62,7 @@ def sparsify(model: nn.Module, rules: Mapping[str, LayerRule]) -> nn.Module:
                 used.add(key)
         sparse_class = SPARSE_CLASSES.get(type(module))
         if sparse_class is not None:
-            sparse_class.from_dense(module, allowed.weight, allowed.activation)
+            sparse_class.from_dense(module, allowed.weight, allowed.activation, pattern)
         elif allowed.weight or allowed.activation:
             raise UserError(
                 f"layer {name} is a {type(module).__name__}, which has no sparse version; leave it dense with "
@@ -88,3 +91,32 @@ def sparse_layers(model: nn.Module) -> Iterator[tuple[str, SparseLayer]]:
     for name, module in model.named_modules():
         if isinstance(module, SparseLayer):
             yield name, module
+
+
+def link_norms(model: nn.Module, image: Tensor) -> None:
+    """Let each convolution and linear layer know the batch-norm that its result goes through, and nothing else.
+
+    Args:
+        model: with sparse layers; its mode is restored.
+        image: (1, channels, height, width), any content, on the model's device.
+    """
+    makers: dict[int, tuple[SparseLayer, Tensor]] = {}  # with the tensor, so that its identity stays taken
+    hooks = []
+    for _, layer in sparse_layers(model):
+        hooks.append(layer.register_forward_hook(lambda one, _, out: makers.update({id(out): (one, out)})))
+    for norm in model.modules():
+        if isinstance(norm, nn.modules.batchnorm._BatchNorm):
+            hooks.append(norm.register_forward_pre_hook(lambda one, inputs: _follow(makers.get(id(inputs[0])), one)))
+    training = model.training
+    try:
+        with torch.no_grad():
+            model.eval()(image)
+    finally:
+        for hook in hooks:
+            hook.remove()
+        model.train(training)
+
+
+def _follow(maker: tuple[SparseLayer, Tensor] | None, norm: nn.Module) -> None:
+    if maker is not None:
+        maker[0].__dict__["follower"] = norm

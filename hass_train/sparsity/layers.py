@@ -15,8 +15,10 @@ from timm.layers.linear import Linear as TimmLinear
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hass_train.sparsity.gate import gate, keep_strides, straight_through, traceable_gate
-from hass_train.sparsity.thresholds import Loan, Sight, follow, levels_of
+from hass_train.sparsity.gate import gate, keep_strides, traceable_gate
+from hass_train.sparsity.pattern import Pattern
+from hass_train.sparsity.thresholds import Loan, Sight, follow, levels_of, raw_threshold
+from hass_train.sparsity.unstructured import Unstructured, hard
 
 RAW_START = -4.0
 """Where raw thresholds start: softplus(−4) = 0.018 typical magnitudes."""
@@ -45,10 +47,13 @@ class SparseLayer(nn.Module):
         activation_density: running density of the input after its gate.
         frozen_threshold: activation threshold once frozen, in the units of the input.
         turn: the filter that the next sample of weights begins with.
-        prune_weights, gate_activations: whether the rules let this layer do either.
+        prune_weights, gate_activations: whether the rules (and the pattern) let this layer do either.
+        pattern: how its weights are grouped.
+        follower: the batch-norm that normalises its result, where a dead filter silences it.
     """
 
     weight: nn.Parameter
+    bias: nn.Parameter | None
     weight_threshold: nn.Parameter
     activation_threshold: nn.Parameter
     mask: Tensor
@@ -59,14 +64,25 @@ class SparseLayer(nn.Module):
     turn: Tensor
     prune_weights: bool
     gate_activations: bool
+    pattern: Pattern
 
     @classmethod
-    def from_dense(cls, layer: nn.Module, prune_weights: bool, gate_activations: bool) -> Self:
-        """Turn a dense layer into a sparse one in place: same object, same parameters, same `weight` key."""
+    def from_dense(
+        cls, layer: nn.Module, prune_weights: bool, gate_activations: bool, pattern: Pattern | None = None
+    ) -> Self:
+        """Turn a dense layer into a sparse one in place: same object, same parameters, same `weight` key.
+
+        Args:
+            layer: of the class that this one is the sparse version of.
+            prune_weights, gate_activations: what may become sparse. Weights of which the pattern could take none, such
+                as a depthwise convolution's blocks, are left alone.
+            pattern: of the weights; unstructured by default.
+        """
         layer.__class__ = cls
         assert isinstance(layer, cls)
-        layer.prune_weights, layer.gate_activations = prune_weights, gate_activations
-        weight = layer.weight
+        weight, layer.pattern = layer.weight, pattern or Unstructured()
+        layer.prune_weights = prune_weights and not bool(layer.pattern.lives(weight, layer.kernel_groups, 1e30).all())
+        layer.gate_activations = gate_activations
         for name in ("weight_threshold", "activation_threshold"):
             layer.register_parameter(name, nn.Parameter(torch.full((), RAW_START, device=weight.device)))
         layer.register_buffer("mask", torch.ones_like(weight, dtype=torch.bool))
@@ -76,6 +92,7 @@ class SparseLayer(nn.Module):
         layer.register_buffer("turn", torch.tensor(0))
         layer._mode, layer._level, layer._seen, layer._live = Mode.DENSE, 0.0, False, None
         layer.watched, layer.loan, layer.penalty_densities = False, None, None
+        layer.__dict__["follower"] = None  # no child of this layer, but of the network
         return layer
 
     # plain-number shadows of the buffers: reading a tensor in every forward pass would stall a GPU
@@ -87,10 +104,16 @@ class SparseLayer(nn.Module):
     watched: bool
     loan: Loan | None
     penalty_densities: tuple[Tensor, Tensor] | None
+    follower: nn.Module | None
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what belongs to a step: its graph can be neither copied nor pickled."""
         return {**self.__dict__, "penalty_densities": None, "loan": None, "_live": None}
+
+    @property
+    def kernel_groups(self) -> int:
+        """Groups of a convolution; 1 of a linear layer."""
+        return int(getattr(self, "groups", 1))
 
     @property
     def mode_now(self) -> Mode:
@@ -107,7 +130,7 @@ class SparseLayer(nn.Module):
         if mode is Mode.FROZEN and self._mode is not Mode.FROZEN:
             with torch.no_grad():
                 if self.prune_weights:
-                    self.mask.copy_(self.weight.abs() > self.weight_level())
+                    self.mask.copy_(self.pattern.lives(self.weight, self.kernel_groups, self.weight_level()))
                 self.frozen_threshold.fill_(self.activation_level())
                 self.apply_mask()
         self.mode.fill_(int(mode))
@@ -122,8 +145,19 @@ class SparseLayer(nn.Module):
 
     @torch.no_grad()
     def apply_mask(self) -> None:
-        """Zero the masked weights in place."""
+        """Zero the masked weights in place, and what else keeps a dead filter's result from being zero."""
         self.weight.mul_(self.mask)
+        if self.pattern.silences and self.prune_weights:
+            self.silence()
+
+    @torch.no_grad()
+    def silence(self) -> None:
+        """Zero the bias of dead filters, and the batch-norm's scale and shift after them."""
+        alive = self.live.flatten(1).amax(1)
+        norm = self.follower
+        for one in (self.bias, *((norm.weight, norm.bias) if norm is not None else ())):
+            if one is not None:
+                one.mul_(alive)
 
     @property
     def live(self) -> Tensor:
@@ -134,11 +168,11 @@ class SparseLayer(nn.Module):
         return self._live
 
     def weight_scale(self) -> Tensor:
-        """Mean |w|."""
-        return torch.linalg.vector_norm(self.weight.detach(), 1) / self.weight.numel()  # a single pass
+        """Typical score of the pattern's groups: mean |w| of an unstructured one."""
+        return self.pattern.scale(self.weight)
 
     def weight_level(self) -> float:
-        """The weight threshold in the units of the weights; 0 where the layer's weights are not pruned."""
+        """The weight threshold in the units of the pattern's scores; 0 where the layer's weights are not pruned."""
         return float(F.softplus(self.weight_threshold.detach()) * self.weight_scale()) if self.prune_weights else 0.0
 
     def activation_level(self) -> float:
@@ -149,20 +183,34 @@ class SparseLayer(nn.Module):
             return 0.0
         return float(F.softplus(self.activation_threshold.detach()) * self.activation_scale)
 
+    @torch.no_grad()
+    def take(self, weights: float, activation_level: float) -> None:
+        """Set the thresholds.
+
+        Args:
+            weights: fraction of the groups of weights below it.
+            activation_level: in typical magnitudes of the input.
+        """
+        level = self.pattern.level_at(self.weight, self.kernel_groups, weights) if weights > 0 else 0.0
+        for raw, value in zip(self.thresholds, (level / float(self.weight_scale()), activation_level), strict=True):
+            raw.copy_(raw_threshold(value))
+
     def weight_density(self) -> float:
         """Fraction of weights that the present threshold or mask lets live."""
         if self._mode is Mode.FROZEN:
             return float(self.mask.float().mean())
         if self._mode is Mode.DENSE:
             return float((self.weight != 0).float().mean())
-        return float((self.weight.abs() > self.weight_level()).float().mean())
+        return float(self.pattern.lives(self.weight.detach(), self.kernel_groups, self.weight_level()).float().mean())
 
     def gated_weight(self) -> Tensor:
         """The weight as the present mode uses it."""
         if self._mode is not Mode.SEARCH or not self.prune_weights:
             return self.weight
-        weight = self.weight.detach()
-        return keep_strides(F.hardshrink(weight, self.weight_level()), weight)
+        weight, level = self.weight.detach(), self.weight_level()
+        if isinstance(self.pattern, Unstructured):
+            return hard(weight, level)  # one fused pass
+        return keep_strides(weight * self.pattern.lives(weight, self.kernel_groups, level), weight)
 
     def gated_input(self, x: Tensor) -> Tensor:
         """The input as the present mode uses it; no gradient to the threshold, no statistics."""
@@ -184,17 +232,16 @@ class SparseLayer(nn.Module):
         levels = loan.levels
         if not loan.learns:
             x = F.hardshrink(x, levels.activation.value) if levels.activation else x
-            return x, straight_through(self.weight, levels.weight.value) if levels.weight else self.weight
+            if levels.weight is None:
+                return x, self.weight
+            return x, self.pattern.act(self.weight, self.kernel_groups, levels.weight.value)
         part = x.detach()[:SAMPLE]
         weight, density, weight_density = self.weight, None, None
         if level := levels.activation:
             x, density = gate(x, level.threshold, level.scale, sample=SAMPLE, level=level.value)
         self._observe(part, None if density is None else density.detach())
         if level := levels.weight:
-            first, filters = self._next_filters()
-            weight, weight_density = gate(  # type: ignore[assignment]
-                weight, level.threshold, level.scale, filters, straight_through=True, first=first, level=level.value
-            )
+            weight, weight_density = self.pattern.learn(weight, self.kernel_groups, level, self._next_filters())  # type: ignore[assignment]
         self._remember(weight_density, density)
         return x, weight
 
@@ -213,9 +260,7 @@ class SparseLayer(nn.Module):
             x, density = traceable_gate(x, level.threshold, level.half_width, straight_through=False)
         self._observe(part, None if density is None else density.detach())
         if level := levels.weight:
-            weight, weight_density = traceable_gate(  # type: ignore[assignment]
-                weight, level.threshold, level.half_width, straight_through=True
-            )
+            weight, weight_density = self.pattern.trace(weight, self.kernel_groups, level)  # type: ignore[assignment]
         self._remember(weight_density, density)
         return x, weight
 

@@ -81,6 +81,9 @@ def apply_masks(model: nn.Module) -> None:
     layers = [layer for _, layer in sparse_layers(model) if layer.mode_now is Mode.FROZEN and layer.prune_weights]
     if layers:
         torch._foreach_mul_([layer.weight for layer in layers], [layer.live for layer in layers])
+    for layer in layers:
+        if layer.pattern.silences:
+            layer.silence()
 
 
 @contextmanager

@@ -22,6 +22,21 @@ MOMENTUM = 0.1
 """Of the running statistics."""
 
 
+_CLOSED = -30.0
+"""Raw threshold that stands for 0: softplus(−30) = 1e-13 typical magnitudes."""
+
+
+def inverse_softplus(value: Tensor) -> Tensor:
+    """x with softplus(x) = value > 0, without overflow."""
+    return value + torch.log(-torch.expm1(-value))
+
+
+def raw_threshold(value: float) -> Tensor:
+    """The raw threshold, scalar, of a threshold ≥ 0 in typical magnitudes."""
+    raw = inverse_softplus(torch.tensor(float(value))) if value > 0 else torch.tensor(_CLOSED)
+    return raw.clamp_min(_CLOSED)
+
+
 @dataclass(frozen=True, slots=True)
 class Level:
     """A threshold in a training step.

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import optuna
 from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
 from rich.console import Console
+from torch import nn
 
 from hass_train import stopping
 from hass_train.config import SearchConfig
@@ -232,10 +233,15 @@ class BlackBox:
         self.config, self.seed, self.folder, self.about = config, seed, folder, about
         self.helpers, self.worker = helpers, worker
 
+    learns = False
+
     @property
     def name(self) -> str:
         """As in `search=`."""
         return self.config.engine
+
+    def begin_epoch(self, model: nn.Module, epoch: int) -> None:
+        """There are no search epochs."""
 
     def bench(self, subject: Subject) -> Bench:
         """Study and evaluator of the subject; the dense network is evaluated first."""

@@ -13,13 +13,11 @@ from torch import Tensor, nn
 from hass_train.evaluate import accuracy
 from hass_train.search import front as pareto
 from hass_train.search.engine import Subject
-from hass_train.search.settle import inverse_softplus
 from hass_train.sparsity import sparse_layers
+from hass_train.sparsity.thresholds import raw_threshold
+from hass_train.sparsity.unstructured import sample
 
 WEIGHT, ACTIVATION = "weight", "activation"
-_CLOSED = -30.0
-"""Raw threshold that stands for 0: softplus(−30) = 1e-13 typical magnitudes."""
-_MOST_VALUES = 2**18
 _SPARSITY_IMAGES = 64
 
 
@@ -76,10 +74,9 @@ class Evaluator:
         """Set thresholds in place; those that are not named become 0."""
         for name, layer in self.layers.items():
             for kind in (WEIGHT, ACTIVATION):
-                value = torch.tensor(float(thresholds.get(f"{name}/{kind}", 0.0)))
-                raw = inverse_softplus(value) if value > 0 else torch.tensor(_CLOSED)
                 with torch.no_grad():
-                    getattr(layer, f"{kind}_threshold").copy_(raw.clamp_min(_CLOSED))
+                    raw = raw_threshold(thresholds.get(f"{name}/{kind}", 0.0))
+                    getattr(layer, f"{kind}_threshold").copy_(raw)
 
     def evaluate(self, thresholds: Mapping[str, float], number: int = 0) -> Trial:
         """Apply thresholds and measure; equal thresholds are measured once.
@@ -108,8 +105,8 @@ class Evaluator:
         found = {}
         for name, layer in self.layers.items():
             if layer.prune_weights:
-                sizes = _sample(layer.weight.detach().abs())
-                found[f"{name}/{WEIGHT}"] = float(sizes.quantile(weight) / layer.weight_scale().cpu())
+                level = layer.pattern.level_at(layer.weight, layer.kernel_groups, weight)
+                found[f"{name}/{WEIGHT}"] = level / float(layer.weight_scale())
             if layer.gate_activations:
                 sizes = self._magnitudes[name]
                 found[f"{name}/{ACTIVATION}"] = float(sizes.quantile(activation) / layer.activation_scale.cpu())
@@ -140,15 +137,9 @@ class Evaluator:
 
 def _keep(parts: list[Tensor]) -> Any:
     def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        parts.append(_sample(inputs[0].detach().abs()))
+        parts.append(sample(inputs[0].detach().abs()))
 
     return hook
-
-
-def _sample(values: Tensor) -> Tensor:
-    """At most 2¹⁸ values, evenly spread."""
-    flat = values.reshape(-1).float().cpu()
-    return flat[:: max(1, len(flat) // _MOST_VALUES)][:_MOST_VALUES]
 
 
 def front(trials: Iterable[Trial]) -> list[Trial]:

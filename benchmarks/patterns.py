@@ -1,0 +1,145 @@
+"""What patterns cost in accuracy, and what a search for blocks gains over taking as many everywhere.
+
+    python benchmarks/patterns.py           # ResNet-18 on 20,000 images of Fashion-MNIST: about two hours on two cores
+    python benchmarks/patterns.py --table   # runs nothing: the table of what has ended
+
+A dense network is trained once. Every pattern then takes half and three quarters of every layer's weights at once
+(`search=one_shot`) and recovers for as many epochs; a dense network that trains on for as long says what of the accuracy
+is but longer training. On the AI-engine array `hw=aie2_4x4` a learned search (`sparsity=block search=learned`) is asked
+for speed-ups, and its epochs, search and recovery, are as many as the recovery of uniform 50 % blocks then has too.
+Runs lie in runs/patterns/ and are not repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+RUNS = ROOT / "runs" / "patterns"
+RESULT = ROOT / "benchmarks" / "results" / "patterns.md"
+COMMON = ["model=resnet18", "data=fashion_mnist", "data.train_images=20000", "data.batch_size=128", "logger=csv"]
+DENSE, RECOVER, SEARCH = 10, 6, 6
+PATTERNS = {
+    "unstructured": ["sparsity=unstructured"],
+    "8×8 blocks": ["sparsity=block"],
+    "4×4 blocks": ["sparsity=block", "sparsity.pattern.size=[4,4]"],
+    "N:M": ["sparsity=nm"],
+    "channels": ["sparsity=channel"],
+}
+SPARSITIES = (0.5, 0.75)
+SPEEDUPS = (1.5, 1.7, 1.9)
+ARRAY = ["hw=aie2_4x4", "sparsity=block"]
+
+
+def run(script: str, name: str, overrides: list[str], only_look: bool) -> Path | None:
+    """The directory of a run that has ended, after running it unless it has or `only_look`."""
+    folder = RUNS / name
+    done = folder / ("result.json" if script == "search.py" else "accuracy.json")
+    if not done.is_file() and not only_look:
+        if folder.exists():
+            folder.rename(folder.with_name(f"{folder.name}.broken-{len(list(RUNS.iterdir()))}"))
+        print(f"-> {name}", flush=True)
+        command = [sys.executable, script, *COMMON, *overrides, f"hydra.run.dir={folder}"]
+        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    return folder if done.is_file() else None
+
+
+def recipe(label: str, sparsity: float, dense: Path, only_look: bool) -> dict[str, Any] | None:
+    """The result of a pattern at a sparsity."""
+    overrides = [*PATTERNS[label], "search=one_shot", f"search.sparsity={sparsity}", *_after(dense, 0, RECOVER)]
+    overrides += ["hw=zcu104", "hw.tolerance=0.02", "report=false"]
+    if label == "N:M" and sparsity > 0.5:
+        overrides.append("sparsity.pattern.n=1")
+    name = f"{label.replace('×', 'x').replace(' ', '-').replace(':', '')}-{sparsity}"
+    return _result(run("search.py", name, overrides, only_look))
+
+
+def _after(dense: Path, search: int, recover: int) -> list[str]:
+    epochs = {"warmup": 0, "search": search, "recover": recover}
+    given = [f"search.{phase}.epochs={count}" for phase, count in epochs.items()]
+    return [f"init_from={dense / 'model.safetensors'}", *given]
+
+
+def _result(folder: Path | None) -> dict[str, Any] | None:
+    return json.loads((folder / "result.json").read_text()) if folder else None
+
+
+def accuracy_table(dense: Path, only_look: bool) -> list[str]:
+    """Accuracy of all patterns."""
+    longer = run(
+        "train.py", "dense-longer",
+        [f"init_from={dense / 'model.safetensors'}", f"search.warmup.epochs={RECOVER}", "search.warmup.lr=1e-3"], only_look,
+    )  # fmt: skip
+    base = json.loads((dense / "accuracy.json").read_text())["test_acc"]
+    lines = [
+        "| pattern | sparsity asked | weights that are zero | test accuracy | points lost |",
+        "|---|---|---|---|---|",
+        f"| dense, {DENSE} epochs | – | – | {base:.4f} | – |",
+    ]
+    if longer:
+        accuracy = json.loads((longer / "accuracy.json").read_text())["test_acc"]
+        lines.append(f"| dense, {RECOVER} epochs more | – | – | {accuracy:.4f} | {100 * (base - accuracy):+.2f} |")
+    for sparsity in SPARSITIES:
+        for label in PATTERNS:
+            found = recipe(label, sparsity, dense, only_look)
+            if found is None:
+                continue
+            shown = (f"{4 * (1 - sparsity) / 2 * 2:.0f}:4" if sparsity == 0.5 else "1:4") if label == "N:M" else label
+            sparse = found["sparse"]
+            lines.append(
+                f"| {shown} | {sparsity:.0%} | {sparse['weight_sparsity']:.1%} | {sparse['test_acc']:.4f} "
+                f"| {100 * (base - sparse['test_acc']):+.2f} |"
+            )
+    return lines
+
+
+def block_table(dense: Path, only_look: bool) -> list[str]:
+    """Learned blocks against uniform ones on the array, after as many epochs."""
+    uniform = ["search=one_shot", "search.sparsity=0.5", *_after(dense, 0, SEARCH + RECOVER)]
+    runs = {"50 % of every layer": ("aie-uniform", uniform)} | {
+        f"learned, {target:g}× asked": (
+            f"aie-learned-{target}",
+            [f"search.target_speedup={target}", *_after(dense, SEARCH, RECOVER)],
+        )
+        for target in SPEEDUPS
+    }
+    lines = ["| search | speed-up | images/s | test accuracy | blocks that are zero |", "|---|---|---|---|---|"]
+    for label, (name, overrides) in runs.items():
+        found = _result(run("search.py", name, [*ARRAY, *overrides, "report=false"], only_look))
+        if found is not None:
+            sparse = found["sparse"]
+            lines.append(
+                f"| {label} | {found['gain']['throughput']:.2f}× | {sparse['estimate']['throughput_ips']:,.0f} "
+                f"| {sparse['test_acc']:.4f} | {sparse['weight_sparsity']:.1%} |"
+            )
+    return lines
+
+
+def main() -> None:
+    """Run what is missing, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--table", action="store_true", help="run nothing")
+    parser.add_argument("--only", choices=("accuracy", "blocks"), help="one of the two parts")
+    arguments = parser.parse_args()
+    RUNS.mkdir(parents=True, exist_ok=True)
+    dense = run("train.py", "dense", [f"search.warmup.epochs={DENSE}"], arguments.table)
+    if dense is None:
+        sys.exit("no dense network has been trained yet; leave out --table")
+    parts = {"accuracy": accuracy_table, "blocks": block_table}
+    for name, part in parts.items():
+        part(dense, arguments.table or arguments.only not in (None, name))
+    text = "Made by `python benchmarks/patterns.py`: ResNet-18, 20,000 images of Fashion-MNIST at 32×32, one seed.\n\n"
+    text += "\n".join(accuracy_table(dense, True))
+    text += f"\n\nOn `hw=aie2_4x4`, 8×8 blocks, {SEARCH + RECOVER} epochs after the dense network each:\n\n"
+    text += "\n".join(block_table(dense, True)) + "\n"
+    RESULT.write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

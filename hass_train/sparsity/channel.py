@@ -1,0 +1,37 @@
+"""Channel sparsity: whole filters, with their bias and batch-norm, so that the next layer has less to read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hass_train.hardware.structure import Structure
+from hass_train.sparsity.pattern import Grouped, ranked
+
+
+@dataclass(frozen=True)
+class Channel(Grouped):
+    """Filters, by the root of the mean square of their weights; the best one of every layer lives."""
+
+    silences = True
+
+    def scores(self, weight: Tensor, groups: int) -> Tensor:
+        """(filters,): rank among the layer's filters."""
+        values = weight.flatten(1).square().mean(1)
+        best = torch.zeros_like(values, dtype=torch.bool)
+        best[values.argmax()] = True
+        return ranked(values, best)
+
+    def spread(self, values: Tensor, weight: Tensor, groups: int) -> Tensor:
+        """See `Grouped`."""
+        return values.reshape(-1, *[1] * (weight.dim() - 1)).expand(weight.shape)
+
+    def structure(self, mask: Tensor, groups: int) -> Structure:
+        """See `Pattern`."""
+        dead = (~mask.flatten(1).any(1)).nonzero().flatten().tolist()
+        return Structure(dead_filters=tuple(dead))
+
+    def __str__(self) -> str:
+        return "channels"
