@@ -4,9 +4,9 @@
     python benchmarks/patterns.py --table   # runs nothing: the table of what has ended
 
 A dense network is trained once. Every pattern then takes half and three quarters of every layer's weights at once
-(`search=one_shot`) and recovers for as many epochs; a dense network that trains on for as long says what of the accuracy
-is but longer training. On the AI-engine array `hw=aie2_4x4` a learned search (`sparsity=block search=learned`) is asked
-for speed-ups, and its epochs, search and recovery, are as many as the recovery of uniform 50 % blocks then has too.
+(`search=one_shot`) and recovers for as many epochs; a dense network that trains on for as long says what of the
+accuracy is but longer training. On the AI-engine array `hw=aie2_4x4` a learned search for blocks (`sparsity=block`) is
+asked for speed-ups; uniform 50 % blocks recover there for as many epochs as it searches and recovers.
 Runs lie in runs/patterns/ and are not repeated.
 """
 
@@ -71,10 +71,8 @@ def _result(folder: Path | None) -> dict[str, Any] | None:
 
 def accuracy_table(dense: Path, only_look: bool) -> list[str]:
     """Accuracy of all patterns."""
-    longer = run(
-        "train.py", "dense-longer",
-        [f"init_from={dense / 'model.safetensors'}", f"search.warmup.epochs={RECOVER}", "search.warmup.lr=1e-3"], only_look,
-    )  # fmt: skip
+    on = [f"init_from={dense / 'model.safetensors'}", f"search.warmup.epochs={RECOVER}", "search.warmup.lr=1e-3"]
+    longer = run("train.py", "dense-longer", on, only_look)
     base = json.loads((dense / "accuracy.json").read_text())["test_acc"]
     lines = [
         "| pattern | sparsity asked | weights that are zero | test accuracy | points lost |",

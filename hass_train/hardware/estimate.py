@@ -172,6 +172,8 @@ class Estimate:
         weight_prices: −∂ log(throughput)/∂(weight density), ≥ 0: what keeping its weights costs, beside computing.
         energy: joules per image.
         parts: the configurations that run one after another; one, unless the network is partitioned.
+        sequential: layers run one after another and their intervals add up, as on an array of cores; else all at once,
+            and the slowest sets the pace.
         slack: how much faster a design could be that the exploration did not rule out, as a fraction: its tolerance,
             or more where it left questions open; 0 = the optimum. Of a rough answer it speaks of the folds looked at.
     """
@@ -190,6 +192,12 @@ class Estimate:
     energy: Energy
     parts: tuple[Part, ...] = field(repr=False)
     slack: float = 0.0
+    sequential: bool = False
+
+    @property
+    def area(self) -> float:
+        """Share of the device's multipliers that the design takes: of the DSPs; an array is taken whole."""
+        return 1.0 if self.sequential else float(self.utilization["dsp"])
 
     @property
     def efficiency(self) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 
 from hass_train.errors import nearest
 from hass_train.hardware.lanes import Lanes
+from hass_train.hardware.structure import Structure
 from hass_train.hardware.workload import Workload
 
 
@@ -26,6 +27,7 @@ class LayerSparsity:
             density of its own pairs: those over output pixels, kernel positions and the filters that read it. Channels
             have equally many pairs, so the mean is `pair_density`. Empty = unknown.
         lanes: how independent engines side by side are; None = unknown, taken as wholly independent.
+        structure: where a pattern leaves the weights' zeros; None = anywhere.
 
     Raises:
         ValueError: a density outside [0, 1], or a histogram that is negative or does not sum to 1.
@@ -37,6 +39,7 @@ class LayerSparsity:
     histograms: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
     channel_densities: tuple[float, ...] = ()
     lanes: Lanes | None = None
+    structure: Structure | None = None
 
     def __post_init__(self) -> None:
         for name in ("weight_density", "activation_density", "pair_density"):
@@ -59,6 +62,7 @@ class LayerSparsity:
             "histograms": {str(bundle): list(histogram) for bundle, histogram in self.histograms.items()},
             "channel_densities": list(self.channel_densities),
             "lanes": self.lanes.to_dict() if self.lanes else None,
+            "structure": self.structure.to_dict() if self.structure else None,
         }
 
     @classmethod
@@ -82,6 +86,7 @@ class LayerSparsity:
             histograms=histograms,
             channel_densities=_fractions(_entry(data, "channel_densities", list), "channel_densities"),
             lanes=Lanes.from_dict(data["lanes"]) if data.get("lanes") else None,
+            structure=Structure.from_dict(data["structure"]) if data.get("structure") else None,
         )
 
 

@@ -47,18 +47,23 @@ class Structure:
 
     Args:
         nm: (n, m): of m consecutive input channels at most n weights are not zero, at every kernel position.
+        block: (output, input channels): zeros come in whole blocks of this size, no one knows which; their fraction is
+            1 − weight density.
         blocks: which blocks hold anything.
         dead_filters: output channels, ascending, whose weights are all zero and whose result is zero for every image.
 
     Raises:
-        ValueError: n > m or n < 1, or a negative filter.
+        ValueError: n > m or n < 1, a block size below 1, or a negative filter.
     """
 
     nm: tuple[int, int] | None = None
+    block: tuple[int, int] | None = None
     blocks: Blocks | None = None
     dead_filters: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.block is not None and min(self.block) < 1:
+            raise ValueError(f"blocks of {self.block[0]}×{self.block[1]} do not exist; sizes must be ≥ 1")
         if self.nm is not None and not 1 <= self.nm[0] <= self.nm[1]:
             raise ValueError(f"{self.nm[0]}:{self.nm[1]} is no N:M pattern; 1 ≤ N ≤ M is wanted")
         if any(index < 0 for index in self.dead_filters):
@@ -82,6 +87,7 @@ class Structure:
         blocks = self.blocks
         return {
             "nm": list(self.nm) if self.nm else None,
+            "block": list(self.block) if self.block else None,
             "blocks": {"size": list(blocks.size), "live": list(blocks.live), "groups": blocks.groups}
             if blocks
             else None,
@@ -96,11 +102,12 @@ class Structure:
             ValueError: anything else; one line.
         """
         try:
-            blocks, nm = data["blocks"], data["nm"]
+            blocks, nm, block = data["blocks"], data["nm"], data["block"]
             found = blocks and Blocks(_pair(blocks["size"]), tuple(map(str, blocks["live"])), int(blocks["groups"]))
-            return cls(_pair(nm) if nm else None, found, tuple(int(one) for one in data["dead_filters"]))
+            dead = tuple(int(one) for one in data["dead_filters"])
+            return cls(_pair(nm) if nm else None, _pair(block) if block else None, found, dead)
         except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"structure is no object of nm, blocks and dead_filters ({error})") from error
+            raise ValueError(f"structure is no object of nm, block, blocks and dead_filters ({error})") from error
 
 
 def _pair(values: Any) -> tuple[int, int]:

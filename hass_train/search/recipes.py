@@ -85,6 +85,6 @@ def check_possible(model: nn.Module, sparsity: float) -> None:
         left += float(layer.pattern.lives(layer.weight.detach(), layer.kernel_groups, level).sum())
     if 1 - left / whole < sparsity - _SHORT:
         raise UserError(
-            f"search.sparsity is {sparsity:g}, but {layers[0].pattern} takes {1 - left / whole:.2f} of the weights that "
-            "may be pruned; ask for that, or choose another pattern"
+            f"search.sparsity is {sparsity:g}, but {layers[0].pattern} takes {1 - left / whole:.2f} of the weights "
+            "that may be pruned; ask for that, or choose another pattern"
         )

@@ -1,7 +1,8 @@
 """Patterns: how weights are grouped and scored; one threshold on the score says which groups live.
 
-`unstructured` has groups of one weight and a gate of its own, one fused pass; all other patterns are `Grouped`: they say
-what the groups are and what each is worth, and everything else (gate, search, freezing, statistics, export) is shared.
+`unstructured` has groups of one weight and a gate of its own, one fused pass; all other patterns are `Grouped`: they
+say what the groups are and what each is worth, and everything else (gate, search, freezing, statistics, export) is
+shared.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ ALWAYS = float("inf")
 class Pattern(ABC):
     """What sparse layers ask of a pattern.
 
-    `weight` is (filters, channels of a group, *kernel) or (filters, channels), `groups` the convolution's, and a level a
-    threshold in the units of the pattern's scores.
+    `weight` is (filters, channels of a group, *kernel) or (filters, channels), `groups` the convolution's, and a level
+    a threshold in the units of the pattern's scores.
     """
 
     silences: bool = False
@@ -80,8 +81,8 @@ class Grouped(Pattern):
     """A pattern whose groups hold several weights.
 
     Groups are thresholded on their rank, not on the size of their norms: norms of groups lie so close together that all
-    of a layer's groups would fall to nearly the same threshold. A rank is a fraction of the layer, so a threshold reads as
-    the fraction of groups that it takes, and a recipe's 50 % are 50 % exactly.
+    of a layer's groups would fall to nearly the same threshold. A rank is a fraction of the layer, so a threshold
+    reads as the fraction of groups that it takes, and a recipe's 50 % are 50 % exactly.
 
     Attributes:
         pull: decay of weights that are dead in the search, added to their gradient (SR-STE, Zhou et al., 2021,

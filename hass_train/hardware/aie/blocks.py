@@ -1,0 +1,94 @@
+"""Blocks of zeros as an array of cores sees them: in the size that it multiplies, dealt to its rows."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hass_train.hardware.profile import LayerSparsity
+from hass_train.hardware.structure import Blocks
+from hass_train.hardware.workload import Operation, ceil_div
+
+
+def densities(
+    operation: Operation, sparsity: LayerSparsity, lanes: tuple[int, int], rows: int, balance: bool
+) -> tuple[float, float]:
+    """Fraction of blocks that an array computes: of the whole layer, and of its busiest row of cores.
+
+    An array skips a block of input × output lanes with the full kernel if it holds nothing but zeros. Zeros that come
+    in other blocks, or anywhere, rarely leave one empty.
+
+    Args:
+        operation: convolution or linear layer.
+        sparsity: of it.
+        lanes: input × output channels of a block that is skipped.
+        rows: of cores; filters are dealt to them in rows of blocks.
+        balance: deal them so that all have about equally many; else in their order.
+    """
+    structure = sparsity.structure
+    if structure is not None and structure.blocks is not None and structure.blocks.groups == 1:
+        return _dealt(structure.blocks, operation.result.channels, operation.source.channels, lanes, rows, balance)
+    whole = 1.0 - (1.0 - sparsity.weight_density) ** _beside(operation, sparsity, lanes)
+    return whole, whole
+
+
+def sensitivity(operation: Operation, sparsity: LayerSparsity, lanes: tuple[int, int]) -> float:
+    """∂ (fraction of blocks that are computed) / ∂ (weight density): 1 where zeros come in such blocks, nearly 0 where
+    they lie anywhere. Arguments as of `densities`."""
+    beside = _beside(operation, sparsity, lanes)
+    return float(beside * (1.0 - sparsity.weight_density) ** (beside - 1))
+
+
+def _beside(operation: Operation, sparsity: LayerSparsity, lanes: tuple[int, int]) -> int:
+    """How many zeros, independent of each other, must meet to leave a block of the array's empty."""
+    structure = sparsity.structure
+    size = structure and (structure.block or (structure.blocks.size if structure.blocks else None))
+    if size is None:
+        return lanes[0] * lanes[1] * operation.window
+    return ceil_div(lanes[1], size[0]) * ceil_div(lanes[0], size[1])
+
+
+@lru_cache(maxsize=4096)
+def _dealt(
+    blocks: Blocks, filters: int, channels: int, lanes: tuple[int, int], rows: int, balance: bool
+) -> tuple[float, float]:
+    live = granules(blocks, filters, channels, lanes)
+    each = live.sum(1)
+    per_core = ceil_div(len(each), rows)
+    padded = np.zeros(per_core * rows)
+    padded[: len(each)] = each
+    if balance:  # the fullest rows of blocks first, then back and forth over the rows of cores
+        padded = -np.sort(-padded).reshape(per_core, rows)
+        padded[1::2] = padded[1::2, ::-1].copy()
+    else:
+        padded = padded.reshape(rows, per_core).T
+    return float(live.mean()), float(padded.sum(0).max() / (per_core * live.shape[1]))
+
+
+def granules(blocks: Blocks, filters: int, channels: int, lanes: tuple[int, int]) -> NDArray[np.bool_]:
+    """(rows, columns): which blocks of output × input lanes hold anything, from blocks of any size.
+
+    Args:
+        blocks: of a layer without groups.
+        filters, channels: of the layer.
+        lanes: input × output channels.
+    """
+    live = np.array([[one == "1" for one in row] for row in blocks.live])
+    if blocks.size == (lanes[1], lanes[0]):
+        return live
+    for axis, (count, size, wanted) in enumerate(
+        ((filters, blocks.size[0], lanes[1]), (channels, blocks.size[1], lanes[0]))
+    ):
+        step = math.gcd(size, wanted)
+        fine = np.repeat(live, size // step, axis)
+        fine = np.take(fine, range(ceil_div(count, step)), axis)
+        missing = -fine.shape[axis] % (wanted // step)
+        fine = np.pad(fine, [(0, missing if axis == 0 else 0), (0, missing if axis == 1 else 0)])
+        parts = fine.shape[axis] // (wanted // step)
+        shape = list(fine.shape)
+        shape[axis : axis + 1] = [parts, wanted // step]
+        live = fine.reshape(shape).any(axis + 1)
+    return live

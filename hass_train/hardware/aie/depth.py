@@ -1,0 +1,56 @@
+"""Depth-wise tiling: what one layer hands to the next stays in the memory tiles, where both fit."""
+
+from __future__ import annotations
+
+from hass_train.hardware.aie.array import AieArray
+from hass_train.hardware.aie.layers import Handing, layer_cost, rows_of
+from hass_train.hardware.profile import SparsityProfile
+from hass_train.hardware.workload import Operation, OperationKind, Workload
+
+
+def handings(workload: Workload, profile: SparsityProfile, array: AieArray) -> dict[str, Handing]:
+    """How each operation takes its input and hands on its result.
+
+    Without `array.depth_tiling` everything goes through DDR. With it, a convolution whose only reader is another one
+    hands its rows over in the memory tiles, wherever the column's input, these rows and the reader's result fit and the
+    two take less time so: rows that neighbouring columns both need are computed by both.
+    """
+    plan = {operation.name: Handing() for operation in workload}
+    if not array.depth_tiling:
+        return plan
+    readers: dict[str, list[Operation]] = {}
+    for operation in workload:
+        for name in operation.inputs:
+            readers.setdefault(name, []).append(operation)
+    for operation in workload:
+        if operation.kind is not OperationKind.CONV:
+            continue
+        after = readers.get(operation.name, [])
+        while len(after) == 1 and after[0].kind is OperationKind.ACTIVATION:
+            after = readers.get(after[0].name, [])
+        if len(after) != 1 or after[0].kind is not OperationKind.CONV or len(after[0].inputs) != 1:
+            continue
+        follower = after[0]
+        before, own = plan[operation.name], rows_of(follower, array)
+        rows = min((own - 1) * follower.stride[0] + follower.kernel[0], operation.result.height)
+        first, second = Handing(before.read, False, rows), Handing(False, True, 0)
+        if not _fit(operation, follower, rows, own, array):
+            continue
+
+        def cycles(one: Operation, handing: Handing) -> float:
+            return layer_cost(one, profile.layers.get(one.name), array, handing).cycles
+
+        apart = cycles(operation, before) + cycles(follower, plan[follower.name])
+        if cycles(operation, first) + cycles(follower, second) < apart:
+            plan[operation.name], plan[follower.name] = first, second
+    return plan
+
+
+def _fit(operation: Operation, follower: Operation, rows: int, own: int, array: AieArray) -> bool:
+    """Whether a column's input, what is handed over and its result fit a memory tile, half of which is for weights."""
+    byte = array.activation_bits / 8
+    seen = min((rows - 1) * operation.stride[0] + operation.kernel[0], operation.source.height)
+    words = seen * operation.source.width * operation.source.channels
+    words += rows * operation.result.width * operation.result.channels
+    words += own * follower.result.width * follower.result.channels
+    return words * byte <= array.tile_kb * 1024 / 2

@@ -1,0 +1,222 @@
+"""What one operation costs an array: cycles by where they go, and bytes by where they move."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hass_train.hardware.aie.array import AieArray
+from hass_train.hardware.aie.blocks import densities, sensitivity
+from hass_train.hardware.aie.tiling import CoreLoop, Tiling, best_tiling
+from hass_train.hardware.estimate import CannotFit
+from hass_train.hardware.profile import LayerSparsity
+from hass_train.hardware.workload import Operation, OperationKind, ceil_div
+
+_FREE = frozenset({OperationKind.ACTIVATION, OperationKind.CONCAT, OperationKind.PAD})
+"""Done where results are written: addresses and a function of each word."""
+_JOINS = frozenset({OperationKind.ADD, OperationKind.MULTIPLY})
+
+
+@dataclass(frozen=True, slots=True)
+class LayerCost:
+    """Cycles and bytes of one operation.
+
+    Args:
+        compute, load, store: cycles in cores, which overlap; see `Tiling`.
+        weights: cycles of loading weights into cores, which block.
+        ddr: cycles of moving activations and weights between DDR and memory tiles, before and after the cores' loop.
+        density: fraction of its blocks that are computed.
+        busiest: the same on the busiest row of cores, over `density`; 1 = balanced.
+        tiling: of the cores' loop; None where there is none.
+        pieces: that a column's rows are cut into so that a memory tile holds them.
+        offchip_bytes, onchip_bytes: moved to or from DDR, and between tiles and cores.
+        multiplied: multiply-accumulates, padding left out.
+    """
+
+    compute: float = 0.0
+    load: float = 0.0
+    store: float = 0.0
+    weights: float = 0.0
+    ddr: float = 0.0
+    density: float = 1.0
+    busiest: float = 1.0
+    tiling: Tiling | None = None
+    pieces: int = 1
+    offchip_bytes: float = 0.0
+    onchip_bytes: float = 0.0
+    multiplied: float = 0.0
+
+    @property
+    def cycles(self) -> float:
+        """From the first word read to the last one written."""
+        return max(self.compute, self.load, self.store) + self.weights + self.ddr
+
+    @property
+    def bound(self) -> str:
+        """Where most of the cycles go: `compute`, `tile` (streams into cores), `store` or `ddr`."""
+        overlapped = {"compute": self.compute, "tile": self.load, "store": self.store}
+        longest = max(overlapped, key=lambda name: overlapped[name])
+        parts = {"ddr": self.ddr, longest: overlapped[longest]}
+        parts["tile"] = parts.get("tile", 0.0) + self.weights
+        return max(parts, key=lambda name: parts[name])
+
+
+@dataclass(frozen=True, slots=True)
+class Handing:
+    """What depth-wise tiling changes of a layer: activations that stay in the memory tiles.
+
+    Args:
+        read, write: whether its input comes from DDR, and its result goes there.
+        rows: of the result that each column computes; 0 = an even share.
+    """
+
+    read: bool = True
+    write: bool = True
+    rows: int = 0
+
+
+def layer_cost(
+    operation: Operation,
+    sparsity: LayerSparsity | None,
+    array: AieArray,
+    handing: Handing | None = None,
+    blocks: tuple[float, float] | None = None,
+) -> LayerCost:
+    """The cost of one operation for one image.
+
+    Args:
+        operation: any.
+        sparsity: of a convolution or linear layer; None for all others.
+        array: that runs it.
+        handing: by default everything goes through DDR.
+        blocks: fraction of blocks that are computed, of the layer and of its busiest row of cores; by default as the
+            sparsity has it.
+
+    Raises:
+        CannotFit: a tile of it fits no memory.
+    """
+    if operation.multiplies:
+        try:
+            return _product(operation, sparsity or LayerSparsity(), array, handing or Handing(), blocks)
+        except CannotFit as error:
+            raise CannotFit(f"{operation.name} on {array.name}: {error}") from error
+    if operation.kind in _FREE:
+        return LayerCost()
+    words = operation.source.words if operation.kind in _JOINS else operation.source.words + operation.result.words
+    moved = words * array.activation_bits / 8
+    column = moved / array.columns
+    return LayerCost(
+        load=column / array.stream_bytes, ddr=column / array.ddr_bytes, offchip_bytes=moved, onchip_bytes=moved
+    )  # fmt: skip
+
+
+def rows_of(operation: Operation, array: AieArray) -> int:
+    """Rows of the result that a column of the array computes; tokens where the map is a single row of them."""
+    along = operation.result.height if operation.result.height > 1 else operation.result.width
+    return ceil_div(along, array.columns)
+
+
+def _product(
+    operation: Operation,
+    sparsity: LayerSparsity,
+    array: AieArray,
+    handing: Handing,
+    blocks: tuple[float, float] | None,
+) -> LayerCost:
+    _, lanes_in, lanes_out = array.lanes
+    result, groups = operation.result, operation.groups
+    kernel, stride = operation.kernel, operation.stride
+    if array.square_kernels and kernel[0] != kernel[1]:
+        kernel = (max(kernel), max(kernel))
+    height, width = result.height, result.width
+    # a column computes some rows of the map, a row of cores some filters; a single pixel's filters go to all cores
+    shares = array.rows
+    if height > 1:
+        height = handing.rows or ceil_div(height, array.columns)
+    elif width > 1:
+        width = ceil_div(width, array.columns)
+    else:
+        shares *= array.columns
+    per_group = operation.filters_per_group, operation.channels_per_group
+    together = max(1, min(lanes_out // per_group[0], lanes_in // per_group[1], groups))  # groups side by side in lanes
+    bundles = ceil_div(groups, together)
+    filters = ceil_div(per_group[0] * together, lanes_out)
+    channels = ceil_div(per_group[1] * together, lanes_in) * lanes_in
+    mean, busiest, repeats = 1.0, 1.0, ceil_div(bundles, shares)
+    if bundles == 1:
+        mean, busiest = blocks or densities(operation, sparsity, (lanes_in, lanes_out), shares, array.balance)
+        filters, repeats = ceil_div(filters, shares), 1
+    loop = CoreLoop(height, width, filters * lanes_out, channels, kernel, stride, max(busiest, 0.0))
+    tiling = best_tiling(loop, array)
+    stored = mean if array.weights == "compressed" and operation.is_compute else 1.0
+    window = kernel[0] * kernel[1]
+    kernels = result.channels * operation.channels_per_group * window * stored * array.weight_bits / 8
+    moves = _Stripe.of(operation, array, handing, height if result.height > 1 else 1, width, kernels, tiling)
+    cores = array.rows * array.columns
+    return LayerCost(
+        compute=repeats * tiling.compute, load=repeats * tiling.load, store=repeats * tiling.store,
+        weights=repeats * tiling.weights, ddr=moves.cycles, density=mean, busiest=busiest / mean if mean else 1.0,
+        tiling=tiling, pieces=moves.pieces, offchip_bytes=moves.offchip_bytes,
+        onchip_bytes=repeats * tiling.moved_bytes * cores, multiplied=operation.macs * mean,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Stripe:
+    """The part of a layer that a column's memory tile sees."""
+
+    cycles: float
+    pieces: int
+    offchip_bytes: float
+
+    @classmethod
+    def of(
+        cls, operation: Operation, array: AieArray, handing: Handing, height: int, width: int, kernels: float,
+        tiling: Tiling,
+    ) -> _Stripe:  # fmt: skip
+        """The cheaper of two ways to hold it: its share of the weights stays while pieces of the map pass by; or the
+        weights stream through, once for every piece."""
+        source, result, byte = operation.source, operation.result, array.activation_bits / 8
+        memory, share = array.tile_kb * 1024, kernels / array.columns
+        streamed = 2 * share * tiling.filters * tiling.channels / max(_whole(operation), 1)
+        best: _Stripe | None = None
+        for held, again in ((share, False), (min(streamed, share), True)):
+            pieces = 1
+            while True:
+                rows = ceil_div(height, pieces)
+                seen = min((rows - 1) * operation.stride[0] + operation.kernel[0], source.height)
+                columns = source.width if result.height > 1 else ceil_div(source.width * width, max(result.width, 1))
+                image, output = seen * columns * source.channels * byte, rows * width * result.channels * byte
+                if image + output + held <= memory or rows == 1:
+                    break
+                pieces = ceil_div(height, rows - 1)
+            if again is False and image + output + held > memory:
+                continue  # the last row of all, and the weights leave no room for it
+            reads = share * (pieces if again else 1) + (image * pieces if handing.read else 0)
+            writes = output * pieces if handing.write else 0
+            found = cls((reads + writes) / array.ddr_bytes, pieces, (reads + writes) * array.columns)
+            if best is None or found.cycles < best.cycles:
+                best = found
+        assert best is not None
+        return best
+
+
+def _whole(operation: Operation) -> int:
+    """Weights of a filter times filters, per kernel position."""
+    return operation.result.channels * operation.channels_per_group
+
+
+def price_of(
+    operation: Operation, sparsity: LayerSparsity, array: AieArray, handing: Handing, cost: LayerCost
+) -> float:  # fmt: skip
+    """−∂ cycles/∂ (weight density) of a layer, ≥ 0, at the present sparsity.
+
+    Cycles are nearly linear in the fraction of blocks, with another slope for every tiling; the slope is taken between
+    the present fraction and a tenth less (or what there is), with the tiles that are best there.
+    """
+    step = min(0.1, cost.density)
+    if step <= 0 or operation.groups > 1 or not operation.is_compute:
+        return 0.0
+    less = (cost.density - step, cost.density * cost.busiest - step)
+    gained = cost.cycles - layer_cost(operation, sparsity, array, handing, less).cycles
+    _, lanes_in, lanes_out = array.lanes
+    return max(gained, 0.0) / step * sensitivity(operation, sparsity, (lanes_in, lanes_out))

@@ -1,0 +1,136 @@
+"""The AI-engine array as a hardware model: how long a network takes, layer after layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hass_train.hardware.aie.array import AieArray
+from hass_train.hardware.aie.depth import handings
+from hass_train.hardware.aie.layers import Handing, LayerCost, layer_cost, price_of
+from hass_train.hardware.channels import without_dead_channels
+from hass_train.hardware.estimate import Bottleneck, Energy, Estimate, LayerEstimate, Part, Resources
+from hass_train.hardware.profile import SparsityProfile
+from hass_train.hardware.workload import Operation, Workload
+
+_WAYS = {
+    "compute": "its multiplications take longest: fewer blocks make it faster",
+    "tile": "streams from the memory tiles into its cores take longest, weights among them",
+    "store": "writing its results takes longest: no sparsity of weights helps",
+    "ddr": "DDR takes longest, before and after its cores run",
+}
+
+
+class AieAccelerator:
+    """A network on an AI-engine array, one layer after the other, one image at a time.
+
+    A layer takes iterations × max(load, compute, store) of its cores' loop, the loading of weights in between, and what
+    goes to and from DDR before and after (Weight Block Sparsity; what is assumed beyond its words is in
+    docs/aie.md). Blocks of zeros are neither multiplied nor moved; zeros among activations gain nothing.
+
+    Args:
+        array: cores, memories, bandwidths and rules.
+    """
+
+    def __init__(self, array: AieArray) -> None:
+        self.array = array
+
+    def estimate(self, workload: Workload, profile: SparsityProfile) -> Estimate:
+        """Time, bound and prices at this sparsity.
+
+        Raises:
+            CannotFit: a layer of which no tile fits a core.
+            ValueError: the profile's layers do not match the workload's.
+        """
+        profile.check_covers(workload)
+        workload, profile = without_dead_channels(workload, profile)
+        array, layers = self.array, profile.layers
+        operations = list(workload)
+        plan = handings(workload, profile, array)
+        costs = [layer_cost(one, layers.get(one.name), array, plan[one.name]) for one in operations]
+        cycles = sum(cost.cycles for cost in costs)
+        prices = {
+            one.name: price_of(one, layers[one.name], array, plan[one.name], cost) / cycles
+            for one, cost in zip(operations, costs, strict=True) if one.is_compute
+        }  # fmt: skip
+        hz = 1e6 * array.clock_mhz
+        used = Resources(offchip_bits=round(8 * sum(cost.offchip_bytes for cost in costs)))
+        part = Part(operations[0].name, operations[-1].name, round(cycles), 1, used)
+        return Estimate(
+            throughput_ips=hz / cycles,
+            interval_cycles=round(cycles),
+            latency_ms=1e3 * cycles / hz,
+            replicas=1,
+            clock_mhz=array.clock_mhz,
+            resources=used,
+            utilization=self._utilization(costs, cycles),
+            bottleneck=_bottleneck(operations, costs, cycles),
+            layers=tuple(_row(*both, plan[both[0].name], layers) for both in zip(operations, costs, strict=True)),
+            prices=dict.fromkeys(prices, 0.0),  # activations' zeros are worth nothing
+            weight_prices=prices,
+            energy=self._energy(costs, cycles / hz),
+            parts=(part,),
+            sequential=True,
+        )
+
+    def _utilization(self, costs: Sequence[LayerCost], cycles: float) -> dict[str, float]:
+        """Of the time of all cores, of DDR and of the streams into cores, what is made use of."""
+        array = self.array
+        bits = array.weight_bits * array.activation_bits
+        peak = array.macs_per_cycle * 64 / bits * array.rows * array.columns
+        return {
+            "cores": sum(cost.multiplied for cost in costs) / (peak * cycles),
+            "ddr": sum(cost.ddr for cost in costs) / cycles,
+            "streams": sum(cost.load + cost.weights for cost in costs) / cycles,
+        }
+
+    def _energy(self, costs: Sequence[LayerCost], seconds: float) -> Energy:
+        array = self.array
+        mac = array.mac_pj * array.weight_bits * array.activation_bits / 64
+        return Energy(
+            compute_j=1e-12 * mac * sum(cost.multiplied for cost in costs),
+            onchip_j=1e-12 * 8 * array.onchip_pj_per_bit * sum(cost.onchip_bytes for cost in costs),
+            offchip_j=1e-12 * 8 * array.offchip_pj_per_bit * sum(cost.offchip_bytes for cost in costs),
+            static_j=array.static_w * seconds,
+        )
+
+
+def _bottleneck(operations: Sequence[Operation], costs: Sequence[LayerCost], cycles: float) -> Bottleneck:
+    """The layer that takes longest, and what takes most time of all layers together."""
+    place = max(range(len(costs)), key=lambda k: costs[k].cycles)
+    slowest, cost = operations[place].name, costs[place]
+    by_bound: dict[str, float] = {}
+    for one in costs:
+        by_bound[one.bound] = by_bound.get(one.bound, 0.0) + one.cycles
+    binds = max(by_bound, key=lambda name: by_bound[name])
+    reason = (
+        f"{slowest} takes {cost.cycles / cycles:.0%} of the time, and {_WAYS[cost.bound]}; layers bound by {binds} "
+        f"take {by_bound[binds] / cycles:.0%} of all"
+    )
+    return Bottleneck(slowest, binds, reason)
+
+
+def _row(operation: Operation, cost: LayerCost, handing: Handing, layers: object) -> LayerEstimate:
+    tiling = cost.tiling
+    folds = {}
+    if tiling is not None:
+        folds = {
+            "rows": tiling.rows, "columns": tiling.columns, "channels": tiling.channels, "filters": tiling.filters,
+            "pieces": cost.pieces,
+        }  # fmt: skip
+    sparsity = layers.get(operation.name) if isinstance(layers, dict) else None
+    kept = not (handing.read and handing.write)
+    return LayerEstimate(
+        name=operation.name,
+        kind=str(operation.kind),
+        interval_cycles=round(cost.cycles),
+        bound=cost.bound,
+        engine="array" if operation.multiplies else "stream",
+        folds=folds,
+        resources=Resources(offchip_bits=round(8 * cost.offchip_bytes)),
+        weights_in="tile" if kept else "off_chip" if operation.is_compute else "",
+        initiation_interval=cost.density,
+        initiation_interval_of_mean=cost.density,
+        imbalance=cost.busiest,
+        macs=operation.macs,
+        pair_density=sparsity.pair_density if sparsity else 1.0,
+    )

@@ -1,0 +1,132 @@
+"""The loop of one core: which tiles of a layer fit its memory, and which of them take least time.
+
+A core computes some rows of the result for some filters. It walks over tiles of rows × columns × input channels ×
+filters. Activations and results are double-buffered, so that loading, computing and storing overlap; weights are not,
+and loading them blocks (Weight Block Sparsity: time = iterations × max(load, compute, store), core weight loads block).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from hass_train.hardware.aie.array import AieArray
+from hass_train.hardware.estimate import CannotFit
+from hass_train.hardware.workload import ceil_div, spread, useful_folds
+
+_CORE = 1024
+_RATIO = 1.05  # between neighbouring tile sizes that are looked at; all of them, up to twenty
+
+
+@dataclass(frozen=True, slots=True)
+class CoreLoop:
+    """What one core has to do of a layer.
+
+    Args:
+        height, width: rows and columns of the result.
+        filters, channels: of the result and of each filter, padded to the lanes.
+        kernel, stride: (rows, columns).
+        density: fraction of blocks of weights that are not zero, on the busiest core.
+    """
+
+    height: int
+    width: int
+    filters: int
+    channels: int
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    density: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tiling:
+    """The best tiles of a loop, and where its cycles go.
+
+    Args:
+        rows, columns, channels, filters: of a tile.
+        compute, load, store: cycles of multiplying, of loading activations and of storing results; they overlap.
+        weights: cycles of loading weights, which do not.
+        moved_bytes: into and out of the core.
+    """
+
+    rows: int
+    columns: int
+    channels: int
+    filters: int
+    compute: float
+    load: float
+    store: float
+    weights: float
+    moved_bytes: float
+
+    @property
+    def cycles(self) -> float:
+        """Of the whole loop."""
+        return max(self.compute, self.load, self.store) + self.weights
+
+
+@lru_cache(maxsize=4096)
+def best_tiling(loop: CoreLoop, array: AieArray) -> Tiling:
+    """The tiles that fit a core's memory and take least time.
+
+    Two orders are tried for each: a tile of the map stays while filters pass by, so that weights are read again for
+    every tile of the map; or filters stay while the map passes by, so that activations are read again for every tile of
+    filters. With all input channels in one tile what stays is read once; else partial sums stay, and both are read
+    again.
+
+    Raises:
+        CannotFit: not even the smallest tile fits.
+    """
+    pixels, lanes_in, lanes_out = array.lanes
+    axes = (
+        _sizes(loop.height), _sizes(loop.width),
+        [lanes_in * one for one in _sizes(ceil_div(loop.channels, lanes_in))],
+        [lanes_out * one for one in _sizes(ceil_div(loop.filters, lanes_out))],
+    )  # fmt: skip
+    rows, columns, channels, filters = np.meshgrid(*map(np.array, axes), indexing="ij", sparse=True)
+    of_rows, of_columns, of_channels, of_filters = (
+        -(-whole // part)
+        for whole, part in zip(
+            (loop.height, loop.width, loop.channels, loop.filters), (rows, columns, channels, filters), strict=True
+        )
+    )
+    maps, window = of_rows * of_columns, loop.kernel[0] * loop.kernel[1]
+    stored = loop.density if array.weights == "compressed" else 1.0
+    activation, weight = array.activation_bits / 8, array.weight_bits / 8
+    seen = ((rows - 1) * loop.stride[0] + loop.kernel[0]) * ((columns - 1) * loop.stride[1] + loop.kernel[1])
+    image, kernels = seen * channels * activation, channels * filters * window * weight * stored
+    results = rows * columns * filters * np.where(of_channels > 1, array.accumulator_bits / 8, activation)
+    fits = 2 * image + 2 * results + kernels <= array.core_kb * _CORE
+    if not fits.any():
+        raise CannotFit(f"a core's {array.core_kb} KB hold no tile of the layer")
+    rounds = maps * of_channels * of_filters
+    padded = -(-columns // pixels) * pixels
+    compute = rounds * (rows * padded * channels * filters * window * loop.density / array.macs)
+    load, kernel_load = image / array.stream_bytes, kernels / array.stream_bytes
+    store = maps * of_filters * (rows * columns * filters * activation / array.stream_bytes)
+    whole = of_channels == 1
+    best: Tiling | None = None
+    for loads, weight_loads in (
+        (np.where(whole, maps, rounds), np.where(whole & (of_filters == 1), 1, rounds)),
+        (np.where(whole & (maps == 1), 1, rounds), np.where(whole, of_filters, rounds)),
+    ):
+        loading, weighing = loads * load, weight_loads * kernel_load
+        cycles = np.maximum(np.maximum(compute, loading), store) + weighing
+        cycles, compute_, loading, weighing, store_ = np.broadcast_arrays(
+            np.where(fits, cycles, np.inf), compute, loading, weighing, store
+        )
+        place = np.unravel_index(int(np.argmin(cycles)), cycles.shape)
+        if best is None or cycles[place] < best.cycles:
+            parts = [float(one[place]) for one in (compute_, loading, store_, weighing)]
+            sizes = [axis[index] for axis, index in zip(axes, place, strict=True)]
+            best = Tiling(*sizes, *parts, sum(parts[1:]) * array.stream_bytes)
+    assert best is not None
+    return best
+
+
+def _sizes(count: int) -> list[int]:
+    """Tile sizes worth a look."""
+    folds = useful_folds(count)
+    return folds if len(folds) <= 20 else spread(folds, _RATIO)
