@@ -36,7 +36,7 @@ class Board(pl.Callback):
             return
         for log in _boards(trainer):
             rows = board.layer_rows(
-                question.workload, running_profile(pl_module.model), pl_module.penalty.pair_prices, pl_module.answer
+                question.workload, running_profile(pl_module.model), pl_module.penalty.prices, pl_module.answer
             )
             log.log_rows(board.LAYERS, board.HEADS, rows, trainer.global_step)
 

@@ -116,5 +116,5 @@ def _scalars(estimate: Estimate, found: penalty.HardwarePenalty) -> dict[str, fl
         "hw/interval_cycles": float(estimate.interval_cycles),
         "hw/replicas": float(estimate.replicas),
         **{f"hw/utilization_{name}": share for name, share in estimate.utilization.items()},
-        **{f"price/{name}": price for name, price in found.pair_prices.items()},
+        **{f"price/{name}": price for name, price in found.prices.items()},
     }

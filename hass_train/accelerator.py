@@ -5,13 +5,27 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import Any
 
-from hass_train.config import HardwareConfig
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+
+from hass_train.config import AieConfig, CustomConfig, DataflowConfig, HardwareConfig
 from hass_train.errors import UserError
-from hass_train.hardware import DataflowAccelerator, DataflowOptions, Device
+from hass_train.hardware import (
+    AieAccelerator,
+    AieArray,
+    DataflowAccelerator,
+    DataflowOptions,
+    Device,
+    HardwareModel,
+)
 
 
-def build_hardware(config: HardwareConfig, tolerance: float | None = None) -> DataflowAccelerator:
-    """The hardware model; `tolerance` in place of the configured one.
+def build_hardware(config: HardwareConfig, tolerance: float | None = None) -> HardwareModel:
+    """The hardware model.
+
+    Args:
+        config: of any kind.
+        tolerance: in place of the configured one, for models that search a design until they are so near the best.
 
     Raises:
         UserError: a field out of range.
@@ -21,9 +35,15 @@ def build_hardware(config: HardwareConfig, tolerance: float | None = None) -> Da
         return {item.name: getattr(config, item.name) for item in fields(kind)}
 
     try:
-        options = DataflowOptions(**pick(DataflowOptions))
-        if tolerance is not None:
-            options = replace(options, tolerance=tolerance)
-        return DataflowAccelerator(Device(**pick(Device)), options)
-    except ValueError as error:
-        raise UserError(f"hw: {error}") from error
+        if isinstance(config, AieConfig):
+            return AieAccelerator(AieArray(**pick(AieArray)))
+        if isinstance(config, DataflowConfig):
+            options = DataflowOptions(**pick(DataflowOptions))
+            if tolerance is not None:
+                options = replace(options, tolerance=tolerance)
+            return DataflowAccelerator(Device(**pick(Device)), options)
+        assert isinstance(config, CustomConfig)
+        return instantiate(config.model, _convert_="all")  # type: ignore[no-any-return]
+    except (ValueError, InstantiationException) as error:
+        cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
+        raise UserError(f"hw: {str(cause).strip().splitlines()[0]}") from error

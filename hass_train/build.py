@@ -48,7 +48,8 @@ def make_sparse(model: nn.Module, config: RunConfig, data: ImageData) -> nn.Modu
         UserError: an argument of the pattern out of range, or rules that do not fit the model.
     """
     given = {name: rule for name, rule in config.sparsity.rules.items() if rule}
-    rules = {name: LayerRule(rule.match, rule.weight, rule.activation) for name, rule in given.items()}
+    # zeros that gain nothing would but cost accuracy
+    rules = {name: LayerRule(r.match, r.weight, r.activation and config.hw.gates) for name, r in given.items()}
     pattern = build_pattern(config)
     sparsify(model, rules, pattern)
     if pattern.silences:

@@ -11,7 +11,7 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
-from hass_train.config import EstimateConfig, HardwareConfig, RunConfig, SearchConfig
+from hass_train.config import KINDS, EstimateConfig, RunConfig, SearchConfig
 from hass_train.errors import UserError, nearest, unknown
 from hass_train.values import check_arguments, check_values
 
@@ -25,7 +25,6 @@ def checked(config: DictConfig) -> RunConfig:
     typed, plain = _typed(config, RunConfig)
     check_values(typed)
     _check_targets(plain)
-    _check_hardware(typed.hw)
     _check_ranges(typed)
     return typed
 
@@ -38,7 +37,6 @@ def checked_estimate(config: DictConfig) -> EstimateConfig:
     """
     typed, _ = _typed(config, EstimateConfig)
     check_values(typed)
-    _check_hardware(typed.hw)
     profile, size = typed.profile, typed.model.input_size
     if profile.kind not in ("uniform", "run"):
         raise unknown("kind of profile", profile.kind, ["uniform", "run"])
@@ -59,9 +57,16 @@ _Schema = TypeVar("_Schema", RunConfig, EstimateConfig)
 def _typed(config: DictConfig, schema: type[_Schema]) -> tuple[_Schema, dict[str, Any]]:
     """Typed objects, and the same as plain data."""
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    _check_keys(plain, OmegaConf.structured(schema), "")
+    structured = OmegaConf.structured(schema)
+    hardware = plain.get("hw")
+    if isinstance(hardware, dict):
+        kind = str(hardware.get("kind", "dataflow"))
+        if kind not in KINDS:
+            raise unknown("kind of hardware", kind, KINDS)
+        structured.hw = OmegaConf.structured(KINDS[kind])
+    _check_keys(plain, structured, "")
     try:
-        typed = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), plain))
+        typed = OmegaConf.to_object(OmegaConf.merge(structured, plain))
     except ConfigKeyError as error:
         raise UserError(_first_line(error)) from error
     except MissingMandatoryValue as error:
@@ -85,7 +90,7 @@ _MOST_EPOCHS, _LARGEST_IMAGE = 10**6, 8192
 PRICES = ("hardware", "macs", "ones")
 SAMPLED = ("tpe", "nsga2")
 """Engines whose trials are drawn, by any number of workers."""
-_OPEN = ("model.kwargs", "data", "trainer", "callbacks", "logger", "sparsity.rules", "sparsity.pattern")
+_OPEN = ("model.kwargs", "data", "trainer", "callbacks", "logger", "sparsity.rules", "sparsity.pattern", "hw.model")
 """Keys below these are checked against a class's signature, or are the user's own names."""
 
 
@@ -134,15 +139,12 @@ def _check_arguments(path: str, section: Mapping[str, Any], parameters: Mapping[
             )
 
 
-def _check_hardware(config: HardwareConfig) -> None:
-    if config.kind != "dataflow":
-        raise unknown("kind of hardware", config.kind, ["dataflow"])
-
-
 def _check_ranges(config: RunConfig) -> None:
     search = config.search
     if not 0 <= config.seed < 2**32:
         raise UserError(f"seed is {config.seed}; it must lie in [0, 2³²)")
+    if config.simulate and config.hw.kind != "dataflow":
+        raise UserError(f"simulate=true plays pipelines, and {config.hw.name} is none; leave it out")
     if config.summary_depth < 0:
         raise UserError(f"summary_depth is {config.summary_depth}; it must be 0 (every layer) or more")
     for key in ("init_from", "ckpt_path"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from omegaconf import MISSING
 
@@ -27,10 +27,24 @@ class ModelConfig:
 
 @dataclass
 class HardwareConfig:
-    """A device and the design rules of the dataflow accelerator; see `Device` and `DataflowOptions`."""
+    """An accelerator; what else it has depends on its kind, see `KINDS`.
+
+    Args:
+        name: as in `hw=`.
+        kind: of accelerator.
+    """
+
+    gates: ClassVar[bool] = True
+    """Whether zeros among activations gain anything, so that activations are worth gating."""
 
     name: str = MISSING
     kind: str = "dataflow"
+
+
+@dataclass
+class DataflowConfig(HardwareConfig):
+    """A device and the design rules of the dataflow accelerator; see `Device` and `DataflowOptions`."""
+
     dsp: int = MISSING
     bram18: int = MISSING
     uram: int = MISSING
@@ -65,6 +79,54 @@ class HardwareConfig:
     mac_pj: float = 0.9
     onchip_pj_per_bit: float = 0.16
     offchip_pj_per_bit: float = 20.0
+
+
+@dataclass
+class AieConfig(HardwareConfig):
+    """An AI-engine array; see `AieArray`."""
+
+    gates: ClassVar[bool] = False
+
+    kind: str = "aie"
+    rows: int = MISSING
+    columns: int = MISSING
+    clock_mhz: float = 1000.0
+    macs_per_cycle: int = 256
+    lanes: list[int] = field(default_factory=lambda: [4, 8, 8])
+    core_kb: int = 64
+    tile_kb: int = 512
+    ddr_gbs: float = 4.0
+    stream_gbs: float = 4.0
+    weight_bits: int = 8
+    activation_bits: int = 8
+    accumulator_bits: int = 32
+    weights: str = "compressed"
+    square_kernels: bool = False
+    depth_tiling: bool = False
+    balance: bool = True
+    kernel_efficiency: float = 0.45
+    stream_efficiency: float = 0.45
+    ddr_efficiency: float = 0.45
+    static_w: float = 3.0
+    mac_pj: float = 0.2
+    onchip_pj_per_bit: float = 0.16
+    offchip_pj_per_bit: float = 20.0
+
+
+@dataclass
+class CustomConfig(HardwareConfig):
+    """An accelerator of somebody else's.
+
+    Args:
+        model: a class (`_target_`) that answers as `hass_train.hardware.HardwareModel` does, and its arguments.
+    """
+
+    kind: str = "custom"
+    model: dict[str, Any] = field(default_factory=dict)
+
+
+KINDS: dict[str, type[HardwareConfig]] = {"dataflow": DataflowConfig, "aie": AieConfig, "custom": CustomConfig}
+"""Kinds of accelerators, and what their configurations say."""
 
 
 @dataclass

@@ -17,7 +17,7 @@ from hass_train.hardware import Workload
 from hass_train.logging import WandbLog
 from hass_train.module import SparseClassifier
 from hass_train.report.board import final_scalars, publish
-from hass_train.report.files import save_layers, save_picture
+from hass_train.report.files import save_layers
 from hass_train.report.record import Record
 from hass_train.report.simulation import headline, save_simulation
 from hass_train.result import Result
@@ -47,9 +47,6 @@ def finish(run: Run, module: SparseClassifier, result: Result, workload: Workloa
             files += save_simulation(run.output, found)
             result, note = replace(result, simulation=found.to_dict()), headline(found)
             result.save(run.output / "result.json")
-    with _extra("layers.png"):
-        save_picture(run.output / "layers.png", result, workload)
-        files.append(run.output / "layers.png")
     page, pictures = None, []
     if run.typed.report:
         from hass_train.report.figures import save_figures  # late: plotly takes half a second
@@ -81,11 +78,13 @@ def _write(run: Run, module: SparseClassifier, result: Result, workload: Workloa
     """What cannot be had again."""
     output = run.output
     save_sparse(module.model, output, {"name": result.model["name"], **result.model["arguments"]})
-    save_design(output / DESIGN, workload, result.sparse.estimate, asdict(run.typed.hw))
+    pipeline = not result.sparse.estimate.sequential  # what runs layer after layer has no design to build
+    if pipeline:
+        save_design(output / DESIGN, workload, result.sparse.estimate, asdict(run.typed.hw))
     save_profile(output / PROFILE, workload, result.sparse.profile)
     save_layers(output / "layers.csv", result, workload)
     result.save(output / "result.json")
-    names = ("result.json", "layers.csv", DESIGN, PROFILE, SPARSE_WEIGHTS, SPARSITY, DENSE_WEIGHTS)
+    names = ["result.json", "layers.csv", *[DESIGN][:pipeline], PROFILE, SPARSE_WEIGHTS, SPARSITY, DENSE_WEIGHTS]
     return [output / name for name in names]
 
 

@@ -115,11 +115,15 @@ def _question(typed: RunConfig, workload: Workload, model: nn.Module) -> tuple[H
     """What the search will ask the hardware, and the dense estimate; refuses goals beyond the roof."""
     accelerator = build_hardware(typed.hw)
     gated = {name: (layer.prune_weights, layer.gate_activations) for name, layer in sparse_layers(model)}
+    promises = {name: layer.pattern.promise() for name, layer in sparse_layers(model)}
     try:
         dense = accelerator.estimate(workload, SparsityProfile.dense(workload))
-        floors = [floor_profile(workload, gated, typed.search.density_floor, alone) for alone in (False, True)]
+        least = typed.search.density_floor
+        floors = [floor_profile(workload, gated, least, alone, promises) for alone in (False, True)]
         roof = max((accelerator.estimate(workload, one) for one in floors), key=lambda one: one.throughput_ips)
-        usual = floor_profile(workload, gated, typed.search.default_density)
+        if roof.throughput_ips < _GAIN * dense.throughput_ips and typed.search.sparsity is None:
+            raise UserError(_nothing_gained(typed, model, roof.throughput_ips / dense.throughput_ips))
+        usual = floor_profile(workload, gated, typed.search.default_density, False, promises)
         goal = Goal.of(
             typed.search, lambda: accelerator.estimate(workload, usual).throughput_ips / dense.throughput_ips
         )
@@ -135,6 +139,18 @@ def _question(typed: RunConfig, workload: Workload, model: nn.Module) -> tuple[H
     rank_zero_only(print_summary)(workload, dense, report_console(), typed.summary_depth)
     quick = build_hardware(typed.hw, tolerance=QUICK)
     return HardwareQuestion(workload, accelerator, quick, goal, dense.throughput_ips, roof.throughput_ips), dense
+
+
+_GAIN = 1.01  # over the dense network, below which there is nothing to search for
+
+
+def _nothing_gained(typed: RunConfig, model: nn.Module, roof: float) -> str:
+    pattern = next(layer.pattern for _, layer in sparse_layers(model))
+    hint = "sparsity=block" if typed.hw.kind == "aie" else "a smaller device, or another sparsity="
+    return (
+        f"{typed.hw.name} gains nothing from sparsity ({pattern}): with {typed.search.density_floor:.0%} of pairs left "
+        f"it is {roof:.2f} times as fast as dense; try {hint}"
+    )
 
 
 def _result(

@@ -75,7 +75,7 @@ class Job:
         self.data, self.engine, self.goal_met = result["data"]["name"], result["engine"], result["goal"]["met"]
         values = (
             result["dense"]["test_acc"], sparse["test_acc"], gain["accuracy_drop"], gain["throughput"],
-            sparse["estimate"]["throughput_ips"], gain["efficiency"], sparse["pair_sparsity"],
+            sparse["estimate"]["throughput_ips"], sparse["estimate"]["efficiency"], sparse["pair_sparsity"],
             result["wall_s"]["total"],
         )  # fmt: skip
         self.numbers = dict(zip(_NUMBERS, values, strict=True))

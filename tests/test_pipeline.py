@@ -43,7 +43,7 @@ def test_search_ends_well_and_says_so(run: tuple[Path, subprocess.CompletedProce
     assert "Traceback" not in done.stderr
     written = {path.name for path in folder.iterdir()}
     assert written >= {
-        "result.json", "layers.csv", "layers.png", "design.json", "model.safetensors", "sparsity.json",
+        "result.json", "layers.csv", "design.json", "model.safetensors", "sparsity.json",
         "profile.json", "dense.safetensors", "simulation.json", "simulation.png", "checkpoints", "csv", "wandb",
         "report.html", "figures",
     }  # fmt: skip

@@ -67,7 +67,7 @@ def load_device(name: str, **changes: Any) -> Device:
     """
     path = Path(name) if name.endswith((".yaml", ".yml")) else _DEVICES / f"{name}.yaml"
     if not path.is_file():
-        known = sorted(file.stem for file in _DEVICES.glob("*.yaml") if file.stem != "dataflow")
+        known = sorted(file.stem for file in _DEVICES.glob("*.yaml") if "dsp:" in file.read_text())
         raise ValueError(f"there is no device {name!r}; did you mean {nearest(name, known)!r}?")
     given: dict[str, Any] = yaml.safe_load(path.read_text()) or {}
     known = [item.name for item in fields(Device)]

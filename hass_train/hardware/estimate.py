@@ -174,6 +174,7 @@ class Estimate:
         parts: the configurations that run one after another; one, unless the network is partitioned.
         sequential: layers run one after another and their intervals add up, as on an array of cores; else all at once,
             and the slowest sets the pace.
+        cores: of an array; 0 elsewhere.
         slack: how much faster a design could be that the exploration did not rule out, as a fraction: its tolerance,
             or more where it left questions open; 0 = the optimum. Of a rough answer it speaks of the folds looked at.
     """
@@ -193,6 +194,7 @@ class Estimate:
     parts: tuple[Part, ...] = field(repr=False)
     slack: float = 0.0
     sequential: bool = False
+    cores: int = 0
 
     @property
     def area(self) -> float:
@@ -201,8 +203,9 @@ class Estimate:
 
     @property
     def efficiency(self) -> float:
-        """Images/s per DSP."""
-        return self.throughput_ips / self.resources.dsp if self.resources.dsp else 0.0
+        """Images/s per DSP; of an array, per core."""
+        units = self.cores or self.resources.dsp
+        return self.throughput_ips / units if units else 0.0
 
     def slowest(self, count: int) -> list[LayerEstimate]:
         """The `count` operations with the longest intervals, longest first."""

@@ -16,6 +16,7 @@ from hass_train.report.stacks import MOST_SHOWN, Stack, stacks
 COLORS = {
     "dense": "#8a94a0", "searched": "#c8443c", "weights": "#2f80c2", "activations": "#e08a1e", "pairs": "#7a4fb5",
     "compute": "#2f80c2", "input": "#e0a11e", "output": "#3d9a6b", "stream": "#8a94a0", "limit": "#c8443c",
+    "tile": "#e0a11e", "store": "#3d9a6b", "ddr": "#7a4fb5",
 }  # fmt: skip
 """Readable on white and on black."""
 BANDS = {"warmup": "rgba(128,128,128,0.10)", "search": "rgba(224,138,30,0.14)", "recover": "rgba(61,154,107,0.14)"}
@@ -92,7 +93,7 @@ def pipeline(record: Record) -> go.Figure:
         hovertemplate="%{y}, dense: %{x:,.0f} cycles<extra></extra>",
     ))  # fmt: skip
     for column, color in (("dense", "dense"), ("sparse", "limit")):
-        if record.parts(column) == 1:
+        if record.parts(column) == 1 and not record.sequential:
             figure.add_vline(record.interval(column), line=_dashed(color))  # type: ignore[arg-type]
     every = [cycles for layer in layers for cycles in (layer.cycles, layer.dense_cycles)]
     ticks = "D2" if max(every) < 50 * min(every) else 1

@@ -15,6 +15,19 @@ RESOURCE_LABELS = {
 }
 
 
+ARRAY_LABELS = {
+    "cores": "multiplications cores could do",
+    "streams": "time of streams into cores",
+    "ddr": "time of DDR",
+}
+"""Of accelerators that run layer after layer."""
+
+
+def unit_of(estimate: Mapping[str, Any]) -> str:
+    """What efficiency is counted per."""
+    return "core" if estimate["cores"] else "DSP"
+
+
 def rows(result: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
     """A label and three cells for each row.
 
@@ -41,12 +54,16 @@ def rows(result: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
         ("latency, ms", each(lambda one: f"{one['latency_ms']:.3f}")),
         ("replicas", each(lambda one: str(one["replicas"]))),
     ]
-    for name, label in RESOURCE_LABELS.items():
-        cells = [f"{one['resources'][name]:,} ({one['utilization'][name]:.0%})" for one in estimates]
-        found.append((label, cells))
+    if estimates[0]["sequential"]:
+        for name, label in ARRAY_LABELS.items():
+            found.append((label, [f"{one['utilization'][name]:.0%}" for one in estimates]))
+    else:
+        for name, label in RESOURCE_LABELS.items():
+            cells = [f"{one['resources'][name]:,} ({one['utilization'][name]:.0%})" for one in estimates]
+            found.append((label, cells))
+        found.append(("off-chip bandwidth", each(lambda one: f"{one['utilization']['bandwidth']:.0%}")))
     found += [
-        ("off-chip bandwidth", each(lambda one: f"{one['utilization']['bandwidth']:.0%}")),
-        ("images/s per DSP", each(lambda one: f"{one['efficiency']:.2f}")),
+        (f"images/s per {unit_of(estimates[0])}", each(lambda one: f"{one['efficiency']:.2f}")),
         ("energy an image, of dense (estimate)", each(lambda one: f"{one['energy']['total_j'] / base_j:.0%}")),
     ]
     return found

@@ -59,7 +59,7 @@ class Run:
         return {
             "test_acc": sparse["test_acc"], "accuracy_drop": gain["accuracy_drop"],
             "throughput_ips": estimate["throughput_ips"], "speedup": gain["throughput"],
-            "efficiency": estimate["throughput_ips"] / max(estimate["resources"]["dsp"], 1),
+            "efficiency": estimate["efficiency"],
             "pair_sparsity": sparse["pair_sparsity"], "dense_test_acc": result["dense"]["test_acc"],
             "dense_throughput_ips": result["dense"]["estimate"]["throughput_ips"], "seconds": result["wall_s"]["total"],
         }  # fmt: skip
@@ -73,6 +73,8 @@ class Run:
     def device(self) -> str:
         """As `hw=` names it, and which of its resources do not count: with others it is another problem."""
         hw = self.result["config"]["hw"]
+        if "limits" not in hw:
+            return str(hw["name"])
         free = [name for name in LIMITS if name not in hw["limits"]]
         if len(free) > len(LIMITS) / 2:
             return f"{hw['name']}, {', '.join(name for name in LIMITS if name in hw['limits'])} only"

@@ -82,10 +82,10 @@ def pipeline(record: Record) -> Figure:
     axis.plot([one.dense_cycles for one in layers], range(len(layers)), "o", markersize=3.5, markerfacecolor="none",
               color=COLORS["dense"])  # fmt: skip
     for column, color in (("dense", "dense"), ("sparse", "limit")):
-        if record.parts(column) == 1:
+        if record.parts(column) == 1 and not record.sequential:
             axis.axvline(record.interval(column), color=COLORS[color], linestyle="dashed", linewidth=1)
     axis.set_xscale("log")
-    axis.set_xlabel("cycles an image (dashed: the whole pipeline)")
+    axis.set_xlabel("cycles an image" if record.sequential else "cycles an image (dashed: the whole pipeline)")
     handles: list[Patch | Line2D] = [
         Patch(color=COLORS[bound], label=f"bound by {bound}") for bound in dict.fromkeys(one.bound for one in layers)
     ]
@@ -106,7 +106,8 @@ def densities(record: Record) -> Figure:
         axis.plot([getattr(one, key) for one in layers], range(len(layers)), marker, markersize=3.5, color=COLORS[name])
         handles.append(Line2D([], [], marker=marker, linestyle="", color=COLORS[name], markersize=4, label=name))
     axis.set_xlim(0, 1.02)
-    axis.set_xlabel("fraction that is not zero; share of the pipeline's interval")
+    whole = "time" if record.sequential else "pipeline's interval"
+    axis.set_xlabel(f"fraction that is not zero; share of the {whole}")
     _legend(axis, handles)
     return figure
 

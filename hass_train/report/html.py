@@ -13,7 +13,6 @@ from hass_train.report.panels import panels
 from hass_train.report.record import Record
 
 REPORT = "report.html"
-_FOLDS = ("i", "o", "g", "m", "N", "q", "p", "s")
 
 
 def save_report(record: Record) -> Path:
@@ -47,7 +46,7 @@ def _cards(record: Record) -> list[Card]:
              f"{before['throughput_ips']:,.0f} → {after['throughput_ips']:,.0f} images/s"),
         Card("test accuracy", f"{sparse['test_acc']:.4f}", f"from {dense['test_acc']:.4f}: {lost}"),
         Card("efficiency", f"{gain['efficiency']:.2f}×",
-             f"{before['efficiency']:.2f} → {after['efficiency']:.2f} images/s per DSP"),
+             f"{before['efficiency']:.2f} → {after['efficiency']:.2f} images/s per {columns.unit_of(after)}"),
         Card("energy an image", f"{energy:.0%}", "of the dense design's; an estimate"),
         Card("pairs left", f"{1 - sparse['pair_sparsity']:.1%}",
              f"weights {1 - sparse['weight_sparsity']:.1%}, activations {1 - sparse['activation_sparsity']:.1%}"),
@@ -77,7 +76,7 @@ def _design(record: Record) -> Sheet:
     """Every operation with its folds and costs."""
     heads = [
         "layer", "kind", "engine", "cycles", "bound by", "weight density", "activation density", "pair density",
-        "price", *(f"{name}" for name in _FOLDS), "cycles an initiation", "DSPs", "block RAMs", "UltraRAMs", "LUTs",
+        "price", *record.folds, "cycles an initiation", "DSPs", "block RAMs", "UltraRAMs", "LUTs",
         "weights in",
     ]  # fmt: skip
 
@@ -89,13 +88,19 @@ def _design(record: Record) -> Sheet:
             Cell(row["layer"]), Cell(row["kind"]), Cell(row["engine"]), number(row, "interval_cycles", ",.0f"),
             Cell(row["bound"]),
             *(number(row, f"{kind}_density", ".3f") for kind in ("weight", "activation", "pair")),
-            number(row, "price", ".3f"), *(number(row, f"fold_{name}", ".0f") for name in _FOLDS),
+            number(row, "price", ".3f"), *(number(row, f"fold_{name}", ".0f") for name in record.folds),
             number(row, "initiation_interval", ".2f"),
             *(number(row, name, ",.0f") for name in ("dsp", "bram18", "uram", "lut")),
             Cell(row["weights_in"].replace("_", "-")),
         ]
         for row in record.rows
     ]  # fmt: skip
+    if record.sequential:
+        tiles = (
+            "Tiles of a core's loop: rows, columns and input channels of the map, and filters; pieces: that a column's "
+            "rows are cut into so that its memory tile holds them. Click a head to sort."
+        )
+        return Sheet("design", "The layers, one after another", tiles, heads, rows, (0, 1, 2, 4, len(heads) - 1), True)
     folds = (
         "Folds: i input channels, o filters and g groups in parallel, m channels bundled into one dot product, N "
         "multipliers of an engine, q and p pixels read and written a cycle, s streams. Click a head to sort."

@@ -55,15 +55,23 @@ _CAPTIONS = {
     "resources": "Each bar is stacked from all layers, first to last from dark to light, all replicas together; tap a "
     "piece for its name. The red line is the limit that designs must keep; what bears a star does not count. Bars "
     f"end at {MOST_SHOWN:.0%}.",
-    "prices": "A layer's price is −∂ log(throughput)/∂ density of its pairs: how much faster the accelerator would get "
-    "with fewer of them. The search pays it in the loss. Prices wander as layers take turns in binding.",
+    "prices": "A layer's price is −∂ log(throughput)/∂ density of its pairs and weights: how much faster the "
+    "accelerator would get with fewer of them. The search pays it in the loss. Prices wander as layers take turns in binding.",
 }
+
+
+_SEQUENTIAL = (
+    "Bars are the cycles of each layer of the searched network, circles those of the dense one; colours say where "
+    "most of them go: `compute` in cores, `tile` in streams into cores, `store` in results, `ddr` before and after."
+)
 
 
 def _caption(record: Record, name: str) -> str:
     caption = _CAPTIONS[name]
     if name == "pipeline":
         binds = record.result["sparse"]["estimate"]["bottleneck"]
+        if record.sequential:
+            return f"Layers run one after another, and their cycles add up. Here: {binds['reason']}. {_SEQUENTIAL}"
         first = "The pipeline (dashed) runs at its slowest layer."
         return f"{first} Here: {binds['reason']} (binds: {binds['resource']}). {caption}{_cut(record)}"
     if name == "resources" and record.parts("sparse") > 1:

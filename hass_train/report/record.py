@@ -83,6 +83,7 @@ class Record:
     def charts(self) -> list[str]:
         """What the run has something to show in, in the order of its report."""
         there = {
+            "resources": not self.sequential,  # an array is taken whole
             "history": bool(self.history.epochs), "trials": bool(self.result["spent"].get("front")),
             "prices": bool(self.history.layers("price/")),
         }  # fmt: skip
@@ -95,6 +96,17 @@ class Record:
         steered = bool(self.history.series("loss/lambda")[0])
         last = ("loss/lambda", "λ", "pairs") if steered else ("sparsity/pair", "pair sparsity", "pairs")
         return [("val/acc", "validation accuracy", "weights"), ("hw/speedup", "speed-up", "searched"), last]
+
+    @property
+    def sequential(self) -> bool:
+        """Whether layers run one after another, as on an array of cores, and not all at once."""
+        return bool(self.result["sparse"]["estimate"]["sequential"])
+
+    @property
+    def folds(self) -> list[str]:
+        """What a design's folds (of an array, its tiles) are called."""
+        rows = self.result["sparse"]["estimate"]["layers"]
+        return list(dict.fromkeys(name for row in rows for name in row["folds"]))
 
     @property
     def title(self) -> str:
@@ -118,6 +130,8 @@ class Record:
     def limits(self) -> Mapping[str, float]:
         """Resources that count, and how much of them may be used, as a fraction of the device's."""
         hw = self.result["config"]["hw"]
+        if "limits" not in hw:
+            return {}
         options = DataflowOptions(**{key: value for key, value in hw.items() if key.endswith("_utilization")})
         return {name: 1.0 if name == "bandwidth" else options.usable(name) for name in LIMITS if name in hw["limits"]}
 

@@ -18,20 +18,23 @@ def print_summary(workload: Workload, dense: Estimate, console: Console, depth: 
         depth: how many levels of names make a part (`blocks.2.1.se.conv_reduce` at 2 belongs to `blocks.2`); 0 = a row
             for each layer.
     """
-    title = f"{workload.name}: the network and its dense design on one replica"
+    inside = ("slowest layer, cycles", "its tiles") if dense.sequential else ("cycles", "folds of its slowest layer")
+    title = f"{workload.name}: the network and its dense design" + ("" if dense.sequential else " on one replica")
     table = Table(title=title, title_justify="left")
-    for heading in ("part", "layers", "weights", "MACs", "of all", "DSPs", "cycles", "folds of its slowest layer"):
-        left = heading in ("part", "folds of its slowest layer")
+    for heading in ("part", "layers", "weights", "MACs", "of all", "DSPs", *inside):
+        if heading == "DSPs" and dense.sequential:
+            continue
+        left = heading in ("part", inside[1])
         table.add_column(heading, justify="left" if left else "right", overflow="fold")
     designs = {row.name: row for row in dense.layers}
     for part, layers in parts(workload, depth).items():
         rows = [designs[layer.name] for layer in layers]
         slowest = max(rows, key=lambda row: row.interval_cycles)
         macs = sum(layer.macs for layer in layers)
+        dsps = [] if dense.sequential else [f"{sum(row.resources.dsp for row in rows):,}"]
         table.add_row(
             part, str(len(layers)), f"{sum(layer.weights for layer in layers):,}", f"{macs:,}",
-            f"{macs / workload.macs:.1%}", f"{sum(row.resources.dsp for row in rows):,}",
-            f"{slowest.interval_cycles:,}", folds(slowest),
+            f"{macs / workload.macs:.1%}", *dsps, f"{slowest.interval_cycles:,}", folds(slowest),
         )  # fmt: skip
     console.print(table)
 

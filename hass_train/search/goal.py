@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from hass_train.config import SearchConfig
 from hass_train.errors import UserError
-from hass_train.hardware import HardwareModel, LayerSparsity, SparsityProfile, Workload
+from hass_train.hardware import HardwareModel, LayerSparsity, SparsityProfile, Structure, Workload
 
 KINDS = ("penalty", "target_speedup", "target_throughput", "max_accuracy_drop", "sparsity")
 WITHOUT_TARGET = ("penalty", "max_accuracy_drop", "sparsity")
@@ -76,7 +77,11 @@ class Goal:
 
 
 def floor_profile(
-    workload: Workload, gated: dict[str, tuple[bool, bool]], floor: float, weights_alone: bool = False
+    workload: Workload,
+    gated: Mapping[str, tuple[bool, bool]],
+    floor: float,
+    weights_alone: bool = False,
+    promises: Mapping[str, Structure | None] = MappingProxyType({}),
 ) -> SparsityProfile:
     """The sparsest profile a search may count on: pair density `floor` wherever the rules allow sparsity.
 
@@ -86,6 +91,7 @@ def floor_profile(
         floor: least pair density.
         weights_alone: let weights have all the zeros where they may be sparse, which relieves memories and bandwidth
             most; else they are shared evenly between weights and activations.
+        promises: by layer, where a pattern would leave the weights' zeros.
     """
     layers = {}
     for layer in workload.compute_layers:
@@ -93,7 +99,10 @@ def floor_profile(
         activation &= not (weight and weights_alone)
         each = math.sqrt(floor) if weight and activation else floor
         densities = (each if weight else 1.0, each if activation else 1.0)
-        layers[layer.name] = LayerSparsity(*densities, densities[0] * densities[1])
+        promise = promises.get(layer.name) if weight else None
+        if promise is not None and promise.nm is not None:
+            densities = (max(densities[0], promise.nm[0] / promise.nm[1]), densities[1])
+        layers[layer.name] = LayerSparsity(*densities, densities[0] * densities[1], structure=promise)
     return SparsityProfile(layers)
 
 

@@ -66,6 +66,11 @@ class HardwarePenalty:
         weight_prices = weight.new_tensor([self.weight_prices[name] for name, _ in seen])
         return (weight * torch.addcmul(weight_prices, pair_prices, activation)).sum()
 
+    @property
+    def prices(self) -> dict[str, float]:
+        """What each layer's density costs, of its pairs and of its weights together."""
+        return {name: price + self.weight_prices[name] for name, price in self.pair_prices.items()}
+
     def speedup_at(self, cost: float) -> float:
         """Log speed-up where the penalty is `cost`, by the prices.
 

@@ -79,5 +79,9 @@ class Block(Grouped):
         rows = ["".join("1" if one else "0" for one in row) for row in live.flatten(0, 1).tolist()]
         return Structure(blocks=Blocks((self.size[0], self.size[1]), tuple(rows), groups))
 
+    def promise(self) -> Structure:
+        """See `Pattern`."""
+        return Structure(block=(self.size[0], self.size[1]))
+
     def __str__(self) -> str:
         return f"{self.size[0]}×{self.size[1]} blocks by {self.score}"

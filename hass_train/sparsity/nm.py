@@ -71,5 +71,9 @@ class NM(Grouped):
         most = int(self._grouped(mask.float()).clamp_min(0).sum(2).max())
         return Structure(nm=(max(most, 1), self.m))
 
+    def promise(self) -> Structure:
+        """See `Pattern`."""
+        return Structure(nm=(self.n, self.m))
+
     def __str__(self) -> str:
         return f"{self.n}:{self.m}"

@@ -72,6 +72,10 @@ class Pattern(ABC):
         """
         return None
 
+    def promise(self) -> Structure | None:
+        """What hardware may rely on before anything is pruned; None = nothing."""
+        return None
+
     @abstractmethod
     def __str__(self) -> str:
         """For people: `8×8 blocks by l2`."""

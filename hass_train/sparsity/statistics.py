@@ -187,7 +187,7 @@ class _PairCounter:
     def result(self) -> LayerSparsity:
         """The layer's sparsity over all batches."""
         histograms = {bundle: (counts / counts.sum()).tolist() for bundle, counts in self.counts.items()}
-        widest = histograms[max(histograms)]
+        widest, layer = histograms[max(histograms)], self.layer
         mean = sum(k * probability for k, probability in enumerate(widest))
         return LayerSparsity(
             weight_density=float(self.weight.mean()),
@@ -196,6 +196,7 @@ class _PairCounter:
             histograms={bundle: tuple(histogram) for bundle, histogram in histograms.items()},
             channel_densities=self._channel_densities(),
             lanes=self._lanes(),
+            structure=layer.pattern.structure(self.weight != 0, layer.kernel_groups) if layer.prune_weights else None,
         )
 
 

@@ -274,13 +274,13 @@ def test_whatever_fails_after_the_search_costs_no_result(
     def broken(*_: object) -> None:
         raise RuntimeError("stuck")
 
-    for name in ("simulate_design", "save_picture"):
-        monkeypatch.setattr(f"hass_train.finish.{name}", broken)
-    own = (*SMALL, "simulate=true", "search.target_speedup=null", "search.penalty=0.1")
+    monkeypatch.setattr("hass_train.finish.simulate_design", broken)
+    monkeypatch.setattr("hass_train.report.figures.save_figures", broken)
+    own = (*SMALL, "simulate=true", "report=true", "search.target_speedup=null", "search.penalty=0.1")
     result, _ = pipeline.search(composed(*own, output=tmp_path / "run"))
     told = capsys.readouterr().err
     assert "warning: no simulation (stuck)" in told
-    assert "warning: no layers.png (stuck)" in told
+    assert "warning: no figures (stuck)" in told
     assert json.loads((tmp_path / "run" / "result.json").read_text())["simulation"] is None
     assert (tmp_path / "run" / "model.safetensors").is_file()
     assert result.simulation is None

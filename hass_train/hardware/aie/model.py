@@ -70,6 +70,7 @@ class AieAccelerator:
             energy=self._energy(costs, cycles / hz),
             parts=(part,),
             sequential=True,
+            cores=array.rows * array.columns,
         )
 
     def _utilization(self, costs: Sequence[LayerCost], cycles: float) -> dict[str, float]:

@@ -94,7 +94,7 @@ class Evaluator:
         profile = self.subject.profile(looked_at)
         estimate = question.quick.estimate(question.workload, profile)
         trial = Trial(
-            number, right, estimate.throughput_ips, estimate.utilization["dsp"],
+            number, right, estimate.throughput_ips, estimate.area,
             profile.pair_sparsity(question.workload), time.monotonic() - started, images + looked_at,
         )  # fmt: skip
         self._known[key] = trial
