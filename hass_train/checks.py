@@ -44,6 +44,8 @@ def checked_estimate(config: DictConfig) -> EstimateConfig:
         value = getattr(profile, name)
         if not 0 <= value <= 1:
             raise UserError(f"profile.{name} is {value}; it must lie in [0, 1]")
+    if profile.block is not None and (len(profile.block) != 2 or min(profile.block) < 1):
+        raise UserError(f"profile.block is {profile.block}; two numbers ≥ 1 are wanted, as [8,8]")
     if profile.kind == "run" and not profile.path:
         raise UserError("profile.path is not given; say profile.path=RUN_DIR, the directory of a search that ended")
     if size is not None and (len(size) != 3 or min(size) < 1):

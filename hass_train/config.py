@@ -263,6 +263,7 @@ class ProfileConfig:
         pair_density: of every layer's pairs, binomial.
         weight_density: of every layer's weights; for weights kept compressed.
         dense_layers: layers without zeros.
+        block: [output, input] channels, if the weights' zeros come in whole blocks of that size.
         path: run directory, or a profile.json.
     """
 
@@ -270,6 +271,7 @@ class ProfileConfig:
     pair_density: float = 1.0
     weight_density: float = 1.0
     dense_layers: list[str] = field(default_factory=list)
+    block: list[int] | None = None
     path: str = ""
 
 

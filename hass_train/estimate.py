@@ -70,7 +70,9 @@ def main(config: DictConfig) -> dict[str, Any]:
     files = [output / "estimate.json", output / "estimate.png"]
     files[0].write_text(json.dumps(answer, indent=1))
     save_estimate_picture(files[1], estimate, f"{workload.name} on {typed.hw.name}")
-    print_estimate(workload, profile, estimate, accelerator, exploring - started, files, report_console())
+    print_estimate(
+        workload, profile, estimate, typed.hw.name, accelerator, exploring - started, files, report_console()
+    )
     return answer
 
 
@@ -89,7 +91,7 @@ def _profile(config: ProfileConfig, workload: Workload) -> SparsityProfile:
     """The sparsity that the configuration describes."""
     from hass_train.errors import UserError
     from hass_train.export.profile import load_profile
-    from hass_train.hardware import SparsityProfile
+    from hass_train.hardware import SparsityProfile, Structure
 
     if config.kind == "run":
         profile = load_profile(Path(config.path))
@@ -98,12 +100,11 @@ def _profile(config: ProfileConfig, workload: Workload) -> SparsityProfile:
             uniform = SparsityProfile.uniform(workload, config.pair_density, config.dense_layers)
         except ValueError as error:
             raise UserError(f"profile: {error}") from error
+        structure = Structure(block=(config.block[0], config.block[1])) if config.block else None
+        sparse = {"weight_density": config.weight_density, "structure": structure}
         dense = set(config.dense_layers)
         profile = SparsityProfile(
-            {
-                name: layer if name in dense else replace(layer, weight_density=config.weight_density)
-                for name, layer in uniform.layers.items()
-            }
+            {name: layer if name in dense else replace(layer, **sparse) for name, layer in uniform.layers.items()}
         )
     try:
         profile.check_covers(workload)

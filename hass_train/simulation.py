@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hass_train.errors import UserError
 from hass_train.export.design import Design, PartDesign
-from hass_train.hardware import SparsityProfile, Workload
+from hass_train.hardware import LayerSparsity, SparsityProfile, Workload
 from hass_train.hardware.dataflow.depths import size
 from hass_train.hardware.dataflow.simulate import Pipeline, check_design, steady
 from hass_train.hardware.dataflow.simulator.results import Deadlock, Simulation
@@ -93,11 +93,17 @@ def simulate_design(
         told: called with what is going on.
 
     Raises:
-        UserError: a design of another network or image size, a deadlock, or nothing to play.
+        UserError: a design of another network or image size, one with skipped blocks or channels, a deadlock, or
+            nothing to play.
     """
     if tuple(images.shape[1:]) != design.input_shape:
         given, wanted = ("×".join(map(str, shape)) for shape in (images.shape[1:], design.input_shape))
         raise UserError(f"the design is for images of {wanted}, and these are {given}; use the design's size")
+    if skipped := next((name for name, layer in profile.layers.items() if _skips(layer)), None):
+        raise UserError(
+            f"the simulator plays every initiation, and this design leaves out blocks or channels of {skipped}; it can "
+            "play designs of sparsity=unstructured and sparsity=nm"
+        )
     sparse = [one.name for part in design.parts for one in part.designs if one.engine == "sparse"]
     try:
         check_design(workload, [one for part in design.parts for one in part.designs])
@@ -107,6 +113,11 @@ def simulate_design(
     parts = tuple(_part(part, design, workload, nonzeros, profile, sized, told) for part in design.parts)
     hardware = design.hardware
     return DesignSimulation(workload.name, str(hardware["name"]), float(hardware["clock_mhz"]), len(images), parts)
+
+
+def _skips(sparsity: LayerSparsity) -> bool:
+    structure = sparsity.structure
+    return bool(structure and (structure.dead_filters or (structure.blocks and structure.blocks.density < 1)))
 
 
 def _part(

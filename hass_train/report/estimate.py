@@ -9,8 +9,15 @@ from rich.console import Console
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from hass_train.hardware import DataflowAccelerator, Estimate, LayerEstimate, SparsityProfile, Workload
-from hass_train.report.columns import RESOURCE_LABELS
+from hass_train.hardware import (
+    DataflowAccelerator,
+    Estimate,
+    HardwareModel,
+    LayerEstimate,
+    SparsityProfile,
+    Workload,
+)
+from hass_train.report.columns import ARRAY_LABELS, RESOURCE_LABELS
 from hass_train.report.console import print_files, slowest_table
 
 _BAR = 30
@@ -20,7 +27,8 @@ def print_estimate(
     workload: Workload,
     profile: SparsityProfile,
     estimate: Estimate,
-    accelerator: DataflowAccelerator,
+    name: str,
+    accelerator: HardwareModel,
     seconds: float,
     files: Iterable[Path],
     console: Console,
@@ -29,22 +37,23 @@ def print_estimate(
 
     Args:
         workload, profile: what was asked.
-        estimate, accelerator: the answer and who gave it.
+        estimate: the answer.
+        name, accelerator: of who gave it.
         seconds: that it took.
         files: that were written.
         console: to print on.
     """
-    device, options = accelerator.device, accelerator.options
     shape = "×".join(map(str, workload.input_shape))
     console.print()
     console.print(
-        f"[bold]{workload.name}[/] {shape} on [bold]{device.name}[/] at {device.clock_mhz:g} MHz: "
+        f"[bold]{workload.name}[/] {shape} on [bold]{name}[/] at {estimate.clock_mhz:g} MHz: "
         f"{workload.macs / 1e6:,.1f} M multiply-accumulates, {workload.weights / 1e6:,.2f} M weights, "
         f"pair sparsity {profile.pair_sparsity(workload):.1%}"
     )
-    console.print(_headline(estimate, options.objective))
+    pipeline = accelerator if isinstance(accelerator, DataflowAccelerator) else None
+    console.print(_headline(estimate, pipeline.options.objective if pipeline else "throughput"))
     console.print()
-    console.print(_resources(estimate, accelerator))
+    console.print(_resources(estimate, pipeline) if pipeline else _shares(estimate))
     console.print()
     if len(estimate.parts) > 1:
         console.print(_parts(estimate))
@@ -52,7 +61,7 @@ def print_estimate(
     console.print(slowest_table("Slowest layers", estimate))
     console.print(f"Why not faster: {estimate.bottleneck.reason}.")
     short_of_memory = estimate.bottleneck.resource in ("bram18", "uram", "bandwidth")
-    if short_of_memory and len(estimate.parts) == 1 and options.partitions == "needed":
+    if short_of_memory and pipeline and len(estimate.parts) == 1 and pipeline.options.partitions == "needed":
         console.print("hw.partitions=best also looks for parts that run one after another, each with all the memory.")
     if estimate.slack > 0.001:
         console.print(f"A design up to {estimate.slack:.1%} faster was not ruled out.")
@@ -72,7 +81,8 @@ def _headline(estimate: Estimate, objective: str) -> str:
     chosen = "" if objective == "throughput" else f" (best {objective})"
     return (
         f"[bold green]{estimate.throughput_ips:,.1f} images/s[/]{chosen}: an image every {estimate.interval_cycles:,} "
-        f"cycles{copies}{parts}, latency {estimate.latency_ms:,.3f} ms, {estimate.efficiency:.2f} images/s per DSP"
+        f"cycles{copies}{parts}, latency {estimate.latency_ms:,.3f} ms, {estimate.efficiency:.2f} images/s per "
+        f"{'core' if estimate.cores else 'DSP'}"
     )
 
 
@@ -92,6 +102,16 @@ def _resources(estimate: Estimate, accelerator: DataflowAccelerator) -> Table:
     counts = "" if "bandwidth" in options.limits else " (not limited)"
     rate = f"{share * device.bandwidth_gbps:,.1f}"
     table.add_row(f"off-chip Gbit/s{counts}", rate, f"{device.bandwidth_gbps:,g}", f"{share:.0%}", _bar(share))
+    return table
+
+
+def _shares(estimate: Estimate) -> Table:
+    """What accelerators that run layer after layer make use of."""
+    table = Table(title="In use", title_justify="left")
+    for heading, justify in (("", "left"), ("", "right"), ("", "left")):
+        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    for name, share in estimate.utilization.items():
+        table.add_row(ARRAY_LABELS.get(name, name), f"{share:.0%}", _bar(share))
     return table
 
 
@@ -127,10 +147,11 @@ def save_estimate_picture(path: Path, estimate: Estimate, title: str) -> None:
     from matplotlib.patches import Patch
 
     rows = [row for row in estimate.layers if row.engine != "stream"]
+    array = estimate.sequential
     width = min(max(7.0, 0.19 * len(rows) + 2), 40.0)
     figure, (top, bottom) = plt.subplots(2, 1, figsize=(width, 6.5), sharex=True, layout="constrained")
     _bars(top, rows, [row.interval_cycles for row in rows])
-    for part in range(len(estimate.parts)):
+    for part in range(0 if array else len(estimate.parts)):
         inside = [k for k, row in enumerate(rows) if row.part == part]
         if inside:
             limit = estimate.parts[part].interval_cycles
@@ -138,15 +159,17 @@ def save_estimate_picture(path: Path, estimate: Estimate, title: str) -> None:
     top.set_yscale("log")
     top.set_ylabel("interval, cycles an image")
     copies = f", {estimate.replicas} copies" if estimate.replicas > 1 else ""
-    top.set_title(
-        f"{title}: {estimate.throughput_ips:,.0f} images/s{copies} (dashed: the pipeline's interval)", fontsize=10
-    )
-    _bars(bottom, rows, [row.resources.dsp for row in rows])
-    bottom.set_ylabel("DSPs of one copy")
+    dashed = ", layer after layer" if array else " (dashed: the pipeline's interval)"
+    top.set_title(f"{title}: {estimate.throughput_ips:,.0f} images/s{copies}{dashed}", fontsize=10)
+    costs = [row.resources.offchip_bits / 8e6 if array else row.resources.dsp for row in rows]
+    _bars(bottom, rows, costs)
+    bottom.set_ylabel("MB to and from DDR" if array else "DSPs of one copy")
     bottom.set_xticks(range(len(rows)), [row.name for row in rows], rotation=90, fontsize=6)
     bottom.set_xlim(-0.6, len(rows) - 0.4)
-    handles = [Patch(color=color) for color in _COLORS.values()]
-    bottom.legend(handles, [f"{engine} engines" for engine in _COLORS], fontsize=8, loc="upper left")
+    engines = [engine for engine in _COLORS if any(row.engine == engine for row in rows)]
+    if not array:
+        handles = [Patch(color=_COLORS[engine]) for engine in engines]
+        bottom.legend(handles, [f"{engine} engines" for engine in engines], fontsize=8, loc="upper left")
     for axes in (top, bottom):
         axes.grid(axis="y", linewidth=0.3)
         axes.set_axisbelow(True)
@@ -154,7 +177,7 @@ def save_estimate_picture(path: Path, estimate: Estimate, title: str) -> None:
     plt.close(figure)
 
 
-_COLORS = {"dense": "#4878a8", "sparse": "#d08030"}
+_COLORS = {"dense": "#4878a8", "sparse": "#d08030", "array": "#4878a8"}
 
 
 def _bars(axes: object, rows: Sequence[LayerEstimate], values: Sequence[float]) -> None:

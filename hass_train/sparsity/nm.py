@@ -41,7 +41,7 @@ class NM(Grouped):
         """Like the weight with channels padded to (…, channels/m, m, kernel): (m − place)/m, place 0 the largest."""
         sizes = self._grouped(weight.abs())
         if self.m > 4:
-            places = sizes.argsort(2, descending=True, stable=True).argsort(2)
+            places = sizes.argsort(stable=True, dim=2, descending=True).argsort(2)
         else:  # comparing all pairs is several times as quick as sorting
             each = sizes.unbind(2)
             places = torch.stack(

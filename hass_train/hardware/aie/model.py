@@ -64,7 +64,7 @@ class AieAccelerator:
             resources=used,
             utilization=self._utilization(costs, cycles),
             bottleneck=_bottleneck(operations, costs, cycles),
-            layers=tuple(_row(*both, plan[both[0].name], layers) for both in zip(operations, costs, strict=True)),
+            layers=tuple(_row(*both, plan[both[0].name]) for both in zip(operations, costs, strict=True)),
             prices=dict.fromkeys(prices, 0.0),  # activations' zeros are worth nothing
             weight_prices=prices,
             energy=self._energy(costs, cycles / hz),
@@ -110,7 +110,7 @@ def _bottleneck(operations: Sequence[Operation], costs: Sequence[LayerCost], cyc
     return Bottleneck(slowest, binds, reason)
 
 
-def _row(operation: Operation, cost: LayerCost, handing: Handing, layers: object) -> LayerEstimate:
+def _row(operation: Operation, cost: LayerCost, handing: Handing) -> LayerEstimate:
     tiling = cost.tiling
     folds = {}
     if tiling is not None:
@@ -118,7 +118,6 @@ def _row(operation: Operation, cost: LayerCost, handing: Handing, layers: object
             "rows": tiling.rows, "columns": tiling.columns, "channels": tiling.channels, "filters": tiling.filters,
             "pieces": cost.pieces,
         }  # fmt: skip
-    sparsity = layers.get(operation.name) if isinstance(layers, dict) else None
     kept = not (handing.read and handing.write)
     return LayerEstimate(
         name=operation.name,
@@ -133,5 +132,5 @@ def _row(operation: Operation, cost: LayerCost, handing: Handing, layers: object
         initiation_interval_of_mean=cost.density,
         imbalance=cost.busiest,
         macs=operation.macs,
-        pair_density=sparsity.pair_density if sparsity else 1.0,
+        pair_density=cost.density,
     )

@@ -14,6 +14,7 @@ from hass_train.hardware.dataflow.fifos import input_depth, rows_depth
 from hass_train.hardware.dataflow.logic import Folds, Widths, compute_logic, lutram
 from hass_train.hardware.dataflow.options import DataflowOptions
 from hass_train.hardware.dataflow.sides import ROUGH_STEP, InputSides, Sides
+from hass_train.hardware.dataflow.skips import Skips
 from hass_train.hardware.dataflow.tables import BANDWIDTH, FORBIDDEN, Space, Table, WeightsIn
 from hass_train.hardware.estimate import LayerEstimate, Resources
 from hass_train.hardware.profile import LayerSparsity
@@ -44,6 +45,7 @@ class ComputeDesigns(Table):
         self.urgency = URGENCY if urgent(layer, waiting.bypass) else 1
         self.bits = Widths(options.activation_bits, options.weight_bits, options.accumulator_bits)
         self._inputs = InputSides(layer, sparsity, options)
+        self._skips = Skips(layer, sparsity.structure)
         folds, interval, t, uneven, alone = self._enumerate(space)
         dsp = cycles.dsp_of_multipliers(folds.n * folds.engines, options.activation_bits, options.weight_bits)
         possible = dsp <= max(space.budget[0], float(dsp.min()))
@@ -76,6 +78,8 @@ class ComputeDesigns(Table):
                 )
                 for fifo in self._fifos(sides):
                     t = self._inputs.round_cycles(sides, slowest, uneven, filters, int(g), fifo)
+                    if self._skips.any:
+                        t[~sides.sparse] *= self._skips.left(sides.i[~sides.sparse, None], filters)
                     blocks.append(self._block(sides, t, uneven, filters, (int(g), pixels, columns, fifo), floor))
         joined = [np.concatenate(column) for column in zip(*blocks, strict=True)]
         i, m, n, o, gs, q, p, sparse, depth, interval, t, uneven, alone = joined
@@ -143,7 +147,8 @@ class ComputeDesigns(Table):
             self.places.append((WeightsIn.URAM, 1))
             places.append(np.stack([window.bram18, uram, none], 1))
         if not streamed and space.budget[BANDWIDTH] > 0:
-            stored = np.where(folds.sparse, options.stored_fraction(self.sparsity.weight_density), 1.0)
+            dense = self._skips.left(folds.i, folds.o)
+            stored = np.where(folds.sparse, options.stored_fraction(self.sparsity.weight_density), dense)
             blocked = np.where(small, FORBIDDEN, 0.0)  # weights that fit LUTs are not fetched from outside
             for bands in self._band_choices():
                 maps = self._map_buffers(folds, words, bands)
@@ -159,14 +164,16 @@ class ComputeDesigns(Table):
         """Bits of a word, words read together and the depth of their banks, compressed if the options say so.
 
         Dense engines read N of an initiation's M weights a cycle, sparse ones all M at once to pick from; the engines
-        of all columns share them. Of a matrix product's second operand one image is written while another is read.
+        of all columns share them. Tiles of zeros that dense
+        engines skip are not kept. Of a matrix product's second operand one image is written while another is read.
         """
         pairs = self.layer.window * folds.m
         words = folds.g * folds.o * (folds.i // folds.m) * np.where(folds.sparse, pairs, folds.n)
         passes = cycles.passes(self.layer, folds.i, folds.o, folds.g)
         streamed = self.layer.kind is OperationKind.MATMUL
         stored = 1.0 if streamed else self.options.stored_fraction(self.sparsity.weight_density)
-        depth = np.where(folds.sparse, np.ceil(passes * stored), passes * -(-pairs // folds.n)).astype(np.int64)
+        kept = np.ceil(passes * self._skips.left(folds.i, folds.o))
+        depth = np.where(folds.sparse, np.ceil(passes * stored), kept * -(-pairs // folds.n)).astype(np.int64)
         if streamed:
             return self.options.activation_bits, words, 2 * depth
         return self.options.weight_bits, words, depth

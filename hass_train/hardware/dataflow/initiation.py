@@ -79,9 +79,21 @@ def _condensed(histogram: Floats) -> tuple[Ints, Floats]:
 def nonzero_pairs(sparsity: LayerSparsity, window: int, bundle: int) -> Floats:
     """Distribution of non-zero pairs in an initiation of `bundle` channels × `window` weights.
 
-    The measured histogram of that bundle size if there is one; else the next larger one, thinned; else binomial.
+    The measured histogram of that bundle size if there is one; else the next larger one, thinned; else binomial. Of
+    an N:M pattern whole groups have no more than N weights in each M channels: what pairs are drawn from are these, so
+    that with dense activations there is nothing to expect, the number is known.
     """
-    pairs = window * bundle
+    pairs, structure = window * bundle, sparsity.structure
+    if structure is not None and structure.nm is not None and bundle % structure.nm[1] == 0:
+        most = structure.most(bundle, window)
+        larger = [size for size in sparsity.histograms if size >= bundle]
+        if larger:
+            whole = structure.most(min(larger), window)
+            held = np.asarray(sparsity.histograms[min(larger)][: whole + 1], dtype=float)
+            bounded = thinned(held / held.sum(), most)
+        else:
+            bounded = binomial(most, min(sparsity.pair_density * pairs / most, 1.0))
+        return np.pad(bounded, (0, pairs - most))
     larger = [size for size in sparsity.histograms if size >= bundle]
     if larger:
         return thinned(np.asarray(sparsity.histograms[min(larger)], dtype=float), pairs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+from hass_train.hardware.channels import without_dead_channels
 from hass_train.hardware.dataflow.answer import Answer
 from hass_train.hardware.dataflow.branches import Waiting, waiting
 from hass_train.hardware.dataflow.designs import designs_of, floor_interval
@@ -55,6 +56,7 @@ class DataflowAccelerator:
             ValueError: the profile's layers do not match the workload's.
         """
         profile.check_covers(workload)
+        workload, profile = without_dead_channels(workload, profile)
         network = self.network(workload, profile)
         connections = tuple(operation.inputs for operation in workload)
         key = (workload.input_shape, connections, tuple(id(table) for table in network.tables))
@@ -159,4 +161,4 @@ def _sparsity_key(sparsity: LayerSparsity | None) -> tuple[object, ...]:
     if sparsity is None:
         return ()
     histograms = tuple(sorted(sparsity.histograms.items()))
-    return (sparsity.pair_density, sparsity.weight_density, histograms, sparsity.channel_densities)
+    return (sparsity.pair_density, sparsity.weight_density, histograms, sparsity.channel_densities, sparsity.structure)

@@ -143,4 +143,8 @@ class InputSides:
         if self.options.bundle == "auto":
             return [m for m in range(1, i + 1) if i % m == 0]
         whole = self.layer.window == 1 and i in spread(channels, _BUNDLE_STEP)
-        return sorted({1, i}) if whole else [1]
+        found = {1, i} if whole else {1}
+        structure = self.sparsity.structure
+        if structure is not None and structure.nm is not None and i % structure.nm[1] == 0:
+            found.add(structure.nm[1])  # what is bounded in each group is not in single channels
+        return sorted(found)
