@@ -32,6 +32,7 @@ class HardwareConfig:
     Args:
         name: as in `hw=`.
         kind: of accelerator.
+        tolerance: how far from the optimum a design may be, as a fraction, where designs are searched.
     """
 
     gates: ClassVar[bool] = True
@@ -39,6 +40,7 @@ class HardwareConfig:
 
     name: str = MISSING
     kind: str = "dataflow"
+    tolerance: float = 0.001
 
 
 @dataclass
@@ -70,7 +72,6 @@ class DataflowConfig(HardwareConfig):
     min_throughput: float = 0.0
     partitions: str = "needed"
     batch: int = 256
-    tolerance: float = 0.001
     max_dsp_utilization: float = 1.0
     max_bram_utilization: float = 1.0
     max_uram_utilization: float = 1.0

@@ -36,7 +36,9 @@ ROOT = Path(__file__).resolve().parent.parent
 SHORT = ("debug=limit", "search.recover.epochs=2", "trainer.limit_val_batches=1.0", "trainer.limit_test_batches=1.0")
 
 
-def composed(*overrides: str, output: Path, config_name: str = "search", logger: bool = True) -> DictConfig:
+def composed(
+    *overrides: str, output: Path, config_name: str = "search", logger: bool = True, hardware: bool = True
+) -> DictConfig:
     """The real configuration with overrides, for a run in a directory, logging to CSV alone unless they say otherwise.
 
     Args:
@@ -44,11 +46,14 @@ def composed(*overrides: str, output: Path, config_name: str = "search", logger:
         output: run directory; studies and `ckpt_path=last` look beside it.
         config_name: `search` or `train`.
         logger: whether the overrides may choose loggers.
+        hardware: whether to ask the dataflow model for rough answers.
     """
     with hydra.initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
         chosen = not logger or any(o.startswith("logger") for o in overrides)
         # proofs of the optimum, and reports, have tests of their own
-        quick = ["hw.tolerance=0.02", "report=false"] if config_name == "search" else []
+        quick = ["report=false"] if config_name == "search" else []
+        if config_name == "search" and hardware and not any(o.startswith("hw=aie") for o in overrides):
+            quick.append("hw.tolerance=0.02")
         config = hydra.compose(config_name, [*([] if chosen else ["logger=csv"]), *quick, *overrides])
     with open_dict(config):
         config.paths.output = str(output)

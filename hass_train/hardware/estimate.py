@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -195,6 +196,39 @@ class Estimate:
     slack: float = 0.0
     sequential: bool = False
     cores: int = 0
+
+    @classmethod
+    def of_layers(
+        cls,
+        layers: Sequence[LayerEstimate],
+        clock_mhz: float,
+        prices: Mapping[str, float],
+        weight_prices: Mapping[str, float],
+        energy: Energy,
+        utilization: Mapping[str, float] = MappingProxyType({}),
+        bottleneck: Bottleneck | None = None,
+        cores: int = 0,
+    ) -> Estimate:
+        """Of an accelerator that runs layers one after another, one image at a time: their cycles add up.
+
+        Args:
+            layers: one row per operation, in topological order.
+            clock_mhz, prices, weight_prices, energy, utilization, cores: as in the class.
+            bottleneck: by default the layer that takes longest.
+        """
+        cycles = max(sum(row.interval_cycles for row in layers), 1)
+        if bottleneck is None:
+            slowest = max(layers, key=lambda row: row.interval_cycles)
+            share = slowest.interval_cycles / cycles
+            bottleneck = Bottleneck(slowest.name, slowest.bound, f"{slowest.name} takes {share:.0%} of the time")
+        used = Resources(offchip_bits=sum(row.resources.offchip_bits for row in layers))
+        hz = 1e6 * clock_mhz
+        return cls(
+            throughput_ips=hz / cycles, interval_cycles=cycles, latency_ms=1e3 * cycles / hz, replicas=1,
+            clock_mhz=clock_mhz, resources=used, utilization=dict(utilization), bottleneck=bottleneck,
+            layers=tuple(layers), prices=prices, weight_prices=weight_prices, energy=energy,
+            parts=(Part(layers[0].name, layers[-1].name, cycles, 1, used),), sequential=True, cores=cores,
+        )  # fmt: skip
 
     @property
     def area(self) -> float:

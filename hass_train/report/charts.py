@@ -24,6 +24,11 @@ GRID = "rgba(128,128,128,0.25)"
 _ROW = 17  # pixels that a layer's row takes
 
 
+def color_of(bound: str) -> str:
+    """Of what binds a layer; accelerators of one's own may have other words for it."""
+    return COLORS.get(bound, "#b05fa0")
+
+
 def history(record: Record) -> go.Figure:
     """Accuracy, speed-up and λ by epoch (without one, pair sparsity), with the phases as bands."""
     log, result = record.history, record.result
@@ -83,7 +88,7 @@ def pipeline(record: Record) -> go.Figure:
         some = [layer for layer in layers if layer.bound == bound]
         figure.add_trace(go.Bar(
             y=[layer.name for layer in some], x=[layer.cycles for layer in some], orientation="h",
-            name=f"bound by {bound}", marker_color=COLORS[bound],
+            name=f"bound by {bound}", marker_color=color_of(bound),
             customdata=[f", {layer.urgency} times faster than the rest" if layer.urgency > 1 else "" for layer in some],
             hovertemplate="%{y}: %{x:,.0f} cycles%{customdata}<extra></extra>",
         ))  # fmt: skip

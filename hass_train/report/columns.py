@@ -20,7 +20,7 @@ ARRAY_LABELS = {
     "streams": "time of streams into cores",
     "ddr": "time of DDR",
 }
-"""Of accelerators that run layer after layer."""
+"""What arrays make use of."""
 
 
 def unit_of(estimate: Mapping[str, Any]) -> str:
@@ -55,8 +55,9 @@ def rows(result: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
         ("replicas", each(lambda one: str(one["replicas"]))),
     ]
     if estimates[0]["sequential"]:
-        for name, label in ARRAY_LABELS.items():
-            found.append((label, [f"{one['utilization'][name]:.0%}" for one in estimates]))
+        for name in estimates[0]["utilization"]:
+            cells = [f"{one['utilization'][name]:.0%}" for one in estimates]
+            found.append((ARRAY_LABELS.get(name, name), cells))
     else:
         for name, label in RESOURCE_LABELS.items():
             cells = [f"{one['resources'][name]:,} ({one['utilization'][name]:.0%})" for one in estimates]

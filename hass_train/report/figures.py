@@ -18,7 +18,7 @@ from matplotlib.patches import Patch
 from hass_train.files import replacing
 from hass_train.hardware.dataflow.bottleneck import LABELS
 from hass_train.hardware.dataflow.options import LIMITS
-from hass_train.report.charts import COLORS
+from hass_train.report.charts import COLORS, color_of
 from hass_train.report.record import Record
 from hass_train.report.stacks import MOST_SHOWN, stacks
 
@@ -78,7 +78,7 @@ def pipeline(record: Record) -> Figure:
     """As the panel of the same name."""
     figure, axis = _by_layer(record)
     layers = record.layers
-    axis.barh(range(len(layers)), [one.cycles for one in layers], 0.75, color=[COLORS[one.bound] for one in layers])
+    axis.barh(range(len(layers)), [one.cycles for one in layers], 0.75, color=[color_of(one.bound) for one in layers])
     axis.plot([one.dense_cycles for one in layers], range(len(layers)), "o", markersize=3.5, markerfacecolor="none",
               color=COLORS["dense"])  # fmt: skip
     for column, color in (("dense", "dense"), ("sparse", "limit")):
@@ -87,7 +87,7 @@ def pipeline(record: Record) -> Figure:
     axis.set_xscale("log")
     axis.set_xlabel("cycles an image" if record.sequential else "cycles an image (dashed: the whole pipeline)")
     handles: list[Patch | Line2D] = [
-        Patch(color=COLORS[bound], label=f"bound by {bound}") for bound in dict.fromkeys(one.bound for one in layers)
+        Patch(color=color_of(bound), label=f"bound by {bound}") for bound in dict.fromkeys(one.bound for one in layers)
     ]
     handles.append(
         Line2D([], [], marker="o", linestyle="", markerfacecolor="none", color=COLORS["dense"], label="dense")

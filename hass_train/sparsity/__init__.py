@@ -6,7 +6,7 @@ from hass_train.sparsity.channel import Channel
 from hass_train.sparsity.convert import LayerRule, link_norms, sparse_layers, sparsify
 from hass_train.sparsity.layers import Mode, SparseConv2d, SparseLayer, SparseLinear
 from hass_train.sparsity.nm import NM
-from hass_train.sparsity.pattern import Grouped, Pattern
+from hass_train.sparsity.pattern import Grouped, Pattern, ranked
 from hass_train.sparsity.statistics import calibrate, running_profile
 from hass_train.sparsity.step import SearchStep, apply_masks, watching
 from hass_train.sparsity.unstructured import Unstructured
@@ -27,6 +27,7 @@ __all__ = [
     "apply_masks",
     "calibrate",
     "link_norms",
+    "ranked",
     "running_profile",
     "sparse_layers",
     "sparsify",

@@ -8,7 +8,7 @@ from hass_train.hardware.aie.array import AieArray
 from hass_train.hardware.aie.depth import handings
 from hass_train.hardware.aie.layers import Handing, LayerCost, layer_cost, price_of
 from hass_train.hardware.channels import without_dead_channels
-from hass_train.hardware.estimate import Bottleneck, Energy, Estimate, LayerEstimate, Part, Resources
+from hass_train.hardware.estimate import Bottleneck, Energy, Estimate, LayerEstimate, Resources
 from hass_train.hardware.profile import SparsityProfile
 from hass_train.hardware.workload import Operation, Workload
 
@@ -53,24 +53,15 @@ class AieAccelerator:
             for one, cost in zip(operations, costs, strict=True) if one.is_compute
         }  # fmt: skip
         hz = 1e6 * array.clock_mhz
-        used = Resources(offchip_bits=round(8 * sum(cost.offchip_bytes for cost in costs)))
-        part = Part(operations[0].name, operations[-1].name, round(cycles), 1, used)
-        return Estimate(
-            throughput_ips=hz / cycles,
-            interval_cycles=round(cycles),
-            latency_ms=1e3 * cycles / hz,
-            replicas=1,
-            clock_mhz=array.clock_mhz,
-            resources=used,
-            utilization=self._utilization(costs, cycles),
-            bottleneck=_bottleneck(operations, costs, cycles),
-            layers=tuple(_row(*both, plan[both[0].name]) for both in zip(operations, costs, strict=True)),
-            prices=dict.fromkeys(prices, 0.0),  # activations' zeros are worth nothing
-            weight_prices=prices,
-            energy=self._energy(costs, cycles / hz),
-            parts=(part,),
-            sequential=True,
-            cores=array.rows * array.columns,
+        return Estimate.of_layers(
+            [_row(*both, plan[both[0].name]) for both in zip(operations, costs, strict=True)],
+            array.clock_mhz,
+            dict.fromkeys(prices, 0.0),  # zeros among activations gain nothing
+            prices,
+            self._energy(costs, cycles / hz),
+            self._utilization(costs, cycles),
+            _bottleneck(operations, costs, cycles),
+            array.rows * array.columns,
         )
 
     def _utilization(self, costs: Sequence[LayerCost], cycles: float) -> dict[str, float]:
