@@ -101,11 +101,10 @@ def _profile(config: ProfileConfig, workload: Workload) -> SparsityProfile:
         except ValueError as error:
             raise UserError(f"profile: {error}") from error
         structure = Structure(block=(config.block[0], config.block[1])) if config.block else None
-        sparse = {"weight_density": config.weight_density, "structure": structure}
-        dense = set(config.dense_layers)
-        profile = SparsityProfile(
-            {name: layer if name in dense else replace(layer, **sparse) for name, layer in uniform.layers.items()}
-        )
+        layers = dict(uniform.layers)
+        for name in layers.keys() - set(config.dense_layers):
+            layers[name] = replace(layers[name], weight_density=config.weight_density, structure=structure)
+        profile = SparsityProfile(layers)
     try:
         profile.check_covers(workload)
     except ValueError as error:

@@ -69,7 +69,7 @@ def _page(compared: Comparison) -> Page:
             panel for data in compared.data
             for panel in (
                 _plane(compared, data, "throughput_ips", "throughput", "images/s"),
-                _plane(compared, data, "efficiency", "efficiency", "images/s per DSP"),
+                _plane(compared, data, "efficiency", "efficiency", "images/s per DSP (of arrays, core)"),
             )
         ],
         [_volumes(compared), _table(compared)],

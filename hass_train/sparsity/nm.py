@@ -44,13 +44,11 @@ class NM(Grouped):
             places = sizes.argsort(stable=True, dim=2, descending=True).argsort(2)
         else:  # comparing all pairs is several times as quick as sorting
             each = sizes.unbind(2)
-            places = torch.stack(
-                [
-                    sum(((other > one) if k > j else (other >= one)).byte() for k, other in enumerate(each) if k != j)
-                    for j, one in enumerate(each)
-                ],
-                2,
-            )
+            places = torch.zeros_like(sizes, dtype=torch.uint8)
+            for j, one in enumerate(each):
+                for k, other in enumerate(each):
+                    if k != j:  # equals keep their order
+                        places[:, :, j] += (other > one) if k > j else (other >= one)
         return torch.where(places < self.n, ALWAYS, (self.m - places) / self.m)
 
     def spread(self, values: Tensor, weight: Tensor, groups: int) -> Tensor:

@@ -45,7 +45,9 @@ def sensitivity(operation: Operation, sparsity: LayerSparsity, lanes: tuple[int,
 def _beside(operation: Operation, sparsity: LayerSparsity, lanes: tuple[int, int]) -> int:
     """How many zeros, independent of each other, must meet to leave a block of the array's empty."""
     structure = sparsity.structure
-    size = structure and (structure.block or (structure.blocks.size if structure.blocks else None))
+    size = None
+    if structure is not None:
+        size = structure.block or (structure.blocks.size if structure.blocks is not None else None)
     if size is None:
         return lanes[0] * lanes[1] * operation.window
     return ceil_div(lanes[1], size[0]) * ceil_div(lanes[0], size[1])
@@ -58,14 +60,13 @@ def _dealt(
     live = granules(blocks, filters, channels, lanes)
     each = live.sum(1)
     per_core = ceil_div(len(each), rows)
-    padded = np.zeros(per_core * rows)
-    padded[: len(each)] = each
+    padded = np.pad(each, (0, per_core * rows - len(each)))
     if balance:  # the fullest rows of blocks first, then back and forth over the rows of cores
-        padded = -np.sort(-padded).reshape(per_core, rows)
-        padded[1::2] = padded[1::2, ::-1].copy()
+        dealt = -np.sort(-padded).reshape(per_core, rows)
+        dealt[1::2] = dealt[1::2, ::-1].copy()
     else:
-        padded = padded.reshape(rows, per_core).T
-    return float(live.mean()), float(padded.sum(0).max() / (per_core * live.shape[1]))
+        dealt = padded.reshape(rows, per_core).T
+    return float(live.mean()), float(dealt.sum(0).max() / (per_core * live.shape[1]))
 
 
 def granules(blocks: Blocks, filters: int, channels: int, lanes: tuple[int, int]) -> NDArray[np.bool_]:
@@ -90,5 +91,5 @@ def granules(blocks: Blocks, filters: int, channels: int, lanes: tuple[int, int]
         parts = fine.shape[axis] // (wanted // step)
         shape = list(fine.shape)
         shape[axis : axis + 1] = [parts, wanted // step]
-        live = fine.reshape(shape).any(axis + 1)
+        live = np.asarray(fine.reshape(shape).any(axis + 1))
     return live

@@ -119,9 +119,10 @@ def best_tiling(loop: CoreLoop, array: AieArray) -> Tiling:
         )
         place = np.unravel_index(int(np.argmin(cycles)), cycles.shape)
         if best is None or cycles[place] < best.cycles:
-            parts = [float(one[place]) for one in (compute_, loading, store_, weighing)]
-            sizes = [axis[index] for axis, index in zip(axes, place, strict=True)]
-            best = Tiling(*sizes, *parts, sum(parts[1:]) * array.stream_bytes)
+            spent, loaded, stored_, weighed = (float(one[place]) for one in (compute_, loading, store_, weighing))
+            tile = [axis[index] for axis, index in zip(axes, place, strict=True)]
+            moved = (loaded + stored_ + weighed) * array.stream_bytes
+            best = Tiling(tile[0], tile[1], tile[2], tile[3], spent, loaded, stored_, weighed, moved)
     assert best is not None
     return best
 

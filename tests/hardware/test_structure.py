@@ -1,0 +1,198 @@
+"""Patterns in the dataflow model: N:M bounds, skipped blocks, dead channels; what is promised survives a file."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from hass_train.errors import UserError
+from hass_train.export.design import design_of
+from hass_train.hardware import (
+    Blocks,
+    DataflowAccelerator,
+    DataflowOptions,
+    LayerSparsity,
+    SparsityProfile,
+    Structure,
+    Workload,
+    load_device,
+    trace,
+)
+from hass_train.hardware.channels import without_dead_channels
+from hass_train.hardware.dataflow.initiation import nonzero_pairs
+from hass_train.hardware.dataflow.skips import Skips
+from hass_train.hardware.workload import FeatureMap, Operation, OperationKind
+from hass_train.simulation import simulate_design
+from hass_train.sparsity import NM, Block, LayerRule, Mode, calibrate, sparse_layers, sparsify
+
+
+def conv(filters: int, channels: int, window: int = 3) -> Operation:
+    pad = (window // 2, window // 2)
+    return Operation(
+        "conv", OperationKind.CONV, ("input",), FeatureMap(8, 8, channels), FeatureMap(8, 8, filters),
+        (window, window), padding=pad,
+    )  # fmt: skip
+
+
+@given(st.integers(1, 24), st.sampled_from([1, 9]), st.sampled_from([(1, 4), (2, 4), (4, 8)]))
+def test_the_most_that_nm_leaves(channels: int, window: int, nm: tuple[int, int]) -> None:
+    structure, (n, m) = Structure(nm=nm), nm
+    counted = sum(min(n, len(range(start, min(start + m, channels)))) for start in range(0, channels, m))
+    assert structure.most(channels, window) == counted * window
+
+
+@pytest.mark.parametrize("window", [1, 9])
+@pytest.mark.parametrize("bundle", [4, 8, 32])
+def test_with_dense_activations_nothing_of_nm_is_left_to_chance(window: int, bundle: int) -> None:
+    nm = LayerSparsity(0.5, 1.0, 0.5, structure=Structure(nm=(2, 4)))
+    certain = np.zeros(window * bundle + 1)
+    certain[window * bundle // 2] = 1.0
+    assert np.allclose(nonzero_pairs(nm, window, bundle), certain)
+    whole = np.zeros(window * 32 + 1)
+    whole[window * 16] = 1.0
+    measured = replace(nm, histograms={32: tuple(whole)})
+    assert np.allclose(nonzero_pairs(measured, window, bundle), certain)
+    free = nonzero_pairs(replace(nm, structure=None), window, bundle)
+    assert free[window * bundle // 2] < 0.5  # a binomial is no promise
+
+
+def test_nm_is_bounded_where_activations_are_sparse_too() -> None:
+    nm = LayerSparsity(0.5, 0.6, 0.3, structure=Structure(nm=(2, 4)))
+    found = nonzero_pairs(nm, 9, 8)
+    assert found[9 * 4 + 1 :].sum() == 0
+    assert found @ np.arange(len(found)) == pytest.approx(0.3 * 72)
+
+
+def test_nm_is_measured_and_makes_faster_designs_than_as_many_zeros_anywhere() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 32, 3, padding=1), nn.Hardswish(), nn.Conv2d(32, 32, 3, padding=1)).eval()
+    workload = trace(model, (3, 16, 16), "pair")
+    sparsify(model, {"all": LayerRule("*", activation=False), "first": LayerRule("@first", False, False)}, NM(2, 4))
+    for _, layer in sparse_layers(model):
+        layer.set_mode(Mode.SEARCH)
+        layer.take(0.5, 0.0)
+        layer.set_mode(Mode.FROZEN)
+    profile = calibrate(model, [torch.randn(2, 3, 16, 16)])
+    assert profile.layers["2"].structure == Structure(nm=(2, 4))
+    anywhere = SparsityProfile({name: replace(one, structure=None) for name, one in profile.layers.items()})
+    accelerator = DataflowAccelerator(load_device("zedboard"), DataflowOptions(limits=("dsp",), tolerance=0.0))
+    ours, theirs = (accelerator.estimate(workload, one) for one in (profile, anywhere))
+    assert ours.throughput_ips > theirs.throughput_ips
+    row = next(row for row in ours.layers if row.name == "2")
+    assert row.waiting == pytest.approx(1.0, abs=0.05)  # all engines have equally much to do
+
+
+@given(
+    st.sampled_from([(8, 8), (4, 8), (3, 2)]), st.integers(1, 6), st.integers(1, 6),
+    st.sampled_from([1, 2, 4, 8, 16, 24]), st.sampled_from([1, 2, 3, 4, 8, 16]), st.randoms(use_true_random=False),
+)  # fmt: skip
+def test_tiles_left_are_counted_right(size: tuple[int, int], rows: int, columns: int, i: int, o: int, random) -> None:  # type: ignore[no-untyped-def]
+    live = tuple("".join(random.choice("01") for _ in range(columns)) for _ in range(rows))
+    filters, channels = rows * size[0], columns * size[1]
+    skips = Skips(conv(filters, channels), Structure(blocks=Blocks(size, live)))
+    found = float(skips.left(np.array([i]), np.array([o]))[0])
+    if any(fold % block and block % fold for fold, block in ((o, size[0]), (i, size[1]))):
+        assert found == 1.0  # tiles that cut blocks are taken to be full
+        return
+    tiles = [
+        any(
+            live[f // size[0]][c // size[1]] == "1"
+            for f in range(a, min(a + o, filters)) for c in range(b, min(b + i, channels))
+        )
+        for a, b in itertools.product(range(0, filters, o), range(0, channels, i))
+    ]  # fmt: skip
+    assert found == pytest.approx(sum(tiles) / len(tiles)) or "0" not in "".join(live)
+
+
+def test_blocks_of_zeros_are_left_out_of_the_schedule() -> None:
+    half = tuple("10" * 4 if row % 2 else "01" * 4 for row in range(8))
+    blocks = LayerSparsity(0.5, 1.0, 0.5, structure=Structure(blocks=Blocks((8, 8), half)))
+    layer = conv(64, 64)
+    workload = Workload("one", (64, 8, 8), (layer,))
+    accelerator = DataflowAccelerator(load_device("zedboard"), DataflowOptions(limits=("dsp",), tolerance=0.0))
+    dense = accelerator.estimate(workload, SparsityProfile.dense(workload))
+    ours = accelerator.estimate(workload, SparsityProfile({"conv": blocks}))
+    assert ours.throughput_ips / dense.throughput_ips > 1.8
+    row = ours.layers[0]
+    if row.engine == "dense":
+        assert row.initiation_interval < -(-9 * row.folds["m"] // row.folds["N"])
+
+
+class _Net(nn.Module):
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.first, self.second, self.third = nn.Conv2d(3, hidden, 3), nn.Conv2d(hidden, 12, 3), nn.Conv2d(12, 12, 1)
+        self.fc = nn.Linear(12, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.second(nn.functional.max_pool2d(torch.relu(self.first(x)), 2)))
+        return self.fc((x + torch.sigmoid(self.third(x))).mean((2, 3)))  # type: ignore[no-any-return]
+
+
+def test_dead_filters_leave_a_smaller_network() -> None:
+    """With a quarter of the first layer's filters dead, the design is that of a network that never had them."""
+    whole, small = (trace(_Net(hidden).eval(), (3, 20, 20), "net") for hidden in (16, 12))
+    dead = LayerSparsity(0.75, 1.0, 0.75, structure=Structure(dead_filters=(0, 5, 6, 15)))
+    after = LayerSparsity(1.0, 0.75, 0.75)
+    profile = SparsityProfile({**SparsityProfile.dense(whole).layers, "first": dead, "second": after})
+    shrunk, denser = without_dead_channels(whole, profile)
+    assert [one.geometry for one in shrunk] == [one.geometry for one in small]
+    assert denser.layers["first"].pair_density == denser.layers["second"].pair_density == 1.0
+    accelerator = DataflowAccelerator(load_device("zedboard"), DataflowOptions(limits=("dsp",), tolerance=0.0))
+    ours, theirs = accelerator.estimate(whole, profile), accelerator.estimate(small, SparsityProfile.dense(small))
+    assert ours.interval_cycles == theirs.interval_cycles
+    assert without_dead_channels(small, SparsityProfile.dense(small))[0] is small
+
+
+def test_dead_channels_end_where_something_is_added() -> None:
+    whole = trace(_Net(16).eval(), (3, 20, 20), "net")
+    dead = LayerSparsity(0.5, 1.0, 0.5, structure=Structure(dead_filters=(1, 2, 3, 4, 5, 6)))
+    profile = SparsityProfile({**SparsityProfile.dense(whole).layers, "second": dead})
+    shrunk, _ = without_dead_channels(whole, profile)
+    assert shrunk["second"].result.channels == 6
+    assert (shrunk["third"].source.channels, shrunk["third"].result.channels) == (6, 12)  # a sigmoid of 0 is not 0
+    assert shrunk["fc"].source.channels == 12
+
+
+def test_what_a_pattern_promises_survives_a_file() -> None:
+    for structure in (
+        Structure(nm=(2, 4)), Structure(block=(8, 8)), Structure(dead_filters=(1, 3)),
+        Structure(blocks=Blocks((4, 4), ("01", "11"), 1)),
+    ):  # fmt: skip
+        layer = LayerSparsity(0.5, structure=structure)
+        again = LayerSparsity.from_dict(json.loads(json.dumps(layer.to_dict())))
+        assert again.structure == structure
+    with pytest.raises(ValueError, match="structure is no object"):
+        Structure.from_dict({"nm": 3})
+    for make in (
+        lambda: Structure(nm=(5, 4)), lambda: Blocks((8, 8), ("01", "1")), lambda: Blocks((8, 8), ("02",)),
+        lambda: Blocks((0, 8), ("1",)), lambda: Structure(block=(0, 8)), lambda: Structure(dead_filters=(-1,)),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=r"pattern|rows|hold|exist|negative"):
+            make()
+
+
+def test_the_simulator_refuses_what_it_cannot_play() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(8, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 16, 3)).eval()
+    workload = trace(model, (8, 8, 8), "two")
+    sparsify(model, {"all": LayerRule("*")}, Block())
+    for _, layer in sparse_layers(model):
+        layer.set_mode(Mode.SEARCH)
+        layer.take(0.5, 0.0)
+        layer.set_mode(Mode.FROZEN)
+    images = torch.randn(2, 8, 8, 8)
+    profile = calibrate(model, [images])
+    device = load_device("zedboard")
+    estimate = DataflowAccelerator(device).estimate(workload, profile)
+    hardware = {"name": "zedboard", "activation_bits": 16}
+    with pytest.raises(UserError, match="leaves out blocks or channels of 2"):
+        simulate_design(design_of(workload, estimate, hardware), workload, model, images, profile)
