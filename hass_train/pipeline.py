@@ -141,7 +141,7 @@ def _question(typed: RunConfig, workload: Workload, model: nn.Module) -> tuple[H
     return HardwareQuestion(workload, accelerator, quick, goal, dense.throughput_ips, roof.throughput_ips), dense
 
 
-_GAIN = 1.01  # over the dense network, below which there is nothing to search for
+_GAIN = 1.1  # over the dense network, below which there is nothing to search for
 
 
 def _nothing_gained(typed: RunConfig, model: nn.Module, roof: float) -> str:

@@ -22,7 +22,7 @@ from hass_train.search.goal import Goal
 from hass_train.sparsity import sparse_layers
 from tests.conftest import ROOT, Compose, composed
 
-ARRAY = ("hw=aie2_2x2", "sparsity=block", "model=resnet18", "debug=limit", "search.calibration_images=8")
+ARRAY = ("hw=aie2_2x2", "sparsity=block", "debug=limit", "search.calibration_images=8")
 
 
 @pytest.fixture(scope="module")

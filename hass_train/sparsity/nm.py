@@ -37,6 +37,11 @@ class NM(Grouped):
         if not 0 <= self.pull < 1:
             raise ValueError(f"pull is {self.pull}; it must lie in [0, 1)")
 
+    @property
+    def step(self) -> float:
+        """One place of m."""
+        return 1 / self.m
+
     def scores(self, weight: Tensor, groups: int) -> Tensor:
         """Like the weight with channels padded to (…, channels/m, m, kernel): (m − place)/m, place 0 the largest."""
         sizes = self._grouped(weight.abs())

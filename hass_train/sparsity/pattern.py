@@ -95,6 +95,12 @@ class Grouped(Pattern):
 
     pull: float = 0.0
 
+    @property
+    def step(self) -> float:
+        """Distance between neighbouring scores, where it may be wide: the surrogate's window must reach the next, or
+        a threshold between two would have no gradient."""
+        return 0.0
+
     @abstractmethod
     def scores(self, weight: Tensor, groups: int) -> Tensor:
         """One number in (0, 1] for each group, any shape; `ALWAYS` for groups that must live. Not differentiated."""
@@ -135,8 +141,9 @@ class Grouped(Pattern):
         with torch.no_grad():
             scores, threshold = self.scores(weight.detach(), groups), level.threshold.detach()
             live = self.spread(scores > threshold, weight, groups)
-            near = self.spread((scores - threshold).abs() < level.half_width, weight, groups)
-            slope = near.to(weight.dtype) / (2 * level.half_width)
+            half_width = level.half_width.clamp_min(1.01 * self.step)
+            near = self.spread((scores - threshold).abs() < half_width, weight, groups)
+            slope = near.to(weight.dtype) / (2 * half_width)
             density, steepness = live.to(weight.dtype).mean(), slope.mean()
             lever = slope.mul_(weight.detach())
         moves = level.threshold - level.threshold.detach()  # zero, with a gradient

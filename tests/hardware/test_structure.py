@@ -86,8 +86,8 @@ def test_nm_is_measured_and_makes_faster_designs_than_as_many_zeros_anywhere() -
     accelerator = DataflowAccelerator(load_device("zedboard"), DataflowOptions(limits=("dsp",), tolerance=0.0))
     ours, theirs = (accelerator.estimate(workload, one) for one in (profile, anywhere))
     assert ours.throughput_ips > theirs.throughput_ips
-    row = next(row for row in ours.layers if row.name == "2")
-    assert row.waiting == pytest.approx(1.0, abs=0.05)  # all engines have equally much to do
+    waits = [next(row.waiting for row in one.layers if row.name == "2") for one in (ours, theirs)]
+    assert waits[0] < waits[1]  # engines differ only by what padding leaves them
 
 
 @given(
