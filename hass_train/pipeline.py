@@ -100,6 +100,7 @@ def search(config: DictConfig) -> tuple[Result, dict[str, Any]]:
         workload = traced(model, run.data.input_size, typed.model.name)
         params = sum(parameter.numel() for parameter in model.parameters())
         make_sparse(model, typed, run.data)
+        _tell_left_dense(model)
         if typed.search.sparsity is not None:
             check_possible(model, typed.search.sparsity)
         question, dense = _question(typed, workload, model)
@@ -121,8 +122,13 @@ def _question(typed: RunConfig, workload: Workload, model: nn.Module) -> tuple[H
         least = typed.search.density_floor
         floors = [floor_profile(workload, gated, least, alone, promises) for alone in (False, True)]
         roof = max((accelerator.estimate(workload, one) for one in floors), key=lambda one: one.throughput_ips)
-        if roof.throughput_ips < _GAIN * dense.throughput_ips and typed.search.sparsity is None:
-            raise UserError(_nothing_gained(typed, model, roof.throughput_ips / dense.throughput_ips))
+        gain = roof.throughput_ips / dense.throughput_ips
+        if gain < _GAIN and not typed.hw.gates and typed.search.sparsity is None:
+            pattern = next(layer.pattern for _, layer in sparse_layers(model))
+            raise UserError(
+                f"{typed.hw.name} gains nothing from sparsity ({pattern}): with {least:.0%} of pairs left it is "
+                f"{gain:.2f} times as fast as dense; try sparsity=block"
+            )
         usual = floor_profile(workload, gated, typed.search.default_density, False, promises)
         goal = Goal.of(
             typed.search, lambda: accelerator.estimate(workload, usual).throughput_ips / dense.throughput_ips
@@ -141,16 +147,16 @@ def _question(typed: RunConfig, workload: Workload, model: nn.Module) -> tuple[H
     return HardwareQuestion(workload, accelerator, quick, goal, dense.throughput_ips, roof.throughput_ips), dense
 
 
-_GAIN = 1.1  # over the dense network, below which there is nothing to search for
+_GAIN = 1.1  # of an array over the dense network, below which there is nothing to search for
 
 
-def _nothing_gained(typed: RunConfig, model: nn.Module, roof: float) -> str:
-    pattern = next(layer.pattern for _, layer in sparse_layers(model))
-    hint = "sparsity=block" if typed.hw.kind == "aie" else "a smaller device, or another sparsity="
-    return (
-        f"{typed.hw.name} gains nothing from sparsity ({pattern}): with {typed.search.density_floor:.0%} of pairs left "
-        f"it is {roof:.2f} times as fast as dense; try {hint}"
-    )
+def _tell_left_dense(model: nn.Module) -> None:
+    """Say where a pattern can take nothing although rules allow it."""
+    left = [(name, layer) for name, layer in sparse_layers(model) if layer.untakeable]
+    if left:
+        some = ", ".join(name for name, _ in left[:2]) + (", …" if len(left) > 2 else "")
+        noun = "layer" if len(left) == 1 else "layers"
+        rank_zero_only(print)(f"{left[0][1].pattern}: nothing to take in {len(left)} {noun} ({some}); they stay dense")
 
 
 def _result(

@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 from hass_train import pipeline
 from hass_train.accelerator import build_hardware
 from hass_train.checks import checked
-from hass_train.config import RunConfig
+from hass_train.config import AieConfig, DataflowConfig, HardwareConfig, RunConfig
 from hass_train.errors import UserError
 from hass_train.search.goal import Goal
 from tests.conftest import ROOT, Compose, composed
@@ -36,7 +36,7 @@ def leaves(kind: type, path: str = "") -> Iterator[tuple[str, Any]]:
     """Every field of the schema with its type."""
     hints = typing.get_type_hints(kind)
     for item in fields(kind):
-        hint = hints[item.name]
+        hint = DataflowConfig if hints[item.name] is HardwareConfig else hints[item.name]
         if is_dataclass(hint):
             yield from leaves(hint, f"{path}{item.name}.")  # type: ignore[arg-type]
         else:
@@ -64,6 +64,18 @@ CHOICES = (
 CASES += [(path, "no such choice") for path in CHOICES] + [("hw.limits", ["dps"])]
 
 
+ARRAY_CASES = [
+    (f"hw.{path}", value)
+    for path, hint in leaves(AieConfig) if plain(hint) in WRONG and path != "tolerance" for value in WRONG[plain(hint)]
+]  # fmt: skip
+ARRAY_CASES += [("hw.weights", "no such choice"), ("hw.lanes", [4, 8]), ("hw.lanes", [0, 8, 8])]
+
+
+@pytest.fixture(scope="module")
+def array_base(tmp_path_factory: pytest.TempPathFactory) -> DictConfig:
+    return composed("hw=aie2_2x2", "sparsity=block", output=tmp_path_factory.mktemp("bad_array") / "run")
+
+
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> DictConfig:
     return composed(output=tmp_path_factory.mktemp("bad") / "run")
@@ -89,6 +101,13 @@ def understand(config: DictConfig) -> None:
 def test_there_are_many_cases() -> None:
     assert len(CASES) >= 300
     assert len({path for path, _ in CASES}) >= 60
+
+
+@pytest.mark.parametrize(("path", "value"), ARRAY_CASES, ids=[f"{path}={value}" for path, value in ARRAY_CASES])
+def test_a_wrong_value_of_an_array_is_refused_in_one_line(path: str, value: Any, array_base: DictConfig) -> None:
+    with pytest.raises(UserError) as caught:
+        understand(changed(array_base, path, value))
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("path", "value"), CASES, ids=[f"{path}={value}" for path, value in CASES])

@@ -48,6 +48,7 @@ class SparseLayer(nn.Module):
         frozen_threshold: activation threshold once frozen, in the units of the input.
         turn: the filter that the next sample of weights begins with.
         prune_weights, gate_activations: whether the rules (and the pattern) let this layer do either.
+        untakeable: whether the rules would let its weights be pruned, but the pattern finds nothing to take.
         pattern: how its weights are grouped.
         follower: the batch-norm that normalises its result, where a dead filter silences it.
     """
@@ -64,6 +65,7 @@ class SparseLayer(nn.Module):
     turn: Tensor
     prune_weights: bool
     gate_activations: bool
+    untakeable: bool
     pattern: Pattern
 
     @classmethod
@@ -82,6 +84,7 @@ class SparseLayer(nn.Module):
         assert isinstance(layer, cls)
         weight, layer.pattern = layer.weight, pattern or Unstructured()
         layer.prune_weights = prune_weights and not bool(layer.pattern.lives(weight, layer.kernel_groups, 1e30).all())
+        layer.untakeable = prune_weights and not layer.prune_weights
         layer.gate_activations = gate_activations
         for name in ("weight_threshold", "activation_threshold"):
             layer.register_parameter(name, nn.Parameter(torch.full((), RAW_START, device=weight.device)))
