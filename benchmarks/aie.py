@@ -5,7 +5,7 @@
 
 All convolutions but the first, INT8, one image; dense, and with half of the 8×8 blocks of every layer zero. One number
 is fitted, on the 12 cells of the 2×2 and 4×4 arrays: the fraction of their peak that cores, streams and DDR reach, the
-same for all three (apart they fit hardly better). The other cells are held out.
+same for all three. The other cells are held out.
 """
 
 from __future__ import annotations

@@ -101,7 +101,8 @@ class Phases(pl.Callback):
         )
         # the first process decides for all
         module.choice = ranks.from_first(lambda: module.engine.choose(subject))
-        ranks.shared([one for _, layer in sparse_layers(module.model) for one in layer.thresholds])
+        layers = [layer for _, layer in sparse_layers(module.model)]
+        ranks.shared([one for layer in layers for one in (*layer.thresholds, layer.activation_scale)])
         self._charge(module)
         module.enter(Phase.RECOVER)
         ranks.check_same([layer.mask for _, layer in sparse_layers(module.model)], "masks")

@@ -43,7 +43,10 @@ def build_hardware(config: HardwareConfig, tolerance: float | None = None) -> Ha
                 options = replace(options, tolerance=tolerance)
             return DataflowAccelerator(Device(**pick(Device)), options)
         assert isinstance(config, CustomConfig)
-        return instantiate(config.model, _convert_="all")  # type: ignore[no-any-return]
+        model = instantiate(config.model, _convert_="all")
+        if not callable(getattr(model, "estimate", None)):
+            raise ValueError(f"model is {config.model}; it must name a class (_target_) with an estimate method")
+        return model  # type: ignore[no-any-return]
     except (ValueError, InstantiationException) as error:
         cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
         raise UserError(f"hw: {str(cause).strip().splitlines()[0]}") from error

@@ -48,7 +48,7 @@ def make_sparse(model: nn.Module, config: RunConfig, data: ImageData) -> nn.Modu
         UserError: an argument of the pattern out of range, or rules that do not fit the model.
     """
     given = {name: rule for name, rule in config.sparsity.rules.items() if rule}
-    # zeros that gain nothing would but cost accuracy
+    # zeros that gain nothing would but cost accuracy: an array's activations are never gated
     rules = {name: LayerRule(r.match, r.weight, r.activation and config.hw.gates) for name, r in given.items()}
     pattern = build_pattern(config)
     sparsify(model, rules, pattern)

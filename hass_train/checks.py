@@ -111,6 +111,8 @@ def _check_keys(plain: Mapping[Any, Any], schema: Any, path: str) -> None:
 def _check_targets(plain: Mapping[str, Any]) -> None:
     """Check the arguments of classes named by `_target_` against their signatures."""
     sections: dict[str, Any] = {"data": plain["data"], "sparsity.pattern": plain["sparsity"]["pattern"]}
+    if plain["hw"].get("kind") == "custom":
+        sections["hw.model"] = plain["hw"].get("model")
     for group in ("callbacks", "logger"):
         sections |= {f"{group}.{name}": section for name, section in plain[group].items()}
     for path, section in sections.items():

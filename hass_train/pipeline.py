@@ -16,7 +16,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 
 from hass_train.accelerator import build_hardware
-from hass_train.build import build_model, make_sparse, model_arguments
+from hass_train.build import build_model, build_pattern, make_sparse, model_arguments
 from hass_train.checks import checked
 from hass_train.cli import job_command
 from hass_train.config import RunConfig
@@ -101,6 +101,11 @@ def search(config: DictConfig) -> tuple[Result, dict[str, Any]]:
         params = sum(parameter.numel() for parameter in model.parameters())
         make_sparse(model, typed, run.data)
         _tell_left_dense(model)
+        if typed.simulate and not build_pattern(typed).simulated:
+            raise UserError(
+                "simulate=true plays every initiation, and designs for this sparsity leave some out; leave it out, or "
+                "take sparsity=unstructured or sparsity=nm"
+            )
         if typed.search.sparsity is not None:
             check_possible(model, typed.search.sparsity)
         question, dense = _question(typed, workload, model)
@@ -117,10 +122,11 @@ def _question(typed: RunConfig, workload: Workload, model: nn.Module) -> tuple[H
     accelerator = build_hardware(typed.hw)
     gated = {name: (layer.prune_weights, layer.gate_activations) for name, layer in sparse_layers(model)}
     promises = {name: layer.pattern.promise() for name, layer in sparse_layers(model)}
+    limits = {name: layer.least_density() for name, layer in sparse_layers(model) if layer.prune_weights}
     try:
         dense = accelerator.estimate(workload, SparsityProfile.dense(workload))
         least = typed.search.density_floor
-        floors = [floor_profile(workload, gated, least, alone, promises) for alone in (False, True)]
+        floors = [floor_profile(workload, gated, least, alone, promises, limits) for alone in (False, True)]
         roof = max((accelerator.estimate(workload, one) for one in floors), key=lambda one: one.throughput_ips)
         gain = roof.throughput_ips / dense.throughput_ips
         if gain < _GAIN and not typed.hw.gates and typed.search.sparsity is None:
@@ -129,7 +135,9 @@ def _question(typed: RunConfig, workload: Workload, model: nn.Module) -> tuple[H
                 f"{typed.hw.name} gains nothing from sparsity ({pattern}): with {least:.0%} of pairs left it is "
                 f"{gain:.2f} times as fast as dense; try sparsity=block"
             )
-        usual = floor_profile(workload, gated, typed.search.default_density, False, promises)
+        # where activations gain nothing, weights are asked for no more zeros than where they share with them
+        wanted = typed.search.default_density ** (1.0 if typed.hw.gates else 0.5)
+        usual = floor_profile(workload, gated, wanted, False, promises, limits)
         goal = Goal.of(
             typed.search, lambda: accelerator.estimate(workload, usual).throughput_ips / dense.throughput_ips
         )

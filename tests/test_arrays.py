@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import optuna
 import pytest
 
 from hass_train import pipeline
@@ -18,6 +19,7 @@ from hass_train.errors import UserError
 from hass_train.report.comparison import Comparison
 from hass_train.report.panels import panels
 from hass_train.report.record import Record
+from hass_train.search.blackbox.study import open_storage
 from hass_train.search.goal import Goal
 from hass_train.sparsity import sparse_layers
 from tests.conftest import ROOT, Compose, composed
@@ -74,6 +76,17 @@ def test_trials_look_for_blocks_too(tmp_path: Path) -> None:
     own = ("search=tpe", "search.trials=3", "search.penalty=0.1")
     result, _ = pipeline.search(composed(*ARRAY, *own, output=tmp_path / "run"))
     assert result.spent["trials"] == 3
+    study = optuna.load_study(study_name="search", storage=open_storage(None, tmp_path / "run"))
+    drawn = next(trial.distributions for trial in study.trials if trial.distributions)
+    tops = {getattr(one, "high", None) for name, one in drawn.items() if name.endswith("/weight")}
+    assert tops == {2.0}  # of ranks, whose mean is a half: up to all blocks that can be taken
+
+
+def test_a_study_of_another_pattern_is_refused(tmp_path: Path) -> None:
+    own = ("search=tpe", "search.trials=1", "search.penalty=0.1", "search.study=mine", f"paths.runs={tmp_path}")
+    pipeline.search(composed(*ARRAY, *own, output=tmp_path / "one"))
+    with pytest.raises(UserError, match="mine"):
+        pipeline.search(composed(*ARRAY, *own, "sparsity.pattern.size=[16,8]", output=tmp_path / "two"))
 
 
 def test_an_estimate_of_an_array(tmp_path: Path) -> None:
@@ -92,6 +105,7 @@ def test_an_estimate_of_an_array(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("own", "told"), [
     (("hw=aie2_2x2", "simulate=true"), "simulate=true plays pipelines, and aie2_2x2 is none"),
     (("hw=aie2_2x2", "hw.rows=0"), "rows"),
+    (("hw=aie2_2x2", "hw.lanes=[4,8]"), "lanes"),
     (("hw=aie2_2x2", "+hw.rowz=3"), "rowz"),
     (("sparsity=block", "sparsity.pattern.size=[8]"), "size is"),
     (("sparsity=block", "sparsity.pattern.score=l3"), "score is 'l3'"),

@@ -19,7 +19,8 @@ def without_dead_channels(workload: Workload, profile: SparsityProfile) -> tuple
     """The network without the filters that patterns have emptied, and without the channels that this leaves zero.
 
     A filter that is dead makes a channel of zeros; so do functions with f(0) = 0 and pools of it, sums of nothing but
-    zeros, and products with one. Layers that read such a channel read one less. Grouped convolutions keep theirs.
+    zeros, and products with one. Layers that read such a channel read one less. Of grouped convolutions only depthwise
+    ones lose any, those that are dead themselves.
 
     Args:
         workload: network.
@@ -37,9 +38,8 @@ def without_dead_channels(workload: Workload, profile: SparsityProfile) -> tuple
         read, made = _dead_channels(operation, layers.get(operation.name), dead)
         dead[operation.name] = made
         operations.append(_smaller(operation, len(read), len(made)))
-        if operation.is_compute and (read or made) and operation.groups == 1:
-            whole = operation.source.channels, operation.result.channels
-            layers[operation.name] = _denser(layers[operation.name], whole, (read, made), operation.window)
+        if operation.is_compute and (read or made):
+            layers[operation.name] = _denser(layers[operation.name], operation, read, made)
     return Workload(workload.name, workload.input_shape, tuple(operations)), SparsityProfile(layers)
 
 
@@ -53,8 +53,8 @@ def _dead_channels(
     if operation.is_compute:
         structure = sparsity.structure if sparsity else None
         made = frozenset(structure.dead_filters) if structure else nothing
-        if operation.groups > 1:
-            return nothing, nothing  # groups of different sizes are no convolution
+        if operation.groups > 1:  # of others' groups some would be smaller, which is no convolution
+            return (made, made) if _depthwise(operation) else (nothing, nothing)
         whole = inputs and len(inputs) == 1 and max(inputs[0], default=-1) < operation.source.channels
         flattened = whole and operation.source.pixels != 1 and operation.window == 1 and operation.result.pixels == 1
         return (inputs[0] if whole and not flattened else nothing), made
@@ -80,14 +80,20 @@ def _smaller(operation: Operation, read: int, made: int) -> Operation:
 
     if not read and not made:
         return operation
-    return replace(operation, source=less(operation.source, read), result=less(operation.result, made))
+    smaller = replace(operation, source=less(operation.source, read), result=less(operation.result, made))
+    return replace(smaller, groups=smaller.result.channels) if _depthwise(operation) else smaller
 
 
-def _denser(
-    sparsity: LayerSparsity, whole: tuple[int, int], dead: tuple[frozenset[int], frozenset[int]], window: int
-) -> LayerSparsity:
+def _depthwise(operation: Operation) -> bool:
+    """Whether every channel is a group of its own."""
+    return 1 < operation.groups == operation.source.channels == operation.result.channels
+
+
+def _denser(sparsity: LayerSparsity, operation: Operation, read: frozenset[int], made: frozenset[int]) -> LayerSparsity:
     """The sparsity of the pairs that are left: those that went were all zero."""
-    channels, filters = whole[0] - len(dead[0]), whole[1] - len(dead[1])
+    window, single = operation.window, _depthwise(operation)
+    whole = 1 if single else operation.source.channels, operation.result.channels
+    channels, filters = 1 if single else whole[0] - len(read), whole[1] - len(made)
     by_filter = whole[1] / max(filters, 1)
     grown = by_filter * whole[0] / max(channels, 1)
     histograms = {}
@@ -104,7 +110,9 @@ def _denser(
         if total > 0:
             histograms[size] = tuple(one / total for one in left)
     densities = tuple(
-        min(one * by_filter, 1.0) for index, one in enumerate(sparsity.channel_densities) if index not in dead[0]
+        min(one * (1.0 if single else by_filter), 1.0)
+        for index, one in enumerate(sparsity.channel_densities)
+        if index not in read
     )
     structure = sparsity.structure and replace(sparsity.structure, dead_filters=())
     return replace(
@@ -112,3 +120,25 @@ def _denser(
         pair_density=min(sparsity.pair_density * grown, 1.0), histograms=histograms, channel_densities=densities,
         structure=structure,
     )  # fmt: skip
+
+
+def prices_asked(
+    prices: Mapping[str, float], kind: str, shrunk: SparsityProfile, profile: SparsityProfile
+) -> Mapping[str, float]:
+    """Prices of a network without dead channels, for the densities of the one that was asked about.
+
+    A price is worth price · density whichever way density is counted; that a layer's dead filters also save its
+    readers' channels is not in it.
+
+    Args:
+        prices: by layer.
+        kind: `pair_density` or `weight_density`.
+        shrunk, profile: without dead channels, and with them.
+    """
+    if shrunk is profile:
+        return prices
+    counted = {name: getattr(layer, kind) for name, layer in profile.layers.items()}
+    return {
+        name: price * getattr(shrunk.layers[name], kind) / counted[name] if counted[name] > 0 else price
+        for name, price in prices.items()
+    }

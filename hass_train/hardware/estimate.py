@@ -232,8 +232,8 @@ class Estimate:
 
     @property
     def area(self) -> float:
-        """Share of the device's multipliers that the design takes: of the DSPs; an array is taken whole."""
-        return 1.0 if self.sequential else float(self.utilization["dsp"])
+        """Share of the device's multipliers that the design takes: of the DSPs; what has none is taken whole."""
+        return 1.0 if self.sequential else float(self.utilization.get("dsp", 1.0))
 
     @property
     def efficiency(self) -> float:

@@ -50,7 +50,8 @@ class Structure:
         block: (output, input channels): zeros come in whole blocks of this size, no one knows which; their fraction is
             1 − weight density.
         blocks: which blocks hold anything.
-        dead_filters: output channels, ascending, whose weights are all zero and whose result is zero for every image.
+        filters: zeros come in whole output channels, whose results are zero too.
+        dead_filters: which ones, ascending.
 
     Raises:
         ValueError: n > m or n < 1, a block size below 1, or a negative filter.
@@ -59,6 +60,7 @@ class Structure:
     nm: tuple[int, int] | None = None
     block: tuple[int, int] | None = None
     blocks: Blocks | None = None
+    filters: bool = False
     dead_filters: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
@@ -91,6 +93,7 @@ class Structure:
             "blocks": {"size": list(blocks.size), "live": list(blocks.live), "groups": blocks.groups}
             if blocks
             else None,
+            "filters": self.filters,
             "dead_filters": list(self.dead_filters),
         }
 
@@ -105,7 +108,7 @@ class Structure:
             blocks, nm, block = data["blocks"], data["nm"], data["block"]
             found = blocks and Blocks(_pair(blocks["size"]), tuple(map(str, blocks["live"])), int(blocks["groups"]))
             dead = tuple(int(one) for one in data["dead_filters"])
-            return cls(_pair(nm) if nm else None, _pair(block) if block else None, found, dead)
+            return cls(_pair(nm) if nm else None, _pair(block) if block else None, found, bool(data["filters"]), dead)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"structure is no object of nm, block, blocks and dead_filters ({error})") from error
 

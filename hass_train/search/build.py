@@ -59,7 +59,7 @@ def _black_box(typed: RunConfig, settings: dict[str, Any], worker: int = 0) -> B
     output = Path(typed.paths.output)
     folder = study_folder(Path(typed.paths.runs), output, typed.search.study)
     data = {key: value for key, value in settings["data"].items() if key not in ("workers", "root")}
-    about = {"model": typed.model.name, "data": data, "hw": settings["hw"]}
+    about = {"model": typed.model.name, "data": data, "hw": settings["hw"], "sparsity": settings["sparsity"]}
     helping = None
     if worker == 0 and typed.search.workers > 1:
         whole = {**settings, "search": {**settings["search"], "storage": typed.search.storage}}  # with its password

@@ -82,6 +82,7 @@ def floor_profile(
     floor: float,
     weights_alone: bool = False,
     promises: Mapping[str, Structure | None] = MappingProxyType({}),
+    least: Mapping[str, float] = MappingProxyType({}),
 ) -> SparsityProfile:
     """The sparsest profile a search may count on: pair density `floor` wherever the rules allow sparsity.
 
@@ -92,6 +93,7 @@ def floor_profile(
         weights_alone: let weights have all the zeros where they may be sparse, which relieves memories and bandwidth
             most; else they are shared evenly between weights and activations.
         promises: by layer, where a pattern would leave the weights' zeros.
+        least: by layer, weight density that a pattern cannot go below.
     """
     layers = {}
     for layer in workload.compute_layers:
@@ -100,8 +102,8 @@ def floor_profile(
         each = math.sqrt(floor) if weight and activation else floor
         densities = (each if weight else 1.0, each if activation else 1.0)
         promise = promises.get(layer.name) if weight else None
-        if promise is not None and promise.nm is not None:
-            densities = (max(densities[0], promise.nm[0] / promise.nm[1]), densities[1])
+        if weight:
+            densities = (max(densities[0], least.get(layer.name, 0.0)), densities[1])
         layers[layer.name] = LayerSparsity(*densities, densities[0] * densities[1], structure=promise)
     return SparsityProfile(layers)
 

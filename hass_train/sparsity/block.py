@@ -32,6 +32,8 @@ class Block(Grouped):
         ValueError: a size that is not two numbers ≥ 1, or an unknown score.
     """
 
+    simulated = False
+
     size: Sequence[int] = (8, 8)
     score: Score = "l2"
 

@@ -16,6 +16,7 @@ class Channel(Grouped):
     """Filters, by the root of the mean square of their weights; the best one of every layer lives."""
 
     silences = True
+    simulated = False
 
     def scores(self, weight: Tensor, groups: int) -> Tensor:
         """(filters,): rank among the layer's filters."""
@@ -31,7 +32,11 @@ class Channel(Grouped):
     def structure(self, mask: Tensor, groups: int) -> Structure:
         """See `Pattern`."""
         dead = (~mask.flatten(1).any(1)).nonzero().flatten().tolist()
-        return Structure(dead_filters=tuple(dead))
+        return Structure(filters=True, dead_filters=tuple(dead))
+
+    def promise(self) -> Structure:
+        """See `Pattern`."""
+        return Structure(filters=True)
 
     def __str__(self) -> str:
         return "channels"

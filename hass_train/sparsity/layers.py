@@ -24,6 +24,7 @@ RAW_START = -4.0
 """Where raw thresholds start: softplus(−4) = 0.018 typical magnitudes."""
 WEIGHTS = 2**14
 """Weights of a layer that density and threshold gradient are estimated on in a step; its filters take turns."""
+_BEYOND = 1e30  # a level that takes all that can be taken
 SAMPLE = 8
 """Images of a batch that statistics and threshold gradients are estimated on."""
 
@@ -83,7 +84,9 @@ class SparseLayer(nn.Module):
         layer.__class__ = cls
         assert isinstance(layer, cls)
         weight, layer.pattern = layer.weight, pattern or Unstructured()
-        layer.prune_weights = prune_weights and not bool(layer.pattern.lives(weight, layer.kernel_groups, 1e30).all())
+        layer.prune_weights = prune_weights and not bool(
+            layer.pattern.lives(weight, layer.kernel_groups, _BEYOND).all()
+        )
         layer.untakeable = prune_weights and not layer.prune_weights
         layer.gate_activations = gate_activations
         for name in ("weight_threshold", "activation_threshold"):
@@ -198,6 +201,10 @@ class SparseLayer(nn.Module):
         for raw, value in zip(self.thresholds, (level / float(self.weight_scale()), activation_level), strict=True):
             raw.copy_(raw_threshold(value))
 
+    def least_density(self) -> float:
+        """Weight density that the pattern cannot go below."""
+        return float(self.pattern.lives(self.weight.detach(), self.kernel_groups, _BEYOND).float().mean())
+
     def weight_density(self) -> float:
         """Fraction of weights that the present threshold or mask lets live."""
         if self._mode is Mode.FROZEN:
@@ -258,6 +265,12 @@ class SparseLayer(nn.Module):
         if self.loan is None:
             raise RuntimeError("a compiled search step needs `SearchStep` around it")
         levels, part = self.loan.levels, x.detach()[:SAMPLE]
+        if not self.loan.learns:  # gates act as they were set; a number of an epoch, not of a step
+            x = F.hardshrink(x, levels.activation.value) if levels.activation else x
+            self._observe(part)
+            return x, self.pattern.act(
+                self.weight, self.kernel_groups, levels.weight.value
+            ) if levels.weight else self.weight
         weight, density, weight_density = self.weight, None, None
         if level := levels.activation:
             x, density = traceable_gate(x, level.threshold, level.half_width, straight_through=False)

@@ -33,6 +33,11 @@ class Pattern(ABC):
     fine: bool = False
     """Whether single weights can be taken beside the pattern, to put a frozen network right."""
 
+    whole: float | None = None
+    """Threshold, in typical scores, that takes all that can be taken; None = there is none, sizes are open."""
+    simulated: bool = True
+    """Whether the simulator can play designs that this pattern leads to."""
+
     @abstractmethod
     def scale(self, weight: Tensor) -> Tensor:
         """Typical score, scalar: what thresholds are learned in units of."""
@@ -94,6 +99,7 @@ class Grouped(Pattern):
     """
 
     pull: float = 0.0
+    whole = 2.0  # of ranks, whose mean is a half
 
     @property
     def step(self) -> float:

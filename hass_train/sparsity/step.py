@@ -39,6 +39,7 @@ class SearchStep:
         layers = [layer for _, layer in sparse_layers(self.model) if layer.mode_now is Mode.SEARCH]
         lent = levels_of(layers) if learns or not self.known else self.known
         self.known = [levels.detached() for levels in lent]
+        lent = lent if learns else self.known
         for layer, levels in zip(layers, lent, strict=True):
             layer.loan = Loan(levels, learns)
         try:
@@ -56,10 +57,9 @@ class SearchStep:
 
     def load_state_dict(self, state: list[tuple[float | None, float | None]]) -> None:
         """The inverse of `state_dict`."""
-        nothing = torch.tensor(0.0)
 
         def level(value: float | None) -> Level | None:
-            return None if value is None else Level(nothing, nothing, value, 0.0)
+            return None if value is None else Level(torch.tensor(value), torch.tensor(1.0), value, 0.0)
 
         self.known = [Levels(level(weight), level(activation)) for weight, activation in state]
 

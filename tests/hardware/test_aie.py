@@ -247,3 +247,28 @@ def test_the_efficiency_is_the_one_that_fits_best() -> None:
 def test_senseless_arrays_are_refused(field: str, value: object) -> None:
     with pytest.raises(ValueError, match=field):
         AieArray(**{"name": "x", "rows": 2, "columns": 2, field: value})  # type: ignore[arg-type]
+
+
+def test_dead_channels_gain_on_arrays_and_have_a_price(resnet: Workload) -> None:
+    accelerator = AieAccelerator(AieArray("x", 4, 4))
+
+    def channels(density: float) -> SparsityProfile:
+        return SparsityProfile({
+            layer.name: LayerSparsity(density, 1.0, density, structure=Structure(
+                filters=True, dead_filters=tuple(range(round((1 - density) * layer.result.channels)))
+            ))
+            for layer in resnet.compute_layers
+        })  # fmt: skip
+
+    dense, half = (accelerator.estimate(resnet, channels(density)) for density in (1.0, 0.5))
+    assert half.throughput_ips > 1.8 * dense.throughput_ips
+    for found, density in ((dense, 1.0), (half, 0.5)):
+        worth = sum(price * density for price in found.weight_prices.values())
+        assert 0.5 < worth <= 1.01  # all weights together are most of the time
+
+
+def test_blocks_smaller_than_the_lanes_still_have_a_price(resnet: Workload) -> None:
+    small = LayerSparsity(0.98, 1.0, 0.98, structure=Structure(block=(4, 4)))
+    profile = SparsityProfile({layer.name: small for layer in resnet.compute_layers})
+    found = AieAccelerator(AieArray("x", 4, 4)).estimate(resnet, profile)
+    assert sum(found.weight_prices.values()) > 0.05

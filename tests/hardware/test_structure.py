@@ -97,7 +97,8 @@ def test_nm_is_measured_and_makes_faster_designs_than_as_many_zeros_anywhere() -
 def test_tiles_left_are_counted_right(size: tuple[int, int], rows: int, columns: int, i: int, o: int, random) -> None:  # type: ignore[no-untyped-def]
     live = tuple("".join(random.choice("01") for _ in range(columns)) for _ in range(rows))
     filters, channels = rows * size[0], columns * size[1]
-    skips = Skips(conv(filters, channels), Structure(blocks=Blocks(size, live)))
+    sparsity = LayerSparsity(structure=Structure(blocks=Blocks(size, live)))
+    skips = Skips(conv(filters, channels), sparsity)
     found = float(skips.left(np.array([i]), np.array([o]))[0])
     if any(fold % block and block % fold for fold, block in ((o, size[0]), (i, size[1]))):
         assert found == 1.0  # tiles that cut blocks are taken to be full
@@ -196,3 +197,24 @@ def test_the_simulator_refuses_what_it_cannot_play() -> None:
     hardware = {"name": "zedboard", "activation_bits": 16}
     with pytest.raises(UserError, match="leaves out blocks or channels of 2"):
         simulate_design(design_of(workload, estimate, hardware), workload, model, images, profile)
+
+
+def test_depthwise_filters_that_are_dead_are_gone_with_their_channels() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 12, 3), nn.ReLU(), nn.Conv2d(12, 12, 3, groups=12), nn.ReLU(), nn.Conv2d(12, 6, 1))
+    workload = trace(net.eval(), (3, 12, 12), "depthwise")
+    dead = LayerSparsity(0.75, 1.0, 0.75, channel_densities=(1.0,) * 12, structure=Structure(dead_filters=(0, 4, 11)))
+    profile = SparsityProfile({**SparsityProfile.dense(workload).layers, "2": dead})
+    shrunk, denser = without_dead_channels(workload, profile)
+    assert (shrunk["2"].groups, shrunk["2"].result.channels) == (9, 9)
+    assert shrunk["4"].source.channels == 9
+    assert denser.layers["2"].pair_density == 1.0
+    assert len(denser.layers["2"].channel_densities) == 9
+    accelerator = DataflowAccelerator(load_device("zedboard"), DataflowOptions(limits=("dsp",), tolerance=0.0))
+    faster, dense = (accelerator.estimate(workload, one) for one in (profile, SparsityProfile.dense(workload)))
+    assert faster.throughput_ips >= dense.throughput_ips
+
+
+def test_blocks_that_are_only_promised_are_skipped_as_many_as_there_may_be() -> None:
+    promised = LayerSparsity(0.5, structure=Structure(block=(8, 8)))
+    skips = Skips(conv(64, 64), promised)
+    assert skips.left(np.array([8, 16, 3]), np.array([8, 8, 8])).tolist() == [0.5, 0.75, 1.0]

@@ -36,16 +36,22 @@ def densities(
 
 
 def sensitivity(operation: Operation, sparsity: LayerSparsity, lanes: tuple[int, int]) -> float:
-    """∂ (fraction of blocks that are computed) / ∂ (weight density): 1 where zeros come in such blocks, nearly 0 where
-    they lie anywhere. Arguments as of `densities`."""
-    beside = _beside(operation, sparsity, lanes)
-    return float(beside * (1.0 - sparsity.weight_density) ** (beside - 1))
+    """Blocks that are computed less, over weights that are left less: 1 where zeros come in such blocks, nearly 0 where
+    they lie anywhere. Taken down to half of the present density, since smaller blocks gain nothing at first.
+
+    Arguments as of `densities`."""
+    beside, half = _beside(operation, sparsity, lanes), sparsity.weight_density / 2
+    if half <= 0:
+        return 1.0
+    return float(((1.0 - half) ** beside - (1.0 - 2 * half) ** beside) / half)
 
 
 def _beside(operation: Operation, sparsity: LayerSparsity, lanes: tuple[int, int]) -> int:
     """How many zeros, independent of each other, must meet to leave a block of the array's empty."""
     structure = sparsity.structure
     size = None
+    if structure is not None and structure.filters:
+        return 1
     if structure is not None:
         size = structure.block or (structure.blocks.size if structure.blocks is not None else None)
     if size is None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hass_train.hardware.aie.array import AieArray
 from hass_train.hardware.aie.depth import handings
 from hass_train.hardware.aie.layers import Handing, LayerCost, layer_cost, price_of
-from hass_train.hardware.channels import without_dead_channels
+from hass_train.hardware.channels import prices_asked, without_dead_channels
 from hass_train.hardware.estimate import Bottleneck, Energy, Estimate, LayerEstimate, Resources
 from hass_train.hardware.profile import SparsityProfile
 from hass_train.hardware.workload import Operation, Workload
@@ -42,6 +42,7 @@ class AieAccelerator:
             ValueError: the profile's layers do not match the workload's.
         """
         profile.check_covers(workload)
+        asked = profile
         workload, profile = without_dead_channels(workload, profile)
         array, layers = self.array, profile.layers
         operations = list(workload)
@@ -57,7 +58,7 @@ class AieAccelerator:
             [_row(*both, plan[both[0].name]) for both in zip(operations, costs, strict=True)],
             array.clock_mhz,
             dict.fromkeys(prices, 0.0),  # zeros among activations gain nothing
-            prices,
+            prices_asked(prices, "weight_density", profile, asked),
             self._energy(costs, cycles / hz),
             self._utilization(costs, cycles),
             _bottleneck(operations, costs, cycles),

@@ -45,7 +45,7 @@ class ComputeDesigns(Table):
         self.urgency = URGENCY if urgent(layer, waiting.bypass) else 1
         self.bits = Widths(options.activation_bits, options.weight_bits, options.accumulator_bits)
         self._inputs = InputSides(layer, sparsity, options)
-        self._skips = Skips(layer, sparsity.structure)
+        self._skips = Skips(layer, sparsity)
         folds, interval, t, uneven, alone = self._enumerate(space)
         dsp = cycles.dsp_of_multipliers(folds.n * folds.engines, options.activation_bits, options.weight_bits)
         possible = dsp <= max(space.budget[0], float(dsp.min()))

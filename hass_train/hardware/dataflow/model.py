@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import replace
 
-from hass_train.hardware.channels import without_dead_channels
+from hass_train.hardware.channels import prices_asked, without_dead_channels
 from hass_train.hardware.dataflow.answer import Answer
 from hass_train.hardware.dataflow.branches import Waiting, waiting
 from hass_train.hardware.dataflow.designs import designs_of, floor_interval
@@ -56,6 +57,7 @@ class DataflowAccelerator:
             ValueError: the profile's layers do not match the workload's.
         """
         profile.check_covers(workload)
+        asked = profile
         workload, profile = without_dead_channels(workload, profile)
         network = self.network(workload, profile)
         connections = tuple(operation.inputs for operation in workload)
@@ -66,7 +68,12 @@ class DataflowAccelerator:
                 self._explored.popitem(last=False)
         self._explored.move_to_end(key)
         stretches, explorers = self._explored[key]
-        return Answer(network, profile, stretches, explorers).estimate()
+        found = Answer(network, profile, stretches, explorers).estimate()
+        return replace(
+            found,
+            prices=prices_asked(found.prices, "pair_density", profile, asked),
+            weight_prices=prices_asked(found.weight_prices, "weight_density", profile, asked),
+        )
 
     def network(self, workload: Workload, profile: SparsityProfile) -> Network:
         """The network's design tables.

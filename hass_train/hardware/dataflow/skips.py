@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hass_train.hardware.structure import Structure
+from hass_train.hardware.profile import LayerSparsity
 from hass_train.hardware.workload import Operation
 
 Floats = NDArray[np.float64]
@@ -24,21 +24,25 @@ class Skips:
 
     Args:
         layer: convolution or linear layer.
-        structure: of its weights; None = zeros anywhere.
+        sparsity: of its weights: which blocks hold anything or, of blocks that are not known yet, how many.
     """
 
-    def __init__(self, layer: Operation, structure: Structure | None) -> None:
+    def __init__(self, layer: Operation, sparsity: LayerSparsity) -> None:
         self._live: NDArray[np.bool_] | None = None
-        self._size = (1, 1)
+        self._density, self._size = 1.0, (1, 1)
         self._known: dict[tuple[int, int], float] = {}
-        if structure is not None and structure.blocks is not None and layer.groups == 1:
-            self._live = np.array([[one == "1" for one in row] for row in structure.blocks.live])
-            self._size = structure.blocks.size
+        structure = sparsity.structure
+        if structure is not None and layer.groups == 1:
+            if structure.blocks is not None:
+                self._live = np.array([[one == "1" for one in row] for row in structure.blocks.live])
+                self._size, self._density = structure.blocks.size, structure.blocks.density
+            elif structure.block is not None:
+                self._size, self._density = structure.block, sparsity.weight_density
 
     @property
     def any(self) -> bool:
         """Whether there is anything to leave out."""
-        return self._live is not None and not bool(self._live.all())
+        return self._density < 1
 
     def left(self, i: Ints, o: Ints) -> Floats:
         """Fraction of tiles that hold anything.
@@ -64,7 +68,8 @@ class Skips:
             return 1.0
         if (rows, columns) not in self._known:
             live = self._live
-            assert live is not None
+            if live is None:
+                return 1 - (1 - self._density) ** (rows * columns)
             missing = -live.shape[0] % rows, -live.shape[1] % columns
             padded = np.pad(live, ((0, missing[0]), (0, missing[1])))
             shape = (padded.shape[0] // rows, rows, padded.shape[1] // columns, columns)

@@ -116,7 +116,8 @@ class Sampled:
         """See `Method`."""
         for trial in bench.study.asked(bench.budget.trials):
             thresholds = {
-                name: trial.suggest_float(name, 0.0, bench.config.max_threshold) for name in bench.evaluator.names
+                name: trial.suggest_float(name, 0.0, bench.evaluator.most(name, bench.config.max_threshold))
+                for name in bench.evaluator.names
             }
             bench.measured(trial, thresholds)
             if bench.budget.over:
@@ -149,7 +150,11 @@ class Greedy:
         return trial.val_acc < bench.dense.val_acc - allowed
 
     def _spread(self, bench: Bench, weight: float, activation: float) -> dict[str, float]:
-        return {name: weight if name.endswith("/weight") else activation for name in bench.evaluator.names}
+        usual = bench.config.max_threshold
+        return {
+            name: (weight if name.endswith("/weight") else activation) * bench.evaluator.most(name, usual) / usual
+            for name in bench.evaluator.names
+        }
 
 
 _HOPELESS = 0.3  # accuracy lost beyond which a greedy walk without a target ends

@@ -67,6 +67,10 @@ class Evaluator:
             for kind, allowed in ((WEIGHT, layer.prune_weights), (ACTIVATION, layer.gate_activations))
             if allowed
         ]
+        # most that a threshold is tried at, over the most for weights that stand alone
+        self.reach = {
+            name: layer.pattern.whole for name, layer in self.layers.items() if layer.pattern.whole is not None
+        }
         self._magnitudes = self._measure_inputs()
         self._known: dict[tuple[float, ...], Trial] = {}
 
@@ -77,6 +81,16 @@ class Evaluator:
                 with torch.no_grad():
                     raw = raw_threshold(thresholds.get(f"{name}/{kind}", 0.0))
                     getattr(layer, f"{kind}_threshold").copy_(raw)
+
+    def most(self, name: str, usual: float) -> float:
+        """The largest threshold to try.
+
+        Args:
+            name: of the threshold.
+            usual: where sizes are open; ranks of groups end by themselves.
+        """
+        layer, _, kind = name.rpartition("/")
+        return self.reach.get(layer, usual) if kind == WEIGHT else usual
 
     def evaluate(self, thresholds: Mapping[str, float], number: int = 0) -> Trial:
         """Apply thresholds and measure; equal thresholds are measured once.
