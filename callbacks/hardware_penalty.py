@@ -78,7 +78,8 @@ class HardwarePenalty(pl.Callback):
         assert isinstance(data, ImageData)
         share = ranks.rank(), ranks.processes()
         images = data.images("val", module.device, images=max(self.images, share[1]), share=share)
-        return calibrate(module.model, images, together=True)
+        assert module.question is not None
+        return calibrate(module.model, images, together=True, closely=module.question.closely)
 
     def _ask(self, module: SparseClassifier) -> dict[str, float]:
         """Query, set the prices, and return what to log."""

@@ -152,7 +152,10 @@ def _question(typed: RunConfig, workload: Workload, model: nn.Module) -> tuple[H
     )
     rank_zero_only(print_summary)(workload, dense, report_console(), typed.summary_depth)
     quick = build_hardware(typed.hw, tolerance=QUICK)
-    return HardwareQuestion(workload, accelerator, quick, goal, dense.throughput_ips, roof.throughput_ips), dense
+    question = HardwareQuestion(
+        workload, accelerator, quick, goal, dense.throughput_ips, roof.throughput_ips, typed.hw.gates
+    )
+    return question, dense
 
 
 _GAIN = 1.1  # of an array over the dense network, below which there is nothing to search for

@@ -184,9 +184,10 @@ class Run:
         return accuracy(model, self.data, split, limit if isinstance(limit, int) else max(1, int(batches * limit)))[0]
 
     def profile(self, model: nn.Module) -> SparsityProfile:
-        """Exact sparsity on the first `search.calibration_images` validation images."""
+        """Exact sparsity on the first `search.calibration_images` validation images, as closely as hardware looks."""
         device = next(model.parameters()).device
-        return calibrate(model, self.data.images("val", device, images=self.typed.search.calibration_images))
+        images = self.data.images("val", device, images=self.typed.search.calibration_images)
+        return calibrate(model, images, closely=self.typed.hw.gates)
 
     def log(self, scalars: dict[str, float]) -> None:
         """Log final numbers."""

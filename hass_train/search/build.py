@@ -96,6 +96,6 @@ def _rebuilt(
     for _, layer in sparse_layers(model):
         layer.set_mode(Mode.SEARCH)
     quick = build_hardware(typed.hw, tolerance=QUICK)
-    question = HardwareQuestion(workload, quick, quick, Goal(*goal), dense_ips)
+    question = HardwareQuestion(workload, quick, quick, Goal(*goal), dense_ips, closely=typed.hw.gates)
     subject = Subject(model.eval(), question, data, typed.search.calibration_images, typed.search.margin, output)
     return _black_box(typed, settings, worker), subject

@@ -88,7 +88,8 @@ class Subject:
 
     def profile(self, images: int = 0) -> SparsityProfile:
         """Exact sparsity at the present thresholds, on the first validation images."""
-        return calibrate(self.model, self.data.images("val", self.device, images=images or self.calibration_images))
+        chosen = self.data.images("val", self.device, images=images or self.calibration_images)
+        return calibrate(self.model, chosen, closely=self.question.closely)
 
     def settle(self, target: float | None = None) -> None:
         """Scale all thresholds so that a throughput is just met, by default the goal's; nothing if it has none."""

@@ -119,6 +119,7 @@ class HardwareQuestion:
         goal: what the user wants.
         dense_ips: throughput of the dense network.
         roof_ips: throughput at the density floor.
+        closely: whether the hardware looks at histograms of pairs; see `calibrate`.
     """
 
     workload: Workload
@@ -127,6 +128,7 @@ class HardwareQuestion:
     goal: Goal
     dense_ips: float
     roof_ips: float = math.inf
+    closely: bool = True
 
     @property
     def target_ips(self) -> float | None:

@@ -36,14 +36,16 @@ def running_profile(model: nn.Module) -> SparsityProfile:
 class _PairCounter:
     """Counts non-zero weight–activation pairs of one layer, dot product by dot product."""
 
-    def __init__(self, layer: SparseLayer, samples: bool = True) -> None:
-        self.layer, self.samples = layer, samples  # samples: the first images are looked at more closely
+    def __init__(self, layer: SparseLayer, samples: bool = True, closely: bool = True) -> None:
+        self.layer, self.samples = layer, samples and closely  # samples: the first images are looked at more closely
         self.weight = (layer.gated_weight().detach() != 0).float()
         window = self.weight[0, 0].numel() if self.weight.dim() == 4 else 1
         channels = self.weight.shape[1]
         self.counts = {bundle: torch.zeros(window * bundle + 1, dtype=torch.float64) for bundle in {1, channels}}
         if window == 1:  # a single pair is binomial by itself, and engines take bundles of channels
             self.counts = {size: torch.zeros(size + 1, dtype=torch.float64) for size in bundle_sizes(channels)}
+        if not closely:  # whole dot products only
+            self.counts = {channels: torch.zeros(window * channels + 1, dtype=torch.float64)}
         self.activations = self.nonzero = self.images = 0
         self.runs: list[Tensor] = []  # sampled windows, for the independence of engines
         self.meetings: Tensor | None = None  # per input channel and kernel position: non-zero activations met there
@@ -195,7 +197,7 @@ class _PairCounter:
             pair_density=min(mean / (len(widest) - 1), 1.0),
             histograms={bundle: tuple(histogram) for bundle, histogram in histograms.items()},
             channel_densities=self._channel_densities(),
-            lanes=self._lanes(),
+            lanes=self._lanes() if self.runs else None,
             structure=layer.pattern.structure(self.weight != 0, layer.kernel_groups) if layer.prune_weights else None,
         )
 
@@ -231,7 +233,9 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
         model.train(training)
 
 
-def calibrate(model: nn.Module, batches: Iterable[Tensor], together: bool = False) -> SparsityProfile:
+def calibrate(
+    model: nn.Module, batches: Iterable[Tensor], together: bool = False, closely: bool = True
+) -> SparsityProfile:
     """Measure sparsity exactly on images: the calibration pass.
 
     For each layer the histogram of non-zero pairs per dot product, from the convolution of the two indicator tensors
@@ -243,12 +247,14 @@ def calibrate(model: nn.Module, batches: Iterable[Tensor], together: bool = Fals
         batches: of images, on the model's device.
         together: add up what all processes that train together measure, each on its own images (at least one); all of
             them must call this. The closer look that single channels and engines side by side need is the first one's.
+        closely: take that closer look, which takes most of the time; for hardware that zeros of activations gain
+            nothing on, whole dot products are enough.
 
     Raises:
         ValueError: no images.
     """
     samples = not together or ranks.rank() == 0
-    counters = {name: _PairCounter(layer, samples) for name, layer in sparse_layers(model)}
+    counters = {name: _PairCounter(layer, samples, closely) for name, layer in sparse_layers(model)}
     hooks = [
         layer.register_forward_pre_hook(lambda _, inputs, counter=counters[name]: counter.observe(inputs[0]))
         for name, layer in sparse_layers(model)
