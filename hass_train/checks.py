@@ -161,6 +161,11 @@ def _check_ranges(config: RunConfig) -> None:
         raise unknown("search engine", search.engine, ["learned", *RECIPES, *ENGINES])
     _check_trials(search)
     _check_recipe(search)
+    if search.activation_sparsity and not config.hw.gates:
+        raise UserError(
+            f"search.activation_sparsity is {search.activation_sparsity}, but {config.hw.name} gains nothing from "
+            "zeros among activations; leave it out"
+        )
     if search.prices not in PRICES:
         raise unknown("kind of search.prices", search.prices, PRICES)
     for name in ("warmup", "search", "recover"):

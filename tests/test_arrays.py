@@ -114,6 +114,7 @@ def test_an_estimate_of_an_array(tmp_path: Path) -> None:
     (("search=one_shot", "search.sparsity=1.5"), r"search.sparsity is 1.5; it must lie in \[0, 1\]"),
     (("search=one_shot", "search.sparsity=null"), "takes a fraction of the weights; say search.sparsity=0.5"),
     (("search.sparsity=0.5",), "search.sparsity is of the recipes"),
+    (("hw=aie2_2x2", "search=one_shot", "search.activation_sparsity=0.5"), "gains nothing from zeros"),
     (("search=one_shot", "search.target_speedup=2"), "search has 2 goals"),
     (("search=incremental", "search.increment_epochs=0"), "increment_epochs is 0"),
 ])  # fmt: skip
