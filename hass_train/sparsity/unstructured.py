@@ -31,7 +31,9 @@ class Unstructured(Pattern):
 
     def level_at(self, weight: Tensor, groups: int, fraction: float) -> float:
         """See `Pattern`."""
-        return float(sample(weight.detach().abs()).quantile(fraction)) if fraction > 0 else 0.0
+        sizes = weight.detach().abs().flatten().float()
+        taken = int(fraction * len(sizes) + 1e-6)
+        return float(sizes.kthvalue(taken).values) if taken else 0.0
 
     def act(self, weight: Tensor, groups: int, level: float) -> Tensor:
         """See `Pattern`."""

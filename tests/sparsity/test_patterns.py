@@ -155,6 +155,15 @@ def test_a_penalty_reaches_thresholds_wherever_they_are(pattern: Pattern) -> Non
         assert slope < 0, level
 
 
+@pytest.mark.parametrize("fraction", [0.25, 0.5, 0.75])
+def test_half_of_a_large_layer_is_half(fraction: float) -> None:
+    """Also where sizes differ by kernel position, which a sample with a stride would not see."""
+    weight = torch.randn(512, 256, 3, 3) * torch.linspace(0.1, 2.0, 9).reshape(3, 3)
+    pattern = Unstructured()
+    live = pattern.lives(weight, 1, pattern.level_at(weight, 1, fraction))
+    assert float(live.float().mean()) == pytest.approx(1 - fraction, abs=1e-5)
+
+
 def test_sr_ste_pulls_dead_weights_to_zero() -> None:
     weight = torch.randn(8, 8, requires_grad=True)
     pattern = NM(2, 4, pull=0.5)
