@@ -12,7 +12,5 @@ def main(config: DictConfig) -> float:
     return result.sparse.test_acc
 
 
-if __name__ == "__mp_main__":  # a process that this script has spawned unpickles Lightning's objects next
-    import hass_train.torchvision_shim  # noqa: F401
 if __name__ == "__main__":
     cli.run("search", main)

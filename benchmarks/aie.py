@@ -10,9 +10,6 @@ same for all three. The other cells are held out.
 
 from __future__ import annotations
 
-import hass_train.torchvision_shim  # noqa: F401 - before anything imports torchvision
-
-# isort: split
 import argparse
 from dataclasses import replace
 from functools import cache

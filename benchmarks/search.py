@@ -28,7 +28,7 @@ from typing import Any
 
 from search_report import LOST, OTHERS, ablation_table, picture, table
 
-from hass_train.search.blackbox.trials import hypervolume
+from hass_train.search.front import hypervolume
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"

@@ -14,17 +14,14 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-import hass_train.torchvision_shim  # noqa: F401 - before anything imports torchvision
-
-# isort: split
 import timm
 import torch
 from torch.nn import functional as F
 
-from hass_train.allocator import keep_freed_memory
-from hass_train.module import SPARED, WATCH
-from hass_train.search.penalty import HardwarePenalty
+from hass_train.runtime.allocator import keep_freed_memory
+from hass_train.search.penalty import PricedPenalty
 from hass_train.sparsity import LayerRule, Mode, SearchStep, apply_masks, sparse_layers, sparsify, watching
+from hass_train.training.module import SPARED, WATCH
 
 ROOT = Path(__file__).resolve().parent.parent
 RULES = {"all": LayerRule("*"), "gates": LayerRule("*.se.*", activation=False)}
@@ -41,7 +38,7 @@ def stepper(name: str, mode: Mode | None, batch: int, every: int = 1) -> Callabl
         for _, layer in sparse_layers(model):
             layer.set_mode(mode)
     prices = dict.fromkeys((layer for layer, _ in sparse_layers(model)), 0.01)
-    penalty = HardwarePenalty(prices, prices)
+    penalty = PricedPenalty(prices, prices)
     turn, steps = 0, SearchStep(model)
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3, fused=True)
     images = torch.randn(batch, 1, 32, 32).to(memory_format=torch.channels_last)

@@ -20,17 +20,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-import hass_train.torchvision_shim  # noqa: F401 - before anything imports torchvision
-
-# isort: split
 import timm
 import torch
 from hydra.utils import instantiate
 
 from hass_train.export.weights import load_sparse
 from hass_train.hardware import CannotFit, DataflowAccelerator, DataflowOptions, SparsityProfile, load_device, trace
-from hass_train.hardware.dataflow.depths import rule
-from hass_train.hardware.dataflow.simulate import Pipeline, steady
+from hass_train.hardware.dataflow.simulator.depths import rule
+from hass_train.hardware.dataflow.simulator.pipeline import Pipeline, steady
 from hass_train.hardware.dataflow.simulator.results import Deadlock
 from hass_train.hardware.dataflow.simulator.stages import StageDesign
 from hass_train.sparsity import calibrate

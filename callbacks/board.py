@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 
-from hass_train.logging import WandbLog
-from hass_train.module import SparseClassifier
-from hass_train.report import board
-from hass_train.report.record import flat
+from hass_train.results.record import flat
 from hass_train.sparsity import running_profile
+from hass_train.tracking import board
+from hass_train.tracking.loggers import WandbLog
+from hass_train.training.module import SparseClassifier
 
 
 class Board(pl.Callback):

@@ -9,10 +9,10 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
-from hass_train import ranks, stopping
-from hass_train.module import SparseClassifier
-from hass_train.resume import BEST, LAST
+from hass_train.runtime import ranks, stopping
+from hass_train.runtime.files import BEST, LAST
 from hass_train.search.phases import Phase
+from hass_train.training.module import SparseClassifier
 
 _EVERY = 8  # steps of several processes between two looks for a signal
 

@@ -7,13 +7,13 @@ import time
 
 import pytorch_lightning as pl
 
-from hass_train import ranks
 from hass_train.data import ImageData
 from hass_train.hardware import CannotFit, Estimate, SparsityProfile
-from hass_train.module import SparseClassifier
+from hass_train.runtime import ranks
 from hass_train.search import penalty
 from hass_train.search.phases import Phase
 from hass_train.sparsity import calibrate, running_profile
+from hass_train.training.module import SparseClassifier
 
 
 class HardwarePenalty(pl.Callback):
@@ -94,13 +94,13 @@ class HardwarePenalty(pl.Callback):
         if self.prices != "hardware":
             weights = {layer.name: float(layer.macs) if self.prices == "macs" else 1.0 for layer in layers}
 
-        def ask() -> tuple[penalty.HardwarePenalty, dict[str, float]]:
+        def ask() -> tuple[penalty.PricedPenalty, dict[str, float]]:
             try:
                 estimate = question.quick.estimate(question.workload, profile)
             except CannotFit as error:  # the dense network fitted, so a sparser one does
                 raise RuntimeError(f"a sparser network no longer fits: {error}") from error
             module.answer = estimate
-            found = penalty.HardwarePenalty.at(estimate, running, question.dense_ips, weights)
+            found = penalty.PricedPenalty.at(estimate, running, question.dense_ips, weights)
             return found, _scalars(estimate, found)
 
         module.penalty, scalars = ranks.from_first(ask)
@@ -109,7 +109,7 @@ class HardwarePenalty(pl.Callback):
         return {**scalars, "hw/goal_ceiling": min(module.controller.ceiling, module.controller.log_target)}
 
 
-def _scalars(estimate: Estimate, found: penalty.HardwarePenalty) -> dict[str, float]:
+def _scalars(estimate: Estimate, found: penalty.PricedPenalty) -> dict[str, float]:
     """What to log of an answer."""
     return {
         "hw/throughput_ips": estimate.throughput_ips,

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 
-from hass_train import ranks
 from hass_train.data import ImageData
-from hass_train.evaluate import accuracy
+from hass_train.data.evaluate import accuracy
 from hass_train.export.weights import DENSE_WEIGHTS, load_weights, save_dense
-from hass_train.module import SparseClassifier
+from hass_train.runtime import ranks
 from hass_train.search.engine import Subject
 from hass_train.search.phases import Phase
 from hass_train.sparsity import sparse_layers, watching
+from hass_train.training.module import SparseClassifier
 
 _NORM_BATCHES = 50
 

@@ -11,8 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, T
 from rich.progress import Progress as Bar
 from rich.text import Text
 
-from hass_train.module import SparseClassifier
 from hass_train.search.phases import Phase
+from hass_train.training.module import SparseClassifier
 
 _SHOWN = (
     ("val/acc", "val acc", "{:.4f}"),

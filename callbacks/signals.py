@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytorch_lightning as pl
 
-from hass_train import stopping
+from hass_train.runtime import stopping
 
 
 class Signals(pl.Callback):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytorch_lightning as pl
 
-from hass_train.module import SparseClassifier
 from hass_train.search.phases import Phase
 from hass_train.sparsity import running_profile
+from hass_train.training.module import SparseClassifier
 
 
 class SparsityMonitor(pl.Callback):

@@ -8,8 +8,7 @@ from typing import Any
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
-from hass_train.config import AieConfig, CustomConfig, DataflowConfig, HardwareConfig
-from hass_train.errors import UserError
+from hass_train.config.schema import AieConfig, CustomConfig, DataflowConfig, HardwareConfig
 from hass_train.hardware import (
     AieAccelerator,
     AieArray,
@@ -18,6 +17,7 @@ from hass_train.hardware import (
     Device,
     HardwareModel,
 )
+from hass_train.runtime.errors import UserError
 
 
 def build_hardware(config: HardwareConfig, tolerance: float | None = None) -> HardwareModel:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hass_train.torchvision_shim  # noqa: F401 - before anything imports torchvision
-
-# isort: split
 from typing import Any
 
 import torch
@@ -12,11 +9,11 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from torch import nn
 
-from hass_train.config import RunConfig
+from hass_train.config.schema import RunConfig
 from hass_train.data import ImageData
-from hass_train.errors import UserError
-from hass_train.networks import check_name, create_network
+from hass_train.runtime.errors import UserError
 from hass_train.sparsity import LayerRule, Pattern, link_norms, sparsify
+from hass_train.training.networks import check_name, create_network
 
 
 def model_arguments(config: RunConfig, data: ImageData) -> dict[str, Any]:
@@ -52,7 +49,7 @@ def make_sparse(model: nn.Module, config: RunConfig, data: ImageData) -> nn.Modu
     rules = {name: LayerRule(r.match, r.weight, r.activation and config.hw.gates) for name, r in given.items()}
     pattern = build_pattern(config)
     sparsify(model, rules, pattern)
-    if pattern.silences:
+    if pattern.prunes_norm:
         parameter = next(model.parameters())
         link_norms(model, parameter.new_zeros(1, *data.input_size))
     return model

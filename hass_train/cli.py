@@ -22,10 +22,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hass_train.errors import UserError, nearest, unknown
-from hass_train.stopping import Stopped
-from hass_train.sweep import ERROR_LOG, summarise
-from hass_train.values import without_password
+from hass_train.config.values import without_password
+from hass_train.report.sweep import ERROR_LOG, summarise
+from hass_train.runtime.errors import UserError, nearest, unknown
+from hass_train.runtime.stopping import Stopped
 
 CONFIG_DIR = Path(__file__).resolve().parent.parent / "conf"
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from hass_train.cli import Parser, fail
-from hass_train.errors import UserError
+from hass_train.runtime.errors import UserError
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -22,9 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     given = parser.parse_args(arguments)
 
-    from hass_train.report.comparison import Comparison
     from hass_train.report.comparison_page import PAGE, TABLE, save_comparison
     from hass_train.report.console import print_comparison, print_files, report_console
+    from hass_train.results.comparison import Comparison
 
     output = given.output or Path("runs") / "comparisons" / f"{datetime.now():%Y-%m-%d/%H-%M-%S}"
     if any((output / name).exists() for name in (PAGE, TABLE)):

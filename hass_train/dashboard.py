@@ -93,7 +93,7 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
         Line("Sparsity", ("sparsity/pair", "sparsity/weight", "sparsity/activation")),
     ),
 }  # fmt: skip
-"""What the workspace holds; every key is logged by `callbacks` and `hass_train.report.board`."""
+"""What the workspace holds; every key is logged by `callbacks` and `hass_train.tracking.board`."""
 
 
 def described(project: str, entity: str | None) -> str:
@@ -165,7 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _save(project: str, entity: str | None) -> str:
     """Make the workspace; returns its address."""
-    from hass_train.logging import has_wandb_key
+    from hass_train.tracking.loggers import has_wandb_key
 
     if not has_wandb_key():
         fail("W&B has no key: run `wandb login` or set WANDB_API_KEY, or say --dry-run")

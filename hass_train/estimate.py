@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from hass_train import cli
 
 if TYPE_CHECKING:  # at run time they are imported late, see `main`
-    from hass_train.config import EstimateConfig, ProfileConfig
+    from hass_train.config.schema import EstimateConfig, ProfileConfig
     from hass_train.hardware import SparsityProfile, Workload
 
 
@@ -28,12 +28,12 @@ def main(config: DictConfig) -> dict[str, Any]:
     """
     # late, so that typing errors are told before torch loads; none of these imports Lightning
     from hass_train.accelerator import build_hardware
-    from hass_train.checks import checked_estimate
-    from hass_train.errors import UserError
+    from hass_train.config.checks import checked_estimate
     from hass_train.hardware import CannotFit
-    from hass_train.networks import create_network, traced
     from hass_train.report.console import report_console
     from hass_train.report.estimate import print_estimate, save_estimate_picture
+    from hass_train.runtime.errors import UserError
+    from hass_train.training.networks import create_network, traced
 
     typed = checked_estimate(config)
     started = time.perf_counter()
@@ -89,9 +89,9 @@ def _network(typed: EstimateConfig) -> tuple[tuple[int, ...] | None, dict[str, A
 
 def _profile(config: ProfileConfig, workload: Workload) -> SparsityProfile:
     """The sparsity that the configuration describes."""
-    from hass_train.errors import UserError
     from hass_train.export.profile import load_profile
     from hass_train.hardware import SparsityProfile, Structure
+    from hass_train.runtime.errors import UserError
 
     if config.kind == "run":
         profile = load_profile(Path(config.path))

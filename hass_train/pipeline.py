@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hass_train.torchvision_shim  # noqa: F401 - before anything imports torchvision
-
-# isort: split
 import json
 import time
 from functools import partial
@@ -17,29 +14,29 @@ from torch import nn
 
 from hass_train.accelerator import build_hardware
 from hass_train.build import build_model, build_pattern, make_sparse, model_arguments
-from hass_train.checks import checked
 from hass_train.cli import job_command
-from hass_train.config import RunConfig
-from hass_train.errors import UserError
+from hass_train.config.checks import checked
+from hass_train.config.schema import RunConfig
 from hass_train.export.weights import DENSE_WEIGHTS, save_dense
-from hass_train.files import write_text
-from hass_train.finish import finish
 from hass_train.hardware import CannotFit, SparsityProfile, Workload
-from hass_train.logging import WandbLog
-from hass_train.module import SparseClassifier
-from hass_train.networks import traced
-from hass_train.report.board import publish_dense
 from hass_train.report.console import print_result, report_console
 from hass_train.report.summary import print_summary
-from hass_train.result import DenseNetwork, NaturalNetwork, Outcome, Result, SparseNetwork
-from hass_train.resume import Checkpoint
-from hass_train.run import Run, initialise, running
+from hass_train.results.result import DenseNetwork, NaturalNetwork, Outcome, Result, SparseNetwork
+from hass_train.runtime.errors import UserError
+from hass_train.runtime.files import write_text
 from hass_train.search.build import QUICK, engine_of, known_dense
 from hass_train.search.engine import Subject, meet, reach
 from hass_train.search.goal import Goal, HardwareQuestion, floor_profile
 from hass_train.search.phases import Phase, PhasePlan
 from hass_train.search.recipes import check_possible, reaches
 from hass_train.sparsity import sparse_layers
+from hass_train.tracking.board import publish_dense
+from hass_train.tracking.loggers import WandbLog
+from hass_train.training.finish import finish
+from hass_train.training.module import SparseClassifier
+from hass_train.training.networks import traced
+from hass_train.training.resume import Checkpoint
+from hass_train.training.run import Run, initialise, running
 
 
 def train(config: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -163,7 +160,7 @@ _GAIN = 1.1  # of an array over the dense network, below which there is nothing 
 
 def _tell_left_dense(model: nn.Module) -> None:
     """Say where a pattern can take nothing although rules allow it."""
-    left = [(name, layer) for name, layer in sparse_layers(model) if layer.untakeable]
+    left = [(name, layer) for name, layer in sparse_layers(model) if layer.unprunable]
     if left:
         some = ", ".join(name for name, _ in left[:2]) + (", …" if len(left) > 2 else "")
         noun = "layer" if len(left) == 1 else "layers"

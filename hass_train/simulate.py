@@ -18,7 +18,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--size", action="store_true", help="find the smallest FIFOs that keep the interval too")
     given = parser.parse_args(arguments)
 
-    from hass_train.errors import UserError
+    from hass_train.runtime.errors import UserError
 
     try:
         simulate_run(given.run, given.images, given.size)
@@ -38,28 +38,25 @@ def simulate_run(folder: Path, count: int, sized: bool) -> dict[str, Any]:
     Raises:
         UserError: whatever the user can mend.
     """
-    from hass_train.errors import UserError
     from hass_train.export.design import load_design
+    from hass_train.runtime.errors import UserError
 
     if count < 1:
         raise UserError(f"--images is {count}; it must be ≥ 1")
     design = load_design(folder)  # before torch loads
 
-    import hass_train.torchvision_shim  # noqa: F401 - before anything imports torchvision
-
-    # isort: split
     import torch
     from hydra.errors import InstantiationException
     from hydra.utils import get_class, instantiate
 
-    from hass_train.config import ModelConfig
+    from hass_train.config.schema import ModelConfig
     from hass_train.data import ImageData
     from hass_train.export.profile import load_profile
     from hass_train.export.weights import load_sparse
-    from hass_train.networks import create_network, traced
     from hass_train.report.console import report_console
     from hass_train.report.simulation import print_simulation, save_simulation
-    from hass_train.simulation import simulate_design
+    from hass_train.results.simulation import simulate_design
+    from hass_train.training.networks import create_network, traced
 
     try:
         result = json.loads((folder / "result.json").read_text())

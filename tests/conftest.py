@@ -13,7 +13,6 @@ from typing import Any
 os.environ["WANDB_MODE"] = "offline"
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-import hass_train.torchvision_shim  # noqa: F401, I001 - before anything imports torchvision
 import hydra
 import pytest
 import torch

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 
-from hass_train.module import SparseClassifier
 from hass_train.sparsity import sparse_layers
+from hass_train.training.module import SparseClassifier
 
 
 class Keep(pl.Callback):

@@ -14,13 +14,13 @@ import pytest
 from hass_train import pipeline
 from hass_train.accelerator import build_hardware
 from hass_train.build import build_pattern
-from hass_train.checks import checked
-from hass_train.errors import UserError
-from hass_train.report.comparison import Comparison
+from hass_train.config.checks import checked
 from hass_train.report.panels import panels
-from hass_train.report.record import Record
-from hass_train.search.blackbox.study import open_storage
+from hass_train.results.comparison import Comparison
+from hass_train.results.record import Record
+from hass_train.runtime.errors import UserError
 from hass_train.search.goal import Goal
+from hass_train.search.trials.study import open_storage
 from hass_train.sparsity import sparse_layers
 from tests.conftest import ROOT, Compose, composed
 

@@ -23,9 +23,9 @@ from safetensors.torch import save_file
 
 from hass_train import pipeline
 from hass_train.accelerator import build_hardware
-from hass_train.checks import checked
-from hass_train.config import AieConfig, DataflowConfig, HardwareConfig, RunConfig
-from hass_train.errors import UserError
+from hass_train.config.checks import checked
+from hass_train.config.schema import AieConfig, DataflowConfig, HardwareConfig, RunConfig
+from hass_train.runtime.errors import UserError
 from hass_train.search.goal import Goal
 from tests.conftest import ROOT, Compose, composed
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from hass_train.data import Cifar10, Digits, FashionMnist, ImageFolders
 from hass_train.data.files import DEBIAN_FASHION_MNIST, read_idx
-from hass_train.errors import UserError
+from hass_train.runtime.errors import UserError
 
 
 def test_digits_are_split_once_and_for_all() -> None:

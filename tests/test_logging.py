@@ -11,7 +11,7 @@ from pytorch_lightning.loggers import CSVLogger
 from wandb.errors import CommError
 
 from hass_train import pipeline
-from hass_train.logging import CsvLog, wandb_logger
+from hass_train.tracking.loggers import CsvLog, wandb_logger
 from tests.conftest import Compose
 from tests.test_resume import SMALL
 

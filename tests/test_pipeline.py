@@ -20,14 +20,14 @@ from safetensors.torch import load_file
 
 from hass_train import pipeline
 from hass_train.accelerator import build_hardware
-from hass_train.checks import checked
+from hass_train.config.checks import checked
 from hass_train.data import Digits
-from hass_train.errors import UserError
 from hass_train.export.profile import load_profile
 from hass_train.export.weights import gate_activations
 from hass_train.hardware import trace
 from hass_train.pipeline import search
-from hass_train.search.blackbox.study import open_storage
+from hass_train.runtime.errors import UserError
+from hass_train.search.trials.study import open_storage
 from tests.conftest import ROOT, SHORT, WITHOUT_LUTS, Compose
 from tests.wandb_file import OfflineRun
 
@@ -283,7 +283,7 @@ def test_a_used_run_directory_is_left_alone(tmp_path: Path) -> None:
 def test_a_loss_that_is_not_a_number_stops_the_run(
     compose: Compose, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from hass_train import module
+    from hass_train.training import module
 
     calls = iter(range(1000))
     real = module.F.cross_entropy

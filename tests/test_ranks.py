@@ -11,9 +11,8 @@ import pytest
 import torch
 from torch import distributed, multiprocessing, nn
 
-import hass_train.torchvision_shim  # noqa: F401 - before anything imports torchvision
-from hass_train import ranks
 from hass_train.hardware import SparsityProfile
+from hass_train.runtime import ranks
 from hass_train.sparsity import LayerRule, Mode, calibrate, sparse_layers, sparsify
 from tests.chaos.kills import TINY, Search, numbers
 

@@ -21,14 +21,15 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch.utils.data import Dataset
 
-from hass_train import pipeline, stopping
-from hass_train.checks import checked
-from hass_train.config import RunConfig
+from hass_train import pipeline
+from hass_train.config.checks import checked
+from hass_train.config.schema import RunConfig
 from hass_train.data.digits import Digits
 from hass_train.data.order import Drawn, Draws
-from hass_train.errors import UserError
-from hass_train.resume import Checkpoint, WholeCheckpoints
+from hass_train.runtime import stopping
+from hass_train.runtime.errors import UserError
 from hass_train.search.phases import Phase, PhasePlan
+from hass_train.training.resume import Checkpoint, WholeCheckpoints
 from tests.chaos.kills import NETWORK, numbers
 from tests.conftest import composed
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from hass_train import run
-from hass_train.run import handed_out
-from hass_train.sweep import jobs_of
+from hass_train.report.sweep import jobs_of
+from hass_train.training import run
+from hass_train.training.run import handed_out
 from tests.conftest import ROOT
 from tests.test_resume import SMALL
 

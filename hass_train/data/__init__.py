@@ -1,6 +1,5 @@
 """Lightning data modules: digits (embedded default), Fashion-MNIST, CIFAR, folders of images."""
 
-import hass_train.torchvision_shim  # noqa: F401 - before anything imports torchvision
 from hass_train.data.base import ImageData
 from hass_train.data.digits import Digits
 from hass_train.data.files import Cifar10, Cifar100, FashionMnist, ImageFolders

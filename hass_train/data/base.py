@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hass_train.torchvision_shim  # noqa: F401 - before anything imports torchvision
-
-# isort: split
 import sys
 from collections.abc import Iterator, Sized
 from itertools import islice
@@ -16,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from hass_train.data.order import Drawn, Draws
-from hass_train.errors import UserError
+from hass_train.runtime.errors import UserError
 
 
 class ImageData(pl.LightningDataModule):

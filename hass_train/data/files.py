@@ -19,7 +19,7 @@ from torchvision.datasets import CIFAR10, CIFAR100, ImageFolder
 from torchvision.transforms import v2
 
 from hass_train.data.base import ImageData, TensorImages
-from hass_train.errors import UserError
+from hass_train.runtime.errors import UserError
 
 _SPLIT_SEED = 0
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")

@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hass_train.errors import UserError
 from hass_train.hardware import Estimate, Workload
-from hass_train.hardware.dataflow.depths import rule
-from hass_train.hardware.dataflow.simulate import Pipeline, join_name
+from hass_train.hardware.dataflow.simulator.depths import rule
+from hass_train.hardware.dataflow.simulator.pipeline import Pipeline, join_name
 from hass_train.hardware.dataflow.simulator.stages import StageDesign
+from hass_train.runtime.errors import UserError
 
 DESIGN = "design.json"
 SCHEMA = 2

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hass_train.errors import UserError
 from hass_train.hardware import SparsityProfile, Workload
+from hass_train.runtime.errors import UserError
 
 PROFILE = "profile.json"
 SCHEMA = 1

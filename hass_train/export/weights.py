@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hass_train.errors import UserError
+from hass_train.runtime.errors import UserError
 from hass_train.sparsity import sparse_layers
 from hass_train.sparsity.layers import SPARSE_CLASSES, Mode
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from hass_train.errors import nearest
+from hass_train.runtime.errors import nearest
 
 _DEVICES = Path(__file__).resolve().parents[2] / "conf" / "hw"
 

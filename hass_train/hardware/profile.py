@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from reprlib import repr as short
 from typing import Any
 
-from hass_train.errors import nearest
 from hass_train.hardware.lanes import Lanes
 from hass_train.hardware.structure import Structure
 from hass_train.hardware.workload import Workload
+from hass_train.runtime.errors import nearest
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hass_train.torchvision_shim  # noqa: F401 - networks worth tracing often come with torchvision
-
-# isort: split
 import copy
 
 import torch

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hass_train.cli import Parser, fail
-from hass_train.errors import UserError
+from hass_train.runtime.errors import UserError
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from hass_train.report.console import print_files, report_console
     from hass_train.report.figures import save_figures
     from hass_train.report.html import save_report
-    from hass_train.report.record import Record
+    from hass_train.results.record import Record
 
     for folder in given.runs:
         try:

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from hass_train.hardware.dataflow.bottleneck import LABELS
+from hass_train.hardware.dataflow.exploration.bottleneck import LABELS
 from hass_train.hardware.dataflow.options import LIMITS
-from hass_train.report.record import Layer, Record
 from hass_train.report.stacks import MOST_SHOWN, Stack, stacks
+from hass_train.results.record import Layer, Record
 
 COLORS = {
     "dense": "#8a94a0", "searched": "#c8443c", "weights": "#2f80c2", "activations": "#e08a1e", "pairs": "#7a4fb5",

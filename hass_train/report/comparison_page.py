@@ -10,12 +10,12 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from hass_train.files import replacing
 from hass_train.report.charts import finished
-from hass_train.report.comparison import Comparison
 from hass_train.report.page import Card, Cell, Page, Sheet, save_page
 from hass_train.report.panels import Panel
-from hass_train.report.record import goal_in_words
+from hass_train.results.comparison import Comparison
+from hass_train.results.record import goal_in_words
+from hass_train.runtime.files import replacing
 
 PAGE, TABLE = "compare.html", "compare.csv"
 _HUES = ("#2f80c2", "#c8443c", "#3d9a6b", "#e08a1e", "#7a4fb5", "#12a3a8", "#a0522d", "#d64f9b")

@@ -12,11 +12,11 @@ from rich.table import Table
 
 from hass_train.hardware import Estimate, LayerEstimate
 from hass_train.report import columns
-from hass_train.report.record import goal_in_words
-from hass_train.result import Result
+from hass_train.results.record import goal_in_words
+from hass_train.results.result import Result
 
 if TYPE_CHECKING:  # it brings plotly
-    from hass_train.report.comparison import Comparison
+    from hass_train.results.comparison import Comparison
 
 
 def report_console() -> Console:

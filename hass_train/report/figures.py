@@ -15,12 +15,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from hass_train.files import replacing
-from hass_train.hardware.dataflow.bottleneck import LABELS
+from hass_train.hardware.dataflow.exploration.bottleneck import LABELS
 from hass_train.hardware.dataflow.options import LIMITS
 from hass_train.report.charts import COLORS, color_of
-from hass_train.report.record import Record
 from hass_train.report.stacks import MOST_SHOWN, stacks
+from hass_train.results.record import Record
+from hass_train.runtime.files import replacing
 
 FOLDER = "figures"
 _BANDS = {"warmup": "#eceef0", "search": "#f9e8d2", "recover": "#dcefe5"}

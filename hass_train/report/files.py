@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from hass_train.files import replacing
 from hass_train.hardware import Workload
-from hass_train.result import Result
+from hass_train.results.result import Result
+from hass_train.runtime.files import replacing
 
 
 def save_layers(path: Path, result: Result, workload: Workload) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import yaml
 
-from hass_train.hardware.dataflow.bottleneck import LABELS
+from hass_train.hardware.dataflow.exploration.bottleneck import LABELS
 from hass_train.report import columns
 from hass_train.report.page import Block, Card, Cell, Page, Sheet, save_page
 from hass_train.report.panels import panels
-from hass_train.report.record import Record
+from hass_train.results.record import Record
 
 REPORT = "report.html"
 

@@ -16,8 +16,8 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from hass_train.files import write_text
 from hass_train.report.panels import Panel
+from hass_train.runtime.files import write_text
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from hass_train.report import charts
-from hass_train.report.record import Record
 from hass_train.report.stacks import MOST_SHOWN
+from hass_train.results.record import Record
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
 from hass_train.hardware.dataflow.options import LIMITS
-from hass_train.report.record import Record
+from hass_train.results.record import Record
 
 MOST_SHOWN = 1.25
 """Of the device, where bars end: what does not count may need twelve times as much."""

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hass_train.torchvision_shim  # noqa: F401 - before anything imports torchvision
-
-# isort: split
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -15,17 +12,17 @@ from omegaconf import OmegaConf
 
 from hass_train.accelerator import build_hardware
 from hass_train.build import build_model, make_sparse
-from hass_train.checks import ENGINES, checked
-from hass_train.config import RunConfig
+from hass_train.config.checks import ENGINES, checked
+from hass_train.config.schema import RunConfig
 from hass_train.export.weights import DENSE_WEIGHTS, load_weights
-from hass_train.networks import traced
-from hass_train.search.blackbox.engines import BlackBox
-from hass_train.search.blackbox.study import open_storage
-from hass_train.search.blackbox.workers import helpers, study_folder
 from hass_train.search.engine import Learned, SearchEngine, Subject
 from hass_train.search.goal import Goal, HardwareQuestion
 from hass_train.search.recipes import Incremental, OneShot
+from hass_train.search.trials.engines import BlackBox
+from hass_train.search.trials.study import open_storage
+from hass_train.search.trials.workers import helpers, study_folder
 from hass_train.sparsity import Mode, sparse_layers
+from hass_train.training.networks import traced
 
 QUICK = 1e-2
 """Tolerance of the estimates that steer a search; those that are reported are exact."""

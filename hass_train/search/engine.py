@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from hass_train.data import ImageData
-from hass_train.evaluate import accuracy
+from hass_train.data.evaluate import accuracy
 from hass_train.hardware import HardwareModel, SparsityProfile
 from hass_train.search.goal import Goal, HardwareQuestion
 from hass_train.search.settle import restore, settle, state_of

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from hass_train.config import SearchConfig
-from hass_train.errors import UserError
+from hass_train.config.schema import SearchConfig
 from hass_train.hardware import HardwareModel, LayerSparsity, SparsityProfile, Structure, Workload
+from hass_train.runtime.errors import UserError
 
 KINDS = ("penalty", "target_speedup", "target_throughput", "max_accuracy_drop", "sparsity")
 WITHOUT_TARGET = ("penalty", "max_accuracy_drop", "sparsity")

@@ -16,7 +16,7 @@ from hass_train.sparsity import SparseLayer
 
 
 @dataclass
-class HardwarePenalty:
+class PricedPenalty:
     """Prices frozen within an epoch, and the point they were taken at.
 
     Args:
@@ -37,7 +37,7 @@ class HardwarePenalty:
         profile: SparsityProfile,
         dense_ips: float,
         weights: Mapping[str, float] | None = None,
-    ) -> HardwarePenalty:
+    ) -> PricedPenalty:
         """Take an estimate's prices.
 
         Args:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-from hass_train.config import SearchConfig
+from hass_train.config.schema import SearchConfig
 
 
 class Phase(StrEnum):

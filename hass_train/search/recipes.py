@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from hass_train.errors import UserError
-from hass_train.search.blackbox.trials import Evaluator
+from hass_train.runtime.errors import UserError
 from hass_train.search.engine import Choice, Subject
+from hass_train.search.trials.evaluator import Evaluator
 from hass_train.sparsity import SparseLayer, sparse_layers
 
 _SHORT = 0.01  # of a sparsity, that small layers and groups that must live may miss
@@ -58,7 +58,7 @@ class Incremental(OneShot):
         """See `SearchEngine`."""
         present = min(self.increment * (epoch // self.every + 1), self.sparsity)
         for _, layer in sparse_layers(model):
-            layer.take(present if layer.prune_weights else 0.0, 0.0)
+            layer.set_sparsity(present if layer.prune_weights else 0.0, 0.0)
 
 
 def sparsity_of(model: nn.Module) -> float:
@@ -82,7 +82,7 @@ def check_possible(model: nn.Module, sparsity: float) -> None:
     left = 0.0
     for layer in layers:
         level = layer.pattern.level_at(layer.weight, layer.kernel_groups, sparsity)
-        left += float(layer.pattern.lives(layer.weight.detach(), layer.kernel_groups, level).sum())
+        left += float(layer.pattern.keep_mask(layer.weight.detach(), layer.kernel_groups, level).sum())
     if 1 - left / whole < sparsity - _SHORT:
         raise UserError(
             f"search.sparsity is {sparsity:g}, but {layers[0].pattern} takes {1 - left / whole:.2f} of the weights "

@@ -108,7 +108,7 @@ class _Frozen:
         for (_, layer), state, sizes in zip(sparse_layers(self.model), self.saved, self.sizes, strict=True):
             layer.frozen_threshold.copy_(state["frozen_threshold"] * factor)
             layer.mask.copy_(state["mask"])
-            pruned = int(len(sizes) * share) if layer.prune_weights and layer.pattern.fine else 0
+            pruned = int(len(sizes) * share) if layer.prune_weights and layer.pattern.refinable else 0
             if pruned:
                 layer.mask.logical_and_(state["weight"].abs() > sizes[pruned - 1])
             layer.weight.detach().copy_(state["weight"] * layer.mask)

@@ -1,6 +1,5 @@
 """Sparse layers, the rules that place them, and what they measure."""
 
-import hass_train.torchvision_shim  # noqa: F401 - timm imports torchvision
 from hass_train.sparsity.block import Block
 from hass_train.sparsity.channel import Channel
 from hass_train.sparsity.convert import LayerRule, link_norms, sparse_layers, sparsify

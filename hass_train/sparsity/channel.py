@@ -15,7 +15,7 @@ from hass_train.sparsity.pattern import Grouped, ranked
 class Channel(Grouped):
     """Filters, by the root of the mean square of their weights; the best one of every layer lives."""
 
-    silences = True
+    prunes_norm = True
     simulated = False
 
     def scores(self, weight: Tensor, groups: int) -> Tensor:

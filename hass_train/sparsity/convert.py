@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 import torch
 from torch import Tensor, nn
 
-from hass_train.errors import UserError
+from hass_train.runtime.errors import UserError
 from hass_train.sparsity.layers import SPARSE_CLASSES, SparseLayer
 from hass_train.sparsity.pattern import Pattern
 
@@ -119,4 +119,4 @@ def link_norms(model: nn.Module, image: Tensor) -> None:
 
 def _follow(maker: tuple[SparseLayer, Tensor] | None, norm: nn.Module) -> None:
     if maker is not None:
-        maker[0].__dict__["follower"] = norm
+        maker[0].__dict__["batch_norm"] = norm

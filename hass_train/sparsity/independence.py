@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hass_train.hardware.dataflow.engines import logit
+from hass_train.hardware.dataflow.costs.rounds import logit
 from hass_train.hardware.lanes import LEVELS, Lanes, grid
 
 RUN = 4

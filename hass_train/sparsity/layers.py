@@ -17,8 +17,8 @@ from torch.nn import functional as F
 
 from hass_train.sparsity.gate import gate, keep_strides, traceable_gate
 from hass_train.sparsity.pattern import Pattern
-from hass_train.sparsity.thresholds import Loan, Sight, follow, levels_of, raw_threshold
-from hass_train.sparsity.unstructured import Unstructured, hard
+from hass_train.sparsity.thresholds import InputStats, StepState, follow, levels_of, raw_threshold
+from hass_train.sparsity.unstructured import Unstructured
 
 RAW_START = -4.0
 """Where raw thresholds start: softplus(−4) = 0.018 typical magnitudes."""
@@ -49,9 +49,9 @@ class SparseLayer(nn.Module):
         frozen_threshold: activation threshold once frozen, in the units of the input.
         turn: the filter that the next sample of weights begins with.
         prune_weights, gate_activations: whether the rules (and the pattern) let this layer do either.
-        untakeable: whether the rules would let its weights be pruned, but the pattern finds nothing to take.
+        unprunable: whether the rules would let its weights be pruned, but the pattern finds nothing to take.
         pattern: how its weights are grouped.
-        follower: the batch-norm that normalises its result, where a dead filter silences it.
+        batch_norm: the batch-norm that normalises its result, where a dead filter prunes_norm it.
     """
 
     weight: nn.Parameter
@@ -66,7 +66,7 @@ class SparseLayer(nn.Module):
     turn: Tensor
     prune_weights: bool
     gate_activations: bool
-    untakeable: bool
+    unprunable: bool
     pattern: Pattern
 
     @classmethod
@@ -85,9 +85,9 @@ class SparseLayer(nn.Module):
         assert isinstance(layer, cls)
         weight, layer.pattern = layer.weight, pattern or Unstructured()
         layer.prune_weights = prune_weights and not bool(
-            layer.pattern.lives(weight, layer.kernel_groups, _BEYOND).all()
+            layer.pattern.keep_mask(weight, layer.kernel_groups, _BEYOND).all()
         )
-        layer.untakeable = prune_weights and not layer.prune_weights
+        layer.unprunable = prune_weights and not layer.prune_weights
         layer.gate_activations = gate_activations
         for name in ("weight_threshold", "activation_threshold"):
             layer.register_parameter(name, nn.Parameter(torch.full((), RAW_START, device=weight.device)))
@@ -97,8 +97,8 @@ class SparseLayer(nn.Module):
             layer.register_buffer(name, torch.tensor(value, device=weight.device))
         layer.register_buffer("turn", torch.tensor(0))
         layer._mode, layer._level, layer._seen, layer._live = Mode.DENSE, 0.0, False, None
-        layer.watched, layer.loan, layer.penalty_densities = False, None, None
-        layer.__dict__["follower"] = None  # no child of this layer, but of the network
+        layer.watched, layer.step_state, layer.penalty_densities = False, None, None
+        layer.__dict__["batch_norm"] = None  # no child of this layer, but of the network
         return layer
 
     # plain-number shadows of the buffers: reading a tensor in every forward pass would stall a GPU
@@ -108,13 +108,13 @@ class SparseLayer(nn.Module):
     _live: Tensor | None
     # what a training step lends the layer: see `hass_train.sparsity.step`
     watched: bool
-    loan: Loan | None
+    step_state: StepState | None
     penalty_densities: tuple[Tensor, Tensor] | None
-    follower: nn.Module | None
+    batch_norm: nn.Module | None
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what belongs to a step: its graph can be neither copied nor pickled."""
-        return {**self.__dict__, "penalty_densities": None, "loan": None, "_live": None}
+        return {**self.__dict__, "penalty_densities": None, "step_state": None, "_live": None}
 
     @property
     def kernel_groups(self) -> int:
@@ -136,7 +136,7 @@ class SparseLayer(nn.Module):
         if mode is Mode.FROZEN and self._mode is not Mode.FROZEN:
             with torch.no_grad():
                 if self.prune_weights:
-                    self.mask.copy_(self.pattern.lives(self.weight, self.kernel_groups, self.weight_level()))
+                    self.mask.copy_(self.pattern.keep_mask(self.weight, self.kernel_groups, self.weight_level()))
                 self.frozen_threshold.fill_(self.activation_level())
                 self.apply_mask()
         self.mode.fill_(int(mode))
@@ -153,14 +153,14 @@ class SparseLayer(nn.Module):
     def apply_mask(self) -> None:
         """Zero the masked weights in place, and what else keeps a dead filter's result from being zero."""
         self.weight.mul_(self.mask)
-        if self.pattern.silences and self.prune_weights:
-            self.silence()
+        if self.pattern.prunes_norm and self.prune_weights:
+            self.prune_norm()
 
     @torch.no_grad()
-    def silence(self) -> None:
+    def prune_norm(self) -> None:
         """Zero the bias of dead filters, and the batch-norm's scale and shift after them."""
         alive = self.live.flatten(1).amax(1)
-        norm = self.follower
+        norm = self.batch_norm
         for one in (self.bias, *((norm.weight, norm.bias) if norm is not None else ())):
             if one is not None:
                 one.mul_(alive)
@@ -190,7 +190,7 @@ class SparseLayer(nn.Module):
         return float(F.softplus(self.activation_threshold.detach()) * self.activation_scale)
 
     @torch.no_grad()
-    def take(self, weights: float, activation_level: float) -> None:
+    def set_sparsity(self, weights: float, activation_level: float) -> None:
         """Set the thresholds.
 
         Args:
@@ -203,7 +203,7 @@ class SparseLayer(nn.Module):
 
     def least_density(self) -> float:
         """Weight density that the pattern cannot go below."""
-        return float(self.pattern.lives(self.weight.detach(), self.kernel_groups, _BEYOND).float().mean())
+        return float(self.pattern.keep_mask(self.weight.detach(), self.kernel_groups, _BEYOND).float().mean())
 
     def weight_density(self) -> float:
         """Fraction of weights that the present threshold or mask lets live."""
@@ -211,16 +211,15 @@ class SparseLayer(nn.Module):
             return float(self.mask.float().mean())
         if self._mode is Mode.DENSE:
             return float((self.weight != 0).float().mean())
-        return float(self.pattern.lives(self.weight.detach(), self.kernel_groups, self.weight_level()).float().mean())
+        return float(
+            self.pattern.keep_mask(self.weight.detach(), self.kernel_groups, self.weight_level()).float().mean()
+        )
 
     def gated_weight(self) -> Tensor:
         """The weight as the present mode uses it."""
         if self._mode is not Mode.SEARCH or not self.prune_weights:
             return self.weight
-        weight, level = self.weight.detach(), self.weight_level()
-        if isinstance(self.pattern, Unstructured):
-            return hard(weight, level)  # one fused pass
-        return keep_strides(weight * self.pattern.lives(weight, self.kernel_groups, level), weight)
+        return self.pattern.apply(self.weight.detach(), self.kernel_groups, self.weight_level())
 
     def gated_input(self, x: Tensor) -> Tensor:
         """The input as the present mode uses it; no gradient to the threshold, no statistics."""
@@ -238,20 +237,21 @@ class SparseLayer(nn.Module):
             return self.gated_input(x), self.gated_weight()
         if torch.compiler.is_compiling():
             return self._traced_operands(x)
-        loan = self.loan or Loan(levels_of([self])[0])
-        levels = loan.levels
-        if not loan.learns:
+        step_state = self.step_state or StepState(levels_of([self])[0])
+        levels = step_state.levels
+        if not step_state.learns:
             x = F.hardshrink(x, levels.activation.value) if levels.activation else x
             if levels.weight is None:
                 return x, self.weight
-            return x, self.pattern.act(self.weight, self.kernel_groups, levels.weight.value)
+            return x, self.pattern.apply(self.weight, self.kernel_groups, levels.weight.value)
         part = x.detach()[:SAMPLE]
         weight, density, weight_density = self.weight, None, None
         if level := levels.activation:
             x, density = gate(x, level.threshold, level.scale, sample=SAMPLE, level=level.value)
         self._observe(part, None if density is None else density.detach())
         if level := levels.weight:
-            weight, weight_density = self.pattern.learn(weight, self.kernel_groups, level, self._next_filters())  # type: ignore[assignment]
+            filters = self._next_filters()
+            weight, weight_density = self.pattern.apply_with_gradient(weight, self.kernel_groups, level, filters)  # type: ignore[assignment]
         self._remember(weight_density, density)
         return x, weight
 
@@ -262,13 +262,13 @@ class SparseLayer(nn.Module):
             RuntimeError: outside `SearchStep`, which reads thresholds and moves statistics: were a running scale to
                 change within the graph, torch 2.13 would take the changed one in the backward pass.
         """
-        if self.loan is None:
+        if self.step_state is None:
             raise RuntimeError("a compiled search step needs `SearchStep` around it")
-        levels, part = self.loan.levels, x.detach()[:SAMPLE]
-        if not self.loan.learns:  # gates act as they were set; a number of an epoch, not of a step
+        levels, part = self.step_state.levels, x.detach()[:SAMPLE]
+        if not self.step_state.learns:  # gates act as they were set; a number of an epoch, not of a step
             x = F.hardshrink(x, levels.activation.value) if levels.activation else x
             self._observe(part)
-            return x, self.pattern.act(
+            return x, self.pattern.apply(
                 self.weight, self.kernel_groups, levels.weight.value
             ) if levels.weight else self.weight
         weight, density, weight_density = self.weight, None, None
@@ -276,7 +276,7 @@ class SparseLayer(nn.Module):
             x, density = traceable_gate(x, level.threshold, level.half_width, straight_through=False)
         self._observe(part, None if density is None else density.detach())
         if level := levels.weight:
-            weight, weight_density = self.pattern.trace(weight, self.kernel_groups, level)  # type: ignore[assignment]
+            weight, weight_density = self.pattern.apply_traceable(weight, self.kernel_groups, level)  # type: ignore[assignment]
         self._remember(weight_density, density)
         return x, weight
 
@@ -306,10 +306,10 @@ class SparseLayer(nn.Module):
             self.activation_scale.copy_(scale)
             self.activation_density.copy_(density)
             self._seen = True
-        if self.loan is None:
-            follow([self], [Sight(scale, density)])
+        if self.step_state is None:
+            follow([self], [InputStats(scale, density)])
         else:
-            self.loan.sight = Sight(scale, density)
+            self.step_state.stats = InputStats(scale, density)
 
 
 class SparseConv2d(SparseLayer, nn.Conv2d):  # type: ignore[misc]

@@ -28,12 +28,12 @@ class Pattern(ABC):
     a threshold in the units of the pattern's scores.
     """
 
-    silences: bool = False
+    prunes_norm: bool = False
     """Whether a filter that dies takes its bias and its batch-norm with it, so that its result is zero."""
-    fine: bool = False
+    refinable: bool = False
     """Whether single weights can be taken beside the pattern, to put a frozen network right."""
 
-    whole: float | None = None
+    max_threshold: float | None = None
     """Threshold, in typical scores, that takes all that can be taken; None = there is none, sizes are open."""
     simulated: bool = True
     """Whether the simulator can play designs that this pattern leads to."""
@@ -43,7 +43,7 @@ class Pattern(ABC):
         """Typical score, scalar: what thresholds are learned in units of."""
 
     @abstractmethod
-    def lives(self, weight: Tensor, groups: int, level: float) -> Tensor:
+    def keep_mask(self, weight: Tensor, groups: int, level: float) -> Tensor:
         """Which weights live at a level: bool, like the weight."""
 
     @abstractmethod
@@ -51,12 +51,14 @@ class Pattern(ABC):
         """The level that takes a fraction of the groups, as nearly as the pattern allows without exceeding it."""
 
     @abstractmethod
-    def act(self, weight: Tensor, groups: int, level: float) -> Tensor:
+    def apply(self, weight: Tensor, groups: int, level: float) -> Tensor:
         """The weight without what a level takes; the gradient passes everywhere."""
 
     @abstractmethod
-    def learn(self, weight: Tensor, groups: int, level: Level, filters: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """As `act`, with the surrogate gradient to the threshold; and the density, differentiable.
+    def apply_with_gradient(
+        self, weight: Tensor, groups: int, level: Level, filters: tuple[int, int]
+    ) -> tuple[Tensor, Tensor]:
+        """As `apply`, with the surrogate gradient to the threshold; and the density, differentiable.
 
         Args:
             weight, groups: of the layer.
@@ -65,8 +67,8 @@ class Pattern(ABC):
         """
 
     @abstractmethod
-    def trace(self, weight: Tensor, groups: int, level: Level) -> tuple[Tensor, Tensor]:
-        """As `learn`, in operations that no value of a tensor decides, for `torch.compile`."""
+    def apply_traceable(self, weight: Tensor, groups: int, level: Level) -> tuple[Tensor, Tensor]:
+        """As `apply_with_gradient`, in operations that no value of a tensor decides, for `torch.compile`."""
 
     def structure(self, mask: Tensor, groups: int) -> Structure | None:
         """What hardware may rely on; None = nothing but the density.
@@ -99,7 +101,7 @@ class Grouped(Pattern):
     """
 
     pull: float = 0.0
-    whole = 2.0  # of ranks, whose mean is a half
+    max_threshold = 2.0  # of ranks, whose mean is a half
 
     @property
     def step(self) -> float:
@@ -123,7 +125,7 @@ class Grouped(Pattern):
         """Mean of all ranks."""
         return weight.new_tensor(0.5)
 
-    def lives(self, weight: Tensor, groups: int, level: float) -> Tensor:
+    def keep_mask(self, weight: Tensor, groups: int, level: float) -> Tensor:
         """See `Pattern`."""
         return self.spread(self.scores(weight.detach(), groups) > level, weight, groups)
 
@@ -133,16 +135,18 @@ class Grouped(Pattern):
         taken = int(fraction * steps + 1e-6)
         return (taken + 0.5) / steps if taken else 0.0
 
-    def act(self, weight: Tensor, groups: int, level: float) -> Tensor:
+    def apply(self, weight: Tensor, groups: int, level: float) -> Tensor:
         """See `Pattern`."""
-        gated: Tensor = _Masked.apply(weight, self.lives(weight, groups, level), self.pull)
+        gated: Tensor = _Masked.apply(weight, self.keep_mask(weight, groups, level), self.pull)
         return gated
 
-    def learn(self, weight: Tensor, groups: int, level: Level, filters: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    def apply_with_gradient(
+        self, weight: Tensor, groups: int, level: Level, filters: tuple[int, int]
+    ) -> tuple[Tensor, Tensor]:
         """See `Pattern`; all filters are looked at, since groups span them."""
-        return self.trace(weight, groups, level)
+        return self.apply_traceable(weight, groups, level)
 
-    def trace(self, weight: Tensor, groups: int, level: Level) -> tuple[Tensor, Tensor]:
+    def apply_traceable(self, weight: Tensor, groups: int, level: Level) -> tuple[Tensor, Tensor]:
         """See `Pattern`: the window of half-width T around τ, as in `hass_train.sparsity.gate`, over groups."""
         with torch.no_grad():
             scores, threshold = self.scores(weight.detach(), groups), level.threshold.detach()

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from hass_train import ranks
+from hass_train.runtime import ranks
 from hass_train.sparsity.convert import sparse_layers
 from hass_train.sparsity.layers import Mode
-from hass_train.sparsity.thresholds import Level, Levels, Loan, Sight, follow, levels_of
+from hass_train.sparsity.thresholds import InputStats, Level, Levels, StepState, follow, levels_of
 
 
 @dataclass
@@ -41,15 +41,15 @@ class SearchStep:
         self.known = [levels.detached() for levels in lent]
         lent = lent if learns else self.known
         for layer, levels in zip(layers, lent, strict=True):
-            layer.loan = Loan(levels, learns)
+            layer.step_state = StepState(levels, learns)
         try:
             yield
-            seen = [(layer, layer.loan.sight) for layer in layers if layer.loan and layer.loan.sight]
+            seen = [(layer, layer.step_state.stats) for layer in layers if layer.step_state and layer.step_state.stats]
             if seen:
-                follow([layer for layer, _ in seen], _of_all([sight for _, sight in seen]))
+                follow([layer for layer, _ in seen], _of_all([stats for _, stats in seen]))
         finally:
             for layer in layers:
-                layer.loan = None
+                layer.step_state = None
 
     def state_dict(self) -> list[tuple[float | None, float | None]]:
         """The thresholds that gates act by between learning steps, as plain numbers."""
@@ -64,12 +64,12 @@ class SearchStep:
         self.known = [Levels(level(weight), level(activation)) for weight, activation in state]
 
 
-def _of_all(sights: list[Sight]) -> list[Sight]:
+def _of_all(stats: list[InputStats]) -> list[InputStats]:
     """What the layers of all processes that train together saw, on average."""
     if not ranks.together():
-        return sights
-    means = ranks.averaged([one.scale for one in sights] + [one.density for one in sights])
-    return [Sight(*one) for one in zip(means[: len(sights)], means[len(sights) :], strict=True)]
+        return stats
+    means = ranks.averaged([one.scale for one in stats] + [one.density for one in stats])
+    return [InputStats(*one) for one in zip(means[: len(stats)], means[len(stats) :], strict=True)]
 
 
 @torch.no_grad()
@@ -82,8 +82,8 @@ def apply_masks(model: nn.Module) -> None:
     if layers:
         torch._foreach_mul_([layer.weight for layer in layers], [layer.live for layer in layers])
     for layer in layers:
-        if layer.pattern.silences:
-            layer.silence()
+        if layer.pattern.prunes_norm:
+            layer.prune_norm()
 
 
 @contextmanager

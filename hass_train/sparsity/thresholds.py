@@ -7,16 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hass_train.sparsity.gate import WINDOW
-
-if TYPE_CHECKING:
-    from hass_train.sparsity.layers import SparseLayer
 
 MOMENTUM = 0.1
 """Of the running statistics."""
@@ -69,7 +66,7 @@ class Levels(NamedTuple):
         return Levels(self.weight and self.weight.detached(), self.activation and self.activation.detached())
 
 
-class Sight(NamedTuple):
+class InputStats(NamedTuple):
     """What a layer saw of its input in a step: mean magnitude, and density after the gate."""
 
     scale: Tensor
@@ -77,21 +74,34 @@ class Sight(NamedTuple):
 
 
 @dataclass(slots=True)
-class Loan:
+class StepState:
     """What a search step lends a layer, and what it has back.
 
     Args:
         levels: present thresholds.
         learns: whether the layer's thresholds learn in this step; else the gates just act.
-        sight: of the layer's input, once it has passed.
+        stats: of the layer's input, once it has passed.
     """
 
     levels: Levels
     learns: bool = True
-    sight: Sight | None = None
+    stats: InputStats | None = None
 
 
-def levels_of(layers: Sequence[SparseLayer]) -> list[Levels]:
+class Thresholded(Protocol):
+    """What this file reads and moves of a sparse layer; see `hass_train.sparsity.layers.SparseLayer`."""
+
+    weight_threshold: nn.Parameter
+    activation_threshold: nn.Parameter
+    activation_scale: Tensor
+    activation_density: Tensor
+    prune_weights: bool
+    gate_activations: bool
+
+    def weight_scale(self) -> Tensor: ...
+
+
+def levels_of(layers: Sequence[Thresholded]) -> list[Levels]:
     """Present thresholds of layers, for all of them in a few operations instead of a dozen for each."""
     pruned = [layer for layer in layers if layer.prune_weights]
     gated = [layer for layer in layers if layer.gate_activations]
@@ -111,9 +121,9 @@ def levels_of(layers: Sequence[SparseLayer]) -> list[Levels]:
 
 
 @torch.no_grad()
-def follow(layers: Sequence[SparseLayer], sights: Sequence[Sight]) -> None:
+def follow(layers: Sequence[Thresholded], stats: Sequence[InputStats]) -> None:
     """Move the running statistics of layers towards what they saw."""
     running = [layer.activation_scale for layer in layers] + [layer.activation_density for layer in layers]
-    seen = [one.scale for one in sights] + [one.density for one in sights]
+    seen = [one.scale for one in stats] + [one.density for one in stats]
     same = [value.to(average.dtype) for value, average in zip(seen, running, strict=True)]
     torch._foreach_lerp_(running, same, MOMENTUM)

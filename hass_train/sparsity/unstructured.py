@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from hass_train.sparsity.gate import gate, keep_strides, straight_through, traceable_gate
+from hass_train.sparsity.gate import gate, straight_through, traceable_gate
 from hass_train.sparsity.pattern import Pattern
 from hass_train.sparsity.thresholds import Level
 
@@ -19,13 +18,13 @@ _MOST_VALUES = 2**18  # that a quantile is taken of
 class Unstructured(Pattern):
     """Groups of one weight, scored by |w|; levels are in the units of the weights, scaled by their mean magnitude."""
 
-    fine = True
+    refinable = True
 
     def scale(self, weight: Tensor) -> Tensor:
         """Mean |w|, in a single pass."""
         return torch.linalg.vector_norm(weight.detach(), 1) / weight.numel()
 
-    def lives(self, weight: Tensor, groups: int, level: float) -> Tensor:
+    def keep_mask(self, weight: Tensor, groups: int, level: float) -> Tensor:
         """See `Pattern`."""
         return weight.abs() > level
 
@@ -35,28 +34,25 @@ class Unstructured(Pattern):
         taken = int(fraction * len(sizes) + 1e-6)
         return float(sizes.kthvalue(taken).values) if taken else 0.0
 
-    def act(self, weight: Tensor, groups: int, level: float) -> Tensor:
+    def apply(self, weight: Tensor, groups: int, level: float) -> Tensor:
         """See `Pattern`."""
         return straight_through(weight, level)
 
-    def learn(self, weight: Tensor, groups: int, level: Level, filters: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    def apply_with_gradient(
+        self, weight: Tensor, groups: int, level: Level, filters: tuple[int, int]
+    ) -> tuple[Tensor, Tensor]:
         """See `Pattern`: the fused gate."""
         first, count = filters
         return gate(
             weight, level.threshold, level.scale, count, straight_through=True, first=first, level=level.value
         )  # fmt: skip
 
-    def trace(self, weight: Tensor, groups: int, level: Level) -> tuple[Tensor, Tensor]:
+    def apply_traceable(self, weight: Tensor, groups: int, level: Level) -> tuple[Tensor, Tensor]:
         """See `Pattern`."""
         return traceable_gate(weight, level.threshold, level.half_width, straight_through=True)
 
     def __str__(self) -> str:
         return "unstructured"
-
-
-def hard(weight: Tensor, level: float) -> Tensor:
-    """Weights without those that are not larger in magnitude than a level."""
-    return keep_strides(F.hardshrink(weight, level), weight)
 
 
 def sample(values: Tensor) -> Tensor:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from hass_train.errors import UserError
 from hass_train.export.profile import load_profile, save_profile
 from hass_train.hardware import LayerSparsity, SparsityProfile, trace
+from hass_train.runtime.errors import UserError
 
 NETWORK = nn.Sequential(nn.Conv2d(2, 3, 1), nn.ReLU(), nn.Conv2d(3, 4, 3))
 PROFILE = SparsityProfile(

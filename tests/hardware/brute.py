@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from hass_train.hardware import Operation
-from hass_train.hardware.dataflow.logic import Folds, Widths, compute_logic, lutram, queue
-from hass_train.hardware.dataflow.memory import BRAM18_CLASSES, URAM_CLASSES
+from hass_train.hardware.dataflow.costs.logic import Folds, Widths, compute_logic, lutram, queue
+from hass_train.hardware.dataflow.costs.memory import BRAM18_CLASSES, URAM_CLASSES
 
 BITS = 16
 WIDTHS = Widths(BITS, BITS, 30)

@@ -25,7 +25,7 @@ from hass_train.hardware import (
     Workload,
     trace,
 )
-from hass_train.hardware.aie.blocks import densities, granules
+from hass_train.hardware.aie.blocks import densities, skippable_tiles
 from hass_train.hardware.aie.layers import LayerCost, layer_cost
 from hass_train.hardware.aie.tiling import CoreLoop, best_tiling
 from hass_train.hardware.workload import FeatureMap, Operation, OperationKind
@@ -92,7 +92,7 @@ def test_blocks_of_any_size_as_the_array_sees_them(
 ) -> None:
     rows, columns = -(-filters // size[0]), -(-channels // size[1])
     live = data.draw(st.lists(st.text("01", min_size=columns, max_size=columns), min_size=rows, max_size=rows))
-    found = granules(Blocks(size, tuple(live)), filters, channels, (8, 8))
+    found = skippable_tiles(Blocks(size, tuple(live)), filters, channels, (8, 8))
     assert found.shape == (-(-filters // 8), -(-channels // 8))
     for r, c in np.ndindex(found.shape):
         inside = {

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hass_train.hardware import LayerSparsity, Operation, OperationKind
-from hass_train.hardware.dataflow import cycles, memory
-from hass_train.hardware.dataflow.initiation import (
+from hass_train.hardware.dataflow.costs import cycles, memory
+from hass_train.hardware.dataflow.costs.initiation import (
     binomial,
     initiation_intervals,
     multiplier_choices,

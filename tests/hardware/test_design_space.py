@@ -27,13 +27,13 @@ from hass_train.hardware import (
     load_device,
     trace,
 )
-from hass_train.hardware.dataflow import cycles
-from hass_train.hardware.dataflow.balance import deal, over_channels, over_groups
-from hass_train.hardware.dataflow.branches import waiting
-from hass_train.hardware.dataflow.initiation import initiation_intervals, multiplier_choices
-from hass_train.hardware.dataflow.logic import Folds, Widths, compute_logic
-from hass_train.hardware.dataflow.stream_designs import StreamDesigns
-from hass_train.hardware.dataflow.tables import Space
+from hass_train.hardware.dataflow.costs import cycles
+from hass_train.hardware.dataflow.costs.balance import deal, over_channels, over_groups
+from hass_train.hardware.dataflow.costs.branches import waiting
+from hass_train.hardware.dataflow.costs.initiation import initiation_intervals, multiplier_choices
+from hass_train.hardware.dataflow.costs.logic import Folds, Widths, compute_logic
+from hass_train.hardware.dataflow.designs.stream import StreamDesigns
+from hass_train.hardware.dataflow.designs.tables import Space
 from hass_train.hardware.workload import FeatureMap
 from tests.hardware.test_cycles import operation
 

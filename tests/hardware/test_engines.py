@@ -11,8 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hass_train.hardware.dataflow.engines import Rounds, Slowest, expected_maximum, round_cycles
-from hass_train.hardware.dataflow.initiation import binomial, multiplier_choices
+from hass_train.hardware.dataflow.costs.initiation import binomial, multiplier_choices
+from hass_train.hardware.dataflow.costs.rounds import Rounds, Slowest, expected_maximum, round_cycles
 from hass_train.hardware.lanes import LEVELS, Lanes, interpolation
 from hass_train.sparsity.independence import bundled, measure_lanes
 

@@ -25,10 +25,10 @@ from hass_train.hardware import (
     Workload,
     load_device,
 )
-from hass_train.hardware.dataflow.knapsack import Fit, Knapsack
+from hass_train.hardware.dataflow.exploration.knapsack import Fit, Knapsack
+from hass_train.hardware.dataflow.exploration.relax import cutting_plane
 from hass_train.hardware.dataflow.model import DataflowAccelerator
 from hass_train.hardware.dataflow.options import DataflowOptions
-from hass_train.hardware.dataflow.relax import cutting_plane
 from hass_train.hardware.trace import trace
 from hass_train.hardware.workload import FeatureMap
 from tests.conftest import ROOT
@@ -196,7 +196,8 @@ def test_devices_are_checked(field: str) -> None:
 
 def test_a_closed_standard_output_hurts_nobody() -> None:
     """HiGHS is kept quiet by turning file descriptor 1 away; there may be none."""
-    code = "import os; os.close(1)\nfrom hass_train.hardware.dataflow.knapsack import _quiet\nwith _quiet(): pass"
+    room = "hass_train.hardware.dataflow.exploration"
+    code = f"import os; os.close(1)\nfrom {room}.knapsack import _quiet\nwith _quiet(): pass"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
@@ -206,7 +207,7 @@ def test_a_solver_that_gives_up_proves_nothing(status: int) -> None:
     """HiGHS's limit of nodes reaches scipy as status 4; only 2 says that nothing fits."""
     gave_up = SimpleNamespace(x=None, status=status)
     knapsack = Knapsack(np.array([[2.0, 1.0], [1.0, 2.0]] * 2), np.array([0, 0, 1, 1]), 2, np.array([3.0, 3.0]))
-    with patch("hass_train.hardware.dataflow.knapsack.milp", return_value=gave_up):
+    with patch("hass_train.hardware.dataflow.exploration.knapsack.milp", return_value=gave_up):
         assert knapsack._by_integer_programming(1) is (Fit.IMPOSSIBLE if status == 2 else Fit.UNKNOWN)
 
 

@@ -9,9 +9,18 @@ import numpy as np
 import pytest
 
 from hass_train.hardware import OperationKind
-from hass_train.hardware.dataflow import memory
-from hass_train.hardware.dataflow.logic import ELEMENTWISE, PAD, Folds, Logic, Widths, compute_logic, queue, squeeze
-from hass_train.hardware.dataflow.stream_designs import stream_logic
+from hass_train.hardware.dataflow.costs import memory
+from hass_train.hardware.dataflow.costs.logic import (
+    ELEMENTWISE,
+    PAD,
+    Folds,
+    Logic,
+    Widths,
+    compute_logic,
+    queue,
+    squeeze,
+)
+from hass_train.hardware.dataflow.designs.stream import stream_logic
 from tests.hardware.test_cycles import COMPUTE, STREAM, operation
 
 

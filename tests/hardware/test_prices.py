@@ -10,9 +10,9 @@ import timm
 from scipy.stats import spearmanr
 
 from hass_train.hardware import LayerSparsity, SparsityProfile, Workload, load_device
+from hass_train.hardware.dataflow.exploration.prices import Usage
 from hass_train.hardware.dataflow.model import DataflowAccelerator
 from hass_train.hardware.dataflow.options import DataflowOptions
-from hass_train.hardware.dataflow.prices import Usage
 from hass_train.hardware.trace import trace
 
 ZCU104 = load_device("zcu104")

@@ -21,8 +21,8 @@ from hass_train.hardware import (
     load_device,
     trace,
 )
-from hass_train.hardware.dataflow.depths import generous, rule, size
-from hass_train.hardware.dataflow.simulate import Pipeline, steady
+from hass_train.hardware.dataflow.simulator.depths import generous, rule, size
+from hass_train.hardware.dataflow.simulator.pipeline import Pipeline, steady
 from hass_train.hardware.dataflow.simulator.results import Deadlock
 from hass_train.hardware.dataflow.simulator.rounds import NonZeros, bundled, dealt
 from hass_train.hardware.dataflow.simulator.stages import StageDesign

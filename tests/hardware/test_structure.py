@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from hass_train.errors import UserError
 from hass_train.export.design import design_of
 from hass_train.hardware import (
     Blocks,
@@ -27,10 +26,11 @@ from hass_train.hardware import (
     trace,
 )
 from hass_train.hardware.channels import without_dead_channels
-from hass_train.hardware.dataflow.initiation import nonzero_pairs
-from hass_train.hardware.dataflow.skips import Skips
+from hass_train.hardware.dataflow.costs.initiation import nonzero_pairs
+from hass_train.hardware.dataflow.designs.skips import Skips
 from hass_train.hardware.workload import FeatureMap, Operation, OperationKind
-from hass_train.simulation import simulate_design
+from hass_train.results.simulation import simulate_design
+from hass_train.runtime.errors import UserError
 from hass_train.sparsity import NM, Block, LayerRule, Mode, calibrate, sparse_layers, sparsify
 
 
@@ -78,7 +78,7 @@ def test_nm_is_measured_and_makes_faster_designs_than_as_many_zeros_anywhere() -
     sparsify(model, {"all": LayerRule("*", activation=False), "first": LayerRule("@first", False, False)}, NM(2, 4))
     for _, layer in sparse_layers(model):
         layer.set_mode(Mode.SEARCH)
-        layer.take(0.5, 0.0)
+        layer.set_sparsity(0.5, 0.0)
         layer.set_mode(Mode.FROZEN)
     profile = calibrate(model, [torch.randn(2, 3, 16, 16)])
     assert profile.layers["2"].structure == Structure(nm=(2, 4))
@@ -188,7 +188,7 @@ def test_the_simulator_refuses_what_it_cannot_play() -> None:
     sparsify(model, {"all": LayerRule("*")}, Block())
     for _, layer in sparse_layers(model):
         layer.set_mode(Mode.SEARCH)
-        layer.take(0.5, 0.0)
+        layer.set_sparsity(0.5, 0.0)
         layer.set_mode(Mode.FROZEN)
     images = torch.randn(2, 8, 8, 8)
     profile = calibrate(model, [images])

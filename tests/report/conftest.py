@@ -9,7 +9,7 @@ import pytest
 import wandb
 
 from hass_train import pipeline
-from hass_train.report.record import Record
+from hass_train.results.record import Record
 from tests.conftest import composed
 from tests.test_resume import SMALL
 

@@ -10,9 +10,9 @@ import wandb
 from wandb.sdk.artifacts.artifact import Artifact
 
 from hass_train import dashboard, pipeline
-from hass_train.logging import STEP, wandb_logger
-from hass_train.report import board
-from hass_train.report.record import Record, flat
+from hass_train.results.record import Record, flat
+from hass_train.tracking import board
+from hass_train.tracking.loggers import STEP, wandb_logger
 from tests.conftest import composed
 from tests.test_resume import SMALL
 from tests.wandb_file import OfflineRun
@@ -183,7 +183,7 @@ def test_the_workspace_holds_every_panel(monkeypatch: pytest.MonkeyPatch, capsys
 def test_without_a_key_the_dashboard_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("hass_train.logging.has_wandb_key", lambda: False)
+    monkeypatch.setattr("hass_train.tracking.loggers.has_wandb_key", lambda: False)
     with pytest.raises(SystemExit, match="2"):
         dashboard.main([])
     assert "wandb login" in capsys.readouterr().err

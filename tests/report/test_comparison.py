@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hass_train import compare
-from hass_train.errors import UserError
-from hass_train.report.comparison import Comparison, Run
 from hass_train.report.comparison_page import PAGE, TABLE, save_comparison
+from hass_train.results.comparison import Comparison, Run
+from hass_train.runtime.errors import UserError
 
 NUMBERS = st.tuples(st.integers(1, 6), st.integers(1, 6))
 

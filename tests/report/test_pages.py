@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from hass_train.report.comparison import Comparison
 from hass_train.report.comparison_page import save_comparison
 from hass_train.report.html import REPORT
 from hass_train.report.panels import panels
-from hass_train.report.record import Record
+from hass_train.results.comparison import Comparison
+from hass_train.results.record import Record
 from tests.browser import CLIPPED, NARROW, OVERLAPPING, WIDE, opened
 
 DRAWN = """() => [...document.querySelectorAll('.chart')].filter(

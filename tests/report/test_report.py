@@ -13,15 +13,15 @@ import pytest
 from PIL import Image
 
 from hass_train import pipeline
-from hass_train.errors import UserError
-from hass_train.history import METRICS, History, carry_over
 from hass_train.report import __main__ as command
 from hass_train.report import columns
 from hass_train.report.figures import prices, save_figures
 from hass_train.report.html import REPORT, save_report
 from hass_train.report.panels import panels
-from hass_train.report.record import Record, flat, goal_in_words
 from hass_train.report.stacks import Stack, stacks
+from hass_train.results.history import METRICS, History, carry_over
+from hass_train.results.record import Record, flat, goal_in_words
+from hass_train.runtime.errors import UserError
 from hass_train.search.phases import Phase
 from tests.conftest import composed
 from tests.test_resume import SMALL
@@ -274,7 +274,7 @@ def test_whatever_fails_after_the_search_costs_no_result(
     def broken(*_: object) -> None:
         raise RuntimeError("stuck")
 
-    monkeypatch.setattr("hass_train.finish.simulate_design", broken)
+    monkeypatch.setattr("hass_train.training.finish.simulate_design", broken)
     monkeypatch.setattr("hass_train.report.figures.save_figures", broken)
     own = (*SMALL, "simulate=true", "report=true", "search.target_speedup=null", "search.penalty=0.1")
     result, _ = pipeline.search(composed(*own, output=tmp_path / "run"))

@@ -16,18 +16,19 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from hass_train.config import PhaseConfig, SearchConfig
+from hass_train.config.schema import PhaseConfig, SearchConfig
 from hass_train.data.base import ImageData, TensorImages
-from hass_train.errors import UserError
-from hass_train.evaluate import accuracy
+from hass_train.data.evaluate import accuracy
 from hass_train.export.weights import DENSE_WEIGHTS, save_dense
 from hass_train.hardware import DataflowAccelerator, DataflowOptions, Device, SparsityProfile, trace
-from hass_train.search.blackbox.choose import chosen
-from hass_train.search.blackbox.engines import BlackBox
-from hass_train.search.blackbox.study import TrialStudy, fingerprint, open_storage
-from hass_train.search.blackbox.trials import Evaluator, Trial, front, hypervolume
+from hass_train.runtime.errors import UserError
 from hass_train.search.engine import Choice, Learned, Subject
+from hass_train.search.front import hypervolume
 from hass_train.search.goal import Goal, HardwareQuestion
+from hass_train.search.trials.choose import chosen
+from hass_train.search.trials.engines import BlackBox
+from hass_train.search.trials.evaluator import Evaluator, Trial, front
+from hass_train.search.trials.study import TrialStudy, fingerprint, open_storage
 from hass_train.sparsity import LayerRule, Mode, sparse_layers, sparsify
 
 ENGINES = ("tpe", "nsga2", "greedy", "uniform")
@@ -247,7 +248,7 @@ def test_a_live_worker_s_trial_is_left_alone(tmp_path: Path) -> None:
 
 
 def _node() -> dict[str, object]:
-    from hass_train.search.blackbox.study import _me
+    from hass_train.search.trials.study import _me
 
     return _me()
 

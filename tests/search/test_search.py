@@ -13,14 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from hass_train.config import PhaseConfig, SearchConfig
-from hass_train.errors import UserError
+from hass_train.config.schema import PhaseConfig, SearchConfig
 from hass_train.hardware import SparsityProfile, trace
 from hass_train.hardware.dataflow.model import DataflowAccelerator
 from hass_train.hardware.device import Device
+from hass_train.runtime.errors import UserError
 from hass_train.search.engine import meet
 from hass_train.search.goal import Goal, floor_profile
-from hass_train.search.penalty import HardwarePenalty, PenaltyController
+from hass_train.search.penalty import PenaltyController, PricedPenalty
 from hass_train.search.phases import Phase, PhasePlan
 from hass_train.search.settle import inverse_softplus, settle
 from hass_train.sparsity import LayerRule, Mode, running_profile, sparse_layers, sparsify, watching
@@ -210,7 +210,7 @@ def test_controls_keep_the_sum_of_prices() -> None:
     profile = SparsityProfile.uniform(workload, 0.5)
     estimate = DataflowAccelerator(DEVICE).estimate(workload, profile)
     layers = workload.compute_layers
-    control = HardwarePenalty.at(estimate, profile, 1.0, {layer.name: float(layer.macs) for layer in layers})
+    control = PricedPenalty.at(estimate, profile, 1.0, {layer.name: float(layer.macs) for layer in layers})
     total = sum(estimate.prices.values()) + sum(estimate.weight_prices.values())
     assert total > 0
     assert sum(control.pair_prices.values()) == pytest.approx(total)
@@ -230,7 +230,7 @@ def test_the_penalty_is_prices_times_densities() -> None:
     model(images)
     profile = running_profile(model)
     estimate = DataflowAccelerator(DEVICE).estimate(workload, profile)
-    penalty = HardwarePenalty.at(estimate, profile, estimate.throughput_ips)
+    penalty = PricedPenalty.at(estimate, profile, estimate.throughput_ips)
     cost = penalty(sparse_layers(model))
     assert float(cost.detach()) == pytest.approx(penalty.cost, rel=0.1)
     assert penalty.speedup_at(penalty.cost) == pytest.approx(0.0)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from hass_train.errors import UserError
+from hass_train.runtime.errors import UserError
 from hass_train.sparsity import (
     LayerRule,
     Mode,

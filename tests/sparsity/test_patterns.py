@@ -15,9 +15,8 @@ from torch import nn
 
 from callbacks import HardwarePenalty, Phases
 from hass_train.data import ImageData
-from hass_train.errors import UserError
 from hass_train.hardware import DataflowAccelerator, DataflowOptions, SparsityProfile, load_device, trace
-from hass_train.module import SparseClassifier
+from hass_train.runtime.errors import UserError
 from hass_train.search.engine import Learned, SearchEngine
 from hass_train.search.goal import Goal, HardwareQuestion
 from hass_train.search.phases import Phase, PhasePlan
@@ -38,6 +37,7 @@ from hass_train.sparsity import (
     sparsify,
 )
 from hass_train.sparsity.thresholds import raw_threshold
+from hass_train.training.module import SparseClassifier
 
 PATTERNS: list[Pattern] = [
     Unstructured(),
@@ -68,7 +68,7 @@ def test_blocks_live_or_die_whole_and_none_of_the_dead_beats_the_living(
     shape: tuple[int, int, tuple[int, ...]], size: tuple[int, int], fraction: float, seed: int
 ) -> None:
     weight, pattern = weights(shape, seed), Block(size)
-    live = pattern.lives(weight, 1, pattern.level_at(weight, 1, fraction))
+    live = pattern.keep_mask(weight, 1, pattern.level_at(weight, 1, fraction))
     assert live.shape == weight.shape
     masks, sizes = blocks_of(live, size), blocks_of(weight, size)
     alive = {place: bool(mask.all()) for place, mask in masks.items()}
@@ -94,8 +94,8 @@ def test_nm_keeps_the_n_largest_of_every_m(
 ) -> None:
     weight, (n, m) = weights(shape, seed), nm
     pattern = NM(n, m)
-    live = pattern.lives(weight, 1, pattern.level_at(weight, 1, 1 - n / m)).flatten(2) if weight.dim() > 2 else (
-        pattern.lives(weight, 1, pattern.level_at(weight, 1, 1 - n / m))[..., None]
+    live = pattern.keep_mask(weight, 1, pattern.level_at(weight, 1, 1 - n / m)).flatten(2) if weight.dim() > 2 else (
+        pattern.keep_mask(weight, 1, pattern.level_at(weight, 1, 1 - n / m))[..., None]
     )  # fmt: skip
     flat = weight.flatten(2) if weight.dim() > 2 else weight[..., None]
     for f in range(flat.shape[0]):
@@ -113,7 +113,7 @@ def test_nm_keeps_the_n_largest_of_every_m(
 @given(st.integers(1, 20), st.integers(1, 9), st.floats(0, 1), st.integers(0, 99))
 def test_channels_die_whole_and_the_best_stays(filters: int, channels: int, fraction: float, seed: int) -> None:
     weight, pattern = weights((filters, channels, (3, 3)), seed), Channel()
-    live = pattern.lives(weight, 1, pattern.level_at(weight, 1, fraction)).flatten(1)
+    live = pattern.keep_mask(weight, 1, pattern.level_at(weight, 1, fraction)).flatten(1)
     norms = weight.flatten(1).norm(dim=1)
     assert (live.any(1) == live.all(1)).all()
     dead = (~live.any(1)).nonzero().flatten()
@@ -127,7 +127,7 @@ def test_thresholds_of_groups_have_the_gradients_of_the_window(pattern: Pattern)
     torch.manual_seed(0)
     layer = SparseConv2d.from_dense(nn.Conv2d(16, 24, 3).double(), True, False, pattern)
     layer.set_mode(Mode.SEARCH)
-    layer.take(0.3, 0.0)
+    layer.set_sparsity(0.3, 0.0)
     images = torch.randn(4, 16, 6, 6, dtype=torch.float64)
     with SearchStep(layer)():
         out = layer(images)
@@ -160,7 +160,7 @@ def test_half_of_a_large_layer_is_half(fraction: float) -> None:
     """Also where sizes differ by kernel position, which a sample with a stride would not see."""
     weight = torch.randn(512, 256, 3, 3) * torch.linspace(0.1, 2.0, 9).reshape(3, 3)
     pattern = Unstructured()
-    live = pattern.lives(weight, 1, pattern.level_at(weight, 1, fraction))
+    live = pattern.keep_mask(weight, 1, pattern.level_at(weight, 1, fraction))
     assert float(live.float().mean()) == pytest.approx(1 - fraction, abs=1e-5)
 
 
@@ -168,8 +168,8 @@ def test_sr_ste_pulls_dead_weights_to_zero() -> None:
     weight = torch.randn(8, 8, requires_grad=True)
     pattern = NM(2, 4, pull=0.5)
     level = pattern.level_at(weight, 1, 0.5)
-    pattern.act(weight, 1, level).sum().backward()
-    live = pattern.lives(weight, 1, level)
+    pattern.apply(weight, 1, level).sum().backward()
+    live = pattern.keep_mask(weight, 1, level)
     assert weight.grad is not None
     assert torch.allclose(weight.grad, torch.where(live, 1.0, 1.0 + 0.5 * weight.detach()))
 
@@ -211,7 +211,7 @@ def test_life_cycle(
     model = _Net()
     workload = trace(model, (1, 32, 32), "net")
     sparsify(model, RULES, pattern)
-    if pattern.silences:
+    if pattern.prunes_norm:
         link_norms(model, torch.zeros(1, 1, 32, 32))
     device = load_device("zedboard")
     hardware = DataflowAccelerator(device, DataflowOptions(tolerance=0.05, limits=("dsp",)))
@@ -285,7 +285,7 @@ def test_a_depthwise_convolution_has_no_block_to_take_but_channels() -> None:
     assert SparseConv2d.from_dense(copy.deepcopy(depthwise), True, True, Channel()).prune_weights
     grouped = SparseConv2d.from_dense(nn.Conv2d(32, 32, 1, groups=2), True, True, Block())
     assert grouped.prune_weights
-    live = grouped.pattern.lives(grouped.weight, 2, grouped.pattern.level_at(grouped.weight, 2, 0.25))
+    live = grouped.pattern.keep_mask(grouped.weight, 2, grouped.pattern.level_at(grouped.weight, 2, 0.25))
     assert all((half.any(0) if axis else half.any(1)).all() for half in live.flatten(1).chunk(2) for axis in (0, 1))
 
 

@@ -63,7 +63,7 @@ def _beside(operation: Operation, sparsity: LayerSparsity, lanes: tuple[int, int
 def _dealt(
     blocks: Blocks, filters: int, channels: int, lanes: tuple[int, int], rows: int, balance: bool
 ) -> tuple[float, float]:
-    live = granules(blocks, filters, channels, lanes)
+    live = skippable_tiles(blocks, filters, channels, lanes)
     each = live.sum(1)
     per_core = ceil_div(len(each), rows)
     padded = np.pad(each, (0, per_core * rows - len(each)))
@@ -75,7 +75,7 @@ def _dealt(
     return float(live.mean()), float(dealt.sum(0).max() / (per_core * live.shape[1]))
 
 
-def granules(blocks: Blocks, filters: int, channels: int, lanes: tuple[int, int]) -> NDArray[np.bool_]:
+def skippable_tiles(blocks: Blocks, filters: int, channels: int, lanes: tuple[int, int]) -> NDArray[np.bool_]:
     """(rows, columns): which blocks of output × input lanes hold anything, from blocks of any size.
 
     Args:

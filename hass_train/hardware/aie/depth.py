@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from hass_train.hardware.aie.array import AieArray
-from hass_train.hardware.aie.layers import Handing, layer_cost, rows_of
+from hass_train.hardware.aie.layers import Fusion, layer_cost, rows_of
 from hass_train.hardware.profile import SparsityProfile
 from hass_train.hardware.workload import Operation, OperationKind, Workload
 
 
-def handings(workload: Workload, profile: SparsityProfile, array: AieArray) -> dict[str, Handing]:
+def fusions(workload: Workload, profile: SparsityProfile, array: AieArray) -> dict[str, Fusion]:
     """How each operation takes its input and hands on its result.
 
     Without `array.depth_tiling` everything goes through DDR. With it, a convolution whose only reader is another one
     hands its rows over in the memory tiles, wherever the column's input, these rows and the reader's result fit and the
     two take less time so: rows that neighbouring columns both need are computed by both.
     """
-    plan = {operation.name: Handing() for operation in workload}
+    plan = {operation.name: Fusion() for operation in workload}
     if not array.depth_tiling:
         return plan
     readers: dict[str, list[Operation]] = {}
@@ -33,12 +33,12 @@ def handings(workload: Workload, profile: SparsityProfile, array: AieArray) -> d
         follower = after[0]
         before, own = plan[operation.name], rows_of(follower, array)
         rows = min((own - 1) * follower.stride[0] + follower.kernel[0], operation.result.height)
-        first, second = Handing(before.read, False, rows), Handing(False, True, 0)
+        first, second = Fusion(before.read, False, rows), Fusion(False, True, 0)
         if not _fit(operation, follower, rows, own, array):
             continue
 
-        def cycles(one: Operation, handing: Handing) -> float:
-            return layer_cost(one, profile.layers.get(one.name), array, handing).cycles
+        def cycles(one: Operation, fusion: Fusion) -> float:
+            return layer_cost(one, profile.layers.get(one.name), array, fusion).cycles
 
         apart = cycles(operation, before) + cycles(follower, plan[follower.name])
         if cycles(operation, first) + cycles(follower, second) < apart:

@@ -61,7 +61,7 @@ class LayerCost:
 
 
 @dataclass(frozen=True, slots=True)
-class Handing:
+class Fusion:
     """What depth-wise tiling changes of a layer: activations that stay in the memory tiles.
 
     Args:
@@ -78,7 +78,7 @@ def layer_cost(
     operation: Operation,
     sparsity: LayerSparsity | None,
     array: AieArray,
-    handing: Handing | None = None,
+    fusion: Fusion | None = None,
     blocks: tuple[float, float] | None = None,
 ) -> LayerCost:
     """The cost of one operation for one image.
@@ -87,7 +87,7 @@ def layer_cost(
         operation: any.
         sparsity: of a convolution or linear layer; None for all others.
         array: that runs it.
-        handing: by default everything goes through DDR.
+        fusion: by default everything goes through DDR.
         blocks: fraction of blocks that are computed, of the layer and of its busiest row of cores; by default as the
             sparsity has it.
 
@@ -96,7 +96,7 @@ def layer_cost(
     """
     if operation.multiplies:
         try:
-            return _product(operation, sparsity or LayerSparsity(), array, handing or Handing(), blocks)
+            return _product(operation, sparsity or LayerSparsity(), array, fusion or Fusion(), blocks)
         except CannotFit as error:
             raise CannotFit(f"{operation.name} on {array.name}: {error}") from error
     if operation.kind in _FREE:
@@ -119,7 +119,7 @@ def _product(
     operation: Operation,
     sparsity: LayerSparsity,
     array: AieArray,
-    handing: Handing,
+    fusion: Fusion,
     blocks: tuple[float, float] | None,
 ) -> LayerCost:
     _, lanes_in, lanes_out = array.lanes
@@ -131,7 +131,7 @@ def _product(
     # a column computes some rows of the map, a row of cores some filters; a single pixel's filters go to all cores
     shares = array.rows
     if height > 1:
-        height = handing.rows or ceil_div(height, array.columns)
+        height = fusion.rows or ceil_div(height, array.columns)
     elif width > 1:
         width = ceil_div(width, array.columns)
     else:
@@ -150,7 +150,7 @@ def _product(
     stored = mean if array.weights == "compressed" and operation.is_compute else 1.0
     window = kernel[0] * kernel[1]
     kernels = result.channels * operation.channels_per_group * window * stored * array.weight_bits / 8
-    moves = _Stripe.of(operation, array, handing, height if result.height > 1 else 1, width, kernels, tiling)
+    moves = TileTraffic.of(operation, array, fusion, height if result.height > 1 else 1, width, kernels, tiling)
     cores = array.rows * array.columns
     return LayerCost(
         compute=repeats * tiling.compute, load=repeats * tiling.load, store=repeats * tiling.store,
@@ -161,7 +161,7 @@ def _product(
 
 
 @dataclass(frozen=True, slots=True)
-class _Stripe:
+class TileTraffic:
     """The part of a layer that a column's memory tile sees."""
 
     cycles: float
@@ -170,15 +170,15 @@ class _Stripe:
 
     @classmethod
     def of(
-        cls, operation: Operation, array: AieArray, handing: Handing, height: int, width: int, kernels: float,
+        cls, operation: Operation, array: AieArray, fusion: Fusion, height: int, width: int, kernels: float,
         tiling: Tiling,
-    ) -> _Stripe:  # fmt: skip
+    ) -> TileTraffic:  # fmt: skip
         """The cheaper of two ways to hold it: its share of the weights stays while pieces of the map pass by; or the
         weights stream through, once for every piece."""
         source, result, byte = operation.source, operation.result, array.activation_bits / 8
         memory, share = array.tile_kb * 1024, kernels / array.columns
         streamed = 2 * share * tiling.filters * tiling.channels / max(_whole(operation), 1)
-        best: _Stripe | None = None
+        best: TileTraffic | None = None
         for held, again in ((share, False), (min(streamed, share), True)):
             pieces = 1
             while True:
@@ -191,8 +191,8 @@ class _Stripe:
                 pieces = ceil_div(height, rows - 1)
             if again is False and image + output + held > memory:
                 continue  # the last row of all, and the weights leave no room for it
-            reads = share * (pieces if again else 1) + (image * pieces if handing.read else 0)
-            writes = output * pieces if handing.write else 0
+            reads = share * (pieces if again else 1) + (image * pieces if fusion.read else 0)
+            writes = output * pieces if fusion.write else 0
             found = cls((reads + writes) / array.ddr_bytes, pieces, (reads + writes) * array.columns)
             if best is None or found.cycles < best.cycles:
                 best = found
@@ -206,7 +206,7 @@ def _whole(operation: Operation) -> int:
 
 
 def price_of(
-    operation: Operation, sparsity: LayerSparsity, array: AieArray, handing: Handing, cost: LayerCost
+    operation: Operation, sparsity: LayerSparsity, array: AieArray, fusion: Fusion, cost: LayerCost
 ) -> float:  # fmt: skip
     """−∂ cycles/∂ (weight density) of a layer, ≥ 0, at the present sparsity.
 
@@ -217,6 +217,6 @@ def price_of(
     if step <= 0 or operation.groups > 1 or not operation.is_compute:
         return 0.0
     less = (cost.density - step, cost.density * cost.busiest - step)
-    gained = cost.cycles - layer_cost(operation, sparsity, array, handing, less).cycles
+    gained = cost.cycles - layer_cost(operation, sparsity, array, fusion, less).cycles
     _, lanes_in, lanes_out = array.lanes
     return max(gained, 0.0) / step * sensitivity(operation, sparsity, (lanes_in, lanes_out))

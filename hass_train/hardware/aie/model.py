@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hass_train.hardware.aie.array import AieArray
-from hass_train.hardware.aie.depth import handings
-from hass_train.hardware.aie.layers import Handing, LayerCost, layer_cost, price_of
+from hass_train.hardware.aie.depth import fusions
+from hass_train.hardware.aie.layers import Fusion, LayerCost, layer_cost, price_of
 from hass_train.hardware.channels import prices_asked, without_dead_channels
 from hass_train.hardware.estimate import Bottleneck, Energy, Estimate, LayerEstimate, Resources
 from hass_train.hardware.profile import SparsityProfile
@@ -46,7 +46,7 @@ class AieAccelerator:
         workload, profile = without_dead_channels(workload, profile)
         array, layers = self.array, profile.layers
         operations = list(workload)
-        plan = handings(workload, profile, array)
+        plan = fusions(workload, profile, array)
         costs = [layer_cost(one, layers.get(one.name), array, plan[one.name]) for one in operations]
         cycles = sum(cost.cycles for cost in costs)
         prices = {
@@ -102,7 +102,7 @@ def _bottleneck(operations: Sequence[Operation], costs: Sequence[LayerCost], cyc
     return Bottleneck(slowest, binds, reason)
 
 
-def _row(operation: Operation, cost: LayerCost, handing: Handing) -> LayerEstimate:
+def _row(operation: Operation, cost: LayerCost, fusion: Fusion) -> LayerEstimate:
     tiling = cost.tiling
     folds = {}
     if tiling is not None:
@@ -110,7 +110,7 @@ def _row(operation: Operation, cost: LayerCost, handing: Handing) -> LayerEstima
             "rows": tiling.rows, "columns": tiling.columns, "channels": tiling.channels, "filters": tiling.filters,
             "pieces": cost.pieces,
         }  # fmt: skip
-    kept = not (handing.read and handing.write)
+    kept = not (fusion.read and fusion.write)
     return LayerEstimate(
         name=operation.name,
         kind=str(operation.kind),

@@ -6,15 +6,15 @@ from collections import OrderedDict
 from dataclasses import replace
 
 from hass_train.hardware.channels import prices_asked, without_dead_channels
-from hass_train.hardware.dataflow.answer import Answer
-from hass_train.hardware.dataflow.branches import Waiting, waiting
-from hass_train.hardware.dataflow.designs import designs_of, floor_interval
-from hass_train.hardware.dataflow.explore import Explorer
-from hass_train.hardware.dataflow.network import Network, Stretch, budget_of
-from hass_train.hardware.dataflow.objectives import best_design
+from hass_train.hardware.dataflow.costs.branches import Waiting, waiting
+from hass_train.hardware.dataflow.designs.enumerate import designs_of, floor_interval
+from hass_train.hardware.dataflow.designs.tables import Space, Table
+from hass_train.hardware.dataflow.exploration.answer import Answer
+from hass_train.hardware.dataflow.exploration.explore import Explorer
+from hass_train.hardware.dataflow.exploration.network import Network, Stretch, budget_of
+from hass_train.hardware.dataflow.exploration.objectives import best_design
+from hass_train.hardware.dataflow.exploration.partition import best_partition
 from hass_train.hardware.dataflow.options import LIMITS, DataflowOptions
-from hass_train.hardware.dataflow.partition import best_partition
-from hass_train.hardware.dataflow.tables import Space, Table
 from hass_train.hardware.device import Device
 from hass_train.hardware.estimate import CannotFit, Estimate, TooSlow
 from hass_train.hardware.profile import LayerSparsity, SparsityProfile

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from hass_train.hardware.dataflow.engines import Engines
+from hass_train.hardware.dataflow.costs.rounds import Engines
 
 Folding = Literal["free", "divisors"]
 Bundle = Literal["ends", "auto"]

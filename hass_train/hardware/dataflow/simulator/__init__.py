@@ -1,1 +1,1 @@
-"""Cycle-level simulation of a dataflow design: see `hass_train.hardware.dataflow.simulate`."""
+"""Cycle-level simulation of a dataflow design: see `hass_train.hardware.dataflow.simulator.pipeline`."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hass_train.hardware.dataflow.balance import deal
+from hass_train.hardware.dataflow.costs.balance import deal
 from hass_train.hardware.dataflow.simulator.stages import StageDesign
 from hass_train.hardware.profile import LayerSparsity
 from hass_train.hardware.workload import Operation, OperationKind, ceil_div

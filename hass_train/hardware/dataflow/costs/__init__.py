@@ -1,0 +1,1 @@
+"""Cycles, logic, memory and energy of one operation of the dataflow accelerator."""

@@ -1,0 +1,100 @@
+"""On-chip memory: block RAM and UltraRAM counts of weight memories and line buffers (hardware-model, section 4)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hass_train.hardware.dataflow.costs.logic import LUTS_PER_SLICE, queue
+from hass_train.hardware.workload import Operation
+
+Ints = NDArray[np.int64]
+Classes = tuple[tuple[int, int], ...]
+
+BRAM18_CLASSES = ((1, 16384), (2, 8192), (4, 4096), (9, 2048), (18, 1024), (36, 512))
+"""(width in bits, depth in words) that one 18-kbit block RAM can be set to."""
+URAM_CLASSES = ((9, 32768), (18, 16384), (36, 8192), (72, 4096))
+"""The same for a 288-kbit UltraRAM: 72 bits natively, narrower words packed side by side (as the peer counts them)."""
+LUTRAM_BITS = 1024
+"""A bank of fewer bits lives in LUTs."""
+
+
+def bram18(width_bits: ArrayLike, depth: ArrayLike) -> Ints:
+    """18-kbit block RAMs of a memory `width_bits` wide and `depth` deep: the cheapest width class."""
+    return _cheapest(BRAM18_CLASSES, width_bits, depth)
+
+
+def uram(width_bits: ArrayLike, depth: ArrayLike) -> Ints:
+    """288-kbit UltraRAMs of a memory: the cheapest width class."""
+    return _cheapest(URAM_CLASSES, width_bits, depth)
+
+
+def _cheapest(classes: Classes, width_bits: ArrayLike, depth: ArrayLike) -> Ints:
+    width, deep = np.broadcast_arrays(np.asarray(width_bits, np.int64), np.asarray(depth, np.int64))
+    return np.asarray(np.minimum.reduce([-(-width // w) * -(-deep // d) for w, d in classes]))
+
+
+def in_lutram(word_bits: int, depth: ArrayLike) -> NDArray[np.bool_]:
+    """Whether a bank of `depth` words of `word_bits` is small enough for LUTs."""
+    return np.asarray(np.asarray(depth, np.int64) * word_bits < LUTRAM_BITS)
+
+
+def banked_bram18(word_bits: int, words: ArrayLike, depth: ArrayLike) -> Ints:
+    """Block RAMs of `words` parallel words of `word_bits`, `depth` deep, read together as one wide memory.
+
+    None where a single word's bank fits LUTs.
+    """
+    count = bram18(np.asarray(words, np.int64) * word_bits, depth)
+    return np.asarray(np.where(in_lutram(word_bits, depth), 0, count))
+
+
+def banked_uram(word_bits: int, words: ArrayLike, depth: ArrayLike) -> Ints:
+    """UltraRAMs of the same memory."""
+    count = uram(np.asarray(words, np.int64) * word_bits, depth)
+    return np.asarray(np.where(in_lutram(word_bits, depth), 0, count))
+
+
+class Buffer(NamedTuple):
+    """On-chip memory that is not weights; numbers or arrays.
+
+    Args:
+        bram18: block RAMs if it is put there.
+        uram: UltraRAMs if it is put there instead.
+        lut: LUTs of its shallow parts, in both cases.
+    """
+
+    bram18: Ints
+    uram: Ints
+    lut: NDArray[np.float64]
+
+    def __add__(self, other: object) -> Buffer:  # a sum of memories, not a longer tuple
+        assert isinstance(other, Buffer)
+        return Buffer(self.bram18 + other.bram18, self.uram + other.uram, self.lut + other.lut)
+
+    def times(self, count: int) -> Buffer:
+        return Buffer(self.bram18 * count, self.uram * count, self.lut * count)
+
+
+def buffer(word_bits: int, words: ArrayLike, depth: ArrayLike) -> Buffer:
+    """A memory of `words` parallel words, `depth` deep; in LUTs where a single word's bank is small enough."""
+    wide, deep = np.broadcast_arrays(np.asarray(words, np.int64), np.asarray(depth, np.int64))
+    small = in_lutram(word_bits, deep)
+    lut = np.where(small & (deep > 0), LUTS_PER_SLICE * queue(deep, wide * word_bits), 0.0)
+    return Buffer(banked_bram18(word_bits, wide, deep), banked_uram(word_bits, wide, deep), lut)
+
+
+def window_buffers(operation: Operation, streams: Ints, bits: int, pixels: ArrayLike = 1) -> Buffer:
+    """Memories of a sliding window: Kh−1 lines of the padded row and Kh·(Kw−1) pixels, all streams side by side.
+
+    With q `pixels` a cycle a line is q words wide and as much shallower.
+    """
+    rows, columns = operation.kernel
+    side = np.asarray(streams, np.int64) * np.asarray(pixels, np.int64)
+    if rows * columns == 1:
+        return buffer(bits, side, 0)
+    deep = -(-operation.source.channels // streams)
+    width = operation.source.width + 2 * operation.padding[1]
+    lines = buffer(bits, side, -(-(width * deep) // np.asarray(pixels, np.int64)))
+    return lines.times(rows - 1) + buffer(bits, streams, deep).times(rows * (columns - 1))

@@ -1,0 +1,1 @@
+"""All designs of one operation, with what each costs."""

@@ -1,0 +1,257 @@
+"""Every design of a convolution, linear layer or matrix product: what it costs and how fast it is, as arrays."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hass_train.hardware.dataflow.costs import cycles, memory
+from hass_train.hardware.dataflow.costs.branches import MARGIN, URGENCY, Waiting, urgent
+from hass_train.hardware.dataflow.costs.fifos import input_depth, rows_depth
+from hass_train.hardware.dataflow.costs.logic import Folds, Widths, compute_logic, lutram
+from hass_train.hardware.dataflow.designs.sides import ROUGH_STEP, InputSides, Sides
+from hass_train.hardware.dataflow.designs.skips import Skips
+from hass_train.hardware.dataflow.designs.tables import BANDWIDTH, FORBIDDEN, Space, Table, WeightsIn
+from hass_train.hardware.dataflow.options import DataflowOptions
+from hass_train.hardware.estimate import LayerEstimate, Resources
+from hass_train.hardware.profile import LayerSparsity
+from hass_train.hardware.workload import Operation, OperationKind, spread, useful_folds
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+class ComputeDesigns(Table):
+    """Designs of an operation with multipliers at one sparsity.
+
+    A fold (N, or the filters o) is widened only as long as that makes the layer faster (or N easier to squeeze to), and
+    no further than the network's floor.
+
+    Args:
+        layer: convolution, linear layer or matrix product.
+        sparsity: of its pairs.
+        waiting: its FIFOs.
+        options: design rules.
+        space: what there is.
+    """
+
+    def __init__(
+        self, layer: Operation, sparsity: LayerSparsity, waiting: Waiting, options: DataflowOptions, space: Space
+    ) -> None:
+        self.layer, self.sparsity, self.waiting, self.options = layer, sparsity, waiting, options
+        self.urgency = URGENCY if urgent(layer, waiting.bypass) else 1
+        self.bits = Widths(options.activation_bits, options.weight_bits, options.accumulator_bits)
+        self._inputs = InputSides(layer, sparsity, options)
+        self._skips = Skips(layer, sparsity)
+        folds, interval, t, uneven, alone = self._enumerate(space)
+        dsp = cycles.dsp_of_multipliers(folds.n * folds.engines, options.activation_bits, options.weight_bits)
+        possible = dsp <= max(space.budget[0], float(dsp.min()))
+        folds, interval = folds[possible], interval[possible]
+        engines, memories = self._costs(folds, interval, dsp[possible], space)
+        super().__init__(interval * self.urgency, engines, memories, space)
+        self.folds = folds[self.kept]
+        self.t, self.uneven, self.alone = (values[possible][self.kept] for values in (t, uneven, alone))
+
+    # ---- designs ---------------------------------------------------------------------------------------------
+
+    def _enumerate(self, space: Space) -> tuple[Folds, Ints, Floats, Floats, Floats]:
+        """Folds, interval, t, imbalance and the time of one engine alone, of all designs."""
+        layer, divisors = self.layer, self.options.folding == "divisors"
+        channels = useful_folds(layer.channels_per_group, divisors)
+        if self.options.rough:
+            channels = spread(channels, ROUGH_STEP)
+        filters = np.array(useful_folds(layer.filters_per_group, divisors), np.int64)
+        groups = np.array(useful_folds(layer.groups, divisors), np.int64)
+        blocks, floor = [], max(space.floor // self.urgency, 1)
+        for pixels in self.options.pixel_choices:
+            columns = min(-(-pixels // layer.stride[1]), layer.result.width)
+            whole = pixels > 1  # only with all channels in parallel
+            sides = self._inputs.sides(channels[-1:] if whole else channels)
+            over_groups = self._inputs.over_groups(sides, groups[-1:] if whole else groups)
+            for k, g in enumerate(groups[-1:] if whole else groups):
+                uneven, slowest = (
+                    sides.uneven * over_groups[:, k],
+                    self._inputs.slowest(sides, filters, int(g), columns),
+                )
+                for fifo in self._fifos(sides):
+                    t = self._inputs.round_cycles(sides, slowest, uneven, filters, int(g), fifo)
+                    if self._skips.any:
+                        t[~sides.sparse] *= self._skips.left(sides.i[~sides.sparse, None], filters)
+                    blocks.append(self._block(sides, t, uneven, filters, (int(g), pixels, columns, fifo), floor))
+        joined = [np.concatenate(column) for column in zip(*blocks, strict=True)]
+        i, m, n, o, gs, q, p, sparse, depth, interval, t, uneven, alone = joined
+        return Folds(i, o, gs, m, n, q, p, sparse, depth), interval, t, uneven, alone
+
+    def _fifos(self, sides: Sides) -> list[int]:
+        """Depths of the FIFOs at engines worth exploring; 0 = lock-step."""
+        if not sides.sparse.any() or self.options.engines in ("lockstep", "averaged"):
+            return [0]
+        return [self.options.engine_fifo] if self.options.engines == "decoupled" else [0, self.options.engine_fifo]
+
+    def _block(
+        self, sides: Sides, t: Floats, uneven: Floats, filters: Ints, folds: tuple[int, int, int, int], floor: int
+    ) -> tuple[NDArray[Any], ...]:
+        """All input sides with every number of filters worth building; folds are g, q, p and the engines' FIFOs."""
+        (g, pixels, columns, fifo), column = folds, (slice(None), None)
+        compute = cycles.compute_cycles(self.layer, sides.i[column], filters, g, t, columns)
+        read = cycles.input_cycles(self.layer, sides.i[column], g, pixels)
+        interval = cycles.interval(compute, read, cycles.output_cycles(self.layer, filters, g, columns))
+        clipped = np.maximum(interval, floor)
+        wanted = np.ones(interval.shape, bool)
+        wanted[:, 1:] = clipped[:, 1:] < np.minimum.accumulate(clipped, axis=1)[:, :-1]
+        # rows of the same i, m and engine follow each other by ascending N
+        wider = (sides.n[1:] > sides.n[:-1]) & (sides.i[1:] == sides.i[:-1]) & (sides.m[1:] == sides.m[:-1])
+        wider &= sides.sparse[1:] == sides.sparse[:-1]
+        if self.layer.window > 1:  # squeezing to more words can take less logic: from 9 to 6 less than to 5
+            common = np.lcm(self.layer.window, sides.n)
+            wider &= common[1:] >= common[:-1]
+        wanted[1:] &= (clipped[1:] < clipped[:-1]) | ~wider[column]
+        if fifo:  # of engines that wait for none
+            engines = filters * (g * columns * (sides.i // sides.m))[column]
+            wanted &= sides.sparse[column] & ((engines > 1) | (self.options.engines == "decoupled"))
+            if self.options.engines == "decoupled":
+                wanted |= (~sides.sparse)[column] & (filters > 0)
+        rows, places = np.nonzero(wanted)
+        gs, q, p = (np.full(len(rows), value) for value in (g, pixels, columns))
+        return (
+            sides.i[rows], sides.m[rows], sides.n[rows], filters[places], gs, q, p, sides.sparse[rows],
+            np.where(sides.sparse[rows], fifo, 0), interval[rows, places], t[rows, places],
+            uneven[rows], sides.alone[rows],
+        )  # fmt: skip
+
+    # ---- costs -----------------------------------------------------------------------------------------------
+
+    def _costs(self, folds: Folds, interval: Ints, dsp: Ints, space: Space) -> tuple[Floats, Floats]:
+        """(n, 3) DSPs, LUTs, flip-flops; (places, n, 3) memories."""
+        layer, options = self.layer, self.options
+        data, streams = options.activation_bits, folds.i * folds.g
+        logic = compute_logic(layer, folds, self.bits)
+        bits, words, depth = self._weight_banks(folds)
+        load = np.minimum(cycles.input_cycles(layer, folds.i, folds.g, folds.q) / interval, 1.0)
+        if self.waiting.fifos:
+            before = -(-sum(self.waiting.fifos) // (streams * folds.q))
+        else:
+            before = input_depth(layer, streams, folds.q, load)
+        window = memory.window_buffers(layer, streams, data, folds.q) + memory.buffer(data, streams * folds.q, before)
+        window = window + memory.buffer(data, streams * folds.q, rows_depth(layer, streams, folds.q))
+        streamed = layer.kind is OperationKind.MATMUL
+        small, none = memory.in_lutram(bits, depth), np.zeros(len(folds))
+        lut = logic.lut + window.lut + np.where(small, lutram(words, bits, depth), 0.0)
+        bram, uram = memory.banked_bram18(bits, words, depth), memory.banked_uram(bits, words, depth)
+        self.places = [(WeightsIn.BRAM, 1)]
+        places = [np.stack([window.bram18 + bram, none, none], 1)]
+        if space.budget[2] > 0:
+            self.places.append((WeightsIn.URAM, 1))
+            places.append(np.stack([window.bram18, uram, none], 1))
+        if not streamed and space.budget[BANDWIDTH] > 0:
+            dense = self._skips.left(folds.i, folds.o)
+            stored = np.where(folds.sparse, options.stored_fraction(self.sparsity.weight_density), dense)
+            blocked = np.where(small, FORBIDDEN, 0.0)  # weights that fit LUTs are not fetched from outside
+            for bands in self._band_choices():
+                maps = self._map_buffers(folds, words, bands)
+                read = layer.weights * bits * stored * bands
+                self.places.append((WeightsIn.OFF_CHIP, bands))
+                places.append(np.stack([window.bram18 + maps.bram18 + blocked, none, read], 1))
+                if space.budget[2] > 0:
+                    self.places.append((WeightsIn.OFF_CHIP, bands))
+                    places.append(np.stack([window.bram18 + blocked, maps.uram, read], 1))
+        return np.stack([dsp, lut, logic.ff], 1), np.stack(places)
+
+    def _weight_banks(self, folds: Folds) -> tuple[int, Ints, Ints]:
+        """Bits of a word, words read together and the depth of their banks, compressed if the options say so.
+
+        Dense engines read N of an initiation's M weights a cycle, sparse ones all M at once to pick from; the engines
+        of all columns share them. Tiles of zeros that dense
+        engines skip are not kept. Of a matrix product's second operand one image is written while another is read.
+        """
+        pairs = self.layer.window * folds.m
+        words = folds.g * folds.o * (folds.i // folds.m) * np.where(folds.sparse, pairs, folds.n)
+        passes = cycles.passes(self.layer, folds.i, folds.o, folds.g)
+        streamed = self.layer.kind is OperationKind.MATMUL
+        stored = 1.0 if streamed else self.options.stored_fraction(self.sparsity.weight_density)
+        kept = np.ceil(passes * self._skips.left(folds.i, folds.o))
+        depth = np.where(folds.sparse, np.ceil(passes * stored), kept * -(-pairs // folds.n)).astype(np.int64)
+        if streamed:
+            return self.options.activation_bits, words, 2 * depth
+        return self.options.weight_bits, words, depth
+
+    @property
+    def _lines(self) -> int:
+        """Rows of the result (pixels, if it has but one row)."""
+        result = self.layer.result
+        return result.height if result.height > 1 else result.width
+
+    def _band_choices(self) -> list[int]:
+        """Into how many bands of rows an image may be cut: powers of eight, and single rows.
+
+        None where a band of one row takes as many bits as the weights: those stay on chip.
+        """
+        layer, lines = self.layer, self._lines
+        row = (
+            layer.source.words * (layer.kernel[0] + layer.stride[0]) / layer.source.height + layer.result.words / lines
+        )
+        if row * self.options.activation_bits >= layer.weights * self.options.weight_bits:
+            return []
+        return sorted({min(8**k, lines) for k in range(5)})
+
+    def _map_buffers(self, folds: Folds, words: Ints, bands: int) -> memory.Buffer:
+        """Buffers that off-chip weights need instead of their own.
+
+        Weights read once for a band of rows must meet all its pixels while they are there: the band's input is held
+        while the next one fills, and its results, which come filter by filter, wait for each other while those of the
+        band before are written. Two tiles of weights take turns. What runs beside this layer to a later join is held
+        back by two bands more. One band is the whole image; the weights are read once for each band.
+        """
+        layer, bits = self.layer, self.options.activation_bits
+        lines = -(-self._lines // bands)
+        tall = layer.result.height > 1
+        step, reach = (layer.stride[0], layer.kernel[0]) if tall else (1, 1)
+        length, width = (layer.source.height, layer.source.width) if tall else (layer.source.pixels, 1)
+        held = min((lines - 1) * step + reach + lines * step, 2 * length) * width
+        read, write = folds.i * folds.g, folds.o * folds.g
+        source = memory.buffer(bits, read * folds.q, -(-held * -(-layer.source.channels // read) // folds.q))
+        done = lines * (layer.result.width if tall else 1)
+        result = memory.buffer(bits, write * folds.p, -(-2 * done * -(-layer.result.channels // write) // folds.p))
+        tile = 2 * -(-layer.channels_per_group // folds.i)
+        tiles = memory.buffer(self.options.weight_bits, words, tile)
+        beside = memory.buffer(bits, np.ones_like(read), math.ceil(2 * MARGIN * self.waiting.bypass / bands))
+        return source + result + tiles + beside
+
+    def _describe(self, design: int, place: int) -> LayerEstimate:
+        layer, folds, t = self.layer, self.folds[np.array([design])], float(self.t[design])
+        bounds = {
+            "compute": float(cycles.compute_cycles(layer, folds.i, folds.o, folds.g, t, folds.p)[0]),
+            "input": float(cycles.input_cycles(layer, folds.i, folds.g, folds.q)[0]),
+            "output": float(cycles.output_cycles(layer, folds.o, folds.g, folds.p)[0]),
+        }
+        sparse, m, n = bool(folds.sparse[0]), int(folds.m[0]), int(folds.n[0])
+        where, bands = self.places[place]
+        if where is not WeightsIn.OFF_CHIP:
+            bits, _, depth = self._weight_banks(folds)
+            where = WeightsIn.LUTRAM if memory.in_lutram(bits, depth)[0] else where
+        mean_pairs = layer.window * m * (self.sparsity.pair_density if sparse else 1.0)
+        return LayerEstimate(
+            name=layer.name,
+            kind=layer.kind.value,
+            interval_cycles=int(self.interval[design]) // self.urgency,
+            urgency=self.urgency,
+            bound=max(bounds, key=bounds.__getitem__),
+            engine="sparse" if sparse else "dense",
+            folds={name: int(getattr(folds, key)[0]) for name, key in _FOLDS.items()},
+            resources=Resources.of(self.resources(design, place)),
+            weights_in=str(where),
+            bands=bands,
+            initiation_interval=t,
+            initiation_interval_of_mean=float(max(self.options.t_min, -(-mean_pairs // n))),
+            imbalance=float(self.uneven[design]),
+            engine_fifo=int(folds.fifo[0]),
+            waiting=float(t / max(self.alone[design], 1e-12)) if t else 1.0,
+            macs=layer.macs,
+            pair_density=self.sparsity.pair_density,
+        )
+
+
+_FOLDS = {"i": "i", "o": "o", "g": "g", "m": "m", "N": "n", "q": "q", "p": "p"}

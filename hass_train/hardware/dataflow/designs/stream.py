@@ -1,0 +1,136 @@
+"""Designs of operations without weights: so many parallel streams (hardware-model, section 3)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hass_train.hardware.dataflow.costs import cycles, logic, memory
+from hass_train.hardware.dataflow.costs.branches import URGENCY, Waiting, urgent
+from hass_train.hardware.dataflow.costs.fifos import input_depth, rows_depth
+from hass_train.hardware.dataflow.designs.tables import BANDWIDTH, Space, Table, WeightsIn
+from hass_train.hardware.dataflow.options import DataflowOptions
+from hass_train.hardware.estimate import LayerEstimate, Resources
+from hass_train.hardware.workload import Operation, OperationKind, useful_folds
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+STREAM_DSP = {"hardswish": 5, "hardsigmoid": 4, "silu": 1, "gelu": 1, "mish": 1, "tanh": 0, "sigmoid": 0}
+"""DSPs per stream of activation functions. Hard-swish as the peer synthesised it (resource coefficients); hard-sigmoid
+is that without its last product; smooth ones are table look-ups, with one product where they multiply by x."""
+
+_DEEP_BITS = 16 * 18 * 1024
+"""FIFOs of more bits than sixteen block RAMs may go through off-chip memory."""
+_BURST_WORDS = 512
+
+_JOINS = frozenset({OperationKind.ADD, OperationKind.MULTIPLY})
+_POOLS = frozenset({OperationKind.MAX_POOL, OperationKind.AVERAGE_POOL})
+_GLOBAL = frozenset({OperationKind.GLOBAL_POOL, OperationKind.LAYER_NORM, OperationKind.SOFTMAX})
+_WHOLE_PIXELS = frozenset({OperationKind.LAYER_NORM, OperationKind.SOFTMAX})
+"""Operations that read all channels of a pixel before they write the first one."""
+
+
+def stream_dsp(operation: Operation) -> int:
+    """DSPs per stream of an operation without weights.
+
+    Layer-norm squares, scales by the deviation and by its gain; softmax scales by the reciprocal of the sum, its
+    exponential is a table look-up.
+    """
+    match operation.kind:
+        case OperationKind.ACTIVATION:
+            return STREAM_DSP.get(operation.function, 0)
+        case OperationKind.MULTIPLY | OperationKind.SOFTMAX:
+            return 1
+        case OperationKind.GLOBAL_POOL | OperationKind.AVERAGE_POOL:
+            return 2
+        case OperationKind.LAYER_NORM:
+            return 3
+        case _:
+            return 0
+
+
+def stream_logic(operation: Operation, streams: Ints, bits: logic.Widths) -> logic.Logic:
+    """LUTs and flip-flops, memories not included.
+
+    Layer-norm and softmax are counted as a global pool and an element-wise operation, average pools as an accumulator
+    behind their window: extrapolations of ours.
+    """
+    kind = operation.kind
+    if kind in _POOLS:
+        window = logic.sliding_window(streams, operation.kernel, operation.source.channels / streams, bits)
+        if kind is OperationKind.MAX_POOL:
+            return window + logic.max_pool(streams, operation.window, bits) + logic.PAD
+        return window + logic.global_pool(streams, operation.source.channels, bits) + logic.PAD
+    if kind in _GLOBAL:
+        pool = logic.global_pool(streams, operation.source.channels, bits)
+        return pool + logic.ELEMENTWISE.times(streams * (kind in _WHOLE_PIXELS))
+    if kind in _JOINS:
+        return logic.ELEMENTWISE.times(streams * max(len(operation.inputs) - 1, 1))
+    return logic.PAD.times(streams)
+
+
+class StreamDesigns(Table):
+    """Designs of an operation without multipliers for weights: so many parallel streams.
+
+    Args:
+        operation: pool, activation, addition, multiplication, concatenation, padding, normalisation or softmax.
+        waiting: its FIFOs.
+        options: design rules.
+        space: what counts and how much there is.
+    """
+
+    def __init__(self, operation: Operation, waiting: Waiting, options: DataflowOptions, space: Space) -> None:
+        self.operation = operation
+        streams = np.array(
+            useful_folds(max(operation.source.channels, operation.result.channels), options.folding == "divisors"),
+            np.int64,
+        )
+        self.urgency = URGENCY if urgent(operation, waiting.bypass) else 1
+        fast = cycles.streaming_cycles(operation, streams) * self.urgency <= space.floor
+        streams = streams[np.r_[True, ~fast[:-1]]]
+        bits = options.activation_bits
+        used = stream_logic(operation, streams, logic.Widths(bits, options.weight_bits, options.accumulator_bits))
+        held = memory.buffer(bits, streams, 0)
+        fifos = sum(waiting.fifos) * bits
+        if operation.kind in _POOLS:
+            held = memory.window_buffers(operation, streams, bits)
+        elif operation.kind in _WHOLE_PIXELS:
+            held = memory.buffer(bits, streams, -(-operation.source.channels // streams))
+        interval = cycles.streaming_cycles(operation, streams)
+        load = operation.padded_pixels * -(-operation.source.channels // streams) / interval
+        if operation.kind in _POOLS:
+            held = held + memory.buffer(bits, streams, rows_depth(operation, streams, 1))
+        entries = input_depth(operation, streams, 1, load)
+        if not waiting.fifos:
+            held = held + memory.buffer(bits, streams, entries)
+        for words in waiting.fifos:
+            held = held + memory.buffer(bits, streams, np.maximum(-(-words // streams), entries))
+        none = np.zeros(len(streams))
+        engines = np.stack([stream_dsp(operation) * streams, used.lut + held.lut, used.ff], 1)
+        places = [np.stack([held.bram18, none, none], 1)]
+        if space.budget[2] > 0:
+            places.append(np.stack([none, held.uram, none], 1))
+        if fifos > _DEEP_BITS and space.budget[BANDWIDTH] > 0:  # written out and read back, through a burst each way
+            burst = memory.bram18(bits * streams, _BURST_WORDS) * 2 * len(waiting.fifos)
+            places.append(np.stack([burst, none, none + 2 * fifos], 1))
+        super().__init__(interval * self.urgency, engines, np.stack(places), space)
+        self.streams = streams[self.kept]
+
+    def _describe(self, design: int, place: int) -> LayerEstimate:
+        resources = Resources.of(self.resources(design, place))
+        if resources.offchip_bits:
+            where = WeightsIn.OFF_CHIP
+        else:
+            where = WeightsIn.URAM if resources.uram else WeightsIn.BRAM if resources.bram18 else WeightsIn.NONE
+        return LayerEstimate(
+            name=self.operation.name,
+            kind=self.operation.kind.value,
+            interval_cycles=int(self.interval[design]) // self.urgency,
+            urgency=self.urgency,
+            bound="stream",
+            engine="stream",
+            folds={"s": int(self.streams[design])},
+            resources=resources,
+            weights_in=str(where),
+        )

@@ -1,0 +1,1 @@
+"""The search for the best design of a whole network."""

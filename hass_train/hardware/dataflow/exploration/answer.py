@@ -1,0 +1,200 @@
+"""From an exploration's designs to the `Estimate`: rows, bottleneck, energy, prices, latency."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from hass_train.hardware.dataflow.costs.branches import fill, operand_wait
+from hass_train.hardware.dataflow.costs.cycles import dsp_of_multipliers
+from hass_train.hardware.dataflow.costs.energy import image_energy
+from hass_train.hardware.dataflow.designs.tables import BANDWIDTH
+from hass_train.hardware.dataflow.exploration.bottleneck import explain
+from hass_train.hardware.dataflow.exploration.explore import Explorer
+from hass_train.hardware.dataflow.exploration.network import Network, Stretch
+from hass_train.hardware.dataflow.exploration.prices import LayerDemand, Others, Usage, smooth_prices
+from hass_train.hardware.dataflow.options import LIMITS
+from hass_train.hardware.estimate import Bottleneck, Energy, Estimate, LayerEstimate, Part, Resources
+from hass_train.hardware.profile import LayerSparsity, SparsityProfile
+from hass_train.hardware.workload import NETWORK_INPUT, Operation, Workload
+
+_BRAM18_BITS, _URAM_BITS = 18 * 1024, 288 * 1024
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the chosen designs are worth.
+
+    Args:
+        network: at the profile's sparsity.
+        profile: of its layers.
+        stretches, explorers: the configurations that run one after another, and what each was found with.
+    """
+
+    network: Network
+    profile: SparsityProfile
+    stretches: Sequence[Stretch]
+    explorers: Sequence[Explorer]
+
+    def estimate(self) -> Estimate:
+        network, stretches = self.network, self.stretches
+        workload, clock = network.workload, network.clock_hz
+        rows = self._rows()
+        parts = tuple(
+            Part(
+                workload.operations[s.start].name,
+                workload.operations[s.end - 1].name,
+                s.design.interval,
+                s.design.replicas,
+                Resources.of(s.design.resources).scaled(s.design.replicas),
+            )
+            for s in stretches
+        )
+        one = stretches[0].design if len(stretches) == 1 else None
+        batch_s = network.batch_seconds(stretches)
+        seconds = one.interval / one.replicas / clock if one else batch_s / network.options.batch
+        used = [self._utilization(s, e) for s, e in zip(stretches, self.explorers, strict=True)]
+        pair_prices, weight_prices = self._all_prices(rows, used, seconds)
+        return Estimate(
+            throughput_ips=1 / seconds,
+            interval_cycles=one.interval if one else int(np.ceil(seconds * clock)),
+            latency_ms=(latency_cycles(workload, rows, one.interval) / clock if one else batch_s) * 1e3,
+            replicas=one.replicas if one else 1,
+            clock_mhz=network.device.clock_mhz,
+            resources=Resources.most(part.resources for part in parts),
+            utilization={name: max(each[name] for each in used) for name in LIMITS},
+            bottleneck=self._bottleneck(rows),
+            layers=tuple(rows),
+            prices=pair_prices,
+            weight_prices=weight_prices,
+            energy=self._energy(rows, seconds),
+            parts=parts,
+            slack=max(s.design.slack for s in stretches),
+        )
+
+    def _rows(self) -> list[LayerEstimate]:
+        rows: list[LayerEstimate] = []
+        for part, stretch in enumerate(self.stretches):
+            chosen = stretch.design.selection
+            picked = zip(chosen.designs.tolist(), chosen.places.tolist(), strict=True)
+            for k, (design, place) in enumerate(picked, stretch.start):
+                operation = self.network.workload.operations[k]
+                rows.append(replace(self.network.tables[k].describe(operation, design, place), part=part))
+        return rows
+
+    def _utilization(self, stretch: Stretch, explorer: Explorer) -> dict[str, float]:
+        found, device = stretch.design, self.network.device
+        used: dict[str, float] = {
+            name: float(count * found.replicas / max(getattr(device, name), 1))
+            for name, count in zip(LIMITS[:-1], found.resources, strict=False)
+        }
+        bits = (found.resources[BANDWIDTH] + explorer.limits.image_bits) * found.replicas / found.interval
+        available = device.bandwidth_gbps * 1e3 / device.clock_mhz
+        return {**used, "bandwidth": float(bits / available) if available else 0.0}
+
+    def _bottleneck(self, rows: Sequence[LayerEstimate]) -> Bottleneck:
+        options, stretches = self.network.options, self.stretches
+        longest = int(np.argmax([s.design.interval / s.design.replicas for s in stretches]))
+        stretch = stretches[longest]
+        most = 1 if options.objective == "latency" else options.max_replicas
+        found = explain(rows[stretch.start : stretch.end], stretch.design, self.explorers[longest], most)
+        if options.objective in ("efficiency", "energy"):
+            return replace(found, reason=f"chosen for {options.objective}; {found.reason}")
+        if len(stretches) == 1:
+            return found
+        lost = len(stretches) * self.network.device.reconfiguration_s / options.batch
+        reason = (
+            f"{len(stretches)} parts run one after another, {lost * 1e3:.1f} ms of reconfiguration an image at batches "
+            f"of {options.batch}; in the longest part {found.reason}"
+        )
+        return replace(found, reason=reason)
+
+    def _energy(self, rows: Sequence[LayerEstimate], seconds: float) -> Energy:
+        bits = sum(
+            s.design.resources[BANDWIDTH] + e.limits.image_bits
+            for s, e in zip(self.stretches, self.explorers, strict=True)
+        )
+        dense = LayerSparsity()
+        operations = (
+            (operation, row, self.profile.layers.get(operation.name, dense).weight_density)
+            for operation, row in zip(self.network.workload, rows, strict=True)
+        )
+        return image_energy(operations, self.network.options, float(bits), seconds, self.network.device.static_w)
+
+    # ---- prices ----------------------------------------------------------------------------------------------
+
+    def _all_prices(
+        self, rows: Sequence[LayerEstimate], used: Sequence[dict[str, float]], seconds: float
+    ) -> tuple[dict[str, float], dict[str, float]]:
+        """Prices of pairs and of weights; a part's count as much as it has of the time."""
+        pair_prices: dict[str, float] = {}
+        weight_prices: dict[str, float] = {}
+        for stretch, explorer, utilization in zip(self.stretches, self.explorers, used, strict=True):
+            weight = stretch.design.interval / stretch.design.replicas / self.network.clock_hz / seconds
+            pairs, weights = self._prices(rows, stretch, explorer, utilization)
+            pair_prices |= {name: price * weight for name, price in pairs.items()}
+            weight_prices |= {name: price * weight for name, price in weights.items()}
+        return pair_prices, weight_prices
+
+    def _prices(
+        self, rows: Sequence[LayerEstimate], stretch: Stretch, explorer: Explorer, utilization: dict[str, float]
+    ) -> tuple[dict[str, float], dict[str, float]]:
+        """Prices within one configuration."""
+        network, options, found = self.network, self.network.options, stretch.design
+        layers = [
+            self._demand(operation, rows[k], float(network.tables[k].engines[:, 0].min()))
+            for k in range(stretch.start, stretch.end)
+            if (operation := network.workload.operations[k]).is_compute
+        ]
+        if not layers:
+            return {}, {}
+        device, held = network.device, found.resources
+        memory = device.bram18 * _BRAM18_BITS + device.uram * _URAM_BITS
+        kept = held[1] * _BRAM18_BITS + held[2] * _URAM_BITS
+        may_copy = not options.max_replicas or found.replicas < options.max_replicas
+        counts = {name: utilization[name] / options.usable(name) for name in ("dsp", "lut", "ff")}
+        usage = Usage(
+            **{name: share * (name in options.limits) for name, share in counts.items()},
+            memory=kept * found.replicas / max(memory, 1) * bool({"bram18", "uram"} & set(options.limits)),
+            bandwidth=utilization["bandwidth"] * ("bandwidth" in options.limits),
+            parallelism=0.0 if may_copy else explorer.fastest / found.interval,
+        )
+        streams = [row.resources for row in rows[stretch.start : stretch.end] if row.engine == "stream"]
+        others = Others(*(float(sum(getattr(s, name) for s in streams)) for name in ("dsp", "lut", "ff")))
+        offchip = float(held[BANDWIDTH]) + explorer.limits.image_bits
+        pairs, weights = smooth_prices(layers, found.interval, others, offchip, usage)
+        return dict(pairs), dict(weights)
+
+    def _demand(self, operation: Operation, row: LayerEstimate, least_dsp: float) -> LayerDemand:
+        options, sparsity = self.network.options, self.profile.layers[operation.name]
+        per_mac = float(dsp_of_multipliers(4, options.activation_bits, options.weight_bits)) / 4
+        used, bits = row.resources, operation.weights * options.weight_bits
+        return LayerDemand(
+            operation.name,
+            operation.macs * per_mac,
+            sparsity.pair_density,
+            least_dsp,
+            (used.lut / max(used.dsp, 1), used.ff / max(used.dsp, 1)),
+            bits,
+            bits * options.stored_fraction(sparsity.weight_density),
+            options.weights == "compressed",
+        )
+
+
+def latency_cycles(workload: Workload, rows: Sequence[LayerEstimate], interval: int) -> float:
+    """Cycles from an image's first pixel to its last result.
+
+    Every operation waits for the pixels of its first window, which arrive at the pipeline's rate, and takes one pixel's
+    share of its own interval; a global pool waits for the whole map, weights from off-chip for a band of it. The
+    longest path through the graph, plus one interval for the image itself.
+    """
+    ready = {NETWORK_INPUT: 0.0}
+    for operation, row in zip(workload, rows, strict=True):
+        waits = fill(operation)
+        if row.weights_in == "off_chip" and row.engine != "stream":
+            waits = max(waits, 1.0 / row.bands)
+        start = max(ready[name] + operand_wait(operation, k) * interval for k, name in enumerate(operation.inputs))
+        ready[operation.name] = start + waits * interval + row.interval_cycles / operation.result.pixels
+    return max(ready.values()) + interval

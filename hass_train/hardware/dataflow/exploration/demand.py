@@ -1,0 +1,89 @@
+"""How much of a resource, or of a weighted sum of resources, a whole network needs at each interval."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hass_train.hardware.dataflow.designs.tables import BANDWIDTH, Table
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a device lets a design spend.
+
+    Args:
+        counts: (5,) DSPs, block RAMs, UltraRAMs, LUTs, flip-flops; infinite where one does not count.
+        bits_per_cycle: off-chip bandwidth; infinite where it does not count.
+        image_bits: bits of one image in and one result out, which take their part of it.
+    """
+
+    counts: Floats
+    bits_per_cycle: float
+    image_bits: int
+
+    def budget(self, interval: int, replicas: int) -> Floats:
+        """(6,) what each of `replicas` copies may spend, the last in off-chip weight bits per image; -1 if not even
+        the images get through."""
+        bits = self.bits_per_cycle * interval / replicas - self.image_bits
+        return np.append(np.floor(self.counts / replicas), bits if bits >= 0 else -1.0)
+
+    @property
+    def counted(self) -> NDArray[np.bool_]:
+        """(6,) which resources are limited."""
+        return np.isfinite(np.append(self.counts, self.bits_per_cycle))
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Least weighted sum of resources over all operations, by interval.
+
+    Args:
+        weights: (6,) of the sum, ≥ 0, 0 where a resource does not count.
+        intervals: ascending, from the fastest that any design reaches.
+        need: falling; `need[k]` holds from `intervals[k]` up to the next.
+    """
+
+    weights: Floats
+    intervals: Ints
+    need: Floats
+
+    @classmethod
+    def of(cls, tables: Sequence[Table], weights: Floats) -> Demand:
+        """Sum of the tables' staircases; every table has a design."""
+        distinct = {id(table): table for table in tables}
+        stairs = {key: table.staircase(weights) for key, table in distinct.items()}
+        all_stairs = [stairs[id(table)] for table in tables]
+        fastest = max(int(intervals[0]) for intervals, _ in all_stairs)
+        intervals = np.concatenate([steps for steps, _ in all_stairs])
+        change = np.concatenate([np.append(need[:1], need[1:] - need[:-1]) for _, need in all_stairs])
+        order = np.argsort(intervals, kind="stable")
+        total, intervals = np.cumsum(change[order]), intervals[order]
+        last = np.append(intervals[1:] != intervals[:-1], True) & (intervals >= fastest)
+        return cls(weights, intervals[last], total[last])
+
+    def at(self, interval: int) -> float:
+        """Need at an interval not below the fastest."""
+        return float(self.need[np.searchsorted(self.intervals, interval, side="right") - 1])
+
+    def fastest(self, limits: Limits, replicas: int) -> float:
+        """A lower bound of the interval at which so many copies could fit; infinite if they never do."""
+        per_cycle = self.weights[BANDWIDTH] * limits.bits_per_cycle / replicas if self.weights[BANDWIDTH] else 0.0
+        fixed = np.floor(limits.counts / replicas)
+        held = self.weights[:BANDWIDTH] > 0
+        have = float((self.weights[:BANDWIDTH] * np.where(held, fixed, 0.0)).sum())
+        if per_cycle:
+            have -= self.weights[BANDWIDTH] * limits.image_bits
+        short = self.need - have - 1e-9 * (1 + abs(have))
+        if not per_cycle:
+            enough = np.flatnonzero(short <= 0)
+            return float(self.intervals[enough[0]]) if len(enough) else np.inf
+        needed = np.maximum(self.intervals, short / per_cycle)
+        within = needed < np.append(self.intervals[1:].astype(float), np.inf)
+        return float(np.ceil(needed[np.argmax(within)] * (1 - 1e-9)))

@@ -1,0 +1,96 @@
+"""A network's design tables within a device's limits, and the questions asked of a stretch of its operations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hass_train.hardware.dataflow.costs.branches import fill
+from hass_train.hardware.dataflow.designs.tables import Table
+from hass_train.hardware.dataflow.exploration.demand import Limits
+from hass_train.hardware.dataflow.exploration.explore import Explorer
+from hass_train.hardware.dataflow.exploration.selection import Exploration
+from hass_train.hardware.dataflow.options import LIMITS, DataflowOptions
+from hass_train.hardware.device import Device
+from hass_train.hardware.workload import Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Operations start … end−1 as one configuration, and its design."""
+
+    start: int
+    end: int
+    design: Exploration
+
+
+def budget_of(device: Device, options: DataflowOptions) -> NDArray[np.float64]:
+    """(6,) what a design may spend, infinite where a resource does not count.
+
+    The last, off-chip bits, depends on the interval (`Limits.budget`); here it only says whether they count.
+    """
+    usable = [
+        np.floor(getattr(device, name) * options.usable(name)) if name in options.limits else np.inf
+        for name in LIMITS[:-1]
+    ]
+    return np.array([*usable, np.finfo(float).max if "bandwidth" in options.limits else np.inf])
+
+
+@dataclass(frozen=True)
+class Network:
+    """One network at one sparsity, as the exploration sees it.
+
+    Args:
+        workload: its operations.
+        tables: their designs, in the same order; each has at least one.
+        device, options: what may be spent, and the design rules.
+    """
+
+    workload: Workload
+    tables: Sequence[Table]
+    device: Device
+    options: DataflowOptions
+
+    def limits(self, start: int = 0, end: int | None = None) -> Limits:
+        """What a design of operations start … end−1 may spend; what crosses its ends takes part of the bandwidth."""
+        ends = (start, len(self.workload.operations) if end is None else end)
+        words = sum(self.workload.crossing(cut).words for cut in ends)
+        bits_per_cycle = np.inf
+        if "bandwidth" in self.options.limits:
+            bits_per_cycle = self.device.bandwidth_gbps * 1e3 / self.device.clock_mhz
+        counts = budget_of(self.device, self.options)[:-1]
+        return Limits(counts, bits_per_cycle, words * self.options.activation_bits)
+
+    def explorer(self, start: int, end: int, tolerance: float, prove: bool) -> Explorer:
+        """An explorer of operations start … end−1 as one configuration."""
+        return Explorer(self.tables[start:end], self.limits(start, end), tolerance, prove)
+
+    def useful_cuts(self) -> list[int]:
+        """Where to cut: of neighbouring cuts with no multiplier between, the one that the smallest map crosses."""
+        workload = self.workload
+        kept: list[int] = []
+        for cut in workload.cuts():
+            between = workload.operations[kept[-1] if kept else 0 : cut]
+            if any(operation.multiplies for operation in between):
+                kept.append(cut)
+            elif kept and workload.crossing(cut).words < workload.crossing(kept[-1]).words:
+                kept[-1] = cut
+        return kept
+
+    @property
+    def clock_hz(self) -> float:
+        return self.device.clock_mhz * 1e6
+
+    def part_seconds(self, stretch: Stretch) -> float:
+        """Seconds that a batch takes in one configuration: its images, and the pipeline's depth to fill."""
+        depth = sum(fill(o) for o in self.workload.operations[stretch.start : stretch.end])
+        images = -(-self.options.batch // stretch.design.replicas)
+        return (images + depth) * stretch.design.interval / self.clock_hz
+
+    def batch_seconds(self, stretches: Sequence[Stretch]) -> float:
+        """Seconds for a batch in these parts, one after another; reconfiguration only where there are several."""
+        reconfigured = len(stretches) if len(stretches) > 1 else 0
+        return sum(map(self.part_seconds, stretches)) + reconfigured * self.device.reconfiguration_s

@@ -1,0 +1,170 @@
+"""What a sweep ends with: every job's outcome in one table, and which ones failed."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from hass_train.runtime.errors import UserError
+from hass_train.runtime.files import replacing
+from hass_train.search.front import front
+
+ERROR_LOG, SUMMARY = "error.log", "sweep.csv"
+_NUMBERS = (
+    "dense_test_acc", "test_acc", "accuracy_drop", "speedup", "throughput_ips", "efficiency", "pair_sparsity",
+    "seconds",
+)  # fmt: skip
+
+
+@dataclass
+class Job:
+    """One job of a sweep.
+
+    Args:
+        folder: its directory.
+        overrides: key and value of each that the sweep gave it.
+        error: why it failed; empty if it ended well.
+        data: set that its accuracy is of.
+        engine: that searched; empty for plain training.
+        goal_met: None for plain training.
+        numbers: by the names of the summary's columns.
+        best: whether no other job on the same data is as accurate and as fast.
+    """
+
+    folder: Path
+    overrides: dict[str, str]
+    error: str = ""
+    data: str = ""
+    engine: str = ""
+    goal_met: bool | None = None
+    numbers: dict[str, float] = field(default_factory=dict)
+    best: bool = False
+
+    @classmethod
+    def read(cls, folder: Path) -> Job:
+        """A job from what lies in its directory."""
+        given = yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text()) or []
+        job = cls(folder, {key.lstrip("+"): value for key, _, value in (one.partition("=") for one in given)})
+        log, result, trained = folder / ERROR_LOG, folder / "result.json", folder / "accuracy.json"
+        if result.is_file():
+            try:
+                job._take(json.loads(result.read_text()))
+            except (ValueError, KeyError) as error:
+                job.error = f"its result.json cannot be read: {error}"
+        elif trained.is_file():
+            job.numbers = {"test_acc": json.loads(trained.read_text())["test_acc"]}
+        elif (folder / "estimate.json").is_file():
+            found = json.loads((folder / "estimate.json").read_text())
+            job.numbers = {"throughput_ips": found["estimate"]["throughput_ips"], "seconds": found["wall_s"]["total"]}
+        elif log.is_file():
+            job.error = log.read_text().splitlines()[0]
+        else:
+            job.error = "it ended without a result; its process was killed"
+        return job
+
+    def _take(self, result: dict[str, Any]) -> None:
+        gain, sparse = result["gain"], result["sparse"]
+        self.data, self.engine, self.goal_met = result["data"]["name"], result["engine"], result["goal"]["met"]
+        values = (
+            result["dense"]["test_acc"], sparse["test_acc"], gain["accuracy_drop"], gain["throughput"],
+            sparse["estimate"]["throughput_ips"], sparse["estimate"]["efficiency"], sparse["pair_sparsity"],
+            result["wall_s"]["total"],
+        )  # fmt: skip
+        self.numbers = dict(zip(_NUMBERS, values, strict=True))
+
+
+def jobs_of(sweep: Path) -> list[Job]:
+    """The jobs of a sweep's directory, in their order."""
+    folders = [path.parent.parent for path in sweep.glob("*/.hydra/overrides.yaml")]
+
+    def number(folder: Path) -> tuple[int, str]:
+        first = folder.name.partition("-")[0]
+        return (int(first) if first.isdigit() else 0), folder.name
+
+    jobs = [Job.read(folder) for folder in sorted(folders, key=number)]
+    for data in {job.data for job in jobs if job.engine}:
+        alike = [job for job in jobs if job.engine and job.data == data]
+        for job in front(alike, lambda one: one.numbers["throughput_ips"], lambda one: one.numbers["test_acc"]):
+            job.best = True
+    return jobs
+
+
+def save_summary(path: Path, jobs: list[Job]) -> None:
+    """Write sweep.csv: a row per job."""
+    keys = list(dict.fromkeys(key for job in jobs for key in job.overrides))
+    with replacing(path) as partly, partly.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["job", "status", *keys, "data", "engine", *_NUMBERS, "goal_met", "pareto", "error"])
+        for job in jobs:
+            given = [job.overrides.get(key, "") for key in keys]
+            numbers = [job.numbers.get(key, "") for key in _NUMBERS]
+            status = "failed" if job.error else "ended"
+            met = "" if job.goal_met is None else job.goal_met
+            writer.writerow(
+                [job.folder.name, status, *given, job.data, job.engine, *numbers, met, job.best or "", job.error]
+            )
+
+
+def print_summary(sweep: Path, jobs: list[Job], console: Console) -> None:
+    """The table of all jobs, what makes them differ, and the failures."""
+    keys = [
+        key for key in dict.fromkeys(key for job in jobs for key in job.overrides)
+        if len({job.overrides.get(key) for job in jobs}) > 1
+    ]  # fmt: skip
+    table = Table(title="All jobs; ● no other on the same data is as accurate and as fast", title_justify="left")
+    for name in ("job", *keys, "test acc", "lost, points", "speed-up", "images/s", "goal", ""):
+        left = name in ("job", "goal", *keys)
+        table.add_column(name.rpartition(".")[2], justify="left" if left else "right", no_wrap=name == "job")
+    for job in jobs:
+        given = [job.overrides.get(key, "") for key in keys]
+        if job.error:
+            table.add_row(job.folder.name, *given, "[red]failed[/]", "", "", "", "", "")
+            continue
+        table.add_row(job.folder.name, *given, *_cells(job), "[bold]●[/]" if job.best else "")
+    console.print()
+    console.print(table)
+    failed = [job for job in jobs if job.error]
+    for job in failed:
+        console.print(f"[red]failed[/]: {job.folder.name}: {job.error} (all of it: {job.folder / ERROR_LOG})")
+    console.print(f"{len(jobs) - len(failed)} of {len(jobs)} jobs ended well. Written: {sweep / SUMMARY}")
+
+
+def _cells(job: Job) -> list[str]:
+    """Its numbers as the table shows them; nothing where it has none."""
+    shown = (("test_acc", "{:.4f}", 1), ("accuracy_drop", "{:.2f}", 100), ("speedup", "{:.2f}×", 1),
+             ("throughput_ips", "{:,.0f}", 1))  # fmt: skip
+    cells = [form.format(scale * job.numbers[key]) if key in job.numbers else "" for key, form, scale in shown]
+    return [*cells, {True: "met", False: "[red]not met[/]", None: ""}[job.goal_met]]
+
+
+def summarise(sweep: Path) -> int:
+    """Write and print the summary of a sweep, and compare its searches; returns how many jobs failed."""
+    from hass_train.report.console import (
+        print_files,
+        report_console,
+    )  # late: a command line that fails needs none of it
+
+    jobs = jobs_of(sweep)
+    save_summary(sweep / SUMMARY, jobs)
+    print_summary(sweep, jobs, report_console())
+    ended = [job.folder for job in jobs if not job.error and job.engine]
+    if ended:
+        from hass_train.report.comparison_page import save_comparison
+        from hass_train.results.comparison import Comparison
+
+        try:
+            print_files(save_comparison(sweep, Comparison.of(ended)), report_console())
+        except (UserError, OSError) as error:  # what days have found is in the summary already
+            print(
+                f"warning: the jobs are not compared ({error}); try python -m hass_train.compare {sweep}",
+                file=sys.stderr,
+            )
+    return sum(bool(job.error) for job in jobs)

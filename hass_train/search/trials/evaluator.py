@@ -1,0 +1,164 @@
+"""One trial: thresholds applied in place, accuracy and sparsity measured, the hardware asked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hass_train.data.evaluate import accuracy
+from hass_train.search import front as pareto
+from hass_train.search.engine import Subject
+from hass_train.sparsity import sparse_layers
+from hass_train.sparsity.thresholds import raw_threshold
+from hass_train.sparsity.unstructured import sample
+
+WEIGHT, ACTIVATION = "weight", "activation"
+_SPARSITY_IMAGES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What one choice of thresholds is worth.
+
+    Args:
+        number: in its study.
+        val_acc: fraction of the validation split.
+        throughput_ips: of the best design.
+        dsp: share of the device's DSPs that it takes.
+        pair_sparsity: mean over layers weighted by MACs.
+        seconds: that the trial took.
+        images: that it was evaluated on.
+    """
+
+    number: int
+    val_acc: float
+    throughput_ips: float
+    dsp: float
+    pair_sparsity: float
+    seconds: float
+    images: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+
+class Evaluator:
+    """Evaluates thresholds of one trained network.
+
+    Thresholds are by name: `LAYER/weight` and `LAYER/activation`, in units of the layer's mean |w| and mean |x|, the
+    latter measured anew on validation images, so that equal weights give equal trials wherever they are evaluated.
+
+    Args:
+        subject: the network, in its search mode.
+    """
+
+    def __init__(self, subject: Subject) -> None:
+        self.subject = subject
+        self.layers = dict(sparse_layers(subject.model))
+        self.names = [
+            f"{name}/{kind}"
+            for name, layer in self.layers.items()
+            for kind, allowed in ((WEIGHT, layer.prune_weights), (ACTIVATION, layer.gate_activations))
+            if allowed
+        ]
+        # most that a threshold is tried at, over the most for weights that stand alone
+        self.reach = {
+            name: layer.pattern.max_threshold
+            for name, layer in self.layers.items()
+            if layer.pattern.max_threshold is not None
+        }
+        self._magnitudes = self._measure_inputs()
+        self._known: dict[tuple[float, ...], Trial] = {}
+
+    def apply(self, thresholds: Mapping[str, float]) -> None:
+        """Set thresholds in place; those that are not named become 0."""
+        for name, layer in self.layers.items():
+            for kind in (WEIGHT, ACTIVATION):
+                with torch.no_grad():
+                    raw = raw_threshold(thresholds.get(f"{name}/{kind}", 0.0))
+                    getattr(layer, f"{kind}_threshold").copy_(raw)
+
+    def most(self, name: str, usual: float) -> float:
+        """The largest threshold to try.
+
+        Args:
+            name: of the threshold.
+            usual: where sizes are open; ranks of groups end by themselves.
+        """
+        layer, _, kind = name.rpartition("/")
+        return self.reach.get(layer, usual) if kind == WEIGHT else usual
+
+    def evaluate(self, thresholds: Mapping[str, float], number: int = 0) -> Trial:
+        """Apply thresholds and measure; equal thresholds are measured once.
+
+        Raises:
+            CannotFit: no design fits.
+        """
+        key = tuple(round(float(thresholds.get(name, 0.0)), 9) for name in self.names)
+        if key in self._known:
+            return Trial(**{**self._known[key].to_dict(), "number": number, "seconds": 0.0, "images": 0})
+        started, question = time.monotonic(), self.subject.question
+        self.apply(thresholds)
+        right, images = accuracy(self.subject.model, self.subject.data, "val")
+        looked_at = min(_SPARSITY_IMAGES, self.subject.calibration_images)
+        profile = self.subject.profile(looked_at)
+        estimate = question.quick.estimate(question.workload, profile)
+        trial = Trial(
+            number, right, estimate.throughput_ips, estimate.area,
+            profile.pair_sparsity(question.workload), time.monotonic() - started, images + looked_at,
+        )  # fmt: skip
+        self._known[key] = trial
+        return trial
+
+    def at_sparsity(self, weight: float, activation: float) -> dict[str, float]:
+        """Thresholds that zero these fractions of every layer's weights and inputs."""
+        found = {}
+        for name, layer in self.layers.items():
+            if layer.prune_weights:
+                level = layer.pattern.level_at(layer.weight, layer.kernel_groups, weight)
+                found[f"{name}/{WEIGHT}"] = level / float(layer.weight_scale())
+            if layer.gate_activations:
+                sizes = self._magnitudes[name]
+                found[f"{name}/{ACTIVATION}"] = float(sizes.quantile(activation) / layer.activation_scale.cpu())
+        return found
+
+    def _measure_inputs(self) -> dict[str, Tensor]:
+        """Set every layer's activation scale, and keep a sample of its inputs' magnitudes."""
+        self.apply({})
+        seen: dict[str, list[Tensor]] = {name: [] for name in self.layers}
+        hooks = [layer.register_forward_pre_hook(_keep(seen[name])) for name, layer in self.layers.items()]
+        model, data = self.subject.model, self.subject.data
+        training = model.training
+        model.eval()
+        try:
+            with torch.no_grad():
+                for images in data.images("val", self.subject.device, images=_SPARSITY_IMAGES):
+                    model(images)
+        finally:
+            for hook in hooks:
+                hook.remove()
+            model.train(training)
+        magnitudes = {name: torch.cat(parts) for name, parts in seen.items()}
+        for name, layer in self.layers.items():
+            layer.activation_scale.fill_(float(magnitudes[name].mean()))
+            layer.synchronize()
+        return magnitudes
+
+
+def _keep(parts: list[Tensor]) -> Any:
+    def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        parts.append(sample(inputs[0].detach().abs()))
+
+    return hook
+
+
+def front(trials: Iterable[Trial]) -> list[Trial]:
+    """Trials that no other one matches or beats in both accuracy and throughput, the fastest first."""
+    in_order = sorted(trials, key=lambda one: one.number)
+    return pareto.front(in_order, lambda one: one.throughput_ips, lambda one: one.val_acc)

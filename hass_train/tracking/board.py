@@ -1,0 +1,116 @@
+"""What a run shows on W&B: what is kept of each scalar, the layer table, and what the run made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hass_train.export.design import DESIGN
+from hass_train.export.profile import PROFILE
+from hass_train.export.weights import DENSE_WEIGHTS, SPARSE_WEIGHTS, SPARSITY
+from hass_train.hardware import Estimate, SparsityProfile, Workload
+from hass_train.runtime.files import BEST, FOLDER, LAST
+from hass_train.tracking.loggers import WandbLog
+
+SUMMARIES = {
+    "val/acc": "last",
+    "val/acc_sparse": "max",
+    "val/loss": "min",
+    "loss/task": "last",
+    "loss/penalty": "last",
+    "loss/lambda": "last",
+    "hw/throughput_ips": "last",
+    "hw/speedup": "last",
+    "hw/interval_cycles": "last",
+    "sparsity/pair": "last",
+    "sparsity/weight": "last",
+    "sparsity/activation": "last",
+    "phase/index": "last",
+}
+"""What of a scalar's history is its summary. `val/acc_sparse` is validation accuracy at full sparsity."""
+LAYERS = "layers"
+HEADS = [
+    "layer", "kind", "macs", "weight_density", "activation_density", "pair_density", "price", "engine", "cycles", "dsp",
+]  # fmt: skip
+_MODEL, _DENSE = "model.onnx", "dense-network"
+
+
+def layer_rows(
+    workload: Workload, profile: SparsityProfile, prices: Mapping[str, float], answer: Estimate | None
+) -> list[list[Any]]:
+    """The layer table: a row for each compute layer; without design before the hardware model was asked."""
+    designs = {row.name: row for row in answer.layers} if answer else {}
+    found = []
+    for layer in workload.compute_layers:
+        sparsity, design = profile.layers[layer.name], designs.get(layer.name)
+        costs = [design.engine, design.interval_cycles, design.resources.dsp] if design else [None] * 3
+        found.append([
+            layer.name, layer.kind.value, layer.macs, sparsity.weight_density, sparsity.activation_density,
+            sparsity.pair_density, prices.get(layer.name), *costs,
+        ])  # fmt: skip
+    return found
+
+
+def final_scalars(result: Mapping[str, Any]) -> dict[str, float]:
+    """The searched network as measured exactly, and its point in the plane of accuracy and throughput.
+
+    Args:
+        result: content of result.json.
+    """
+    sparse, gain = result["sparse"], result["gain"]
+    estimate = sparse["estimate"]
+    return {
+        "hw/throughput_ips": estimate["throughput_ips"],
+        "hw/speedup": gain["throughput"],
+        "hw/interval_cycles": float(estimate["interval_cycles"]),
+        "hw/replicas": float(estimate["replicas"]),
+        **{f"hw/utilization_{name}": share for name, share in estimate["utilization"].items()},
+        **{f"sparsity/{kind}": sparse[f"{kind}_sparsity"] for kind in ("weight", "activation", "pair")},
+        "pareto/test_acc": sparse["test_acc"],
+        "pareto/accuracy_drop": gain["accuracy_drop"],
+        "pareto/throughput_ips": estimate["throughput_ips"],
+        "pareto/speedup": gain["throughput"],
+        "pareto/efficiency": estimate["efficiency"],
+    }
+
+
+def publish(
+    log: WandbLog, output: Path, result: Mapping[str, Any], pictures: Iterable[Path], page: Path | None, step: int
+) -> None:
+    """Log charts, report and artifacts of a finished run.
+
+    Args:
+        log: of the run.
+        output: the run's directory.
+        result: content of result.json.
+        pictures, page: that were drawn, if any.
+        step: of the trainer.
+    """
+    log.log_pictures({f"plots/{path.stem}": path for path in pictures if path.suffix == ".png"}, page, step)
+    network, device = result["model"]["name"], result["hw"]["name"]
+    about = {
+        "network": network, "device": device, "data": result["data"]["name"], "engine": result["engine"],
+        "test_acc": result["sparse"]["test_acc"], **result["gain"], "init_from": result["config"]["init_from"],
+    }  # fmt: skip
+    kinds = {
+        (f"{network}-{device}-sparse", "sparse-network"): (SPARSE_WEIGHTS, SPARSITY, PROFILE, "layers.csv", _MODEL),
+        (f"{network}-{device}-design", "design"): (DESIGN, "result.json"),
+        (f"{network}-{device}-checkpoint", "checkpoint"): (f"{FOLDER}/{BEST}", f"{FOLDER}/{LAST}"),
+    }
+    for (name, kind), files in kinds.items():
+        there = {Path(file).name: output / file for file in files if (output / file).is_file()}
+        if there:
+            log.log_artifact(name, kind, there, about)
+    if (output / DENSE_WEIGHTS).is_file():
+        publish_dense(log, network, output / DENSE_WEIGHTS, about)
+
+
+def publish_dense(log: WandbLog, network: str, file: Path, about: Mapping[str, Any]) -> None:
+    """Log a dense network's weights; a run that begins with equal ones is linked to this one (`use_dense`)."""
+    log.log_artifact(f"{network}-dense", _DENSE, {DENSE_WEIGHTS: file}, about)
+
+
+def use_dense(log: WandbLog, network: str, file: Path) -> None:
+    """Say that a run begins with a dense network's weights."""
+    log.use_file(f"{network}-dense", _DENSE, DENSE_WEIGHTS, file)

@@ -1,0 +1,1 @@
+"""One run: the LightningModule, its trainer, checkpoints, and what a finished run writes."""

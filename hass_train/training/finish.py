@@ -1,0 +1,96 @@
+"""What a finished search leaves behind: first what cannot be had again, then what can be drawn from it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+
+from hass_train.export.design import DESIGN, design_of, save_design
+from hass_train.export.profile import PROFILE, save_profile
+from hass_train.export.weights import DENSE_WEIGHTS, SPARSE_WEIGHTS, SPARSITY, save_sparse
+from hass_train.hardware import Workload
+from hass_train.report.files import save_layers
+from hass_train.report.simulation import headline, save_simulation
+from hass_train.results.record import Record
+from hass_train.results.result import Result
+from hass_train.results.simulation import DesignSimulation, simulate_design
+from hass_train.tracking.board import final_scalars, publish
+from hass_train.tracking.loggers import WandbLog
+from hass_train.training.module import SparseClassifier
+from hass_train.training.run import Run
+
+_PLAYED = 8  # images that a simulation plays
+
+
+def finish(run: Run, module: SparseClassifier, result: Result, workload: Workload) -> tuple[Result, list[Path], str]:
+    """Write everything, and hand it to W&B where that is logged.
+
+    The network, its design and the result come first; whatever fails after them (a simulation, a picture on a full
+    disk) is told in a line, and costs nothing of what hours have found.
+
+    Args:
+        run, module, result, workload: of the search.
+
+    Returns:
+        The result, with the simulation if one was asked for; the files that were written; the simulation in a sentence.
+    """
+    files, note = _write(run, module, result, workload), ""
+    again = f"try python -m hass_train.{{}} {run.output}"
+    if run.typed.simulate:
+        with _extra("simulation", again.format("simulate")):
+            found = _simulate(run, module, result, workload)
+            files += save_simulation(run.output, found)
+            result, note = replace(result, simulation=found.to_dict()), headline(found)
+            result.save(run.output / "result.json")
+    page, pictures = None, []
+    if run.typed.report:
+        from hass_train.report.figures import save_figures  # late: plotly takes half a second
+        from hass_train.report.html import REPORT, save_report
+
+        with _extra("figures", again.format("report")):
+            pictures = save_figures(Record.read(run.output))
+        with _extra(REPORT, again.format("report")):
+            page = save_report(Record.read(run.output))
+    run.log(final_scalars(result.to_dict()))
+    for logger in run.trainer.loggers:
+        if isinstance(logger, WandbLog):
+            publish(logger, run.output, result.to_dict(), pictures, page, run.trainer.global_step)
+    return result, [*files, *([page] if page else []), *pictures], note
+
+
+@contextmanager
+def _extra(what: str, hint: str = "") -> Iterator[None]:
+    """Tell in a line what could not be made, and go on."""
+    try:
+        yield
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        way_out = f"; {hint}" if hint else ""
+        print(f"warning: no {what} ({reason}); everything else is written{way_out}", file=sys.stderr)
+
+
+def _write(run: Run, module: SparseClassifier, result: Result, workload: Workload) -> list[Path]:
+    """What cannot be had again."""
+    output = run.output
+    save_sparse(module.model, output, {"name": result.model["name"], **result.model["arguments"]})
+    pipeline = not result.sparse.estimate.sequential  # what runs layer after layer has no design to build
+    if pipeline:
+        save_design(output / DESIGN, workload, result.sparse.estimate, asdict(run.typed.hw))
+    save_profile(output / PROFILE, workload, result.sparse.profile)
+    save_layers(output / "layers.csv", result, workload)
+    result.save(output / "result.json")
+    names = ["result.json", "layers.csv", *[DESIGN][:pipeline], PROFILE, SPARSE_WEIGHTS, SPARSITY, DENSE_WEIGHTS]
+    return [output / name for name in names]
+
+
+def _simulate(run: Run, module: SparseClassifier, result: Result, workload: Workload) -> DesignSimulation:
+    """The searched design, played on validation images."""
+    design = design_of(workload, result.sparse.estimate, asdict(run.typed.hw))
+    device = next(module.model.parameters()).device
+    images = torch.cat(list(run.data.images("val", device, images=_PLAYED)))
+    return simulate_design(design, workload, module.model, images, result.sparse.profile)

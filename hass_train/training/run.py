@@ -1,0 +1,261 @@
+"""A run: its data, trainer, loggers and folder."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import InstantiationException
+from hydra.types import RunMode
+from hydra.utils import instantiate
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.strategies.launchers.multiprocessing import _MultiProcessingLauncher
+from pytorch_lightning.utilities import rank_zero_only
+from torch import distributed, nn
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
+
+from hass_train.config.schema import RunConfig
+from hass_train.config.values import without_password
+from hass_train.data import ImageData
+from hass_train.data.evaluate import accuracy
+from hass_train.export.weights import load_weights
+from hass_train.hardware import SparsityProfile
+from hass_train.runtime import stopping
+from hass_train.runtime.allocator import keep_freed_memory
+from hass_train.runtime.errors import UserError
+from hass_train.runtime.files import FOLDER, LAST
+from hass_train.search.engine import SearchEngine
+from hass_train.search.goal import HardwareQuestion
+from hass_train.search.phases import PhasePlan
+from hass_train.sparsity import calibrate
+from hass_train.tracking.loggers import WandbLog
+from hass_train.training.module import SparseClassifier
+from hass_train.training.resume import Checkpoint, WholeCheckpoints
+
+_INSTEAD = {
+    "max_epochs": "say search.warmup.epochs, search.search.epochs and search.recover.epochs",
+    "default_root_dir": "say hydra.run.dir",
+    "logger": "say logger=csv or logger=wandb",
+    "callbacks": "say +callbacks.NAME._target_=…",
+}
+
+
+def _make(section: DictConfig, path: str) -> Any:
+    """Instantiate what a section of the configuration names.
+
+    Raises:
+        UserError: what the class refuses, in its own words.
+    """
+    try:
+        return instantiate(section, _convert_="all")  # plain lists: other libraries know no ListConfig
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, UserError):
+            raise cause from None
+        raise UserError(f"{path} cannot be built: {str(cause or error).strip().splitlines()[0]}") from error
+
+
+class Run:
+    """Data, trainer, loggers and folder of a run."""
+
+    def __init__(
+        self, config: DictConfig, typed: RunConfig, plan: PhasePlan, checkpoint: Checkpoint | None = None
+    ) -> None:
+        self.typed, self.plan, self.checkpoint = typed, plan, checkpoint
+        self.output = Path(typed.paths.output)
+        self.output.mkdir(parents=True, exist_ok=True)
+        self.settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+        if typed.search.storage:
+            self.settings["search"]["storage"] = without_password(typed.search.storage)
+        if checkpoint is not None:
+            self._tell_differences(checkpoint)
+        pl.seed_everything(typed.seed, workers=True, verbose=False)
+        self.data: ImageData = _make(config.data, "data")
+        self.data.setup()
+        loggers = [_make(section, f"logger.{name}") for name, section in config.logger.items() if section]
+        callbacks = [_make(section, f"callbacks.{name}") for name, section in config.callbacks.items() if section]
+        options = OmegaConf.to_container(config.trainer, resolve=True)
+        assert isinstance(options, dict)
+        self.compiled = bool(options.pop("compile", False))
+        options["strategy"] = _launchable(options.get("strategy") or "auto")
+        if _in_sweep():
+            options["devices"] = handed_out(options, int(HydraConfig.get().job.num), torch.cuda.device_count())
+        own: dict[str, Any] = {
+            "max_epochs": plan.total,
+            "default_root_dir": str(self.output),
+            "logger": loggers,
+            "callbacks": callbacks,
+            "enable_checkpointing": any(isinstance(one, pl.callbacks.Checkpoint) for one in callbacks),
+            "plugins": [WholeCheckpoints()],
+            "use_distributed_sampler": False,  # the data module deals images itself, and can resume within an epoch
+        }
+        if taken := sorted({*own} & {*options}):
+            raise UserError(f"trainer.{taken[0]} is not for you to set; {_INSTEAD.get(taken[0], 'leave it out')}")
+        try:
+            self.trainer = pl.Trainer(**options, **own)  # type: ignore[arg-type]
+        except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
+            raise UserError(f"trainer: {str(error).strip().splitlines()[0]}") from error
+
+    def _tell_differences(self, checkpoint: Checkpoint) -> None:
+        changed = checkpoint.check_settings(self.settings)
+        rank_zero_only(print)(
+            f"resumed from {checkpoint.path}" + (f", with other settings: {'; '.join(changed)}" if changed else "")
+        )
+
+    def fit(
+        self, model: nn.Module, question: HardwareQuestion | None, engine: SearchEngine | None = None
+    ) -> SparseClassifier:
+        """Train through the plan's phases.
+
+        Args:
+            model: with sparse layers for a search.
+            question: what a search asks the hardware; None in plain training.
+            engine: of the search.
+
+        Raises:
+            Stopped: a signal asked for it, and all is saved.
+        """
+        search = self.typed.search
+        if self.typed.init_from and self.checkpoint is None:
+            initialise(model, Path(self.typed.init_from))
+        module = SparseClassifier(
+            model, self.data.classes, self.plan, search.weight_decay, search.label_smoothing,
+            search.threshold_travel, self.settings, search.learning_steps, search.distill, self.compiled,
+        )  # fmt: skip
+        module.question = question
+        if engine is not None:
+            module.engine = engine
+        resumed = None
+        if self.checkpoint is not None:
+            resumed = str(self.checkpoint.path)
+            self.checkpoint.bring_along(self.output)
+        with stopping.listening(self._forward):
+            try:
+                self.trainer.fit(module, datamodule=self.data, ckpt_path=resumed, weights_only=True)
+            except (ProcessRaisedException, ProcessExitedException) as error:  # of a process that was spawned
+                stopping.check()
+                _, known, words = str(error).rpartition("UserError: ")
+                if known:
+                    raise UserError(words.strip().splitlines()[0]) from error
+                raise
+            stopping.check()  # asked for where no step followed
+        if isinstance(self.trainer.strategy.launcher, _MultiProcessingLauncher):
+            self._fetch(module)
+        return module
+
+    def leave_to_first(self) -> None:
+        """After training, the first process measures and writes; the others are done.
+
+        Raises:
+            SystemExit: in those others.
+        """
+        if distributed.is_available() and distributed.is_initialized():
+            distributed.destroy_process_group()
+        if not self.trainer.is_global_zero:
+            sys.exit(0)
+
+    def _forward(self, signum: int) -> None:
+        launcher = self.trainer.strategy.launcher
+        if launcher is not None:
+            launcher.kill(signum)  # type: ignore[arg-type]
+
+    def _fetch(self, module: SparseClassifier) -> None:
+        """Take over what processes of their own have trained: their last checkpoint, and the phase it ended in."""
+        found = torch.load(self.output / FOLDER / LAST, map_location="cpu", weights_only=True)
+        module.load_state_dict(found["state_dict"])
+        module.on_load_checkpoint(found)
+        module.on_fit_start()
+
+    def accuracy(self, model: nn.Module, split: str) -> float:
+        """Fraction of a split that a network classifies rightly, within the trainer's batch limits."""
+        limit = self.trainer.limit_test_batches if split == "test" else self.trainer.limit_val_batches
+        batches = len(self.data.statistics_dataloader(split))
+        return accuracy(model, self.data, split, limit if isinstance(limit, int) else max(1, int(batches * limit)))[0]
+
+    def profile(self, model: nn.Module) -> SparsityProfile:
+        """Exact sparsity on the first `search.calibration_images` validation images, as closely as hardware looks."""
+        device = next(model.parameters()).device
+        images = self.data.images("val", device, images=self.typed.search.calibration_images)
+        return calibrate(model, images, closely=self.typed.hw.gates)
+
+    def log(self, scalars: dict[str, float]) -> None:
+        """Log final numbers."""
+        for logger in self.trainer.loggers:
+            logger.log_metrics(scalars, step=self.trainer.global_step)
+            logger.save()
+
+
+def _in_sweep() -> bool:
+    return HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN
+
+
+def handed_out(options: Mapping[Any, Any], job: int, gpus: int) -> Any:
+    """Devices for a job of a sweep: jobs that want one GPU take turns over all there are, for those that run at once.
+
+    Args:
+        options: of the trainer.
+        job: its number in the sweep.
+        gpus: that this machine has.
+    """
+    one = options.get("devices") in (1, "1") and options.get("accelerator") in ("gpu", "cuda", "auto")
+    return [job % gpus] if one and gpus > 1 else options.get("devices", "auto")
+
+
+def _launchable(strategy: str) -> str:
+    """The strategy for this job: one of a sweep cannot start its script again for every process."""
+    if _in_sweep() and strategy.split("_")[0] == "ddp":
+        return strategy if "spawn" in strategy or "fork" in strategy else strategy.replace("ddp", "ddp_spawn", 1)
+    return strategy
+
+
+@contextmanager
+def running(
+    config: DictConfig, typed: RunConfig, plan: PhasePlan, checkpoint: Checkpoint | None = None
+) -> Iterator[Run]:
+    """A run whose loggers are finished whatever happens."""
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists.*")
+    warnings.filterwarnings("ignore", message=".*It is recommended to use .self.log.*")  # the first one's is meant
+    warnings.filterwarnings("ignore", message=".*Experiment logs directory .* exists.*")  # made by a spawning process
+    warnings.filterwarnings("ignore", message=".*number of training batches .* is smaller than the logging interval.*")
+    warnings.filterwarnings("ignore", message=".*dataloader is not resumable.*")  # ours is, by its sampler
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # our own lines say what matters
+    torch.set_float32_matmul_precision("high")
+    keep_freed_memory()
+    run = Run(config, typed, plan, checkpoint)
+    status = 1
+    try:
+        yield run
+        status = 0
+    finally:
+        for logger in run.trainer.loggers:
+            logger.finalize("success" if status == 0 else "failed")
+            if isinstance(logger, WandbLog):
+                logger.finish(status)
+
+
+def initialise(model: nn.Module, path: Path) -> None:
+    """Load weights into a model with or without sparse layers.
+
+    Raises:
+        UserError: keys or shapes that differ.
+    """
+    weights = load_weights(path)
+    own = model.state_dict()
+    for key, value in weights.items():
+        if key not in own:
+            raise UserError(f"init_from: {path} has {key!r}, which the model does not; is it another model?")
+        if own[key].shape != value.shape:
+            shapes = f"{list(value.shape)} there, {list(own[key].shape)} here"
+            raise UserError(f"init_from: {path} has another shape of {key!r}: {shapes}")
+    model.load_state_dict(weights, strict=False)
