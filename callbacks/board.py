@@ -11,7 +11,7 @@ from hass_train.results.record import flat
 from hass_train.sparsity import running_profile
 from hass_train.tracking import board
 from hass_train.tracking.loggers import WandbLog
-from hass_train.training.module import SparseClassifier
+from hass_train.training.module import classifier, search_state
 
 
 class Board(pl.Callback):
@@ -30,14 +30,12 @@ class Board(pl.Callback):
                 board.use_dense(log, settings["model"]["name"], Path(begun))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, SparseClassifier)
-        question = pl_module.question
-        if question is None or not trainer.is_global_zero:
+        state = search_state(pl_module)
+        if state.question is None or not trainer.is_global_zero:
             return
+        workload, model = state.question.workload, classifier(pl_module).model
         for log in _boards(trainer):
-            rows = board.layer_rows(
-                question.workload, running_profile(pl_module.model), pl_module.penalty.prices, pl_module.answer
-            )
+            rows = board.layer_rows(workload, running_profile(model), state.penalty.prices, state.answer)
             log.log_rows(board.LAYERS, board.HEADS, rows, trainer.global_step)
 
 

@@ -12,7 +12,7 @@ from pytorch_lightning.callbacks import Checkpoint
 from hass_train.runtime import ranks, stopping
 from hass_train.runtime.files import BEST, LAST
 from hass_train.search.phases import Phase
-from hass_train.training.module import SparseClassifier
+from hass_train.training.module import search_state
 
 _EVERY = 8  # steps of several processes between two looks for a signal
 
@@ -56,10 +56,9 @@ class Checkpoints(Checkpoint):
             raise stopping.Stopped(signum)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, SparseClassifier)
         found = trainer.callback_metrics.get("val/acc")
         # the latest after the best: it knows that it was saved
-        if pl_module.phase is Phase.RECOVER and found is not None and float(found) > self.best:
+        if search_state(pl_module).phase is Phase.RECOVER and found is not None and float(found) > self.best:
             self.best = float(found)
             trainer.save_checkpoint(self.folder / BEST)
         trainer.save_checkpoint(self.folder / LAST)

@@ -12,7 +12,7 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from hass_train.search.phases import Phase
-from hass_train.training.module import SparseClassifier
+from hass_train.training.module import search_state
 
 _SHOWN = (
     ("val/acc", "val acc", "{:.4f}"),
@@ -108,5 +108,4 @@ class _Left(ProgressColumn):
 
 
 def _phase(module: pl.LightningModule) -> Phase:
-    assert isinstance(module, SparseClassifier)
-    return module.phase
+    return search_state(module).phase

@@ -6,7 +6,7 @@ import pytorch_lightning as pl
 
 from hass_train.search.phases import Phase
 from hass_train.sparsity import running_profile
-from hass_train.training.module import SparseClassifier
+from hass_train.training.module import classifier, search_state
 
 
 class SparsityMonitor(pl.Callback):
@@ -14,10 +14,9 @@ class SparsityMonitor(pl.Callback):
     averages; and the validation accuracy of networks that have their final sparsity."""
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, SparseClassifier)
-        assert pl_module.question is not None
-        workload, profile = pl_module.question.workload, running_profile(pl_module.model)
-        if pl_module.phase is Phase.RECOVER and "val/acc" in trainer.callback_metrics:
+        state = search_state(pl_module)
+        workload, profile = state.asked.workload, running_profile(classifier(pl_module).model)
+        if state.phase is Phase.RECOVER and "val/acc" in trainer.callback_metrics:
             # a network that is not sparse yet is no candidate for the best one
             pl_module.log("val/acc_sparse", trainer.callback_metrics["val/acc"], rank_zero_only=True)
         pl_module.log_dict(

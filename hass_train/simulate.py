@@ -56,7 +56,7 @@ def simulate_run(folder: Path, count: int, sized: bool) -> dict[str, Any]:
     from hass_train.report.console import report_console
     from hass_train.report.simulation import print_simulation, save_simulation
     from hass_train.results.simulation import simulate_design
-    from hass_train.training.networks import create_network, traced
+    from hass_train.experiment import create_network, traced
 
     try:
         result = json.loads((folder / "result.json").read_text())

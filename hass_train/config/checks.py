@@ -1,19 +1,35 @@
-"""What a configuration may say: keys, types, arguments of classes, ranges; one line where it is wrong."""
+"""What a configuration may say: its keys, types, bounds and the arguments of classes. One line where it is wrong."""
 
 from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from hydra.utils import get_object
+from hydra.errors import InstantiationException
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
-from hass_train.config.schema import KINDS, EstimateConfig, RunConfig, SearchConfig
+from hass_train.config.schema import EstimateConfig, RunConfig
 from hass_train.config.values import check_arguments, check_values
 from hass_train.runtime.errors import UserError, nearest, unknown
+
+PRICES = ("hardware", "macs", "ones")
+_LARGEST_IMAGE = 8192
+_OPEN = (
+    "model.kwargs", "data", "hw", "trainer", "callbacks", "logger", "sparsity.rules", "sparsity.pattern",
+    "search.engine", "search.goals",
+)  # fmt: skip
+"""Keys below these are checked against a class's signature, or are the user's own names."""
+_FORMER = {
+    "hw.kind": "hw._target_, the class of the accelerator",
+    "hw.model": "hw._target_, the class of the accelerator, with its arguments beside it",
+}
+"""Keys of earlier versions, and what has taken their place."""
+_OF_ENGINES = ("study", "storage", "sparsity", "activation_sparsity")
+"""Settings of a search that mean nothing to engines that do not take them."""
 
 
 def checked(config: DictConfig) -> RunConfig:
@@ -24,8 +40,12 @@ def checked(config: DictConfig) -> RunConfig:
     """
     typed, plain = _typed(config, RunConfig)
     check_values(typed)
-    _check_targets(plain)
-    _check_ranges(typed)
+    for path, section in _sections(plain):
+        _check_target(path, section)
+    _check_trainer(plain["trainer"])
+    _check_run(typed)
+    _check_data(typed.data)
+    _check_engine(typed)
     return typed
 
 
@@ -35,15 +55,12 @@ def checked_estimate(config: DictConfig) -> EstimateConfig:
     Raises:
         UserError: as `checked`.
     """
-    typed, _ = _typed(config, EstimateConfig)
+    typed, plain = _typed(config, EstimateConfig)
     check_values(typed)
+    _check_target("hw", plain["hw"])
     profile, size = typed.profile, typed.model.input_size
     if profile.kind not in ("uniform", "run"):
         raise unknown("kind of profile", profile.kind, ["uniform", "run"])
-    for name in ("pair_density", "weight_density"):
-        value = getattr(profile, name)
-        if not 0 <= value <= 1:
-            raise UserError(f"profile.{name} is {value}; it must lie in [0, 1]")
     if profile.block is not None and (len(profile.block) != 2 or min(profile.block) < 1):
         raise UserError(f"profile.block is {profile.block}; two numbers ≥ 1 are wanted, as [8,8]")
     if profile.kind == "run" and not profile.path:
@@ -53,6 +70,44 @@ def checked_estimate(config: DictConfig) -> EstimateConfig:
     return typed
 
 
+_T = TypeVar("_T")
+
+
+def made(section: Mapping[str, Any], path: str, kind: type[_T]) -> _T:
+    """Make the object that a section of the configuration names by `_target_`.
+
+    Args:
+        section: class or function, and its arguments.
+        path: of the section, for messages.
+        kind: that the object must be of.
+
+    Raises:
+        UserError: what the class refuses, in its own words; or an object of another kind.
+    """
+    try:
+        found = instantiate(section, _convert_="all")  # plain lists: other libraries know no ListConfig
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, UserError):
+            raise cause from None
+        raise UserError(f"{path}: {first_line(cause or error)}") from error
+    if not isinstance(found, kind):
+        raise UserError(f"{path} is a {type(found).__name__}, which is no {kind.__module__}.{kind.__qualname__}")
+    return found
+
+
+def is_given(section: Mapping[str, Any] | None) -> bool:
+    """Return whether a goal of the configuration has all of its arguments."""
+    return bool(section) and all(value is not None for value in section.values())
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, or its class where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+# ---- keys and types ------------------------------------------------------------------------------------------------
+
 _Schema = TypeVar("_Schema", RunConfig, EstimateConfig)
 
 
@@ -60,40 +115,18 @@ def _typed(config: DictConfig, schema: type[_Schema]) -> tuple[_Schema, dict[str
     """Typed objects, and the same as plain data."""
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     structured = OmegaConf.structured(schema)
-    hardware = plain.get("hw")
-    if isinstance(hardware, dict):
-        kind = str(hardware.get("kind", "dataflow"))
-        if kind not in KINDS:
-            raise unknown("kind of hardware", kind, KINDS)
-        structured.hw = OmegaConf.structured(KINDS[kind])
     _check_keys(plain, structured, "")
     try:
         typed = OmegaConf.to_object(OmegaConf.merge(structured, plain))
     except ConfigKeyError as error:
-        raise UserError(_first_line(error)) from error
+        raise UserError(first_line(error)) from error
     except MissingMandatoryValue as error:
         raise UserError(f"{error.full_key} is not given; say {error.full_key}=…") from error
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None) or ""
-        raise UserError(f"{key}: {_first_line(error)}" if key else _first_line(error)) from error
+        raise UserError(f"{key}: {first_line(error)}" if key else first_line(error)) from error
     assert isinstance(typed, schema)
     return typed, plain
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
-
-
-RECIPES = ("one_shot", "incremental")
-"""Search engines that take a fraction of every layer."""
-ENGINES = ("tpe", "nsga2", "greedy", "uniform")
-"""Search engines that look at trials of a trained network."""
-_MOST_EPOCHS, _LARGEST_IMAGE = 10**6, 8192
-PRICES = ("hardware", "macs", "ones")
-SAMPLED = ("tpe", "nsga2")
-"""Engines whose trials are drawn, by any number of workers."""
-_OPEN = ("model.kwargs", "data", "trainer", "callbacks", "logger", "sparsity.rules", "sparsity.pattern", "hw.model")
-"""Keys below these are checked against a class's signature, or are the user's own names."""
 
 
 def _check_keys(plain: Mapping[Any, Any], schema: Any, path: str) -> None:
@@ -106,34 +139,61 @@ def _check_keys(plain: Mapping[Any, Any], schema: Any, path: str) -> None:
             if not isinstance(schema[key], DictConfig):
                 raise UserError(f"{where} is {value}; it must be a single value")
             _check_keys(value, schema[key], f"{where}.")
+        elif where in _OPEN and not isinstance(value, dict):
+            raise UserError(f"{where} is {value!r}; it must hold keys and values, as conf/ has it{_hint(where)}")
 
 
-def _check_targets(plain: Mapping[str, Any]) -> None:
-    """Check the arguments of classes named by `_target_` against their signatures."""
-    sections: dict[str, Any] = {"data": plain["data"], "sparsity.pattern": plain["sparsity"]["pattern"]}
-    if plain["hw"].get("kind") == "custom":
-        sections["hw.model"] = plain["hw"].get("model")
+def _hint(where: str) -> str:
+    return "; to choose an engine say search=NAME" if where == "search.engine" else ""
+
+
+# ---- classes and their arguments -----------------------------------------------------------------------------------
+
+
+def _sections(plain: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Everything that names a class."""
+    yield "data", plain["data"]
+    yield "hw", plain["hw"]
+    yield "sparsity.pattern", plain["sparsity"]["pattern"]
+    yield "search.engine", plain["search"]["engine"]
     for group in ("callbacks", "logger"):
-        sections |= {f"{group}.{name}": section for name, section in plain[group].items()}
-    for path, section in sections.items():
-        if section is None:  # switched off
-            continue
-        if not isinstance(section, dict) or "_target_" not in section:
-            raise UserError(f"{path} is {section!r}; it must name a class (_target_) and its arguments, or be null")
-        try:
-            target = get_object(section["_target_"])
-        except Exception as error:
-            raise UserError(f"{path}._target_ is {section['_target_']!r}, which cannot be imported") from error
-        _check_arguments(path, section, inspect.signature(target).parameters)
-        check_arguments(path, section, target)
-    import pytorch_lightning as pl  # late: estimates need none of it, and it takes seconds
-
-    ours = {"compile": inspect.Parameter("compile", inspect.Parameter.KEYWORD_ONLY)}
-    _check_arguments("trainer", plain["trainer"], {**inspect.signature(pl.Trainer).parameters, **ours})
-    check_arguments("trainer", plain["trainer"], pl.Trainer)
+        yield from ((f"{group}.{name}", section) for name, section in plain[group].items() if section is not None)
+    goals = plain["search"]["goals"].items()
+    yield from ((f"search.goals.{name}", section) for name, section in goals if is_given(section))
 
 
-def _check_arguments(path: str, section: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter]) -> None:
+def _check_target(path: str, section: Any) -> None:
+    """Check the arguments of a class named by `_target_` against its signature."""
+    for key in section if isinstance(section, dict) else ():
+        if f"{path}.{key}" in _FORMER:
+            raise UserError(f"{path}.{key} is of an earlier version; say {_FORMER[f'{path}.{key}']}")
+    if not isinstance(section, dict) or "_target_" not in section:
+        raise UserError(f"{path} is {section!r}; it must name a class (_target_) and its arguments, or be null")
+    if section["_target_"] == "???":
+        raise UserError(f"{path}._target_ is not given; say {path}._target_=MODULE.CLASS")
+    target = target_of(section, path)
+    parameters = inspect.signature(target).parameters
+    _check_names(path, section, parameters)
+    for name, parameter in parameters.items():
+        needed = parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
+        if needed and section.get(name, "???") == "???" and not section.get("_partial_"):
+            raise UserError(f"{path}.{name} is not given; say {path}.{name}=…")
+    check_arguments(path, section, target)
+
+
+def target_of(section: Mapping[str, Any], path: str) -> Callable[..., Any]:
+    """The class or function that a section names.
+
+    Raises:
+        UserError: it cannot be imported.
+    """
+    try:
+        return get_object(section["_target_"])  # type: ignore[no-any-return]
+    except Exception as error:
+        raise UserError(f"{path}._target_ is {section['_target_']!r}, which cannot be imported") from error
+
+
+def _check_names(path: str, section: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter]) -> None:
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return
     for key in section:
@@ -143,102 +203,55 @@ def _check_arguments(path: str, section: Mapping[str, Any], parameters: Mapping[
             )
 
 
-def _check_ranges(config: RunConfig) -> None:
+def _check_trainer(section: Mapping[str, Any]) -> None:
+    import pytorch_lightning as pl  # late: estimates need none of it, and it takes seconds
+
+    ours = {"compile": inspect.Parameter("compile", inspect.Parameter.KEYWORD_ONLY)}
+    _check_names("trainer", section, {**inspect.signature(pl.Trainer).parameters, **ours})
+    check_arguments("trainer", section, pl.Trainer)
+
+
+# ---- what belongs together -----------------------------------------------------------------------------------------
+
+
+def _check_run(config: RunConfig) -> None:
     search = config.search
-    if not 0 <= config.seed < 2**32:
-        raise UserError(f"seed is {config.seed}; it must lie in [0, 2³²)")
-    if config.simulate and config.hw.kind != "dataflow":
-        raise UserError(f"simulate=true plays pipelines, and {config.hw.name} is none; leave it out")
-    if config.summary_depth < 0:
-        raise UserError(f"summary_depth is {config.summary_depth}; it must be 0 (every layer) or more")
     for key in ("init_from", "ckpt_path"):
         if getattr(config, key) == "":
             raise UserError(f"{key} is empty; give a file, or leave it out")
     for key, path in (("runs", config.paths.runs), ("data", config.paths.data), ("output", config.paths.output)):
         if not path:
             raise UserError(f"paths.{key} is empty; give a folder")
-    if search.engine not in ("learned", *RECIPES, *ENGINES):
-        raise unknown("search engine", search.engine, ["learned", *RECIPES, *ENGINES])
-    _check_trials(search)
-    _check_recipe(search)
-    if search.activation_sparsity and not config.hw.gates:
-        raise UserError(
-            f"search.activation_sparsity is {search.activation_sparsity}, but {config.hw.name} gains nothing from "
-            "zeros among activations; leave it out"
-        )
     if search.prices not in PRICES:
         raise unknown("kind of search.prices", search.prices, PRICES)
-    for name in ("warmup", "search", "recover"):
-        phase = getattr(search, name)
-        if not 0 <= phase.epochs <= _MOST_EPOCHS:
-            raise UserError(f"search.{name}.epochs is {phase.epochs}; it must lie in [0, {_MOST_EPOCHS}]")
-        if not 0 < phase.lr < 10:
-            raise UserError(f"search.{name}.lr is {phase.lr}; it must lie between 0 and 10")
-    for name, low, high in (
-        ("margin", 0.0, 1.0), ("distill", 0.0, 1.0), ("density_floor", 1e-3, 1.0), ("default_density", 1e-3, 1.0),
-        ("threshold_travel", 1e-3, 1e3),
-        ("max_penalty", 0.0, 1e6), ("max_threshold", 1e-3, 100.0), ("threshold_step", 1e-4, 100.0),
-        ("sparsity_weight", 0.0, 1e6), ("throughput_weight", 0.0, 1e6), ("dsp_weight", 0.0, 1e6),
-        ("weight_decay", 0.0, 10.0), ("label_smoothing", 0.0, 0.99),
-    ):  # fmt: skip
-        value = getattr(search, name)
-        if not low <= value <= high:
-            raise UserError(f"search.{name} is {value}; it must lie in [{low:g}, {high:g}]")
-    strategy = str(config.trainer.get("strategy", "auto"))
-    if search.engine in ENGINES and strategy.startswith("ddp"):
-        raise UserError(
-            f"search={search.engine} tries networks out in single processes, not with trainer.strategy={strategy}; "
-            "use trainer=cpu or trainer=gpu, and search.workers for more of them"
-        )
-    if search.calibration_images < 1:
-        raise UserError(f"search.calibration_images is {search.calibration_images}; it must be ≥ 1")
-    if int(config.data.get("batch_size", 2)) < 2:
-        raise UserError(f"data.batch_size is {config.data['batch_size']}; batch normalisation needs at least 2")
-    for key in ("workers", "train_images", "seed"):
-        if int(config.data.get(key, 0)) < 0:
-            raise UserError(f"data.{key} is {config.data[key]}; it must be ≥ 0")
-    sizes = [config.data.get("size", 8), *(config.data.get("input_size") or [])]
-    if not all(isinstance(one, int) and 1 <= one <= _LARGEST_IMAGE for one in sizes):
-        raise UserError(f"data.size (or input_size) is {sizes}; whole numbers in [1, {_LARGEST_IMAGE}] are wanted")
-
-
-def _check_recipe(search: SearchConfig) -> None:
-    """What recipes take, and nothing else."""
-    for name, low, high in (("sparsity", 0.0, 1.0), ("activation_sparsity", 0.0, 1.0), ("increment", 1e-3, 1.0)):
-        value = getattr(search, name)
-        if value is not None and not low <= value <= high:
-            raise UserError(f"search.{name} is {value}; it must lie in [{low:g}, {high:g}]")
-    if search.increment_epochs < 1:
-        raise UserError(f"search.increment_epochs is {search.increment_epochs}; it must be ≥ 1")
-    if search.engine in RECIPES:
-        if not search.sparsity:
-            raise UserError(f"search={search.engine} takes a fraction of the weights; say search.sparsity=0.5")
-        return
-    for name in ("sparsity", "activation_sparsity"):
-        if getattr(search, name):
-            raise UserError(
-                f"search.{name} is of the recipes search={' and search='.join(RECIPES)}; search={search.engine} has "
-                "goals such as search.target_speedup"
-            )
-
-
-def _check_trials(search: SearchConfig) -> None:
-    """What engines that look at trials may spend, and where they keep them."""
-    for name in ("trials", "workers", "queries", "learning_steps"):
-        value = getattr(search, name)
-        if value < 1:
-            raise UserError(f"search.{name} is {value}; it must be ≥ 1")
-    if search.seconds is not None and not search.seconds > 0:
-        raise UserError(f"search.seconds is {search.seconds}; it must be > 0, or null")
-    if search.workers > 1 and search.engine not in SAMPLED:
-        raise UserError(
-            f"search.workers is {search.workers}, but search={search.engine} goes step by step; use 1, or "
-            f"search={' or search='.join(SAMPLED)}"
-        )
     if search.study is not None and not re.fullmatch(r"[\w.-]*\w[\w.-]*", search.study):
         raise UserError(f"search.study is {search.study!r}; use letters, digits, '_', '-' and '.'")
     if search.storage is not None and search.study is None:
         raise UserError("search.storage is given, but no search.study=NAME to keep there")
-    if search.engine == "learned" and (search.study or search.storage):
-        given = "study" if search.study else "storage"
-        raise UserError(f"search.{given} is of engines that look at trials: search={', '.join(ENGINES)}")
+
+
+def _check_data(data: Mapping[str, Any]) -> None:
+    if int(data.get("batch_size", 2)) < 2:
+        raise UserError(f"data.batch_size is {data['batch_size']}; batch normalisation needs at least 2")
+    for key in ("workers", "train_images", "seed"):
+        if int(data.get(key, 0)) < 0:
+            raise UserError(f"data.{key} is {data[key]}; it must be ≥ 0")
+    sizes = [data.get("size", 8), *(data.get("input_size") or [])]
+    if not all(isinstance(one, int) and 1 <= one <= _LARGEST_IMAGE for one in sizes):
+        raise UserError(f"data.size (or input_size) is {sizes}; whole numbers in [1, {_LARGEST_IMAGE}] are wanted")
+
+
+def _check_engine(config: RunConfig) -> None:
+    """Refuse settings that the engine would ignore, and engines that cannot run as the trainer would run them."""
+    search, engine = config.search, target_of(config.search.engine, "search.engine")
+    takes, name = inspect.signature(engine).parameters, getattr(engine, "name", engine.__name__)
+    for key in _OF_ENGINES:
+        if getattr(search, key) and key not in takes:
+            ways = "search.target_speedup" if "sparsity" in key else "search=tpe, nsga2, greedy or uniform"
+            raise UserError(f"search.{key} is {getattr(search, key)!r}, but search={name} takes none; use {ways}")
+    strategy = str(config.trainer.get("strategy", "auto"))
+    if getattr(engine, "single_process", False) and strategy.startswith("ddp"):
+        raise UserError(
+            f"search={name} tries networks out in single processes, not with trainer.strategy={strategy}; "
+            "use trainer=cpu or trainer=gpu, and search.workers for more of them"
+        )

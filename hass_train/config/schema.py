@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 from omegaconf import MISSING
+
+
+def within(default: Any, low: float, high: float = math.inf) -> Any:
+    """A field of a number with bounds, which `hass_train.config.values.check_values` holds it to.
+
+    Args:
+        default: value where none is given; None where the number may be left out.
+        low, high: the least and the largest value that are allowed.
+    """
+    return field(default=default, metadata={"low": low, "high": high})
 
 
 @dataclass
@@ -23,111 +34,6 @@ class ModelConfig:
     pretrained: bool = False
     input_size: list[int] | None = None
     kwargs: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass
-class HardwareConfig:
-    """An accelerator; what else it has depends on its kind, see `KINDS`.
-
-    Args:
-        name: as in `hw=`.
-        kind: of accelerator.
-        tolerance: how far from the optimum a design may be, as a fraction, where designs are searched.
-    """
-
-    gates: ClassVar[bool] = True
-    """Whether zeros among activations gain anything, so that activations are worth gating."""
-
-    name: str = MISSING
-    kind: str = "dataflow"
-    tolerance: float = 0.001
-
-
-@dataclass
-class DataflowConfig(HardwareConfig):
-    """A device and the design rules of the dataflow accelerator; see `Device` and `DataflowOptions`."""
-
-    dsp: int = MISSING
-    bram18: int = MISSING
-    uram: int = MISSING
-    lut: int = MISSING
-    ff: int = MISSING
-    clock_mhz: float = MISSING
-    bandwidth_gbps: float = MISSING
-    reconfiguration_s: float = 0.08255
-    static_w: float = 3.0
-    weight_bits: int = 16
-    activation_bits: int = 16
-    accumulator_bits: int = 30
-    folding: str = "free"
-    bundle: str = "ends"
-    weights: str = "compressed"
-    skip_all_zero: bool = False
-    engines: str = "auto"
-    engine_fifo: int = 16
-    max_pixels: int = 4
-    max_replicas: int = 0
-    limits: list[str] = field(default_factory=lambda: ["dsp", "bram18", "uram", "lut", "ff", "bandwidth"])
-    objective: str = "throughput"
-    min_throughput: float = 0.0
-    partitions: str = "needed"
-    batch: int = 256
-    max_dsp_utilization: float = 1.0
-    max_bram_utilization: float = 1.0
-    max_uram_utilization: float = 1.0
-    max_lut_utilization: float = 0.85
-    max_ff_utilization: float = 0.85
-    mac_pj: float = 0.9
-    onchip_pj_per_bit: float = 0.16
-    offchip_pj_per_bit: float = 20.0
-
-
-@dataclass
-class AieConfig(HardwareConfig):
-    """An AI-engine array; see `AieArray`."""
-
-    gates: ClassVar[bool] = False
-
-    kind: str = "aie"
-    rows: int = MISSING
-    columns: int = MISSING
-    clock_mhz: float = 1000.0
-    macs_per_cycle: int = 256
-    lanes: list[int] = field(default_factory=lambda: [4, 8, 8])
-    core_kb: int = 64
-    tile_kb: int = 512
-    ddr_gbs: float = 4.0
-    stream_gbs: float = 4.0
-    weight_bits: int = 8
-    activation_bits: int = 8
-    accumulator_bits: int = 32
-    weights: str = "compressed"
-    square_kernels: bool = False
-    depth_tiling: bool = False
-    balance: bool = True
-    kernel_efficiency: float = 0.45
-    stream_efficiency: float = 0.45
-    ddr_efficiency: float = 0.45
-    static_w: float = 3.0
-    mac_pj: float = 0.2
-    onchip_pj_per_bit: float = 0.16
-    offchip_pj_per_bit: float = 20.0
-
-
-@dataclass
-class CustomConfig(HardwareConfig):
-    """An accelerator of somebody else's.
-
-    Args:
-        model: a class (`_target_`) that answers as `hass_train.hardware.HardwareModel` does, and its arguments.
-    """
-
-    kind: str = "custom"
-    model: dict[str, Any] = field(default_factory=dict)
-
-
-KINDS: dict[str, type[HardwareConfig]] = {"dataflow": DataflowConfig, "aie": AieConfig, "custom": CustomConfig}
-"""Kinds of accelerators, and what their configurations say."""
 
 
 @dataclass
@@ -149,80 +55,84 @@ class SparsityConfig:
 
 @dataclass
 class PhaseConfig:
-    """Epochs and peak learning rate of one phase."""
+    """The epochs and the peak learning rate of one phase."""
 
-    epochs: int = MISSING
-    lr: float = MISSING
+    epochs: int = within(MISSING, 0, 10**6)
+    lr: float = within(MISSING, 1e-12, 10)
 
 
 @dataclass
 class SearchConfig:
-    """Goal, phases and controller of the learned search.
+    """The engine, the goal, the phases and the controller of a search.
 
     Args:
-        engine: `learned`; a recipe, `one_shot` or `incremental`; or one that looks at trials of the trained network:
-            `tpe`, `nsga2`, `greedy`, `uniform`.
-        penalty: fixed λ of the hardware penalty, in cross-entropy per e-fold of throughput.
-        target_speedup: throughput wanted, over the dense network's on the same device.
-        target_throughput: throughput wanted, images/s.
-        max_accuracy_drop: validation accuracy that may be lost, as a fraction; of engines that look at trials.
-        sparsity: of the weights of every layer that may be pruned; of the recipes `one_shot` and `incremental`.
-        activation_sparsity: of the inputs of every layer that may be gated; of the recipes.
-        increment, increment_epochs: `incremental` takes this fraction more of the weights every so many epochs.
-        default_density: if none of these is given, the goal is what the device gains at this pair density.
-        margin: how far beyond the target the search aims, as a fraction, for activations that drift in recovery.
-        prices: what weighs densities in the loss: `hardware`, or for comparison `macs` or `ones`.
-        queries: least number of questions to the hardware in a search; one an epoch where it has as many epochs.
-        density_floor: least pair density that the roof assumes of any layer.
+        engine: the search engine: a class (`_target_`) and its arguments, most of which are fields below.
+        goals: what may be asked for, by name: each a class (`_target_`) and its arguments. The one whose arguments are
+            all given is the goal.
+        penalty: fixed weight λ of the hardware penalty, in cross-entropy per e-fold of throughput.
+        target_speedup: throughput to reach, over the dense network's on the same device.
+        target_throughput: throughput to reach, images/s.
+        max_accuracy_drop: validation accuracy that may be lost, as a fraction.
+        sparsity: for the recipes, the fraction of zeros among the weights of every layer that may be pruned.
+        activation_sparsity: for the recipes, the fraction of zeros among the inputs of every layer that may be gated.
+        increment, increment_epochs: `incremental` adds this fraction of the weights every so many epochs.
+        default_density: where no goal is given, the search aims at what the device gains at this pair density.
+        margin: how far beyond a throughput target the search aims, as a fraction, since activations drift in recovery.
+        prices: what the densities in the loss are weighted by: `hardware`, or for comparison `macs` or `ones`.
+        queries: least number of questions to the hardware model in a search; at least one is asked in every epoch.
+        density_floor: the least pair density of any layer that the roof assumes.
         threshold_travel: how far raw thresholds may move in the search phase, in units of softplus's argument.
-        learning_steps: of a search, that thresholds learn in at least; beyond them, in one step of up to four.
+        learning_steps: the least number of search steps in which thresholds learn; where a search has more steps,
+            thresholds learn in one step of up to four.
         distill: weight of the dense network's answers against the labels while the accuracy recovers.
-        max_penalty: cap of λ.
-        calibration_images: validation images that exact histograms are measured on.
-        trials, seconds: that engines that look at trials may spend: networks looked at, wall clock; null = no limit.
-        study: name to store the trials under, and to go on with; by default they stay in the run's directory.
+        max_penalty: the largest λ.
+        calibration_images: validation images on which exact histograms are measured.
+        trials, seconds: what engines that look at trials may spend: networks, and wall clock (null = no limit).
+        study: a name under which the trials are stored, to go on with them later; by default they stay in the run's
+            directory.
         storage: database URL of the study; by default a journal file under `paths.runs`.
         workers: processes that share the study.
-        max_threshold, threshold_step: largest threshold and the greedy walk's step, in typical magnitudes.
+        max_threshold, threshold_step: the largest threshold and the greedy walk's step, in typical magnitudes.
         sparsity_weight, throughput_weight, dsp_weight: λ1, λ2 and λ3 of HASS's objective.
-        warmup, search, recover: the phases.
-        weight_decay, label_smoothing: of all phases.
+        warmup, search, recover: the three phases.
+        weight_decay, label_smoothing: of the weights' training in all phases.
     """
 
-    engine: str = "learned"
+    engine: dict[str, Any] = field(default_factory=dict)
+    goals: dict[str, Any] = field(default_factory=dict)
     penalty: float | None = None
     target_speedup: float | None = None
     target_throughput: float | None = None
     max_accuracy_drop: float | None = None
-    sparsity: float | None = None
-    activation_sparsity: float = 0.0
-    increment: float = 0.05
-    increment_epochs: int = 2
-    default_density: float = 0.2
-    margin: float = 0.01
+    sparsity: float | None = within(None, 0.0, 1.0)
+    activation_sparsity: float = within(0.0, 0.0, 1.0)
+    increment: float = within(0.05, 1e-3, 1.0)
+    increment_epochs: int = within(2, 1)
+    default_density: float = within(0.2, 1e-3, 1.0)
+    margin: float = within(0.01, 0.0, 1.0)
     prices: str = "hardware"
-    queries: int = 1
-    density_floor: float = 0.05
-    threshold_travel: float = 12.0
-    learning_steps: int = 150
-    distill: float = 0.0
-    max_penalty: float = 30.0
-    calibration_images: int = 256
-    trials: int = 96
-    seconds: float | None = None
+    queries: int = within(1, 1)
+    density_floor: float = within(0.05, 1e-3, 1.0)
+    threshold_travel: float = within(12.0, 1e-3, 1e3)
+    learning_steps: int = within(150, 1)
+    distill: float = within(0.0, 0.0, 1.0)
+    max_penalty: float = within(30.0, 0.0, 1e6)
+    calibration_images: int = within(256, 1)
+    trials: int = within(96, 1)
+    seconds: float | None = within(None, 1e-3)
     study: str | None = None
     storage: str | None = None
-    workers: int = 1
-    max_threshold: float = 0.8
-    threshold_step: float = 0.1
-    sparsity_weight: float = 0.1
-    throughput_weight: float = 0.1
-    dsp_weight: float = 0.1
+    workers: int = within(1, 1)
+    max_threshold: float = within(0.8, 1e-3, 100.0)
+    threshold_step: float = within(0.1, 1e-4, 100.0)
+    sparsity_weight: float = within(0.1, 0.0, 1e6)
+    throughput_weight: float = within(0.1, 0.0, 1e6)
+    dsp_weight: float = within(0.1, 0.0, 1e6)
     warmup: PhaseConfig = field(default_factory=PhaseConfig)
     search: PhaseConfig = field(default_factory=PhaseConfig)
     recover: PhaseConfig = field(default_factory=PhaseConfig)
-    weight_decay: float = 0.05
-    label_smoothing: float = 0.05
+    weight_decay: float = within(0.05, 0.0, 10.0)
+    label_smoothing: float = within(0.05, 0.0, 0.99)
 
 
 @dataclass
@@ -236,12 +146,18 @@ class PathsConfig:
 
 @dataclass
 class RunConfig:
-    """A whole run. `data`, `trainer`, `callbacks` and `logger` name classes and their arguments (`_target_`)."""
+    """A whole run. `data`, `hw`, `trainer`, `callbacks` and `logger` name classes (`_target_`) and their arguments.
 
-    seed: int = 0
+    Args:
+        tolerance: how far from the optimum designs may be, as a fraction; for accelerators that search designs.
+        summary_depth: levels of layers' names that make a row of the network's summary; 0 = every layer.
+    """
+
+    seed: int = within(0, 0, 2**32 - 1)
+    tolerance: float = 0.001
     model: ModelConfig = field(default_factory=ModelConfig)
     data: dict[str, Any] = field(default_factory=dict)
-    hw: HardwareConfig = field(default_factory=HardwareConfig)
+    hw: dict[str, Any] = field(default_factory=dict)
     sparsity: SparsityConfig = field(default_factory=SparsityConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
     trainer: dict[str, Any] = field(default_factory=dict)
@@ -250,7 +166,7 @@ class RunConfig:
     paths: PathsConfig = field(default_factory=PathsConfig)
     simulate: bool = False
     report: bool = True
-    summary_depth: int = 2
+    summary_depth: int = within(2, 0)
     init_from: str | None = None
     ckpt_path: str | None = None
 
@@ -269,8 +185,8 @@ class ProfileConfig:
     """
 
     kind: str = "uniform"
-    pair_density: float = 1.0
-    weight_density: float = 1.0
+    pair_density: float = within(1.0, 0.0, 1.0)
+    weight_density: float = within(1.0, 0.0, 1.0)
     dense_layers: list[str] = field(default_factory=list)
     block: list[int] | None = None
     path: str = ""
@@ -280,7 +196,8 @@ class ProfileConfig:
 class EstimateConfig:
     """What `python -m hass_train.estimate` asks."""
 
+    tolerance: float = 0.001
     model: ModelConfig = field(default_factory=ModelConfig)
-    hw: HardwareConfig = field(default_factory=HardwareConfig)
+    hw: dict[str, Any] = field(default_factory=dict)
     profile: ProfileConfig = field(default_factory=ProfileConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)

@@ -7,7 +7,7 @@ import math
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -19,14 +19,14 @@ _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: 
 
 
 def check_values(config: Any, path: str = "") -> None:
-    """Check what holds for every number of typed objects.
+    """Check every number of typed objects against the bounds that its field has (`hass_train.config.schema.within`).
 
     Args:
         config: a dataclass; inner ones are checked too.
         path: of it, for messages.
 
     Raises:
-        UserError: a number that is infinite or none, or one beyond `LARGEST`.
+        UserError: a number that is infinite or none, one beyond `LARGEST`, or one out of its field's bounds.
     """
     for item in fields(config):
         value, where = getattr(config, item.name), f"{path}{item.name}"
@@ -34,6 +34,10 @@ def check_values(config: Any, path: str = "") -> None:
             check_values(value, f"{where}.")
         elif isinstance(value, (int, float)):
             check_number(value, where)
+            low, high = item.metadata.get("low", -math.inf), item.metadata.get("high", math.inf)
+            if not low <= value <= high:
+                bounds = f"be ≥ {low:g}" if high == math.inf else f"lie in [{low:g}, {high:g}]"
+                raise UserError(f"{where} is {value}; it must {bounds}")
 
 
 def check_number(value: float, where: str) -> None:
@@ -101,4 +105,4 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, str)
     if hint is type(None):
         return False
-    return typing.get_origin(hint) not in (tuple, list) or isinstance(value, (list, tuple))
+    return typing.get_origin(hint) not in (tuple, list, Sequence) or isinstance(value, (list, tuple))

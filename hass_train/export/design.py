@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from hass_train.hardware import Estimate, Workload
-from hass_train.hardware.dataflow.simulator.depths import rule
-from hass_train.hardware.dataflow.simulator.pipeline import Pipeline, join_name
+from hass_train.hardware.dataflow.design import Design, PartDesign
+from hass_train.hardware.dataflow.simulator.pipeline import join_name
 from hass_train.hardware.dataflow.simulator.stages import StageDesign
 from hass_train.runtime.errors import UserError
 
@@ -18,71 +16,15 @@ DESIGN = "design.json"
 SCHEMA = 2
 
 
-@dataclass(frozen=True)
-class PartDesign:
-    """One configuration of the device.
+def save_design(path: Path, design: Design, workload: Workload, estimate: Estimate) -> None:
+    """Write a design with the shapes of the network's operations.
 
     Args:
-        start, end: its operations are start … end−1.
-        designs: of them.
-        intervals: cycles an image of each by itself, by name.
-        fifos: depths in entries, by name (`Pipeline.fifos`).
-        interval_cycles, replicas: of the part, as the analytical model has it.
-        offchip_bits: moved for one image.
+        path: file to write.
+        design: of the network.
+        workload: the network.
+        estimate: that the design was made for.
     """
-
-    start: int
-    end: int
-    designs: tuple[StageDesign, ...]
-    intervals: Mapping[str, int]
-    fifos: Mapping[str, int]
-    interval_cycles: int
-    replicas: int
-    offchip_bits: int
-
-
-@dataclass(frozen=True)
-class Design:
-    """What design.json says.
-
-    Args:
-        network, input_shape: that it is for.
-        hardware: device and design rules.
-        parts: configurations that run one after another; usually one.
-    """
-
-    network: str
-    input_shape: tuple[int, int, int]
-    hardware: dict[str, Any]
-    parts: tuple[PartDesign, ...]
-
-
-def design_of(workload: Workload, estimate: Estimate, hardware: dict[str, Any]) -> Design:
-    """The design of an estimate, FIFO depths by the rule.
-
-    Args:
-        workload, estimate: network and chosen design.
-        hardware: device and design rules as plain data.
-    """
-    parts = []
-    start = 0
-    for number, part in enumerate(estimate.parts):
-        rows = [row for row in estimate.layers if row.part == number]
-        end = start + len(rows)
-        stretch = workload if len(estimate.parts) == 1 else workload.part(start, end)
-        designs = tuple(StageDesign.of(row) for row in rows)
-        intervals = {row.name: row.interval_cycles for row in rows}
-        moved = workload.crossing(start).words + workload.crossing(end).words
-        bits = moved * int(hardware["activation_bits"]) + sum(row.resources.offchip_bits for row in rows)
-        fifos = rule(Pipeline(stretch, designs), intervals)
-        parts.append(PartDesign(start, end, designs, intervals, fifos, part.interval_cycles, part.replicas, bits))
-        start = end
-    return Design(workload.name, workload.input_shape, hardware, tuple(parts))
-
-
-def save_design(path: Path, workload: Workload, estimate: Estimate, hardware: dict[str, Any]) -> None:
-    """Write the design of an estimate; arguments as of `design_of`."""
-    design = design_of(workload, estimate, hardware)
     fifos = {name: depth for part in design.parts for name, depth in part.fifos.items()}
     rows = []
     for operation, row in zip(workload, estimate.layers, strict=True):
@@ -118,7 +60,7 @@ def save_design(path: Path, workload: Workload, estimate: Estimate, hardware: di
         "schema": SCHEMA,
         "network": workload.name,
         "input_shape": list(workload.input_shape),
-        "hw": hardware,
+        "hw": design.hardware,
         "replicas": estimate.replicas,
         "interval_cycles": estimate.interval_cycles,
         "parts": parts,

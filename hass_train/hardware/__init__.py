@@ -1,17 +1,20 @@
 """Analytical accelerator models. Imports no Lightning, timm, Hydra or W&B; usable from a notebook."""
 
+from hass_train.hardware.accelerator import Accelerator
 from hass_train.hardware.aie.array import AieArray
 from hass_train.hardware.aie.model import AieAccelerator
 from hass_train.hardware.dataflow.model import DataflowAccelerator
 from hass_train.hardware.dataflow.options import DataflowOptions
 from hass_train.hardware.device import Device, load_device
-from hass_train.hardware.estimate import CannotFit, Estimate, HardwareModel, LayerEstimate
+from hass_train.hardware.estimate import CannotFit, Estimate, LayerEstimate
+from hass_train.hardware.families import ai_engine_array, fpga
 from hass_train.hardware.profile import LayerSparsity, SparsityProfile
 from hass_train.hardware.structure import Blocks, Structure
 from hass_train.hardware.trace import UnsupportedOperation, trace
 from hass_train.hardware.workload import Operation, OperationKind, Workload
 
 __all__ = [
+    "Accelerator",
     "AieAccelerator",
     "AieArray",
     "Blocks",
@@ -20,7 +23,6 @@ __all__ = [
     "DataflowOptions",
     "Device",
     "Estimate",
-    "HardwareModel",
     "LayerEstimate",
     "LayerSparsity",
     "Operation",
@@ -29,6 +31,8 @@ __all__ = [
     "Structure",
     "UnsupportedOperation",
     "Workload",
+    "ai_engine_array",
+    "fpga",
     "load_device",
     "trace",
 ]

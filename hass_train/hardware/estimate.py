@@ -1,17 +1,14 @@
-"""What a hardware model answers, and the protocol it answers by."""
+"""What an accelerator answers: `Estimate` and its parts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from hass_train.hardware.profile import SparsityProfile
-from hass_train.hardware.workload import Workload
 
 
 class CannotFit(ValueError):
@@ -155,7 +152,7 @@ class Bottleneck:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Answer of a hardware model for one network and one sparsity profile.
+    """Answer of an accelerator for one network and one sparsity profile.
 
     Args:
         throughput_ips: images/s, all replicas together, reconfiguration included.
@@ -249,16 +246,3 @@ class Estimate:
         """Plain data for JSON."""
         energy = {**asdict(self.energy), "total_j": self.energy.total_j}
         return {**asdict(self), "efficiency": self.efficiency, "energy": energy}
-
-
-class HardwareModel(Protocol):
-    """An accelerator family behind `hw=`: one question, one answer."""
-
-    def estimate(self, workload: Workload, profile: SparsityProfile) -> Estimate:
-        """Best design for the network at this sparsity.
-
-        Raises:
-            CannotFit: no design fits the device.
-            ValueError: the profile's layers do not match the workload's.
-        """
-        ...

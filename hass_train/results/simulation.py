@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from hass_train.export.design import Design, PartDesign
+from hass_train.hardware.dataflow.design import Design, PartDesign
 from hass_train.hardware import LayerSparsity, SparsityProfile, Workload
 from hass_train.hardware.dataflow.simulator.depths import size
 from hass_train.hardware.dataflow.simulator.pipeline import Pipeline, check_design, steady

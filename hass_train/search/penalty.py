@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from hass_train.hardware import Estimate, SparsityProfile
-from hass_train.search.goal import HardwareQuestion
 from hass_train.sparsity import SparseLayer
 
 
@@ -117,19 +116,6 @@ class PenaltyController:
     images: int = 1
     recent: float = 0.0
     best: float = 0.0
-
-    @classmethod
-    def towards(cls, question: HardwareQuestion, margin: float, cap: float) -> PenaltyController:
-        """The controller that a goal asks for, aiming `margin` beyond a target; without one, as far as accuracy lets
-        it go."""
-        goal = question.goal
-        if goal.kind == "penalty":
-            return cls(goal.value, 0.0, cap)
-        if goal.kind == "sparsity":
-            return cls(0.0, 0.0, cap)
-        if question.target_ips is None:
-            return cls(None, math.log(question.roof_ips / question.dense_ips), cap, allowance=2 * goal.value)
-        return cls(None, math.log(question.target_ips * (1 + margin) / question.dense_ips), cap)
 
     def update(self, log_speedup: float, done: float, steps: int) -> float:
         """λ for the next step.

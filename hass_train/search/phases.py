@@ -29,14 +29,15 @@ class PhasePlan:
     rates: tuple[float, float, float]
 
     @classmethod
-    def of(cls, config: SearchConfig) -> PhasePlan:
-        """The plan of a configuration. Only the learned search and a growing sparsity train while they search; the
-        latter takes as long as its steps."""
+    def of(cls, config: SearchConfig, search_epochs: int) -> PhasePlan:
+        """The plan of a configuration.
+
+        Args:
+            config: epochs and learning rates.
+            search_epochs: epochs in which the engine trains while it searches.
+        """
         warmup, search, recover = config.warmup, config.search, config.recover
-        epochs = search.epochs if config.engine == "learned" else 0
-        if config.engine == "incremental" and config.sparsity:
-            epochs = config.increment_epochs * math.ceil(round(config.sparsity / config.increment, 6))
-        return cls((warmup.epochs, epochs, recover.epochs), (warmup.lr, search.lr, recover.lr))
+        return cls((warmup.epochs, search_epochs, recover.epochs), (warmup.lr, search.lr, recover.lr))
 
     @property
     def total(self) -> int:

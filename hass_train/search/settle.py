@@ -10,9 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hass_train.hardware import Accelerator, SparsityProfile
+from hass_train.search.question import HardwareQuestion
 from hass_train.sparsity import Mode, sparse_layers
 from hass_train.sparsity.thresholds import inverse_softplus
 
+BEYOND = 0.01
+"""How much faster than its target a settled network may be, as a fraction."""
 _LARGEST = math.log(16.0)
 _FIRST_STEP = 0.04
 
@@ -70,6 +74,37 @@ def settle(model: nn.Module, reaches: Callable[[], float], target: float, resolu
             low, under, high, over = (low, under, middle, found) if found >= 0 else (middle, found, high, over)
     apply(high)
     return math.exp(high)
+
+
+def meet(
+    model: nn.Module, question: HardwareQuestion, profile: Callable[[], SparsityProfile], target: float, tries: int = 2
+) -> None:
+    """Scale thresholds so that a throughput is reached, and hardly exceeded, on the exact hardware model.
+
+    The quick model is asked while thresholds move, since the exact one takes many times as long; it finds slower
+    designs, and the aim of the next try is corrected for that. What is missed after all is met on the exact model; what
+    is exceeded stays.
+
+    Args:
+        model: with sparse layers in the search or frozen mode.
+        question: what the hardware is asked.
+        profile: measures the present sparsity.
+        target: images/s.
+        tries: times that thresholds may settle on the quick model.
+    """
+
+    def reached(hardware: Accelerator) -> float:
+        return hardware.estimate(question.workload, profile()).throughput_ips
+
+    aim, exact = target, reached(question.accelerator)
+    for _ in range(tries):
+        if target <= exact <= target * (1 + BEYOND):
+            return
+        settle(model, partial(reached, question.quick), aim)
+        exact = reached(question.accelerator)
+        aim *= target * (1 + BEYOND / 2) / exact
+    if exact < target:
+        settle(model, partial(reached, question.accelerator), target, BEYOND)
 
 
 def state_of(model: nn.Module) -> list[dict[str, Tensor]]:

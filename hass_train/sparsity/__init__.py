@@ -2,7 +2,7 @@
 
 from hass_train.sparsity.block import Block
 from hass_train.sparsity.channel import Channel
-from hass_train.sparsity.convert import LayerRule, link_norms, sparse_layers, sparsify
+from hass_train.sparsity.convert import LayerRule, link_norms, sparse_layers, sparsify, sparsity_of
 from hass_train.sparsity.layers import Mode, SparseConv2d, SparseLayer, SparseLinear
 from hass_train.sparsity.nm import NM
 from hass_train.sparsity.pattern import Grouped, Pattern, ranked
@@ -30,5 +30,6 @@ __all__ = [
     "running_profile",
     "sparse_layers",
     "sparsify",
+    "sparsity_of",
     "watching",
 ]

@@ -93,6 +93,13 @@ def sparse_layers(model: nn.Module) -> Iterator[tuple[str, SparseLayer]]:
             yield name, module
 
 
+def sparsity_of(model: nn.Module) -> float:
+    """The fraction of zeros among the weights of all layers that may be pruned."""
+    layers = [layer for _, layer in sparse_layers(model) if layer.prune_weights]
+    whole = sum(layer.weight.numel() for layer in layers)
+    return 1 - sum(layer.weight_density() * layer.weight.numel() for layer in layers) / whole
+
+
 def link_norms(model: nn.Module, image: Tensor) -> None:
     """Let each convolution and linear layer know the batch-norm that its result goes through, and nothing else.
 

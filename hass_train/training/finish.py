@@ -5,15 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from hass_train.export.design import DESIGN, design_of, save_design
+from hass_train.export.design import DESIGN, save_design
 from hass_train.export.profile import PROFILE, save_profile
 from hass_train.export.weights import DENSE_WEIGHTS, SPARSE_WEIGHTS, SPARSITY, save_sparse
-from hass_train.hardware import Workload
+from hass_train.hardware.dataflow.design import Design
 from hass_train.report.files import save_layers
 from hass_train.report.simulation import headline, save_simulation
 from hass_train.results.record import Record
@@ -27,28 +27,29 @@ from hass_train.training.run import Run
 _PLAYED = 8  # images that a simulation plays
 
 
-def finish(run: Run, module: SparseClassifier, result: Result, workload: Workload) -> tuple[Result, list[Path], str]:
+def finish(run: Run, module: SparseClassifier, result: Result) -> tuple[Result, list[Path], str]:
     """Write everything, and hand it to W&B where that is logged.
 
     The network, its design and the result come first; whatever fails after them (a simulation, a picture on a full
     disk) is told in a line, and costs nothing of what hours have found.
 
     Args:
-        run, module, result, workload: of the search.
+        run, module, result: of the search.
 
     Returns:
         The result, with the simulation if one was asked for; the files that were written; the simulation in a sentence.
     """
-    files, note = _write(run, module, result, workload), ""
+    design = run.experiment.accelerator.design(run.experiment.workload, result.sparse.estimate)
+    files, note = _write(run, module, result, design), ""
     again = f"try python -m hass_train.{{}} {run.output}"
-    if run.typed.simulate:
+    if run.experiment.config.simulate and design is not None:
         with _extra("simulation", again.format("simulate")):
-            found = _simulate(run, module, result, workload)
+            found = _simulate(run, module, result, design)
             files += save_simulation(run.output, found)
             result, note = replace(result, simulation=found.to_dict()), headline(found)
             result.save(run.output / "result.json")
     page, pictures = None, []
-    if run.typed.report:
+    if run.experiment.config.report:
         from hass_train.report.figures import save_figures  # late: plotly takes half a second
         from hass_train.report.html import REPORT, save_report
 
@@ -74,23 +75,30 @@ def _extra(what: str, hint: str = "") -> Iterator[None]:
         print(f"warning: no {what} ({reason}); everything else is written{way_out}", file=sys.stderr)
 
 
-def _write(run: Run, module: SparseClassifier, result: Result, workload: Workload) -> list[Path]:
+def _write(run: Run, module: SparseClassifier, result: Result, design: Design | None) -> list[Path]:
     """What cannot be had again."""
-    output = run.output
+    output, workload = run.output, run.experiment.workload
     save_sparse(module.model, output, {"name": result.model["name"], **result.model["arguments"]})
-    pipeline = not result.sparse.estimate.sequential  # what runs layer after layer has no design to build
-    if pipeline:
-        save_design(output / DESIGN, workload, result.sparse.estimate, asdict(run.typed.hw))
+    if design is not None:
+        save_design(output / DESIGN, design, workload, result.sparse.estimate)
     save_profile(output / PROFILE, workload, result.sparse.profile)
     save_layers(output / "layers.csv", result, workload)
     result.save(output / "result.json")
-    names = ["result.json", "layers.csv", *[DESIGN][:pipeline], PROFILE, SPARSE_WEIGHTS, SPARSITY, DENSE_WEIGHTS]
+    names = [
+        "result.json",
+        "layers.csv",
+        *([DESIGN] if design is not None else []),
+        PROFILE,
+        SPARSE_WEIGHTS,
+        SPARSITY,
+        DENSE_WEIGHTS,
+    ]
     return [output / name for name in names]
 
 
-def _simulate(run: Run, module: SparseClassifier, result: Result, workload: Workload) -> DesignSimulation:
+def _simulate(run: Run, module: SparseClassifier, result: Result, design: Design) -> DesignSimulation:
     """The searched design, played on validation images."""
-    design = design_of(workload, result.sparse.estimate, asdict(run.typed.hw))
     device = next(module.model.parameters()).device
     images = torch.cat(list(run.data.images("val", device, images=_PLAYED)))
-    return simulate_design(design, workload, module.model, images, result.sparse.profile)
+    assert result.sparse.profile is not None
+    return simulate_design(design, run.experiment.workload, module.model, images, result.sparse.profile)

@@ -11,13 +11,16 @@ from typing import Any
 
 import torch
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
+from hass_train.config.checks import made
 from hass_train.config.schema import RunConfig, SearchConfig
 from hass_train.export.weights import DENSE_WEIGHTS, plain_content
 from hass_train.results.history import carry_over
 from hass_train.runtime.errors import UserError
 from hass_train.runtime.files import BEST, FOLDER, LAST, ORIGIN, PREVIOUS, replacing, write_text
+from hass_train.search.engines import SearchEngine
 from hass_train.search.phases import Phase, PhasePlan
 
 _FOUND = "HASS_TRAIN_CHECKPOINT"
@@ -96,7 +99,7 @@ class Checkpoint:
     def plan(self, plan: PhasePlan) -> PhasePlan:
         """The phases of the run that resumes it: as this one's run had them (a study may have left out the warm-up),
         unless the configuration has changed them since."""
-        own = PhasePlan.of(OmegaConf.to_object(OmegaConf.merge(SearchConfig, self.settings["search"])))  # type: ignore[arg-type]
+        own = self._planned()
         kept = zip(self.epochs, own.epochs, plan.epochs, strict=True)
         warmup, search, recover = (now if now != before else planned for planned, before, now in kept)
         over = list(Phase).index(self.phase)
@@ -105,6 +108,22 @@ class Checkpoint:
                 f"ckpt_path: {self.path} is in its {self.phase} phase; the epochs of phases that are over cannot change"
             )
         return PhasePlan((warmup, search, recover), plan.rates)
+
+    def _planned(self) -> PhasePlan:
+        """The phases as its run's configuration had them.
+
+        Raises:
+            UserError: a configuration of an earlier version.
+        """
+        try:
+            search = OmegaConf.to_object(OmegaConf.merge(SearchConfig, self.settings["search"]))
+        except OmegaConfBaseException as error:
+            raise UserError(
+                f"ckpt_path: {self.path} was made by an earlier version; init_from={self.path} takes its weights alone"
+            ) from error
+        assert isinstance(search, SearchConfig)
+        engine = made(search.engine, "search.engine", SearchEngine)  # type: ignore[type-abstract]
+        return PhasePlan.of(search, engine.epochs(search.search.epochs))
 
     def check_settings(self, settings: Mapping[str, Any]) -> list[str]:
         """Compare with the settings of the run that resumes it.

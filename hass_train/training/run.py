@@ -13,33 +13,30 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import InstantiationException
 from hydra.types import RunMode
-from hydra.utils import instantiate
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 from pytorch_lightning.utilities import rank_zero_only
 from torch import distributed, nn
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
-from hass_train.config.schema import RunConfig
-from hass_train.config.values import without_password
-from hass_train.data import ImageData
+from hass_train.config.checks import first_line, made
 from hass_train.data.evaluate import accuracy
+from hass_train.experiment import Experiment
 from hass_train.export.weights import load_weights
 from hass_train.hardware import SparsityProfile
 from hass_train.runtime import stopping
 from hass_train.runtime.allocator import keep_freed_memory
 from hass_train.runtime.errors import UserError
 from hass_train.runtime.files import FOLDER, LAST
-from hass_train.search.engine import SearchEngine
-from hass_train.search.goal import HardwareQuestion
 from hass_train.search.phases import PhasePlan
+from hass_train.search.question import HardwareQuestion
 from hass_train.sparsity import calibrate
 from hass_train.tracking.loggers import WandbLog
-from hass_train.training.module import SparseClassifier
+from hass_train.training.module import SparseClassifier, TrainingOptions
 from hass_train.training.resume import Checkpoint, WholeCheckpoints
+from hass_train.training.state import SearchState
 
 _INSTEAD = {
     "max_epochs": "say search.warmup.epochs, search.search.epochs and search.recover.epochs",
@@ -49,42 +46,22 @@ _INSTEAD = {
 }
 
 
-def _make(section: DictConfig, path: str) -> Any:
-    """Instantiate what a section of the configuration names.
-
-    Raises:
-        UserError: what the class refuses, in its own words.
-    """
-    try:
-        return instantiate(section, _convert_="all")  # plain lists: other libraries know no ListConfig
-    except InstantiationException as error:
-        cause = error.__cause__
-        if isinstance(cause, UserError):
-            raise cause from None
-        raise UserError(f"{path} cannot be built: {str(cause or error).strip().splitlines()[0]}") from error
-
-
 class Run:
     """Data, trainer, loggers and folder of a run."""
 
-    def __init__(
-        self, config: DictConfig, typed: RunConfig, plan: PhasePlan, checkpoint: Checkpoint | None = None
-    ) -> None:
-        self.typed, self.plan, self.checkpoint = typed, plan, checkpoint
-        self.output = Path(typed.paths.output)
+    def __init__(self, experiment: Experiment, plan: PhasePlan, checkpoint: Checkpoint | None = None) -> None:
+        self.experiment, self.plan, self.checkpoint = experiment, plan, checkpoint
+        self.output, config = experiment.output, experiment.config
         self.output.mkdir(parents=True, exist_ok=True)
-        self.settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-        if typed.search.storage:
-            self.settings["search"]["storage"] = without_password(typed.search.storage)
         if checkpoint is not None:
             self._tell_differences(checkpoint)
-        pl.seed_everything(typed.seed, workers=True, verbose=False)
-        self.data: ImageData = _make(config.data, "data")
-        self.data.setup()
-        loggers = [_make(section, f"logger.{name}") for name, section in config.logger.items() if section]
-        callbacks = [_make(section, f"callbacks.{name}") for name, section in config.callbacks.items() if section]
-        options = OmegaConf.to_container(config.trainer, resolve=True)
-        assert isinstance(options, dict)
+        pl.seed_everything(config.seed, workers=True, verbose=False)
+        self.data = experiment.data
+        loggers = [made(section, f"logger.{name}", Logger) for name, section in config.logger.items() if section]
+        callbacks = [
+            made(section, f"callbacks.{name}", pl.Callback) for name, section in config.callbacks.items() if section
+        ]
+        options = dict(config.trainer)
         self.compiled = bool(options.pop("compile", False))
         options["strategy"] = _launchable(options.get("strategy") or "auto")
         if _in_sweep():
@@ -101,39 +78,34 @@ class Run:
         if taken := sorted({*own} & {*options}):
             raise UserError(f"trainer.{taken[0]} is not for you to set; {_INSTEAD.get(taken[0], 'leave it out')}")
         try:
-            self.trainer = pl.Trainer(**options, **own)  # type: ignore[arg-type]
+            self.trainer = pl.Trainer(**options, **own)
         except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
-            raise UserError(f"trainer: {str(error).strip().splitlines()[0]}") from error
+            raise UserError(f"trainer: {first_line(error)}") from error
 
     def _tell_differences(self, checkpoint: Checkpoint) -> None:
-        changed = checkpoint.check_settings(self.settings)
+        changed = checkpoint.check_settings(self.experiment.settings)
         rank_zero_only(print)(
             f"resumed from {checkpoint.path}" + (f", with other settings: {'; '.join(changed)}" if changed else "")
         )
 
-    def fit(
-        self, model: nn.Module, question: HardwareQuestion | None, engine: SearchEngine | None = None
-    ) -> SparseClassifier:
+    def fit(self, model: nn.Module, question: HardwareQuestion | None) -> SparseClassifier:
         """Train through the plan's phases.
 
         Args:
-            model: with sparse layers for a search.
+            model: the network, with sparse layers for a search.
             question: what a search asks the hardware; None in plain training.
-            engine: of the search.
 
         Raises:
             Stopped: a signal asked for it, and all is saved.
         """
-        search = self.typed.search
-        if self.typed.init_from and self.checkpoint is None:
-            initialise(model, Path(self.typed.init_from))
-        module = SparseClassifier(
-            model, self.data.classes, self.plan, search.weight_decay, search.label_smoothing,
-            search.threshold_travel, self.settings, search.learning_steps, search.distill, self.compiled,
-        )  # fmt: skip
-        module.question = question
-        if engine is not None:
-            module.engine = engine
+        experiment = self.experiment
+        if experiment.init_from is not None and self.checkpoint is None:
+            initialise(model, experiment.init_from)
+        state = SearchState(self.plan, question)
+        if question is not None:
+            state.engine = experiment.engine
+        options = TrainingOptions.of(experiment.config.search, self.compiled)
+        module = SparseClassifier(model, self.data.classes, state, options, experiment.settings)
         resumed = None
         if self.checkpoint is not None:
             resumed = str(self.checkpoint.path)
@@ -184,8 +156,8 @@ class Run:
     def profile(self, model: nn.Module) -> SparsityProfile:
         """Exact sparsity on the first `search.calibration_images` validation images, as closely as hardware looks."""
         device = next(model.parameters()).device
-        images = self.data.images("val", device, images=self.typed.search.calibration_images)
-        return calibrate(model, images, closely=self.typed.hw.gates)
+        images = self.data.images("val", device, images=self.experiment.config.search.calibration_images)
+        return calibrate(model, images, closely=self.experiment.accelerator.uses_activations)
 
     def log(self, scalars: dict[str, float]) -> None:
         """Log final numbers."""
@@ -218,9 +190,7 @@ def _launchable(strategy: str) -> str:
 
 
 @contextmanager
-def running(
-    config: DictConfig, typed: RunConfig, plan: PhasePlan, checkpoint: Checkpoint | None = None
-) -> Iterator[Run]:
+def running(experiment: Experiment, plan: PhasePlan, checkpoint: Checkpoint | None = None) -> Iterator[Run]:
     """A run whose loggers are finished whatever happens."""
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists.*")
@@ -232,7 +202,7 @@ def running(
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # our own lines say what matters
     torch.set_float32_matmul_precision("high")
     keep_freed_memory()
-    run = Run(config, typed, plan, checkpoint)
+    run = Run(experiment, plan, checkpoint)
     status = 1
     try:
         yield run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from hass_train.hardware.accelerator import Accelerator
 from hass_train.hardware.aie.array import AieArray
 from hass_train.hardware.aie.depth import fusions
 from hass_train.hardware.aie.layers import Fusion, LayerCost, layer_cost, price_of
@@ -20,7 +21,7 @@ _WAYS = {
 }
 
 
-class AieAccelerator:
+class AieAccelerator(Accelerator):
     """A network on an AI-engine array, one layer after the other, one image at a time.
 
     A layer takes iterations × max(load, compute, store) of its cores' loop, the loading of weights in between, and what
@@ -31,8 +32,10 @@ class AieAccelerator:
         array: cores, memories, bandwidths and rules.
     """
 
+    uses_activations = False
+
     def __init__(self, array: AieArray) -> None:
-        self.array = array
+        self.array, self.name = array, array.name
 
     def estimate(self, workload: Workload, profile: SparsityProfile) -> Estimate:
         """Time, bound and prices at this sparsity.

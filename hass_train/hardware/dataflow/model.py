@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import replace
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
 
+from hass_train.hardware.accelerator import Accelerator
 from hass_train.hardware.channels import prices_asked, without_dead_channels
 from hass_train.hardware.dataflow.costs.branches import Waiting, waiting
 from hass_train.hardware.dataflow.designs.enumerate import designs_of, floor_interval
@@ -20,13 +22,18 @@ from hass_train.hardware.estimate import CannotFit, Estimate, TooSlow
 from hass_train.hardware.profile import LayerSparsity, SparsityProfile
 from hass_train.hardware.workload import Operation, Workload
 
+if TYPE_CHECKING:
+    from hass_train.hardware.dataflow.design import Design
+
+QUICK = 1e-2
+"""Tolerance of the answers that steer a search; those that are reported have the configured one."""
 _TABLES = 512  # design tables kept between queries
 _ANSWERS = 32  # explorations kept: the same tables and limits have the same best design
 
 _Explored = tuple[list[Stretch], list[Explorer]]
 
 
-class DataflowAccelerator:
+class DataflowAccelerator(Accelerator):
     """A layer-pipelined accelerator of sparse vector dot-product engines on an FPGA.
 
     Args:
@@ -37,8 +44,10 @@ class DataflowAccelerator:
         ValueError: a bandwidth of 0 that counts: not even the images get in.
     """
 
+    has_designs = True
+
     def __init__(self, device: Device, options: DataflowOptions | None = None) -> None:
-        self.device = device
+        self.device, self.name = device, device.name
         self.options = options or DataflowOptions()
         if "bandwidth" in self.options.limits and device.bandwidth_gbps == 0:
             raise ValueError(
@@ -48,6 +57,16 @@ class DataflowAccelerator:
         self._tables: OrderedDict[tuple[object, ...], Table] = OrderedDict()
         self._explored: OrderedDict[tuple[object, ...], _Explored] = OrderedDict()
         self._waiting: OrderedDict[int, tuple[Workload, dict[str, Waiting]]] = OrderedDict()
+
+    def quick(self) -> DataflowAccelerator:
+        """See `Accelerator`: rough answers, of which nothing is proved."""
+        return DataflowAccelerator(self.device, replace(self.options, tolerance=QUICK))
+
+    def design(self, workload: Workload, estimate: Estimate) -> Design:
+        """See `Accelerator`: every fold and every FIFO, depths by the rule."""
+        from hass_train.hardware.dataflow.design import design_of  # it brings the simulator, and that numba
+
+        return design_of(workload, estimate, {**asdict(self.device), **asdict(self.options)})
 
     def estimate(self, workload: Workload, profile: SparsityProfile) -> Estimate:
         """Best design at this sparsity.

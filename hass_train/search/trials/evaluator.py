@@ -3,49 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from hass_train.data.evaluate import accuracy
-from hass_train.search import front as pareto
-from hass_train.search.engine import Subject
+from hass_train.search.subject import Subject
+from hass_train.search.trials.trial import Trial
 from hass_train.sparsity import sparse_layers
 from hass_train.sparsity.thresholds import raw_threshold
 from hass_train.sparsity.unstructured import sample
 
 WEIGHT, ACTIVATION = "weight", "activation"
 _SPARSITY_IMAGES = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """What one choice of thresholds is worth.
-
-    Args:
-        number: in its study.
-        val_acc: fraction of the validation split.
-        throughput_ips: of the best design.
-        dsp: share of the device's DSPs that it takes.
-        pair_sparsity: mean over layers weighted by MACs.
-        seconds: that the trial took.
-        images: that it was evaluated on.
-    """
-
-    number: int
-    val_acc: float
-    throughput_ips: float
-    dsp: float
-    pair_sparsity: float
-    seconds: float
-    images: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data."""
-        return asdict(self)
 
 
 class Evaluator:
@@ -156,9 +128,3 @@ def _keep(parts: list[Tensor]) -> Any:
         parts.append(sample(inputs[0].detach().abs()))
 
     return hook
-
-
-def front(trials: Iterable[Trial]) -> list[Trial]:
-    """Trials that no other one matches or beats in both accuracy and throughput, the fastest first."""
-    in_order = sorted(trials, key=lambda one: one.number)
-    return pareto.front(in_order, lambda one: one.throughput_ips, lambda one: one.val_acc)

@@ -21,7 +21,7 @@ from torch import nn
 from hass_train.config.values import without_password
 from hass_train.export.weights import plain_state
 from hass_train.runtime.errors import UserError
-from hass_train.search.trials.evaluator import Trial
+from hass_train.search.trials.trial import Trial
 
 Direction = Literal["maximize", "minimize"]
 STUDY_FILE = "study.log"

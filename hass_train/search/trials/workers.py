@@ -6,23 +6,20 @@ import multiprocessing
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from hass_train.runtime.allocator import keep_freed_memory
-from hass_train.search.engine import Subject
-from hass_train.search.trials.engines import METHODS, BlackBox
 
 
 @contextmanager
-def helpers(count: int, build: Callable[..., tuple[BlackBox, Subject]], *about: Any) -> Iterator[None]:
-    """Processes that draw trials of a study while the body does too; waits for them at the end.
+def helpers(count: int, work: Callable[..., None], *about: Any) -> Iterator[None]:
+    """Let other processes work on a study while the body does too; wait for them at the end.
 
     Args:
-        count: of processes beside this one.
-        build: makes engine and subject in a new process, from `about` and the worker's number; importable.
+        count: number of processes beside this one.
+        work: what each of them calls, importable by name, with `about` and the keyword `worker`, its number from 1.
         about: what it needs, as plain data.
 
     Raises:
@@ -32,7 +29,7 @@ def helpers(count: int, build: Callable[..., tuple[BlackBox, Subject]], *about: 
     share = max(1, threads // (count + 1))
     torch.set_num_threads(share)
     processes = [
-        context.Process(target=_work, args=(build, about, number, share), daemon=True) for number in range(1, count + 1)
+        context.Process(target=_start, args=(work, about, number, share), daemon=True) for number in range(1, count + 1)
     ]
     for process in processes:
         process.start()
@@ -51,14 +48,8 @@ def helpers(count: int, build: Callable[..., tuple[BlackBox, Subject]], *about: 
         raise RuntimeError(f"a worker of the study failed (exit codes {codes}); what it printed says why")
 
 
-def _work(build: Callable[..., tuple[BlackBox, Subject]], about: tuple[Any, ...], number: int, threads: int) -> None:
+def _start(work: Callable[..., None], about: tuple[Any, ...], number: int, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one stops it
     torch.set_num_threads(threads)
     keep_freed_memory()
-    engine, subject = build(*about, worker=number)
-    METHODS[engine.name].run(engine.bench(subject))
-
-
-def study_folder(runs: Path, output: Path, study: str | None) -> Path:
-    """Where a study's journal and its dense network lie: by name, to be found again, or in the run's directory."""
-    return runs / "studies" / study if study else output
+    work(*about, worker=number)

@@ -1,0 +1,369 @@
+"""An experiment: everything that a configuration describes, each part built once, at the moment it is first needed.
+
+`search`, `train` and the workers of a study use `Experiment`; `python -m hass_train.estimate`, which needs neither
+images nor Lightning, uses `Estimation`. Nothing here imports Lightning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import timm
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from hass_train.config.checks import checked, checked_estimate, first_line, made
+from hass_train.config.schema import EstimateConfig, ModelConfig, ProfileConfig, RunConfig
+from hass_train.config.values import without_password
+from hass_train.export.profile import load_profile, measured_network
+from hass_train.export.weights import DENSE_WEIGHTS, load_weights
+from hass_train.hardware import Accelerator, SparsityProfile, Structure, UnsupportedOperation, Workload, trace
+from hass_train.runtime.errors import UserError, unknown
+from hass_train.sparsity import LayerRule, Mode, Pattern, link_norms, sparse_layers, sparsify
+
+if TYPE_CHECKING:  # they bring Lightning
+    from hass_train.data import ImageData
+    from hass_train.search.engines import SearchEngine
+    from hass_train.search.goals import Goal
+    from hass_train.search.phases import PhasePlan
+    from hass_train.search.question import HardwareQuestion
+    from hass_train.search.subject import Subject
+
+
+class Experiment:
+    """What a run works with.
+
+    Args:
+        config: the checked configuration, which nothing changes afterwards.
+        whole: the same as plain data, passwords included, for the workers of a study.
+
+    Attributes:
+        config: see above.
+        settings: the configuration as plain data without passwords; what is stored and printed.
+        output: the run's directory.
+    """
+
+    def __init__(self, config: RunConfig, whole: dict[str, Any]) -> None:
+        from hass_train.search.engines.base import Context  # late: it brings Lightning
+
+        self.config, self.output = config, Path(config.paths.output)
+        self.settings: dict[str, Any] = _without_passwords(whole)
+        self.engine.context = Context(whole, rebuilt)
+        self._check()
+
+    @classmethod
+    def of(cls, config: DictConfig) -> Experiment:
+        """Check a composed configuration, and make accelerator, engine and goal from it; data and network wait.
+
+        Raises:
+            UserError: whatever the user can mend.
+        """
+        typed = checked(config)
+        return cls(typed, OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
+
+    def _check(self) -> None:
+        """Refuse what does not go together."""
+        search, goal = self.config.search, self.goal
+        if goal is not None and goal.of_recipe != self.engine.recipe:
+            ways = "search=one_shot or search=incremental" if goal.of_recipe else f"no goal with {self.engine.name}"
+            raise UserError(
+                f"search.{goal.name} is {goal.value:g}, which {self.engine.name} does not serve; use {ways}"
+            )
+        if search.activation_sparsity and not self.accelerator.uses_activations:
+            raise UserError(
+                f"search.activation_sparsity is {search.activation_sparsity}, but {self.accelerator.name} gains "
+                "nothing from zeros among activations; leave it out"
+            )
+        if self.config.simulate and not self.pattern.simulated:
+            raise UserError(
+                "simulate=true plays every initiation, and designs for this sparsity leave some out; leave it out, or "
+                "take sparsity=unstructured or sparsity=nm"
+            )
+        if self.config.simulate and not self.accelerator.has_designs:
+            raise UserError(f"simulate=true plays designs, and {self.accelerator.name} has none; leave it out")
+
+    # ---- what a configuration names --------------------------------------------------------------------------------
+
+    @cached_property
+    def accelerator(self) -> Accelerator:
+        """The accelerator, answering exactly."""
+        return made(self.config.hw, "hw", Accelerator)  # type: ignore[type-abstract]
+
+    @cached_property
+    def engine(self) -> SearchEngine:
+        """The search engine."""
+        from hass_train.search.engines import SearchEngine
+
+        return made(self.config.search.engine, "search.engine", SearchEngine)  # type: ignore[type-abstract]
+
+    @cached_property
+    def goal(self) -> Goal | None:
+        """The goal that the user states; None leaves it to the accelerator (`HardwareQuestion.of`)."""
+        from hass_train.search.goals import stated
+
+        return stated(self.config.search)
+
+    @cached_property
+    def pattern(self) -> Pattern:
+        """The pattern of the weights' zeros."""
+        return made(self.config.sparsity.pattern, "sparsity.pattern", Pattern)  # type: ignore[type-abstract]
+
+    @cached_property
+    def data(self) -> ImageData:
+        """The images, loaded."""
+        from hass_train.data import ImageData
+
+        data = made(self.config.data, "data", ImageData)
+        data.setup()
+        return data
+
+    # ---- the network -----------------------------------------------------------------------------------------------
+
+    @property
+    def model_arguments(self) -> dict[str, Any]:
+        """Arguments of `timm.create_model` for this run."""
+        model = self.config.model
+        channels = (model.input_size or self.data.input_size)[0]
+        return {"num_classes": self.data.classes, "in_chans": channels, **model.kwargs}
+
+    def dense_network(self) -> nn.Module:
+        """Make a dense timm network, laid out channels-last; a new one at every call.
+
+        Raises:
+            UserError: an unknown name, arguments it does not take, or pretrained weights that cannot be had.
+        """
+        check_network(self.config.model.name)
+        size = self.config.model.input_size
+        if size is not None and tuple(size) != tuple(self.data.input_size):
+            raise UserError(
+                f"model.input_size is {size}, but {self.data.name} gives images of {list(self.data.input_size)}; set "
+                "the data's size"
+            )
+        model = create_network(self.config.model, **self.model_arguments)
+        return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+    def made_sparse(self, model: nn.Module) -> nn.Module:
+        """Swap sparse layers into a network, by the configuration's pattern and rules; returns the same network.
+
+        Raises:
+            UserError: rules that do not fit the network.
+        """
+        given = {name: rule for name, rule in self.config.sparsity.rules.items() if rule}
+        # zeros that gain nothing would only cost accuracy
+        activations = self.accelerator.uses_activations
+        rules = {name: LayerRule(r.match, r.weight, r.activation and activations) for name, r in given.items()}
+        sparsify(model, rules, self.pattern)
+        if self.pattern.prunes_norm:
+            parameter = next(model.parameters())
+            link_norms(model, parameter.new_zeros(1, *self.data.input_size))
+        return model
+
+    @cached_property
+    def _traced(self) -> tuple[nn.Module, Workload, int]:
+        """The network with sparse layers; as a workload, traced while it was dense; and its number of parameters."""
+        model = self.dense_network()
+        workload = traced(model, self.data.input_size, self.config.model.name)
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        return self.made_sparse(model), workload, parameters
+
+    @property
+    def network(self) -> nn.Module:
+        """The network that is searched, with sparse layers."""
+        return self._traced[0]
+
+    @property
+    def workload(self) -> Workload:
+        """The network as hardware sees it."""
+        return self._traced[1]
+
+    @property
+    def parameters(self) -> int:
+        """Number of the dense network's parameters."""
+        return self._traced[2]
+
+    @cached_property
+    def question(self) -> HardwareQuestion:
+        """What the search asks the hardware, and the goal.
+
+        Raises:
+            UserError: see `HardwareQuestion.of`.
+        """
+        from hass_train.search.question import HardwareQuestion
+
+        return HardwareQuestion.of(self.workload, self.network, self.accelerator, self.goal, self.config.search)
+
+    # ---- where a run starts ----------------------------------------------------------------------------------------
+
+    @cached_property
+    def study_dense(self) -> Path | None:
+        """The dense network of a study that goes on, whose warm-up is left out; None where there is none."""
+        fresh = not self.config.init_from and not self.config.ckpt_path
+        return self.engine.dense_weights() if fresh else None
+
+    @property
+    def init_from(self) -> Path | None:
+        """The weights that training starts from; None for the network as timm makes it."""
+        return Path(self.config.init_from) if self.config.init_from else self.study_dense
+
+    @property
+    def plan(self) -> PhasePlan:
+        """Epochs and learning rates of the three phases."""
+        from hass_train.search.phases import PhasePlan
+
+        search = self.config.search
+        plan = PhasePlan.of(search, self.engine.epochs(search.search.epochs))
+        return PhasePlan((0, *plan.epochs[1:]), plan.rates) if self.study_dense else plan
+
+
+def rebuilt(settings: dict[str, Any], goal: Goal, dense_ips: float, worker: int) -> tuple[SearchEngine, Subject]:
+    """Build engine and subject of a search anew in another process; see `hass_train.search.engines.base.Context`.
+
+    Args:
+        settings: the whole configuration as plain data.
+        goal: the goal, as the first process has decided on it.
+        dense_ips: images/s of the dense network.
+        worker: number of this process, from 1.
+    """
+    from hass_train.search.question import HardwareQuestion
+    from hass_train.search.subject import Subject
+    from hass_train.search.trials.engine import TrialEngine
+
+    experiment = Experiment.of(OmegaConf.create(settings))
+    search, model = experiment.config.search, experiment.network
+    model.load_state_dict(load_weights(experiment.output / DENSE_WEIGHTS), strict=False)
+    for _, layer in sparse_layers(model):
+        layer.set_mode(Mode.SEARCH)
+    quick = experiment.accelerator.quick()
+    question = HardwareQuestion(experiment.workload, quick, quick, goal, dense_ips)
+    if isinstance(experiment.engine, TrialEngine):
+        experiment.engine.worker = worker
+    subject = Subject(
+        model.eval(), question, experiment.data, search.calibration_images, search.margin, experiment.output
+    )
+    return experiment.engine, subject
+
+
+class Estimation:
+    """A network on an accelerator at a sparsity, without images or training.
+
+    Args:
+        config: the checked configuration.
+    """
+
+    def __init__(self, config: EstimateConfig) -> None:
+        self.config = config
+
+    @classmethod
+    def of(cls, config: DictConfig) -> Estimation:
+        """Check a composed configuration.
+
+        Raises:
+            UserError: whatever the user can mend.
+        """
+        return cls(checked_estimate(config))
+
+    @cached_property
+    def accelerator(self) -> Accelerator:
+        """The accelerator."""
+        return made(self.config.hw, "hw", Accelerator)  # type: ignore[type-abstract]
+
+    @cached_property
+    def workload(self) -> Workload:
+        """The network, of the size that is given, the measured run had, or timm's own."""
+        model, shape, arguments = self.config.model, None, dict[str, Any]()
+        if model.input_size is not None:
+            shape, arguments = tuple(model.input_size), {"in_chans": model.input_size[0]}
+        elif self.config.profile.kind == "run":
+            load_profile(Path(self.config.profile.path))  # says what is wrong with it
+            shape, arguments = measured_network(Path(self.config.profile.path))
+        network: Any = create_network(model, **arguments)
+        if shape is not None and getattr(network, "default_cfg", {}).get("fixed_input_size"):
+            network = create_network(model, **arguments, img_size=tuple(shape[1:]))
+        size = shape or network.default_cfg["input_size"]
+        return traced(network, (size[0], size[1], size[2]), model.name)
+
+    @cached_property
+    def profile(self) -> SparsityProfile:
+        """The sparsity that the configuration describes.
+
+        Raises:
+            UserError: a profile of another network.
+        """
+        config = self.config.profile
+        profile = load_profile(Path(config.path)) if config.kind == "run" else _uniform(config, self.workload)
+        try:
+            profile.check_covers(self.workload)
+        except ValueError as error:
+            raise UserError(f"{config.path}: {error}") from error
+        return profile
+
+
+def _uniform(config: ProfileConfig, workload: Workload) -> SparsityProfile:
+    """The same sparsity in all layers that are not named dense."""
+    try:
+        uniform = SparsityProfile.uniform(workload, config.pair_density, config.dense_layers)
+    except ValueError as error:
+        raise UserError(f"profile: {error}") from error
+    structure = Structure(block=(config.block[0], config.block[1])) if config.block else None
+    layers = dict(uniform.layers)
+    for name in layers.keys() - set(config.dense_layers):
+        layers[name] = replace(layers[name], weight_density=config.weight_density, structure=structure)
+    return SparsityProfile(layers)
+
+
+def check_network(name: str) -> None:
+    """Raise UserError, with the nearest name there is, for a network that timm does not have."""
+    if not timm.is_model(name.split(".")[0]):
+        raise unknown("timm model", name, timm.list_models())
+
+
+def create_network(config: ModelConfig, **arguments: Any) -> nn.Module:
+    """Make a timm network.
+
+    Args:
+        config: name, pretrained, kwargs.
+        arguments: of `timm.create_model`; the configuration's kwargs go before them.
+
+    Raises:
+        UserError: an unknown name, arguments it does not take, or pretrained weights that cannot be had.
+    """
+    name = config.name
+    check_network(name)
+    try:
+        network: nn.Module = timm.create_model(name, pretrained=config.pretrained, **{**arguments, **config.kwargs})
+        return network
+    except TypeError as error:
+        raise UserError(f"model.kwargs do not fit {name}: {first_line(error)}") from error
+    except Exception as error:
+        if config.pretrained:
+            raise UserError(
+                f"pretrained weights of {name} cannot be loaded ({type(error).__name__}); without a network put them "
+                "into the Hugging Face cache first, or use model.pretrained=false with init_from=FILE"
+            ) from error
+        raise
+
+
+def traced(network: nn.Module, input_size: tuple[int, int, int], name: str) -> Workload:
+    """Trace a network into a workload.
+
+    Raises:
+        UserError: an operation that no accelerator can cost.
+    """
+    try:
+        return trace(network, input_size, name)
+    except UnsupportedOperation as error:
+        raise UserError(str(error)) from error
+
+
+def _without_passwords(settings: Any) -> Any:
+    """Settings whose URLs hold no passwords."""
+    if isinstance(settings, Mapping):
+        return {key: _without_passwords(value) for key, value in settings.items()}
+    if isinstance(settings, list):
+        return [_without_passwords(value) for value in settings]
+    return without_password(settings) if isinstance(settings, str) else settings

@@ -1,0 +1,85 @@
+"""What every accelerator is asked, and how a configuration names one."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import MISSING, fields
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from hass_train.hardware.estimate import Estimate
+from hass_train.hardware.profile import SparsityProfile
+from hass_train.hardware.workload import Workload
+
+if TYPE_CHECKING:
+    from hass_train.hardware.dataflow.design import Design
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class Accelerator(ABC):
+    """A family of accelerators behind `hw=`: it is asked what a network with a given sparsity is worth on it.
+
+    A configuration names a subclass, or a function that returns an instance of one, by `_target_`, with its arguments
+    beside it. `hass_train.testing.AcceleratorContract` tests an accelerator of your own.
+
+    Attributes:
+        name: what reports call it.
+        uses_activations: whether zeros among the activations can gain anything. If not, no activation is ever gated,
+            since that would only cost accuracy.
+        has_designs: whether its answers have designs that can be built and simulated (`design`).
+    """
+
+    name: str = "accelerator"
+    uses_activations: ClassVar[bool] = True
+    has_designs: ClassVar[bool] = False
+
+    @abstractmethod
+    def estimate(self, workload: Workload, profile: SparsityProfile) -> Estimate:
+        """Estimate what the network reaches at this sparsity, with the best design there is.
+
+        Raises:
+            CannotFit: no design fits the device.
+            ValueError: the profile's layers do not match the workload's.
+        """
+
+    def quick(self) -> Accelerator:
+        """Return the same accelerator, answering within about a percent, for what a search asks in every epoch."""
+        return self
+
+    def design(self, workload: Workload, estimate: Estimate) -> Design | None:
+        """Return the design behind an estimate, for those who build or simulate it; None where there is none to build.
+
+        Args:
+            workload: the network that was estimated.
+            estimate: this accelerator's answer.
+        """
+        return None
+
+
+def with_fields_of(*kinds: type) -> Callable[[_Function], _Function]:
+    """Give a function that takes any keywords the signature of some dataclasses' fields.
+
+    A configuration's keys are checked against the signature of what `_target_` names; so the fields of a device and of
+    its design rules can stand side by side under `hw`, and are declared only once.
+    """
+
+    def dress(function: _Function) -> _Function:
+        parameters, hints = [], {}
+        for kind in kinds:
+            types = typing.get_type_hints(kind)
+            for item in fields(kind):
+                default = inspect.Parameter.empty if item.default is MISSING else item.default
+                hints[item.name] = types[item.name]
+                parameters.append(
+                    inspect.Parameter(
+                        item.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=types[item.name]
+                    )
+                )
+        function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        function.__annotations__ = hints
+        return function
+
+    return dress

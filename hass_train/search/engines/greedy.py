@@ -1,0 +1,43 @@
+"""The greedy walk of the HASS authors' script."""
+
+from __future__ import annotations
+
+from hass_train.search.trials.engine import Bench, TrialEngine
+from hass_train.search.trials.trial import Trial
+
+
+class Greedy(TrialEngine):
+    """One weight threshold and one activation threshold for all layers; each step of `threshold_step` raises the one
+    that costs less accuracy for what it gains in throughput."""
+
+    name = "greedy"
+
+    def run(self, bench: Bench) -> None:
+        """See `TrialEngine`."""
+        goal, dense_ips = bench.evaluator.subject.goal, bench.dense_ips
+        here, trial = {"weight": 0.0, "activation": 0.0}, bench.at(self._spread(bench, 0.0, 0.0))
+        while bench.budget.left(len(bench.study.finished())) and not goal.enough(trial, bench.dense, dense_ips):
+            steps = []
+            for kind in here:
+                there = {**here, kind: here[kind] + self.threshold_step}
+                if there[kind] <= self.max_threshold:
+                    steps.append((bench.at(self._spread(bench, **there)), there))
+            if not steps:
+                return
+            trial, here = max(steps, key=lambda step, now=trial: _worth(now, step[0]))  # type: ignore[misc]
+
+    def _spread(self, bench: Bench, weight: float, activation: float) -> dict[str, float]:
+        """The thresholds of all layers."""
+        usual = self.max_threshold
+        return {
+            name: (weight if name.endswith("/weight") else activation) * bench.evaluator.most(name, usual) / usual
+            for name in bench.evaluator.names
+        }
+
+
+def _worth(now: Trial, then: Trial) -> tuple[float, float]:
+    """A step is worth more the less accuracy it loses for the throughput it gains; one that gains nothing, least."""
+    lost, gained = now.val_acc - then.val_acc, then.throughput_ips / now.throughput_ips - 1
+    if gained <= 0:
+        return (0.0, -lost)
+    return (1.0, -lost / gained)

@@ -1,0 +1,45 @@
+"""Engines whose thresholds an Optuna sampler draws: TPE, as HASS published it, and NSGA-II."""
+
+from __future__ import annotations
+
+from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
+
+from hass_train.search.trials.engine import Bench, TrialEngine
+from hass_train.search.trials.trial import Trial
+
+
+class TPE(TrialEngine):
+    """Tree-structured Parzen estimator on HASS's objective; every threshold lies between 0 and `max_threshold`."""
+
+    name = "tpe"
+    drawn = True
+
+    def sampler(self, seed: int) -> BaseSampler:
+        """See `TrialEngine`."""
+        return TPESampler(seed=seed, constant_liar=self.workers > 1)
+
+    def run(self, bench: Bench) -> None:
+        """See `TrialEngine`."""
+        for trial in bench.study.asked(bench.budget.trials):
+            thresholds = {
+                name: trial.suggest_float(name, 0.0, bench.evaluator.most(name, self.max_threshold))
+                for name in bench.evaluator.names
+            }
+            bench.measured(trial, thresholds)
+            if bench.budget.over:
+                return
+
+
+class NSGA2(TPE):
+    """NSGA-II on two objectives: validation accuracy, and throughput over the dense network's."""
+
+    name = "nsga2"
+    directions = ("maximize", "maximize")
+
+    def sampler(self, seed: int) -> BaseSampler:
+        """See `TrialEngine`."""
+        return NSGAIISampler(seed=seed, population_size=max(4, min(24, self.trials // 4)))
+
+    def objectives(self, trial: Trial, bench: Bench) -> list[float]:
+        """See `TrialEngine`."""
+        return [trial.val_acc, trial.throughput_ips / bench.dense_ips]

@@ -1,0 +1,124 @@
+"""The network that a search engine chooses thresholds for, and how far it can be moved towards a goal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from hass_train.data import ImageData
+from hass_train.data.evaluate import accuracy
+from hass_train.hardware import SparsityProfile
+from hass_train.search.goals import Goal
+from hass_train.search.question import HardwareQuestion
+from hass_train.search.settle import BEYOND, meet, restore, settle, state_of
+from hass_train.sparsity import calibrate
+
+ALIVE = 0.5
+"""Share of the accuracy beyond chance that settling must leave: what is gone then does not come back in recovery."""
+_LEARNED = 0.25  # share of the accuracy beyond chance below which a network has nothing to lose
+_HALVINGS = 3
+
+
+@dataclass
+class Subject:
+    """A network in its search mode, with everything that an engine may look at.
+
+    Args:
+        model: the network, with sparse layers.
+        question: what the hardware is asked, and the goal.
+        data: its validation split is all that engines look at.
+        calibration_images: validation images on which sparsity is measured exactly.
+        margin: how far beyond a throughput target to aim, as a fraction.
+        output: the run's directory.
+    """
+
+    model: nn.Module
+    question: HardwareQuestion
+    data: ImageData
+    calibration_images: int
+    margin: float
+    output: Path
+
+    @property
+    def device(self) -> torch.device:
+        """The device that the model is on."""
+        return next(self.model.parameters()).device
+
+    @property
+    def goal(self) -> Goal:
+        """What the user wants."""
+        return self.question.goal
+
+    def profile(self, images: int = 0) -> SparsityProfile:
+        """Measure the exact sparsity at the present thresholds, on the first validation images."""
+        chosen = self.data.images("val", self.device, images=images or self.calibration_images)
+        return calibrate(self.model, chosen, closely=self.question.accelerator.uses_activations)
+
+    def settle(self, target: float | None = None) -> None:
+        """Scale all thresholds so that a throughput is just met: the goal's by default; nothing if it has none.
+
+        Args:
+            target: images/s.
+        """
+        target = self.question.target_ips if target is None else target
+        if target is not None:
+            meet(self.model, self.question, self.profile, target * (1 + self.margin))
+
+    def accuracy(self) -> float:
+        """Measure the validation accuracy at the present thresholds, as a fraction."""
+        return accuracy(self.model, self.data, "val")[0]
+
+    def survive(self) -> float | None:
+        """Settle on the goal's throughput as far as the network survives it.
+
+        Returns:
+            The images/s it settled on instead, if the goal would have destroyed the network; otherwise None.
+        """
+        target = self.question.target_ips
+        if target is None:
+            return None
+        settled = self.reach(target, self.settle)
+        return None if settled == target else settled
+
+    def reach(self, target: float, move: Callable[[float], None]) -> float:
+        """Move towards a throughput as far as the network survives it.
+
+        Args:
+            target: images/s.
+            move: changes the network so that it reaches the target.
+
+        Returns:
+            The target, or the throughput that it was given up for; a line says so.
+        """
+        learned = state_of(self.model)
+        chance, before = 1 / self.data.classes, self.accuracy()
+        least = chance + ALIVE * (before - chance)
+        start = self._quick_ips()
+        move(target)
+        found = self.accuracy()
+        if found >= least or before < chance + _LEARNED * (1 - chance):
+            return target
+        print(
+            f"{target:,.0f} images/s, from {start:,.0f}, would leave a validation accuracy of {found:.4f} instead of "
+            f"{before:.4f}: the goal is given up for what the network survives (more search epochs or a smaller goal "
+            "helps)"
+        )
+        alive, dead, kept = start, target, learned
+        for _ in range(_HALVINGS):
+            middle = math.sqrt(alive * dead)
+            restore(self.model, learned)
+            settle(self.model, self._quick_ips, middle, BEYOND)  # the goal is missed anyhow: no exact model
+            if self.accuracy() >= least:
+                alive, kept = min(middle, self._quick_ips()), state_of(self.model)
+            else:
+                dead = middle
+        restore(self.model, kept)
+        return alive
+
+    def _quick_ips(self) -> float:
+        return self.question.quick.estimate(self.question.workload, self.profile()).throughput_ips

@@ -1,0 +1,261 @@
+"""Search engines that look at trials: thresholds of a trained network, tried out without training it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import shutil
+import time
+from abc import abstractmethod
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import optuna
+from optuna.samplers import BaseSampler
+from rich.console import Console
+from torch import nn
+
+from hass_train.export.weights import DENSE_WEIGHTS
+from hass_train.runtime import stopping
+from hass_train.search.engines.base import Choice, SearchEngine
+from hass_train.search.subject import Subject
+from hass_train.search.trials.evaluator import Evaluator
+from hass_train.search.trials.study import Direction, TrialStudy, fingerprint, open_storage
+from hass_train.search.trials.trial import Trial, front
+from hass_train.search.trials.workers import helpers
+
+_EVERY = 8  # trials between two lines on what is best so far
+
+
+class Budget:
+    """How long a search may go on.
+
+    Args:
+        trials: number of finished trials in the study at which it ends.
+        seconds: wall clock from now after which it ends; None = no limit.
+    """
+
+    def __init__(self, trials: int, seconds: float | None) -> None:
+        self.trials, self.seconds, self.started = trials, seconds, time.monotonic()
+
+    def left(self, done: int) -> bool:
+        """Return whether another trial may begin after so many that are done."""
+        return done < self.trials and not self.over
+
+    @property
+    def over(self) -> bool:
+        """Whether the time is up, or the process that started this worker is gone."""
+        parent = multiprocessing.parent_process()
+        if parent is not None and not parent.is_alive():
+            return True
+        return self.seconds is not None and time.monotonic() - self.started >= self.seconds
+
+
+class TrialEngine(SearchEngine):
+    """A search by trials, kept in an Optuna study. Subclasses say how one trial follows another (`run`).
+
+    Args:
+        trials, seconds: what the search may spend: networks, and wall clock (None = no limit).
+        study: a name to go on with; without one the trials stay in the run's directory.
+        storage: database URL of the study; by default a journal file.
+        workers: processes that share the study.
+        max_threshold, threshold_step: the largest threshold to try, and the step of a walk, in typical magnitudes.
+        sparsity_weight, throughput_weight, dsp_weight: λ1, λ2 and λ3 of HASS's objective.
+        seed: seed of the sampler.
+        runs, output: folder of all runs, and directory of this run.
+
+    Raises:
+        ValueError: several workers for an engine whose trials follow from each other.
+    """
+
+    single_process = True
+    drawn: ClassVar[bool] = False
+    """Whether trials are drawn independently, so that any number of workers may share a study."""
+    directions: ClassVar[tuple[Direction, ...]] = ("maximize",)
+    """What the study does with its objectives."""
+
+    def __init__(
+        self,
+        trials: int = 96,
+        seconds: float | None = None,
+        study: str | None = None,
+        storage: str | None = None,
+        workers: int = 1,
+        max_threshold: float = 0.8,
+        threshold_step: float = 0.1,
+        sparsity_weight: float = 0.1,
+        throughput_weight: float = 0.1,
+        dsp_weight: float = 0.1,
+        seed: int = 0,
+        runs: str = "runs",
+        output: str = ".",
+    ) -> None:
+        if workers > 1 and not self.drawn:
+            raise ValueError(
+                f"search.workers is {workers}, but search={self.name} goes step by step; use 1, or search=tpe or "
+                "search=nsga2"
+            )
+        self.trials, self.seconds, self.study, self.storage, self.workers = trials, seconds, study, storage, workers
+        self.max_threshold, self.threshold_step, self.seed = max_threshold, threshold_step, seed
+        self.weights = (sparsity_weight, throughput_weight, dsp_weight)
+        # a study's journal and its dense network lie together: by name, to be found again, or in the run's directory
+        self.folder = Path(runs) / "studies" / study if study else Path(output)
+        self.worker = 0
+        """Number of this process among those that share the study."""
+
+    # ---- what subclasses say -----------------------------------------------------------------------------------
+
+    @abstractmethod
+    def run(self, bench: Bench) -> None:
+        """Go on with trials until the budget is spent, or nothing is left to try."""
+
+    def sampler(self, seed: int) -> BaseSampler | None:
+        """Return the study's sampler; None for engines that choose thresholds themselves."""
+        return None
+
+    def objectives(self, trial: Trial, bench: Bench) -> list[float]:
+        """Return what the study maximises: f_acc + λ1·f_spa + λ2·f_thr − λ3·f_dsp (HASS, section IV), with accuracy and
+        throughput over the dense network's, the mean pair sparsity, and the share of the DSPs that is used."""
+        sparsity, throughput, dsp = self.weights
+        return [
+            trial.val_acc / max(bench.dense.val_acc, 1e-9)
+            + sparsity * trial.pair_sparsity
+            + throughput * trial.throughput_ips / bench.dense_ips
+            - dsp * trial.dsp
+        ]
+
+    # ---- what they share ---------------------------------------------------------------------------------------
+
+    def dense_weights(self) -> Path | None:
+        """See `SearchEngine`: the dense network of a study that goes on."""
+        path = self.folder / DENSE_WEIGHTS
+        return path if self.study and path.is_file() else None
+
+    def prepare(self, model: nn.Module) -> None:
+        """See `SearchEngine`: the study's storage must open."""
+        open_storage(self.storage, self.folder)
+
+    def bench(self, subject: Subject) -> Bench:
+        """Return the study and the evaluator of a subject; the dense network is evaluated first."""
+        about = {**_about(self.context.settings if self.context else {}), "engine": self.name}
+        about["weights"] = fingerprint(subject.model)
+        study = TrialStudy(self.study or "search", open_storage(self.storage, self.folder), self.directions, about)
+        done = len(study.study.get_trials(deepcopy=False))
+        sampler = self.sampler(self.seed + 1000 * self.worker + done)  # other draws than those that are stored
+        if sampler is not None:
+            study.study.sampler = sampler
+        evaluator = Evaluator(subject)
+        console = Console(highlight=False, soft_wrap=True)
+        return Bench(self, study, evaluator, Budget(self.trials, self.seconds), evaluator.evaluate({}), console)
+
+    def choose(self, subject: Subject) -> Choice:
+        """See `SearchEngine`."""
+        self._keep_dense(subject)
+        bench = self.bench(subject)
+        bench.study.adopt(queue=self.drawn)
+        if before := len(bench.study.finished()):
+            bench.console.print(f"study {self.study!r} goes on: {before} of {self.trials} trials are done")
+        with self._helpers(subject):
+            self.run(bench)
+        trials = bench.study.finished()
+        best = bench.best(trials or [bench.dense])
+        bench.evaluator.apply(bench.study.parameters(best.number) if trials else {})
+        settled = subject.survive()
+        points: list[dict[str, float]] = [
+            {key: getattr(one, key) for key in ("number", "val_acc", "throughput_ips", "pair_sparsity")}
+            for one in front(trials)
+        ]
+        images, number = sum(one.images for one in trials), best.number if trials else None
+        return Choice(len(trials), images, tuple(points), number, settled)
+
+    def _helpers(self, subject: Subject) -> AbstractContextManager[None]:
+        """The other processes that work on the study."""
+        if self.worker or self.workers == 1 or self.context is None:
+            return nullcontext()
+        question = subject.question
+        about = (self.context.settings, question.goal, question.dense_ips)
+        return helpers(self.workers - 1, _draw_trials, self.context.rebuild, *about)
+
+    def _keep_dense(self, subject: Subject) -> None:
+        """Lay the dense network beside the study, so that it can go on without training it again."""
+        kept = self.folder / DENSE_WEIGHTS
+        if kept.exists():
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        partly = kept.with_suffix(".part")
+        shutil.copy2(subject.output / DENSE_WEIGHTS, partly)
+        partly.replace(kept)
+
+
+@dataclass
+class Bench:
+    """What an engine works with: the study, the evaluator, and the dense network to compare with.
+
+    Args:
+        engine: whose trials these are.
+        study, evaluator, budget: of the search.
+        dense: the network without thresholds.
+        console: where to tell what is best so far.
+        told: number of trials that were finished when it was last told.
+    """
+
+    engine: TrialEngine
+    study: TrialStudy
+    evaluator: Evaluator
+    budget: Budget
+    dense: Trial
+    console: Console
+    told: int = 0
+
+    @property
+    def dense_ips(self) -> float:
+        """Images/s of the dense network on dense compute engines."""
+        return self.evaluator.subject.question.dense_ips
+
+    def best(self, trials: list[Trial]) -> Trial:
+        """Return the trial that serves the goal best, of at least one."""
+        return self.evaluator.subject.goal.best(front(trials), self.dense, self.dense_ips)
+
+    def measured(self, trial: optuna.Trial, thresholds: dict[str, float]) -> Trial:
+        """Evaluate thresholds and store what they are worth."""
+        found = self.evaluator.evaluate(thresholds, trial.number)
+        self.study.tell(trial, found, self.engine.objectives(found, self))
+        self._report()
+        stopping.check()  # what was measured is stored
+        return found
+
+    def at(self, thresholds: dict[str, float]) -> Trial:
+        """Return the trial with these thresholds: the study's own if it holds one, otherwise a new one."""
+        known = self.study.find(thresholds)
+        if known is not None:
+            return known
+        return self.measured(self.study.fixed(thresholds, 1e6), thresholds)
+
+    def _report(self) -> None:
+        trials = self.study.finished()
+        if self.engine.worker or (len(trials) < self.told + _EVERY and self.budget.left(len(trials))):
+            return
+        self.told = len(trials)
+        best = self.best(trials)
+        self.console.print(
+            f"[dim]{len(trials):>4}/{self.budget.trials}[/] [bold]{self.engine.name:<7}[/] best so far: "
+            f"trial {best.number}  val acc {best.val_acc:.4f}  speed-up {best.throughput_ips / self.dense_ips:.2f}×  "
+            f"pair sparsity {best.pair_sparsity:.3f}"
+        )
+
+
+def _about(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What the trials of a study are of, beside the network's weights: trials of anything else say nothing here."""
+    if not settings:
+        return {}
+    data = {key: value for key, value in settings["data"].items() if key not in ("workers", "root")}
+    model = settings["model"]["name"]
+    return {"model": model, "data": data, "hw": settings["hw"], "sparsity": settings["sparsity"]}
+
+
+def _draw_trials(rebuild: Any, settings: dict[str, Any], goal: Any, dense_ips: float, worker: int) -> None:
+    """Draw trials in a process of its own."""
+    engine, subject = rebuild(settings, goal, dense_ips, worker)
+    engine.run(engine.bench(subject))

@@ -1,0 +1,45 @@
+"""The dense network as a teacher of the sparse one."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hass_train.sparsity import Mode, sparse_layers
+
+TEMPERATURE = 2.0
+"""Temperature at which answers are compared."""
+
+
+class Teacher:
+    """A dense network whose answers a sparse one imitates while it recovers.
+
+    It is no torch module, so that it becomes no part of the network that it teaches.
+
+    Args:
+        model: the network that is taught, with sparse layers; it is copied.
+        dense: state of the dense network, with timm's keys.
+    """
+
+    def __init__(self, model: nn.Module, dense: Mapping[str, Tensor]) -> None:
+        network = copy.deepcopy(model)
+        network.load_state_dict(dense, strict=False)
+        for _, layer in sparse_layers(network):
+            layer.set_mode(Mode.DENSE)
+        self.network = network.eval().requires_grad_(False)
+
+    def distance(self, images: Tensor, logits: Tensor) -> Tensor:
+        """Return the distance to the teacher's softened answers (Hinton et al., 2015, section 2).
+
+        Args:
+            images: (n, channels, height, width).
+            logits: (n, classes), the answers of the network that is taught.
+        """
+        with torch.no_grad():
+            answers = self.network(images.contiguous(memory_format=torch.channels_last))
+        found, wanted = F.log_softmax(logits / TEMPERATURE, 1), F.log_softmax(answers / TEMPERATURE, 1)
+        return TEMPERATURE**2 * F.kl_div(found, wanted, log_target=True, reduction="batchmean")
