@@ -70,9 +70,9 @@ class Experiment:
         """Refuse what does not go together."""
         search, goal = self.config.search, self.goal
         if goal is not None and goal.of_recipe != self.engine.recipe:
-            ways = "search=one_shot or search=incremental" if goal.of_recipe else f"no goal with {self.engine.name}"
+            ways = "search=one_shot or search=incremental" if goal.of_recipe else "search=learned, or search.sparsity"
             raise UserError(
-                f"search.{goal.name} is {goal.value:g}, which {self.engine.name} does not serve; use {ways}"
+                f"search.{goal.name} is {goal.value:g}, a goal that {self.engine.name} does not serve; use {ways}"
             )
         if search.activation_sparsity and not self.accelerator.uses_activations:
             raise UserError(

@@ -16,9 +16,21 @@ from hass_train.experiment import Experiment
 from hass_train.export.weights import DENSE_WEIGHTS, save_dense
 from hass_train.report.console import print_result, report_console
 from hass_train.report.summary import print_summary
-from hass_train.results.result import DenseNetwork, NaturalNetwork, Outcome, Result, SparseNetwork
+from hass_train.results.result import (
+    DataInfo,
+    DenseNetwork,
+    HardwareInfo,
+    NaturalNetwork,
+    NetworkInfo,
+    Outcome,
+    Result,
+    SparseNetwork,
+    Spent,
+    TrialPoint,
+)  # fmt: skip
 from hass_train.runtime.errors import UserError
 from hass_train.runtime.files import BEST, FOLDER, write_text
+from hass_train.runtime.plain import from_plain
 from hass_train.search.goals import Reached
 from hass_train.search.phases import Phase, PhasePlan
 from hass_train.search.settle import meet
@@ -129,9 +141,8 @@ def _settle_again(run: Run, module: SparseClassifier) -> None:
     if target is not None and state.choice is not None:
         images = run.experiment.config.search.calibration_images
         subject = Subject(module.model, question, run.data, images, 0.0, run.output)
-        subject.reach(
-            state.choice.settled_ips or target, partial(meet, module.model, question, subject.profile, tries=1)
-        )
+        again = partial(meet, module.model, question, subject.profile, tries=1)
+        subject.reach(state.choice.settled_ips or target, again)
     state.wall_s["hardware"] += time.monotonic() - started
 
 
@@ -152,17 +163,17 @@ def _measured(run: Run, module: SparseClassifier, started: float) -> Result:
     return Result(
         engine=state.engine.name,
         spent=_spent(module),
-        model={
-            "name": experiment.config.model.name, "params": experiment.parameters, "macs": workload.macs,
-            "input_size": list(workload.input_shape), "arguments": experiment.model_arguments,
-        },
-        hw={"name": question.accelerator.name},
-        data={"name": run.data.name},
+        model=NetworkInfo(
+            experiment.config.model.name, experiment.parameters, workload.macs, workload.input_shape,
+            experiment.model_arguments,
+        ),
+        hw=HardwareInfo(question.accelerator.name),
+        data=DataInfo(str(run.data.name)),
         dense=DenseNetwork(dense_val, run.accuracy(dense_model, "test"), question.dense_estimate),
-        natural=NaturalNetwork(natural.pair_sparsity(workload), natural, natural_estimate),
+        natural=NaturalNetwork(natural.pair_sparsity(workload), natural_estimate, natural),
         sparse=SparseNetwork(
             val, test, profile.weight_sparsity(workload), profile.activation_sparsity(workload),
-            profile.pair_sparsity(workload), profile, estimate,
+            profile.pair_sparsity(workload), estimate, profile,
         ),
         goal=Outcome(
             question.goal.name, question.goal.value, question.goal.words(), question.target_ips, met,
@@ -175,10 +186,12 @@ def _measured(run: Run, module: SparseClassifier, started: float) -> Result:
     )  # fmt: skip
 
 
-def _spent(module: SparseClassifier) -> dict[str, Any]:
+def _spent(module: SparseClassifier) -> Spent:
     """What the search itself took, by whichever engine: the same account for all."""
     state = module.state
     if state.choice is None:
         raise RuntimeError("the search ended without a choice; callbacks.Phases makes it")
-    images, seconds = state.choice.images + state.searched_images, state.wall_s["search"]
-    return {**state.choice.to_dict(), "images": images, "seconds": seconds}
+    choice = state.choice
+    front = tuple(from_plain(point, TrialPoint) for point in choice.front)
+    images, seconds = choice.images + state.searched_images, state.wall_s["search"]
+    return Spent(choice.trials, images, front, choice.chosen, choice.settled_ips, seconds)

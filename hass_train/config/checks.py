@@ -98,7 +98,7 @@ def made(section: Mapping[str, Any], path: str, kind: type[_T]) -> _T:
 
 def is_given(section: Mapping[str, Any] | None) -> bool:
     """Return whether a goal of the configuration has all of its arguments."""
-    return bool(section) and all(value is not None for value in section.values())
+    return section is not None and bool(section) and all(value is not None for value in section.values())
 
 
 def first_line(error: BaseException) -> str:

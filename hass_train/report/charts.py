@@ -8,10 +8,9 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from hass_train.hardware.dataflow.exploration.bottleneck import LABELS
-from hass_train.hardware.dataflow.options import LIMITS
+from hass_train.hardware.resources import LABELS, LIMITS
 from hass_train.report.stacks import MOST_SHOWN, Stack, stacks
-from hass_train.results.record import Layer, Record
+from hass_train.results.record import Column, Layer, Record
 
 COLORS = {
     "dense": "#8a94a0", "searched": "#c8443c", "weights": "#2f80c2", "activations": "#e08a1e", "pairs": "#7a4fb5",
@@ -36,9 +35,9 @@ def history(record: Record) -> go.Figure:
     for row, (key, title, color) in enumerate(record.curves, 1):
         figure.add_trace(_line(*log.series(key), title, COLORS[color]), row, 1)
         figure.update_yaxes(title_text=title, title_standoff=4, row=row, col=1)
-    _level(figure, result["dense"]["val_acc"], "dense", 1)
+    _level(figure, result.dense.val_acc, "dense", 1)
     last = max(log.epochs)
-    gain = result["gain"]["throughput"]
+    gain = result.gain.throughput
     figure.add_trace(_marker([last], [gain], "final speed-up", COLORS["searched"], "diamond"), 2, 1)
     goal = record.wanted_speedup
     if goal is not None:
@@ -59,22 +58,22 @@ def history(record: Record) -> go.Figure:
 
 def trials(record: Record) -> go.Figure:
     """The front of a search by trials, the one it chose, and the dense and the final network."""
-    result, spent = record.result, record.result["spent"]
+    result, spent = record.result, record.result.spent
     figure = go.Figure()
-    points = sorted(spent["front"], key=lambda point: point["throughput_ips"])
-    xs, ys = [point["throughput_ips"] for point in points], [point["val_acc"] for point in points]
+    points = sorted(spent.front, key=lambda point: point.throughput_ips)
+    xs, ys = [point.throughput_ips for point in points], [point.val_acc for point in points]
     figure.add_trace(go.Scatter(
         x=xs, y=ys, mode="lines+markers", name="trials", line={"shape": "vh", "color": COLORS["weights"]},
-        text=[f"trial {point['number']:.0f}" for point in points],
+        text=[f"trial {point.number}" for point in points],
         hovertemplate="%{text}: %{x:,.0f} images/s, %{y:.4f}<extra></extra>",
     ))  # fmt: skip
-    chosen = [point for point in points if point["number"] == spent["chosen"]]
-    x, y = [point["throughput_ips"] for point in chosen], [point["val_acc"] for point in chosen]
+    chosen = [point for point in points if point.number == spent.chosen]
+    x, y = [point.throughput_ips for point in chosen], [point.val_acc for point in chosen]
     figure.add_trace(_marker(x, y, "chosen", COLORS["activations"], "star"))
-    for name, label, symbol in (("dense", "dense", "circle"), ("sparse", "recovered", "diamond")):
-        estimate, accuracy = result[name]["estimate"], result[name]["val_acc"]
-        color = COLORS["dense" if name == "dense" else "searched"]
-        figure.add_trace(_marker([estimate["throughput_ips"]], [accuracy], label, color, symbol))
+    for column, label, color, symbol in (
+        (result.dense, "dense", "dense", "circle"), (result.sparse, "recovered", "searched", "diamond")
+    ):  # fmt: skip
+        figure.add_trace(_marker([column.estimate.throughput_ips], [column.val_acc], label, COLORS[color], symbol))
     figure.update_xaxes(title_text="images/s")
     figure.update_yaxes(title_text="validation accuracy", title_standoff=4)
     return finished(figure, 420, legend=-0.28)
@@ -97,7 +96,8 @@ def pipeline(record: Record) -> go.Figure:
         marker={"color": COLORS["dense"], "size": 7, "symbol": "circle-open"},
         hovertemplate="%{y}, dense: %{x:,.0f} cycles<extra></extra>",
     ))  # fmt: skip
-    for column, color in (("dense", "dense"), ("sparse", "limit")):
+    designs: tuple[tuple[Column, str], ...] = (("dense", "dense"), ("sparse", "limit"))
+    for column, color in designs:
         if record.parts(column) == 1 and not record.sequential:
             figure.add_vline(record.interval(column), line=_dashed(color))  # type: ignore[arg-type]
     every = [cycles for layer in layers for cycles in (layer.cycles, layer.dense_cycles)]
@@ -130,7 +130,7 @@ def densities(record: Record) -> go.Figure:
 def resources(record: Record) -> go.Figure:
     """Every resource of both designs, stacked from the layers, with the limit."""
     figure = go.Figure()
-    both = {label: stacks(record, column) for label, column in (("dense", "dense"), ("searched", "sparse"))}
+    both = {"dense": stacks(record, "dense"), "searched": stacks(record, "sparse")}
     rows = [(resource, label) for resource in LIMITS for label in both]
     names = [f"{LABELS[resource]}, {label}" for resource, label in rows]
     for piece in range(len(next(iter(both.values()))["dsp"].pieces)):

@@ -10,9 +10,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from hass_train.hardware import (
+    Accelerator,
     DataflowAccelerator,
     Estimate,
-    HardwareModel,
     LayerEstimate,
     SparsityProfile,
     Workload,
@@ -28,7 +28,7 @@ def print_estimate(
     profile: SparsityProfile,
     estimate: Estimate,
     name: str,
-    accelerator: HardwareModel,
+    accelerator: Accelerator,
     seconds: float,
     files: Iterable[Path],
     console: Console,

@@ -15,11 +15,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from hass_train.hardware.dataflow.exploration.bottleneck import LABELS
-from hass_train.hardware.dataflow.options import LIMITS
+from hass_train.hardware.resources import LABELS, LIMITS
 from hass_train.report.charts import COLORS, color_of
 from hass_train.report.stacks import MOST_SHOWN, stacks
-from hass_train.results.record import Record
+from hass_train.results.record import Column, Record
 from hass_train.runtime.files import replacing
 
 FOLDER = "figures"
@@ -59,9 +58,9 @@ def history(record: Record) -> Figure:
         axis.grid(alpha=0.3)
         for stretch in log.stretches:
             axis.axvspan(stretch.first - 0.5, stretch.last + 0.5, color=_BANDS[stretch.phase], linewidth=0, zorder=0)
-    axes[0].axhline(result["dense"]["val_acc"], color=COLORS["dense"], linestyle="dashed", linewidth=1)
-    axes[0].text(0.6, result["dense"]["val_acc"], "dense", fontsize=7, va="bottom")
-    axes[1].plot([last], [result["gain"]["throughput"]], "D", color=COLORS["searched"], markersize=5)
+    axes[0].axhline(result.dense.val_acc, color=COLORS["dense"], linestyle="dashed", linewidth=1)
+    axes[0].text(0.6, result.dense.val_acc, "dense", fontsize=7, va="bottom")
+    axes[1].plot([last], [result.gain.throughput], "D", color=COLORS["searched"], markersize=5)
     wanted = record.wanted_speedup
     if wanted is not None:
         axes[1].axhline(wanted, color=COLORS["limit"], linestyle="dashed", linewidth=1)
@@ -81,7 +80,8 @@ def pipeline(record: Record) -> Figure:
     axis.barh(range(len(layers)), [one.cycles for one in layers], 0.75, color=[color_of(one.bound) for one in layers])
     axis.plot([one.dense_cycles for one in layers], range(len(layers)), "o", markersize=3.5, markerfacecolor="none",
               color=COLORS["dense"])  # fmt: skip
-    for column, color in (("dense", "dense"), ("sparse", "limit")):
+    designs: tuple[tuple[Column, str], ...] = (("dense", "dense"), ("sparse", "limit"))
+    for column, color in designs:
         if record.parts(column) == 1 and not record.sequential:
             axis.axvline(record.interval(column), color=COLORS[color], linestyle="dashed", linewidth=1)
     axis.set_xscale("log")
@@ -114,7 +114,7 @@ def densities(record: Record) -> Figure:
 
 def resources(record: Record) -> Figure:
     """As the panel of the same name."""
-    both = {label: stacks(record, column) for label, column in (("dense", "dense"), ("searched", "sparse"))}
+    both = {"dense": stacks(record, "dense"), "searched": stacks(record, "sparse")}
     rows = [(resource, label) for resource in LIMITS for label in both]
     limits, most = record.limits, MOST_SHOWN
     figure, axis = plt.subplots(figsize=(_WIDTH, 3.4), layout="constrained")
@@ -150,15 +150,15 @@ def prices(record: Record) -> Figure:
 
 def trials(record: Record) -> Figure:
     """As the panel of the same name."""
-    result, spent = record.result, record.result["spent"]
+    result, spent = record.result, record.result.spent
     figure, axis = plt.subplots(figsize=(_WIDTH / 1.4, 3.4), layout="constrained")
-    points = sorted(spent["front"], key=lambda point: point["throughput_ips"])
-    xs, ys = [point["throughput_ips"] for point in points], [point["val_acc"] for point in points]
+    points = sorted(spent.front, key=lambda point: point.throughput_ips)
+    xs, ys = [point.throughput_ips for point in points], [point.val_acc for point in points]
     axis.step(xs, ys, "o-", where="pre", markersize=3.5, color=COLORS["weights"], label="trials")
-    for name, label, marker in (("dense", "dense", "o"), ("sparse", "recovered", "D")):
-        column = result[name]
-        color = COLORS["dense" if name == "dense" else "searched"]
-        axis.plot(column["estimate"]["throughput_ips"], column["val_acc"], marker, color=color, label=label)
+    for column, label, color, marker in (
+        (result.dense, "dense", "dense", "o"), (result.sparse, "recovered", "searched", "D")
+    ):  # fmt: skip
+        axis.plot(column.estimate.throughput_ips, column.val_acc, marker, color=COLORS[color], label=label)
     axis.set_xlabel("images/s")
     axis.set_ylabel("validation accuracy")
     axis.xaxis.set_major_formatter("{x:,.0f}")

@@ -290,7 +290,7 @@ def stated(config: SearchConfig) -> Goal | None:
     if len(given) > 1:
         raise UserError(f"search has {len(given)} goals ({', '.join(given)}); give one of them")
     for name, section in given.items():
-        return made(section, f"search.goals.{name}", Goal)
+        return made(section, f"search.goals.{name}", Goal)  # type: ignore[type-abstract]
     return None
 
 

@@ -16,9 +16,10 @@ from hass_train.export.weights import DENSE_WEIGHTS, SPARSE_WEIGHTS, SPARSITY, s
 from hass_train.hardware.dataflow.design import Design
 from hass_train.report.files import save_layers
 from hass_train.report.simulation import headline, save_simulation
+from hass_train.results.playing import simulate_design
 from hass_train.results.record import Record
 from hass_train.results.result import Result
-from hass_train.results.simulation import DesignSimulation, simulate_design
+from hass_train.results.simulation import DesignSimulation
 from hass_train.tracking.board import final_scalars, publish
 from hass_train.tracking.loggers import WandbLog
 from hass_train.training.module import SparseClassifier
@@ -46,7 +47,7 @@ def finish(run: Run, module: SparseClassifier, result: Result) -> tuple[Result, 
         with _extra("simulation", again.format("simulate")):
             found = _simulate(run, module, result, design)
             files += save_simulation(run.output, found)
-            result, note = replace(result, simulation=found.to_dict()), headline(found)
+            result, note = replace(result, simulation=found), headline(found)
             result.save(run.output / "result.json")
     page, pictures = None, []
     if run.experiment.config.report:
@@ -57,10 +58,10 @@ def finish(run: Run, module: SparseClassifier, result: Result) -> tuple[Result, 
             pictures = save_figures(Record.read(run.output))
         with _extra(REPORT, again.format("report")):
             page = save_report(Record.read(run.output))
-    run.log(final_scalars(result.to_dict()))
+    run.log(final_scalars(result))
     for logger in run.trainer.loggers:
         if isinstance(logger, WandbLog):
-            publish(logger, run.output, result.to_dict(), pictures, page, run.trainer.global_step)
+            publish(logger, run.output, result, pictures, page, run.trainer.global_step)
     return result, [*files, *([page] if page else []), *pictures], note
 
 
@@ -77,22 +78,17 @@ def _extra(what: str, hint: str = "") -> Iterator[None]:
 
 def _write(run: Run, module: SparseClassifier, result: Result, design: Design | None) -> list[Path]:
     """What cannot be had again."""
-    output, workload = run.output, run.experiment.workload
-    save_sparse(module.model, output, {"name": result.model["name"], **result.model["arguments"]})
+    output, workload, profile = run.output, run.experiment.workload, result.sparse.profile
+    if profile is None:
+        raise RuntimeError("a result that was just measured has its profile")
+    save_sparse(module.model, output, {"name": result.model.name, **result.model.arguments})
     if design is not None:
         save_design(output / DESIGN, design, workload, result.sparse.estimate)
-    save_profile(output / PROFILE, workload, result.sparse.profile)
+    save_profile(output / PROFILE, workload, profile)
     save_layers(output / "layers.csv", result, workload)
     result.save(output / "result.json")
-    names = [
-        "result.json",
-        "layers.csv",
-        *([DESIGN] if design is not None else []),
-        PROFILE,
-        SPARSE_WEIGHTS,
-        SPARSITY,
-        DENSE_WEIGHTS,
-    ]
+    designs = [] if design is None else [DESIGN]
+    names = ["result.json", "layers.csv", *designs, PROFILE, SPARSE_WEIGHTS, SPARSITY, DENSE_WEIGHTS]
     return [output / name for name in names]
 
 

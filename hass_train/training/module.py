@@ -247,7 +247,7 @@ class SparseClassifier(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_train_batch_start(self, batch: object, batch_index: int) -> None:
-        """Make chance, such as dropout's, a function of seed, step and process: nothing that a resumed run could lack."""
+        """Make chance, such as dropout's, a function of seed, step and process, so that a resumed run lacks nothing."""
         self.seed_chance(self.global_step)
 
     def seed_chance(self, *where: int) -> None:

@@ -57,7 +57,11 @@ class Run:
             self._tell_differences(checkpoint)
         pl.seed_everything(config.seed, workers=True, verbose=False)
         self.data = experiment.data
-        loggers = [made(section, f"logger.{name}", Logger) for name, section in config.logger.items() if section]
+        loggers: list[Logger] = [
+            made(section, f"logger.{name}", Logger)  # type: ignore[type-abstract]
+            for name, section in config.logger.items()
+            if section
+        ]
         callbacks = [
             made(section, f"callbacks.{name}", pl.Callback) for name, section in config.callbacks.items() if section
         ]
