@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 
 from hass_train.data import ImageData
 from hass_train.hardware import CannotFit, Estimate, SparsityProfile
+from hass_train.hardware.arithmetic import ceil_div
 from hass_train.runtime import ranks
 from hass_train.search import penalty
 from hass_train.search.phases import Phase
@@ -56,7 +57,7 @@ class HardwarePenalty(pl.Callback):
         assert isinstance(pl_module, SparseClassifier)
         if pl_module.phase is not Phase.SEARCH:
             return
-        parts = -(-self.queries // pl_module.plan.epochs[1])  # of an epoch; its end is the last one's
+        parts = ceil_div(self.queries, pl_module.plan.epochs[1])  # of an epoch; its end is the last one's
         batches = pl_module.batches_per_epoch
         if any(batch_idx + 1 == part * batches // parts for part in range(1, parts)):
             self._ask(pl_module)
