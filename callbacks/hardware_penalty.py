@@ -9,6 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from hass_train.hardware import CannotFit, Estimate, SparsityProfile
+from hass_train.hardware.arithmetic import ceil_div
 from hass_train.runtime import ranks
 from hass_train.search.penalty import PricedPenalty
 from hass_train.search.phases import Phase
@@ -60,7 +61,7 @@ class HardwarePenalty(pl.Callback):
         state = search_state(pl_module)
         if state.phase is not Phase.SEARCH:
             return
-        parts = -(-self.queries // state.plan.epochs[1])  # of an epoch; its end is the last one's
+        parts = ceil_div(self.queries, state.plan.epochs[1])  # of an epoch; its end is the last one's
         batches = classifier(pl_module).batches_per_epoch
         if any(batch_idx + 1 == part * batches // parts for part in range(1, parts)):
             self._ask(trainer, classifier(pl_module))

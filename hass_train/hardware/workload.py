@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -250,29 +249,3 @@ class Workload:
             for operation in chosen
         )
         return Workload(f"{self.name}[{start}:{end}]", shape, tuple(operations))
-
-
-def ceil_div(numerator: int, denominator: int) -> int:
-    """⌈numerator / denominator⌉ in integers."""
-    return -(-numerator // denominator)
-
-
-def useful_folds(dimension: int, divisors_only: bool = False) -> list[int]:
-    """Parallelisms worth building for a dimension: the smallest for each value of ⌈dimension/p⌉, ascending.
-
-    A larger parallelism with the same number of passes costs more and gains nothing. With `divisors_only`, the
-    divisors of the dimension (the peer's rule).
-    """
-    if divisors_only:
-        small = [p for p in range(1, math.isqrt(dimension) + 1) if dimension % p == 0]
-        return sorted({*small, *(dimension // p for p in small)})
-    return sorted({ceil_div(dimension, passes) for passes in range(1, dimension + 1)})
-
-
-def spread(values: list[int], ratio: float) -> list[int]:
-    """Those of ascending values that are at least `ratio` times the one before, and the last."""
-    kept = values[:1]
-    for value in values[1:]:
-        if value >= ratio * kept[-1]:
-            kept.append(value)
-    return kept if kept[-1] == values[-1] else [*kept, values[-1]]

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.dataflow.costs.rounds import logit
 from hass_train.hardware.lanes import LEVELS, Lanes, grid
 
@@ -18,7 +19,7 @@ _PAIRS = 2**22  # windows × kernels of a layer that are looked at
 
 def sample_size(lanes: int, pixels: int) -> int:
     """How many runs of pixels to look at in a layer of so many channels × filters."""
-    return max(2, min(64, _PAIRS // max(lanes * RUN, 1), -(-pixels // RUN)))
+    return max(2, min(64, _PAIRS // max(lanes * RUN, 1), ceil_div(pixels, RUN)))
 
 
 def measure_lanes(windows: Tensor, kernels: Tensor) -> Lanes:

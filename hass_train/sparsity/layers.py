@@ -15,6 +15,7 @@ from timm.layers.linear import Linear as TimmLinear
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hass_train.hardware.arithmetic import ceil_div
 from hass_train.sparsity.gate import gate, keep_strides, traceable_gate
 from hass_train.sparsity.pattern import Pattern
 from hass_train.sparsity.thresholds import InputStats, StepState, follow, levels_of, raw_threshold
@@ -288,7 +289,7 @@ class SparseLayer(nn.Module):
     def _next_filters(self) -> tuple[int, int]:
         """Where this step's sample of filters begins, and how many they are; all take their turn."""
         filters = len(self.weight)
-        count = min(-(-WEIGHTS * filters // self.weight.numel()), filters)
+        count = min(ceil_div(WEIGHTS * filters, self.weight.numel()), filters)
         if count == filters:
             return 0, filters
         first = min(int(self.turn), filters - count)  # the last sample is as large as the others

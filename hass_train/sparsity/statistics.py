@@ -10,9 +10,9 @@ from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.lanes import Lanes
 from hass_train.hardware.profile import LayerSparsity, SparsityProfile
-from hass_train.hardware.workload import ceil_div
 from hass_train.runtime import ranks
 from hass_train.sparsity.convert import sparse_layers
 from hass_train.sparsity.independence import RUN, bundle_sizes, bundled, measure_lanes, sample_size

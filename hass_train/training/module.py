@@ -16,6 +16,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from hass_train.config.schema import SearchConfig
 from hass_train.data.order import mixed
+from hass_train.hardware.arithmetic import ceil_div
 from hass_train.runtime import ranks
 from hass_train.runtime.errors import UserError
 from hass_train.search.phases import Phase
@@ -214,7 +215,7 @@ class SparseClassifier(pl.LightningModule):
     @property
     def threshold_steps(self) -> int:
         """Number of steps of the whole search phase in which thresholds learn."""
-        return max(self.state.plan.epochs[1] * -(-self.steps_per_epoch // self.thresholds_every), 1)
+        return max(self.state.plan.epochs[1] * ceil_div(self.steps_per_epoch, self.thresholds_every), 1)
 
     @property
     def batches_per_epoch(self) -> int:

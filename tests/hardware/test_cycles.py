@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hass_train.hardware import LayerSparsity, Operation, OperationKind
+from hass_train.hardware.arithmetic import ceil_div, useful_folds
 from hass_train.hardware.dataflow.costs import cycles, memory
 from hass_train.hardware.dataflow.costs.initiation import (
     binomial,
@@ -19,7 +20,7 @@ from hass_train.hardware.dataflow.costs.initiation import (
     nonzero_pairs,
     thinned,
 )
-from hass_train.hardware.workload import FeatureMap, ceil_div, useful_folds
+from hass_train.hardware.workload import FeatureMap
 from tests.hardware.brute import expected_cycles
 
 COMPUTE = ("conv", "conv_pointwise", "conv_depthwise", "conv_sparse", "conv_pointwise_sparse", "inner_product")

@@ -8,9 +8,10 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.profile import LayerSparsity
 from hass_train.hardware.structure import Blocks
-from hass_train.hardware.workload import Operation, ceil_div
+from hass_train.hardware.workload import Operation
 
 
 def densities(

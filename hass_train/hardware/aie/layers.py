@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from hass_train.hardware.aie.array import AieArray
 from hass_train.hardware.aie.blocks import densities, sensitivity
 from hass_train.hardware.aie.tiling import CoreLoop, Tiling, best_tiling
+from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.estimate import CannotFit
 from hass_train.hardware.profile import LayerSparsity
-from hass_train.hardware.workload import Operation, OperationKind, ceil_div
+from hass_train.hardware.workload import Operation, OperationKind
 
 _FREE = frozenset({OperationKind.ACTIVATION, OperationKind.CONCAT, OperationKind.PAD})
 """Done where results are written: addresses and a function of each word."""

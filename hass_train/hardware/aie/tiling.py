@@ -13,8 +13,8 @@ from functools import lru_cache
 import numpy as np
 
 from hass_train.hardware.aie.array import AieArray
+from hass_train.hardware.arithmetic import ceil_div, spaced, useful_folds
 from hass_train.hardware.estimate import CannotFit
-from hass_train.hardware.workload import ceil_div, spread, useful_folds
 
 _CORE = 1024
 _RATIO = 1.05  # between neighbouring tile sizes that are looked at; all of them, up to twenty
@@ -87,7 +87,7 @@ def best_tiling(loop: CoreLoop, array: AieArray) -> Tiling:
     )  # fmt: skip
     rows, columns, channels, filters = np.meshgrid(*map(np.array, axes), indexing="ij", sparse=True)
     of_rows, of_columns, of_channels, of_filters = (
-        -(-whole // part)
+        ceil_div(whole, part)
         for whole, part in zip(
             (loop.height, loop.width, loop.channels, loop.filters), (rows, columns, channels, filters), strict=True
         )
@@ -102,7 +102,7 @@ def best_tiling(loop: CoreLoop, array: AieArray) -> Tiling:
     if not fits.any():
         raise CannotFit(f"a core's {array.core_kb} KB hold no tile of the layer")
     rounds = maps * of_channels * of_filters
-    padded = -(-columns // pixels) * pixels
+    padded = ceil_div(columns, pixels) * pixels
     compute = rounds * (rows * padded * channels * filters * window * loop.density / array.macs)
     load, kernel_load = image / array.stream_bytes, kernels / array.stream_bytes
     store = maps * of_filters * (rows * columns * filters * activation / array.stream_bytes)
@@ -130,4 +130,4 @@ def best_tiling(loop: CoreLoop, array: AieArray) -> Tiling:
 def _sizes(count: int) -> list[int]:
     """Tile sizes worth a look."""
     folds = useful_folds(count)
-    return folds if len(folds) <= 20 else spread(folds, _RATIO)
+    return folds if len(folds) <= 20 else spaced(folds, _RATIO)

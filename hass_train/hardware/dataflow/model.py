@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
+
+from cachetools import LRUCache
 
 from hass_train.hardware.accelerator import Accelerator
 from hass_train.hardware.channels import prices_asked, without_dead_channels
@@ -54,9 +55,9 @@ class DataflowAccelerator(Accelerator):
                 f"bandwidth_gbps of {device.name} is 0: no image gets in; raise it, or leave bandwidth out of limits"
             )
         self.budget = budget_of(device, self.options)
-        self._tables: OrderedDict[tuple[object, ...], Table] = OrderedDict()
-        self._explored: OrderedDict[tuple[object, ...], _Explored] = OrderedDict()
-        self._waiting: OrderedDict[int, tuple[Workload, dict[str, Waiting]]] = OrderedDict()
+        self._tables: LRUCache[tuple[object, ...], Table] = LRUCache(_TABLES)
+        self._explored: LRUCache[tuple[object, ...], _Explored] = LRUCache(_ANSWERS)
+        self._waiting: LRUCache[Workload, dict[str, Waiting]] = LRUCache(_ANSWERS)
 
     def quick(self) -> DataflowAccelerator:
         """See `Accelerator`: rough answers, of which nothing is proved."""
@@ -80,12 +81,9 @@ class DataflowAccelerator(Accelerator):
         workload, profile = without_dead_channels(workload, profile)
         network = self.network(workload, profile)
         connections = tuple(operation.inputs for operation in workload)
-        key = (workload.input_shape, connections, tuple(id(table) for table in network.tables))
+        key = (workload.input_shape, connections, *network.tables)  # tables are known by identity; the key keeps them
         if key not in self._explored:
             self._explored[key] = self._explore(network)
-            if len(self._explored) > _ANSWERS:
-                self._explored.popitem(last=False)
-        self._explored.move_to_end(key)
         stretches, explorers = self._explored[key]
         found = Answer(network, profile, stretches, explorers).estimate()
         return replace(
@@ -109,25 +107,16 @@ class DataflowAccelerator(Accelerator):
         return Network(workload, tables, self.device, self.options)
 
     def _waits(self, workload: Workload) -> dict[str, Waiting]:
-        known = self._waiting.get(id(workload))
-        if known is None or known[0] is not workload:
-            known = self._waiting[id(workload)] = (workload, waiting(workload))
-            if len(self._waiting) > _ANSWERS:
-                self._waiting.popitem(last=False)
-        return known[1]
+        if workload not in self._waiting:
+            self._waiting[workload] = waiting(workload)
+        return self._waiting[workload]
 
     def _designs(self, operation: Operation, sparsity: LayerSparsity | None, waits: Waiting, space: Space) -> Table:
         """The operation's design table, from the cache if its geometry was seen at this sparsity."""
         key = (operation.geometry, waits, space.floor, _sparsity_key(sparsity))
-        if key in self._tables:
-            self._tables.move_to_end(key)
-            return self._tables[key]
-        table = designs_of(operation, sparsity, waits, self.options, space)
-        self._tables[key] = table
-        if len(self._tables) > _TABLES:
-            self._tables.popitem(last=False)
-            self._explored.clear()  # explorations are known by their tables' identities
-        return table
+        if key not in self._tables:
+            self._tables[key] = designs_of(operation, sparsity, waits, self.options, space)
+        return self._tables[key]
 
     def _no_design(self, operation: Operation, table: Table) -> str:
         for name, least, budget in zip(LIMITS, table.least, self.budget, strict=True):

@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.dataflow.costs.initiation import binomial, initiation_intervals, multiplier_choices
 from hass_train.hardware.profile import LayerSparsity
 from hass_train.hardware.workload import Operation
@@ -32,7 +33,7 @@ def deal(values: Floats, streams: int) -> Floats:
     Returns:
         (rounds, streams); the last round is filled up with NaN.
     """
-    rounds = -(-len(values) // streams)
+    rounds = ceil_div(len(values), streams)
     padded = np.full(rounds * streams, np.nan)
     padded[: len(values)] = np.sort(values)[::-1]
     dealt = padded.reshape(rounds, streams)
@@ -69,7 +70,7 @@ def over_groups(layer: Operation, sparsity: LayerSparsity, g: int, m: int, t_min
 def _slowest(densities: Floats, streams: int, bundle: int, pairs: int, t_min: int) -> Floats:
     """(choices of N,) largest over mean of the streams' mean initiation intervals."""
     if bundle > 1:  # channels are dealt to the bundles, and the bundles to the streams
-        rounds = -(-len(densities) // (streams * bundle))
+        rounds = ceil_div(len(densities), streams * bundle)
         dealt = (np.nansum(deal(densities, rounds * streams), axis=0) / bundle).reshape(rounds, streams)
     else:
         dealt = deal(densities, streams)

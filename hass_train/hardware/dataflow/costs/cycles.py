@@ -5,24 +5,29 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.workload import Operation
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-def _ceil(numerator: ArrayLike, denominator: ArrayLike) -> Ints:
-    return np.asarray(-(-np.asarray(numerator, np.int64) // np.asarray(denominator, np.int64)))
+def _ints(values: ArrayLike) -> Ints:
+    return np.asarray(values, np.int64)
 
 
 def rounds(layer: Operation, i: ArrayLike, o: ArrayLike, g: ArrayLike, p: ArrayLike = 1) -> Ints:
     """Initiations of every SPE per image: H'·⌈W'/p⌉·⌈G/g⌉·⌈Cg/i⌉·⌈Fg/o⌉, p output columns at once."""
-    return np.asarray(layer.result.height * _ceil(layer.result.width, p) * passes(layer, i, o, g))
+    return np.asarray(layer.result.height * ceil_div(layer.result.width, _ints(p)) * passes(layer, i, o, g))
 
 
 def passes(layer: Operation, i: ArrayLike, o: ArrayLike, g: ArrayLike) -> Ints:
     """Initiations of every SPE per output pixel: ⌈G/g⌉·⌈Cg/i⌉·⌈Fg/o⌉."""
-    return np.asarray(_ceil(layer.groups, g) * _ceil(layer.channels_per_group, i) * _ceil(layer.filters_per_group, o))
+    return np.asarray(
+        ceil_div(layer.groups, _ints(g))
+        * ceil_div(layer.channels_per_group, _ints(i))
+        * ceil_div(layer.filters_per_group, _ints(o))
+    )
 
 
 def compute_cycles(
@@ -34,14 +39,14 @@ def compute_cycles(
 
 def input_cycles(layer: Operation, i: ArrayLike, g: ArrayLike, q: ArrayLike = 1) -> Ints:
     """⌈(H+2·padH)·(W+2·padW)/q⌉·⌈C/(i·g)⌉: the padded map, q words per stream and cycle."""
-    streams = np.asarray(i, np.int64) * np.asarray(g, np.int64)
-    return np.asarray(_ceil(layer.padded_pixels, q) * _ceil(layer.source.channels, streams))
+    streams = _ints(i) * _ints(g)
+    return np.asarray(ceil_div(layer.padded_pixels, _ints(q)) * ceil_div(layer.source.channels, streams))
 
 
 def output_cycles(layer: Operation, o: ArrayLike, g: ArrayLike, p: ArrayLike = 1) -> Ints:
     """⌈H'·W'/p⌉·⌈F/(o·g)⌉: the result, p words per stream and cycle."""
-    streams = np.asarray(o, np.int64) * np.asarray(g, np.int64)
-    return np.asarray(_ceil(layer.result.pixels, p) * _ceil(layer.result.channels, streams))
+    streams = _ints(o) * _ints(g)
+    return np.asarray(ceil_div(layer.result.pixels, _ints(p)) * ceil_div(layer.result.channels, streams))
 
 
 def interval(compute: ArrayLike, read: ArrayLike, write: ArrayLike) -> Ints:
@@ -56,13 +61,13 @@ def streaming_cycles(operation: Operation, streams: ArrayLike) -> Ints:
 
     Of what is read or written, whichever is more: a concatenation writes more words than either operand has.
     """
-    read = operation.padded_pixels * _ceil(operation.source.channels, streams)
-    return np.asarray(np.maximum(read, operation.result.pixels * _ceil(operation.result.channels, streams)))
+    read = operation.padded_pixels * ceil_div(operation.source.channels, _ints(streams))
+    return np.asarray(np.maximum(read, operation.result.pixels * ceil_div(operation.result.channels, _ints(streams))))
 
 
 def dsp_of_multipliers(multipliers: ArrayLike, activation_bits: int, weight_bits: int) -> Ints:
     """DSP48 slices for so many multipliers: ⌈a/18⌉·⌈b/27⌉ each; two 8×8 or four 4×4 share one (section 5)."""
     wide = max(activation_bits, weight_bits)
     shared = 4 if wide <= 4 else 2 if wide <= 8 else 1
-    each = -(-min(activation_bits, weight_bits) // 18) * -(-wide // 27)
-    return np.asarray(_ceil(np.asarray(multipliers, np.int64) * each, shared))
+    each = ceil_div(min(activation_bits, weight_bits), 18) * ceil_div(wide, 27)
+    return np.asarray(ceil_div(_ints(multipliers) * each, shared))

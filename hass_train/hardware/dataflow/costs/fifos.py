@@ -14,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.workload import Operation, OperationKind
 
 Ints = NDArray[np.int64]
@@ -28,11 +29,11 @@ def input_depth(operation: Operation, streams: ArrayLike, pixels: ArrayLike, loa
         load: cycles of reading / interval.
     """
     s, q, source = np.asarray(streams, np.int64), np.asarray(pixels, np.int64), operation.source
-    burst = -(-source.channels // s) + 2
+    burst = ceil_div(source.channels, s) + 2
     if operation.kind in (OperationKind.LINEAR, OperationKind.MATMUL):
         return np.asarray(burst)
     padding = 1 - source.pixels / operation.padded_pixels
-    waiting = np.asarray(load, float) * padding * source.pixels * -(-source.channels // s) / q
+    waiting = np.asarray(load, float) * padding * source.pixels * ceil_div(source.channels, s) / q
     return np.asarray(burst + np.ceil(waiting), np.int64)
 
 
@@ -44,7 +45,7 @@ def rows_depth(operation: Operation, streams: ArrayLike, pixels: ArrayLike) -> I
         streams, pixels: words and pixels of an entry.
     """
     s, q = np.asarray(streams, np.int64), np.asarray(pixels, np.int64)
-    steps = -(-operation.source.channels // s)
+    steps = ceil_div(operation.source.channels, s)
     width = operation.source.width + 2 * operation.padding[1]
     rows = operation.kernel[0] - 1 + operation.stride[0] - 1
     whole = operation.padded_pixels

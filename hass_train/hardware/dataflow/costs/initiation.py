@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
+from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.profile import LayerSparsity
 
 Floats = NDArray[np.float64]
@@ -109,7 +110,7 @@ def multiplier_choices(pairs: int) -> Ints:
     if pairs <= 16:
         return np.arange(1, pairs + 1)
     steps = np.rint(np.geomspace(16, pairs, 2 + int(np.log(pairs / 16) / np.log(1.08)))).astype(np.int64)
-    dense = -(-pairs // np.arange(1, pairs + 1)) if pairs <= 128 else steps[-1:]
+    dense = ceil_div(pairs, np.arange(1, pairs + 1)) if pairs <= 128 else steps[-1:]
     return np.unique(np.concatenate([np.arange(1, 17), steps, dense]))
 
 

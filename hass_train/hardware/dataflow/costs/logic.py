@@ -28,6 +28,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.workload import Operation, OperationKind
 
 Floats = NDArray[np.float64]
@@ -228,8 +229,8 @@ def compute_logic(layer: Operation, folds: Folds, bits: Widths) -> Logic:
     bundles = folds.i // folds.m  # parallel engines that glue adds up
     read, written = folds.i * folds.g, folds.o * folds.g * folds.p
     pairs = window * folds.m
-    depth = -(-layer.source.channels // read)
-    filters = -(-layer.filters_per_group // folds.o)
+    depth = ceil_div(layer.source.channels, read)
+    filters = ceil_div(layer.filters_per_group, folds.o)
     engines, dense = folds.engines, ~folds.sparse
     total = PAD.times(np.full(len(folds), float(layer.kind is OperationKind.CONV)))
     whole, narrow, columns = np.full_like(folds.n, window), folds.n < window, read * folds.p
@@ -248,7 +249,7 @@ def compute_logic(layer: Operation, folds: Folds, bits: Widths) -> Logic:
     total = total + Logic(serial, np.zeros(len(folds)))
     total = total + sparse_vector_dot(folds.n, pairs, folds.m, filters, bits).times(engines * folds.sparse)
     total = total + decoupling(folds.fifo, pairs, bits).times(engines)
-    passes = -(-layer.source.channels * window // (folds.n * bundles * folds.g))
+    passes = ceil_div(layer.source.channels * window, folds.n * bundles * folds.g)
     total = total + accumulate(engines, passes, filters, bits).times((depth > 1) & dense)
     total = total + accumulate(1, depth, filters, bits).times(engines * ((depth > 1) & folds.sparse))
     total = total + glue(written, bundles, bits).times(bundles > 1)

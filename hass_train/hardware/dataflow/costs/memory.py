@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.dataflow.costs.logic import LUTS_PER_SLICE, queue
 from hass_train.hardware.workload import Operation
 
@@ -33,7 +34,7 @@ def uram(width_bits: ArrayLike, depth: ArrayLike) -> Ints:
 
 def _cheapest(classes: Classes, width_bits: ArrayLike, depth: ArrayLike) -> Ints:
     width, deep = np.broadcast_arrays(np.asarray(width_bits, np.int64), np.asarray(depth, np.int64))
-    return np.asarray(np.minimum.reduce([-(-width // w) * -(-deep // d) for w, d in classes]))
+    return np.asarray(np.minimum.reduce([ceil_div(width, w) * ceil_div(deep, d) for w, d in classes]))
 
 
 def in_lutram(word_bits: int, depth: ArrayLike) -> NDArray[np.bool_]:
@@ -94,7 +95,7 @@ def window_buffers(operation: Operation, streams: Ints, bits: int, pixels: Array
     side = np.asarray(streams, np.int64) * np.asarray(pixels, np.int64)
     if rows * columns == 1:
         return buffer(bits, side, 0)
-    deep = -(-operation.source.channels // streams)
+    deep = ceil_div(operation.source.channels, streams)
     width = operation.source.width + 2 * operation.padding[1]
-    lines = buffer(bits, side, -(-(width * deep) // np.asarray(pixels, np.int64)))
+    lines = buffer(bits, side, ceil_div(width * deep, np.asarray(pixels, np.int64)))
     return lines.times(rows - 1) + buffer(bits, streams, deep).times(rows * (columns - 1))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hass_train.hardware.arithmetic import ceil_div, spaced, useful_folds
 from hass_train.hardware.dataflow.costs import cycles, memory
 from hass_train.hardware.dataflow.costs.branches import MARGIN, URGENCY, Waiting, urgent
 from hass_train.hardware.dataflow.costs.fifos import input_depth, rows_depth
@@ -18,7 +19,7 @@ from hass_train.hardware.dataflow.designs.tables import BANDWIDTH, FORBIDDEN, Sp
 from hass_train.hardware.dataflow.options import DataflowOptions
 from hass_train.hardware.estimate import LayerEstimate, Resources
 from hass_train.hardware.profile import LayerSparsity
-from hass_train.hardware.workload import Operation, OperationKind, spread, useful_folds
+from hass_train.hardware.workload import Operation, OperationKind
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -62,12 +63,12 @@ class ComputeDesigns(Table):
         layer, divisors = self.layer, self.options.folding == "divisors"
         channels = useful_folds(layer.channels_per_group, divisors)
         if self.options.rough:
-            channels = spread(channels, ROUGH_STEP)
+            channels = spaced(channels, ROUGH_STEP)
         filters = np.array(useful_folds(layer.filters_per_group, divisors), np.int64)
         groups = np.array(useful_folds(layer.groups, divisors), np.int64)
         blocks, floor = [], max(space.floor // self.urgency, 1)
         for pixels in self.options.pixel_choices:
-            columns = min(-(-pixels // layer.stride[1]), layer.result.width)
+            columns = min(ceil_div(pixels, layer.stride[1]), layer.result.width)
             whole = pixels > 1  # only with all channels in parallel
             sides = self._inputs.sides(channels[-1:] if whole else channels)
             over_groups = self._inputs.over_groups(sides, groups[-1:] if whole else groups)
@@ -132,7 +133,7 @@ class ComputeDesigns(Table):
         bits, words, depth = self._weight_banks(folds)
         load = np.minimum(cycles.input_cycles(layer, folds.i, folds.g, folds.q) / interval, 1.0)
         if self.waiting.fifos:
-            before = -(-sum(self.waiting.fifos) // (streams * folds.q))
+            before = ceil_div(sum(self.waiting.fifos), streams * folds.q)
         else:
             before = input_depth(layer, streams, folds.q, load)
         window = memory.window_buffers(layer, streams, data, folds.q) + memory.buffer(data, streams * folds.q, before)
@@ -173,7 +174,7 @@ class ComputeDesigns(Table):
         streamed = self.layer.kind is OperationKind.MATMUL
         stored = 1.0 if streamed else self.options.stored_fraction(self.sparsity.weight_density)
         kept = np.ceil(passes * self._skips.left(folds.i, folds.o))
-        depth = np.where(folds.sparse, np.ceil(passes * stored), kept * -(-pairs // folds.n)).astype(np.int64)
+        depth = np.where(folds.sparse, np.ceil(passes * stored), kept * ceil_div(pairs, folds.n)).astype(np.int64)
         if streamed:
             return self.options.activation_bits, words, 2 * depth
         return self.options.weight_bits, words, depth
@@ -206,16 +207,18 @@ class ComputeDesigns(Table):
         back by two bands more. One band is the whole image; the weights are read once for each band.
         """
         layer, bits = self.layer, self.options.activation_bits
-        lines = -(-self._lines // bands)
+        lines = ceil_div(self._lines, bands)
         tall = layer.result.height > 1
         step, reach = (layer.stride[0], layer.kernel[0]) if tall else (1, 1)
         length, width = (layer.source.height, layer.source.width) if tall else (layer.source.pixels, 1)
         held = min((lines - 1) * step + reach + lines * step, 2 * length) * width
         read, write = folds.i * folds.g, folds.o * folds.g
-        source = memory.buffer(bits, read * folds.q, -(-held * -(-layer.source.channels // read) // folds.q))
+        source = memory.buffer(bits, read * folds.q, ceil_div(held * ceil_div(layer.source.channels, read), folds.q))
         done = lines * (layer.result.width if tall else 1)
-        result = memory.buffer(bits, write * folds.p, -(-2 * done * -(-layer.result.channels // write) // folds.p))
-        tile = 2 * -(-layer.channels_per_group // folds.i)
+        result = memory.buffer(
+            bits, write * folds.p, ceil_div(2 * done * ceil_div(layer.result.channels, write), folds.p)
+        )
+        tile = 2 * ceil_div(layer.channels_per_group, folds.i)
         tiles = memory.buffer(self.options.weight_bits, words, tile)
         beside = memory.buffer(bits, np.ones_like(read), math.ceil(2 * MARGIN * self.waiting.bypass / bands))
         return source + result + tiles + beside
@@ -245,7 +248,7 @@ class ComputeDesigns(Table):
             weights_in=str(where),
             bands=bands,
             initiation_interval=t,
-            initiation_interval_of_mean=float(max(self.options.t_min, -(-mean_pairs // n))),
+            initiation_interval_of_mean=float(max(self.options.t_min, ceil_div(mean_pairs, n))),
             imbalance=float(self.uneven[design]),
             engine_fifo=int(folds.fifo[0]),
             waiting=float(t / max(self.alone[design], 1e-12)) if t else 1.0,

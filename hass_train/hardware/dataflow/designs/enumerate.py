@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.dataflow.costs.branches import Waiting
 from hass_train.hardware.dataflow.designs.compute import ComputeDesigns
 from hass_train.hardware.dataflow.designs.stream import StreamDesigns
 from hass_train.hardware.dataflow.designs.tables import Space, Table
 from hass_train.hardware.dataflow.options import DataflowOptions
 from hass_train.hardware.profile import LayerSparsity
-from hass_train.hardware.workload import Operation, Workload, ceil_div
+from hass_train.hardware.workload import Operation, Workload
 
 
 def floor_interval(workload: Workload, options: DataflowOptions) -> int:

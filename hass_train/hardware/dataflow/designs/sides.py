@@ -8,13 +8,14 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from hass_train.hardware.arithmetic import ceil_div, spaced
 from hass_train.hardware.dataflow.costs.balance import over_channels, over_groups
 from hass_train.hardware.dataflow.costs.initiation import multiplier_choices, nonzero_pairs
 from hass_train.hardware.dataflow.costs.rounds import Rounds, Slowest, round_cycles
 from hass_train.hardware.dataflow.options import DataflowOptions
 from hass_train.hardware.lanes import Lanes
 from hass_train.hardware.profile import LayerSparsity
-from hass_train.hardware.workload import Operation, spread
+from hass_train.hardware.workload import Operation
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -60,7 +61,7 @@ class InputSides:
                 pairs = layer.window * m
                 choices = multiplier_choices(pairs)
                 few = self._thinned(choices)
-                passes = -(-pairs // choices)
+                passes = ceil_div(pairs, choices)
                 dense = np.flatnonzero(np.r_[True, passes[1:] < passes[:-1]])
                 rows.append((i, m, choices[dense], dense, False, np.ones(len(dense)), passes[dense].astype(float)))
                 # where a window takes a cycle in any case, a multiplier for every pair leaves nothing to gain
@@ -115,8 +116,10 @@ class InputSides:
         t = np.repeat((sides.alone * uneven)[:, None], len(filters), axis=1)
         if slowest is not None:
             layer, some = self.layer, sides.sparse
-            blocks = (-(-layer.channels_per_group // sides.i[some]) * -(-layer.groups // g))[:, None].astype(float)
-            rounds = blocks * (-(-layer.filters_per_group // filters)).astype(float)
+            blocks = (ceil_div(layer.channels_per_group, sides.i[some]) * ceil_div(layer.groups, g))[:, None].astype(
+                float
+            )
+            rounds = blocks * ceil_div(layer.filters_per_group, filters).astype(float)
             t[some] = round_cycles(slowest, uneven[some, None], blocks, rounds, fifo)
         return t
 
@@ -124,7 +127,7 @@ class InputSides:
         """Which numbers of multipliers to look at: all, or steps of a quarter where a rough answer will do."""
         if not self.options.rough:
             return np.ones(len(choices), bool)
-        return np.isin(choices, spread(choices.tolist(), ROUGH_STEP))
+        return np.isin(choices, spaced(choices.tolist(), ROUGH_STEP))
 
     @cached_property
     def _lanes(self) -> Lanes:
@@ -142,7 +145,7 @@ class InputSides:
         """Bundle sizes m worth exploring for i parallel channels."""
         if self.options.bundle == "auto":
             return [m for m in range(1, i + 1) if i % m == 0]
-        whole = self.layer.window == 1 and i in spread(channels, _BUNDLE_STEP)
+        whole = self.layer.window == 1 and i in spaced(channels, _BUNDLE_STEP)
         found = {1, i} if whole else {1}
         structure = self.sparsity.structure
         if structure is not None and structure.nm is not None and i % structure.nm[1] == 0:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from hass_train.hardware.arithmetic import ceil_div, useful_folds
 from hass_train.hardware.dataflow.costs import cycles, logic, memory
 from hass_train.hardware.dataflow.costs.branches import URGENCY, Waiting, urgent
 from hass_train.hardware.dataflow.costs.fifos import input_depth, rows_depth
 from hass_train.hardware.dataflow.designs.tables import BANDWIDTH, Space, Table, WeightsIn
 from hass_train.hardware.dataflow.options import DataflowOptions
 from hass_train.hardware.estimate import LayerEstimate, Resources
-from hass_train.hardware.workload import Operation, OperationKind, useful_folds
+from hass_train.hardware.workload import Operation, OperationKind
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -96,16 +97,16 @@ class StreamDesigns(Table):
         if operation.kind in _POOLS:
             held = memory.window_buffers(operation, streams, bits)
         elif operation.kind in _WHOLE_PIXELS:
-            held = memory.buffer(bits, streams, -(-operation.source.channels // streams))
+            held = memory.buffer(bits, streams, ceil_div(operation.source.channels, streams))
         interval = cycles.streaming_cycles(operation, streams)
-        load = operation.padded_pixels * -(-operation.source.channels // streams) / interval
+        load = operation.padded_pixels * ceil_div(operation.source.channels, streams) / interval
         if operation.kind in _POOLS:
             held = held + memory.buffer(bits, streams, rows_depth(operation, streams, 1))
         entries = input_depth(operation, streams, 1, load)
         if not waiting.fifos:
             held = held + memory.buffer(bits, streams, entries)
         for words in waiting.fifos:
-            held = held + memory.buffer(bits, streams, np.maximum(-(-words // streams), entries))
+            held = held + memory.buffer(bits, streams, np.maximum(ceil_div(words, streams), entries))
         none = np.zeros(len(streams))
         engines = np.stack([stream_dsp(operation) * streams, used.lut + held.lut, used.ff], 1)
         places = [np.stack([held.bram18, none, none], 1)]

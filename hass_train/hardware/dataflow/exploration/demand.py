@@ -57,9 +57,8 @@ class Demand:
     @classmethod
     def of(cls, tables: Sequence[Table], weights: Floats) -> Demand:
         """Sum of the tables' staircases; every table has a design."""
-        distinct = {id(table): table for table in tables}
-        stairs = {key: table.staircase(weights) for key, table in distinct.items()}
-        all_stairs = [stairs[id(table)] for table in tables]
+        stairs = {table: table.staircase(weights) for table in dict.fromkeys(tables)}
+        all_stairs = [stairs[table] for table in tables]
         fastest = max(int(intervals[0]) for intervals, _ in all_stairs)
         intervals = np.concatenate([steps for steps, _ in all_stairs])
         change = np.concatenate([np.append(need[:1], need[1:] - need[:-1]) for _, need in all_stairs])

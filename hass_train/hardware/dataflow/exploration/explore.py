@@ -52,15 +52,15 @@ class Explorer:
     def __init__(self, tables: Sequence[Table], limits: Limits, tolerance: float = 0.0, prove: bool = True) -> None:
         self.tables, self.limits, self.tolerance, self.prove = tables, limits, tolerance, prove
         self.field = Field(tables)
-        distinct = list({id(table): table for table in tables}.values())
+        distinct = list(dict.fromkeys(tables))
         self.events = np.unique(np.concatenate([table.interval for table in distinct]))
         self.counted = limits.counted
         self.fastest = max(int(table.interval[0]) for table in tables)
         self.slowest = max(int(table.interval[-1]) for table in tables)
         alone = [np.eye(6)[k] for k in np.flatnonzero(self.counted)]
         self.demands = [Demand.of(tables, weights) for weights in alone]
-        read = {id(table): float(table.memory[:, :, -1].max()) for table in distinct}
-        self._most_bits = limits.image_bits + sum(read[id(table)] for table in tables)
+        read = {table: float(table.memory[:, :, -1].max()) for table in distinct}
+        self._most_bits = limits.image_bits + sum(read[table] for table in tables)
         self._start: Floats | None = None
         self._narrow: tuple[int, int, Field] | None = None  # replicas, longest interval, what matters up to it
         self.undecided = False  # whether integer programming ran out of time anywhere

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.dataflow.costs.branches import fill
 from hass_train.hardware.dataflow.designs.tables import Table
 from hass_train.hardware.dataflow.exploration.demand import Limits
@@ -87,7 +88,7 @@ class Network:
     def part_seconds(self, stretch: Stretch) -> float:
         """Seconds that a batch takes in one configuration: its images, and the pipeline's depth to fill."""
         depth = sum(fill(o) for o in self.workload.operations[stretch.start : stretch.end])
-        images = -(-self.options.batch // stretch.design.replicas)
+        images = ceil_div(self.options.batch, stretch.design.replicas)
         return (images + depth) * stretch.design.interval / self.clock_hz
 
     def batch_seconds(self, stretches: Sequence[Stretch]) -> float:

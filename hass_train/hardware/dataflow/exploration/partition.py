@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hass_train.hardware.dataflow.designs.tables import BANDWIDTH
+from hass_train.hardware.dataflow.designs.tables import BANDWIDTH, Table
 from hass_train.hardware.dataflow.exploration.explore import MOST_COPIES, Explorer
 from hass_train.hardware.dataflow.exploration.network import Network, Stretch
 from hass_train.hardware.estimate import CannotFit
@@ -132,13 +132,13 @@ class _Bounds:
         """Take a weighted sum of resources into account: no part may need more of it than there is."""
         if (weights[:BANDWIDTH] > 0).any() and not np.isfinite(self.counts[:, weights[:BANDWIDTH] > 0]).all():
             return
-        distinct: dict[int, Floats] = {}
+        distinct: dict[Table, Floats] = {}
         for table in self.tables:
-            if id(table) not in distinct:
+            if table not in distinct:
                 steps, costs = table.staircase(weights)
                 place = np.searchsorted(steps, self.grid, side="right") - 1
-                distinct[id(table)] = np.where(place >= 0, costs[np.maximum(place, 0)], _IMPOSSIBLE)
-        needs = np.stack([distinct[id(table)] for table in self.tables])
+                distinct[table] = np.where(place >= 0, costs[np.maximum(place, 0)], _IMPOSSIBLE)
+        needs = np.stack([distinct[table] for table in self.tables])
         total = np.vstack([np.zeros(len(self.grid)), np.cumsum(needs, axis=0)])[self.points]
         need = total[self.columns] - total[self.rows]
         have = (np.where(weights[:BANDWIDTH] > 0, self.counts, 0.0) @ weights[:BANDWIDTH])[:, None]

@@ -73,9 +73,9 @@ class Field:
 
     def __init__(self, tables: Sequence[Table], alive: Sequence[Ints | None] | None = None) -> None:
         self.tables = tables
-        distinct: dict[int, list[int]] = {}
+        distinct: dict[Table, list[int]] = {}
         for k, table in enumerate(tables):
-            distinct.setdefault(id(table), []).append(k)
+            distinct.setdefault(table, []).append(k)
         self.owners = list(distinct.values())
         self.alive = list(alive) if alive is not None else [None] * len(self.owners)
         self._parts = [

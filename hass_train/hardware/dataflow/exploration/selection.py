@@ -75,11 +75,10 @@ def balanced(tables: Sequence[Table], selection: Selection, interval: int, budge
     unit = np.where(np.isfinite(budget), np.maximum(budget, 0.5), np.maximum(selection.total, 1.0))
     worth = np.r_[1.0, np.full(5, _SECOND)] / unit
     spent = resources.sum(axis=0)
-    owners: dict[int, list[int]] = {}
+    owners: dict[Table, list[int]] = {}
     for k, table in enumerate(tables):
-        owners.setdefault(id(table), []).append(k)
-    for alike in owners.values():
-        table = tables[alike[0]]
+        owners.setdefault(table, []).append(k)
+    for table, alike in owners.items():
         end = int(np.searchsorted(table.interval, interval, side="right"))
         engines, memories = table.engines[:end], table.memory[:, :end]
         value = engines @ worth[ENGINES] + memories @ worth[MEMORY]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.dataflow.costs.branches import operand_words, waiting
 from hass_train.hardware.dataflow.costs.fifos import input_depth, rows_depth
 from hass_train.hardware.dataflow.simulator.pipeline import Pipeline
@@ -63,7 +64,7 @@ def size(
     groups += [[fifo] for fifo in sorted(pipeline.fifos, key=lambda fifo: -depths[fifo.name] * fifo.words)]
     for group in groups:
         while done < trials and any(depths[fifo.name] > 1 for fifo in group):
-            fewer = depths | {fifo.name: -(-depths[fifo.name] // 2) for fifo in group}
+            fewer = depths | {fifo.name: ceil_div(depths[fifo.name], 2) for fifo in group}
             peaks = played(fewer)
             if peaks is None:
                 break
@@ -84,12 +85,12 @@ def generous(pipeline: Pipeline) -> dict[str, int]:
         words = int(stage.operands[fifo.operand].used[-1])
         depths[fifo.name] = max(stage.reads, _least(pipeline, fifo))
         if fifo.kind == "join":
-            depths[fifo.name] = max(-(-_GENEROUS * words // fifo.words), _least(pipeline, fifo))
+            depths[fifo.name] = max(ceil_div(_GENEROUS * words, fifo.words), _least(pipeline, fifo))
     return depths
 
 
 def _least(pipeline: Pipeline, fifo: Fifo) -> int:
-    return -(-pipeline.least(fifo.stage, fifo.operand) // fifo.words)
+    return ceil_div(pipeline.least(fifo.stage, fifo.operand), fifo.words)
 
 
 # ---- the rule --------------------------------------------------------------------------------------------------------
@@ -111,7 +112,7 @@ def rule(pipeline: Pipeline, intervals: Mapping[str, int]) -> dict[str, int]:
         if fifo.kind == "join":
             passing = int(pipeline.stages[pipeline.place[operation.inputs[fifo.operand]]].written[-1])
             read = operand_words(operation, fifo.operand, passing)
-            depth = -(-waits[operation.name].fifos[fifo.operand] * passing // (read * fifo.words))
+            depth = ceil_div(waits[operation.name].fifos[fifo.operand] * passing, read * fifo.words)
         else:
             streams = fifo.words // pixels
             ahead = fifo.kind == "rows"

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.dataflow.simulator import kernel
 from hass_train.hardware.dataflow.simulator.results import Deadlock, Fifo, Simulation, StageResult
 from hass_train.hardware.dataflow.simulator.rounds import NonZeros
@@ -155,7 +156,7 @@ class Pipeline:
         if depths is None:
             return
         for fifo in self.fifos:
-            kept = REGISTERS if fifo.kind == "rows" else -(-self.least(fifo.stage, fifo.operand) // fifo.words)
+            kept = REGISTERS if fifo.kind == "rows" else ceil_div(self.least(fifo.stage, fifo.operand), fifo.words)
             depth = depths.get(fifo.name, kept)
             if depth < 1:
                 raise ValueError(f"FIFO {fifo.name!r} has a depth of {depth}; it must be ≥ 1")
@@ -196,7 +197,7 @@ class Pipeline:
                 given = writes[table[u, kernel.AT_WRITE] : table[u, kernel.AT_WRITE] + len(producer.written) * images]
                 used = self._tables.flat["used"][at_used : at_used + stage.reads]
                 most = kernel.peak(given, producer.written, len(producer.written), taken, used, stage.reads, whole)
-                peaks[fifo.name] = int(-(-most // fifo.words))
+                peaks[fifo.name] = int(ceil_div(most, fifo.words))
             else:
                 per_image = stage.groups * stage.blocks
                 place = np.arange(images)[:, None] * per_image + np.where(stage.release < 0, 0, stage.release)
@@ -275,7 +276,7 @@ def steady(pipeline: Pipeline, depths: Mapping[str, int] | None = None, most: in
     Raises:
         Deadlock, ValueError: as `Pipeline.play`.
     """
-    half = pipeline.real * -(-8 // pipeline.real)
+    half = pipeline.real * ceil_div(8, pipeline.real)
     found = pipeline.play(2 * half + 1, depths, half)
     while 4 * half <= most:
         half *= 2

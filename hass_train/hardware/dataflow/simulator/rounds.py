@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.dataflow.costs.balance import deal
 from hass_train.hardware.dataflow.simulator.stages import StageDesign
 from hass_train.hardware.profile import LayerSparsity
-from hass_train.hardware.workload import Operation, OperationKind, ceil_div
+from hass_train.hardware.workload import Operation, OperationKind
 
 Ints = NDArray[np.int64]
 Bits = NDArray[np.uint64]
@@ -77,7 +78,7 @@ def pack(
     channel_order = bundled(per_channel.mean(axis=0), i // m, m)  # (blocks, lanes, m)
     kernels = nonzeros.weights.reshape(groups, operation.filters_per_group, operation.channels_per_group, -1)
     filter_order = dealt(kernels.mean(axis=(0, 2, 3)), o)  # (blocks, o)
-    lookup = np.maximum(-(-np.arange(operation.window * m + 1) // n), t_min)
+    lookup = np.maximum(ceil_div(np.arange(operation.window * m + 1), n), t_min)
     return Packed(
         _windows(operation, nonzeros.activations, group_order, channel_order, p),
         _kernels(kernels, group_order, channel_order, filter_order),

@@ -19,8 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.estimate import LayerEstimate
-from hass_train.hardware.workload import NETWORK_INPUT, FeatureMap, Operation, OperationKind, Workload, ceil_div
+from hass_train.hardware.workload import NETWORK_INPUT, FeatureMap, Operation, OperationKind, Workload
 
 Ints = NDArray[np.int64]
 
@@ -160,7 +161,7 @@ def _multiplying(operation: Operation, design: StageDesign, maps: Mapping[str, F
     block = np.arange(groups * channels)
     reached = (block // channels) * g * operation.channels_per_group
     reached = reached + np.minimum((block % channels + 1) * i * g, g * operation.channels_per_group)
-    offset = np.minimum(-(-np.minimum(reached, operation.source.channels) // (i * g)), steps) - 1
+    offset = np.minimum(ceil_div(np.minimum(reached, operation.source.channels), i * g), steps) - 1
     windows = _Windows.of(operation, q, p)
     result = operation.result
     write = np.arange(windows.groups * groups * filters)
@@ -174,7 +175,7 @@ def _multiplying(operation: Operation, design: StageDesign, maps: Mapping[str, F
     base, band, held = windows.base * steps, 1, 0
     if design.bands:
         base, band, held = _banded(windows, operation, base, design.bands)
-        held = -(-held // q)
+        held = ceil_div(held, q)
         band *= groups * filters
     if operation.kind is OperationKind.MATMUL:
         operands.append(_whole(operation.inputs[1], maps, operation.operand_words, len(operands[0].used)))
@@ -281,7 +282,7 @@ def _scaled(name: str, maps: Mapping[str, FeatureMap], used: Ints, needed: Ints,
     """An operand of `words` words; where the producer's map has more or fewer (slices, repeats), in proportion."""
     there = maps[name].words
     if there != words:
-        used, needed = -(-used * there // words), -(-needed * there // words)
+        used, needed = ceil_div(used * there, words), ceil_div(needed * there, words)
         used[-1:] = there
     return Operand(name, used, needed)
 
@@ -343,7 +344,7 @@ def _element(operation: Operation, k: int, maps: Mapping[str, FeatureMap], writt
         used[written > result.words - own.channels] = channel[written > result.words - own.channels]
         return Operand(name, used, channel)
     used = written * own.words // result.words
-    needed = -(-written * own.words // result.words)
+    needed = ceil_div(written * own.words, result.words)
     used[-1:] = own.words
     return Operand(name, used, needed)
 

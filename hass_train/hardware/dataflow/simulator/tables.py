@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.dataflow.simulator import kernel
 from hass_train.hardware.dataflow.simulator.rounds import NonZeros, Packed, pack
 from hass_train.hardware.dataflow.simulator.stages import REGISTERS, Stage, StageDesign
@@ -86,7 +87,7 @@ class Tables:
                 continue
             operation, design = workload.operations[v], designs[v]
             if design.engine == "dense":
-                row[kernel.CYCLES] = -(-operation.window * design.folds["m"] // design.folds["N"])
+                row[kernel.CYCLES] = ceil_div(operation.window * design.folds["m"], design.folds["N"])
             elif design.engine == "sparse":
                 sparsity = profile.layers.get(stage.name) if profile else None
                 packed = layers[v] = pack(operation, design, nonzeros[stage.name], sparsity, t_min)
