@@ -1,7 +1,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: setup search test bench lint chaos audit docs-images
+.PHONY: setup search test test-all bench lint chaos audit docs-images
 
 setup: .venv/installed
 
@@ -17,6 +17,10 @@ search: setup
 
 test: setup
 	$(BIN)/python -m pytest
+
+# With those marked nightly (kills, launchers, a database, many processes) and 300 examples of every property.
+test-all: setup
+	$(BIN)/python -m pytest -m "" --hypothesis-profile=nightly --timeout=900
 
 lint: setup
 	$(BIN)/ruff check .

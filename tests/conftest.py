@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,9 +22,11 @@ from hypothesis import settings
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from hass_train.cli import CONFIG_DIR
+from tests.chaos.kills import NETWORK
 
-settings.register_profile("suite", deadline=None, max_examples=60, print_blob=True)
-settings.load_profile("suite")
+settings.register_profile("suite", deadline=None, max_examples=40, print_blob=True)
+settings.register_profile("nightly", settings.get_profile("suite"), max_examples=300)
+settings.load_profile("suite")  # `--hypothesis-profile=nightly` chooses the other
 torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
 
 DATA = Path(__file__).parent / "data"
@@ -32,6 +35,11 @@ Compose = Callable[..., DictConfig]
 WITHOUT_LUTS = ("hw.limits=[dsp,bram18,uram,bandwidth]", "search.default_density=0.6")
 """Where LUTs bind, hardly any sparsity that a few batches can learn makes this network faster."""
 ROOT = Path(__file__).resolve().parent.parent
+SMALL = (
+    *NETWORK, "search.warmup.epochs=2", "search.search.epochs=3", "search.recover.epochs=2", "search.queries=6",
+    "search.distill=0.3", "search.learning_steps=4",
+)  # fmt: skip
+"""Every phase, with what else could be lost: dropout, a teacher, queries within epochs, thresholds that rest."""
 SHORT = ("debug=limit", "search.recover.epochs=2", "trainer.limit_val_batches=1.0", "trainer.limit_test_batches=1.0")
 
 
@@ -74,27 +82,53 @@ def compose(tmp_path: Path) -> Compose:
     return build
 
 
+def shared(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that all workers of the suite share: the first one that wants it makes it, and all only read.
+
+    Args:
+        factory: of pytest's temporary folders.
+        name: of the folder.
+        make: fills it, in the one process that comes first; where it fails, the next one tries again.
+    """
+    base = factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, made = base / "shared" / name, base / "shared" / f"{name}.made"
+    folder.parent.mkdir(exist_ok=True)
+    with FileLock(base / "shared" / f"{name}.lock"):
+        if not made.is_file():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            made.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """One end-to-end run of search.py as a user starts it; all workers of the suite share it, and only read."""
-    base = tmp_path_factory.getbasetemp()
-    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    folder, told = base / "end_to_end" / "run", base / "end_to_end" / "told.json"
-    command = [
-        sys.executable,
-        "search.py",
-        *SHORT,
-        *WITHOUT_LUTS,
-        "simulate=true",
-        "hw.tolerance=0.02",
-        f"hydra.run.dir={folder}",
-    ]
-    with FileLock(base / "end_to_end.lock"):
-        if not told.is_file():
-            folder.parent.mkdir()
-            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
-            told.write_text(json.dumps([done.returncode, done.stdout, done.stderr]))
-        return folder, subprocess.CompletedProcess(command, *json.loads(told.read_text()))
+    """One end-to-end run of search.py as a user starts it."""
+
+    def start(base: Path) -> None:
+        command = [sys.executable, "search.py", *SHORT, *WITHOUT_LUTS, "simulate=true", "hw.tolerance=0.02"]
+        command.append(f"hydra.run.dir={base / 'run'}")
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
+        (base / "told.json").write_text(json.dumps([done.args, done.returncode, done.stdout, done.stderr]))
+
+    base = shared(tmp_path_factory, "end_to_end", start)
+    return base / "run", subprocess.CompletedProcess(*json.loads((base / "told.json").read_text()))
+
+
+@pytest.fixture(scope="session")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small search, every phase of it, that nobody stopped."""
+    base = shared(tmp_path_factory, "unbroken", lambda base: run_small(base / "run"))
+    return base / "run"
+
+
+def run_small(folder: Path, *overrides: str) -> None:
+    """Run the small search, in this process."""
+    from hass_train import pipeline  # late: it imports much that the hardware's tests do not need
+
+    pipeline.search(composed(*SMALL, *overrides, output=folder))
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,7 @@ from wandb.errors import CommError
 
 from hass_train import pipeline
 from hass_train.tracking.loggers import CsvLog, wandb_logger
-from tests.conftest import Compose
-from tests.test_resume import SMALL
+from tests.conftest import SMALL, Compose
 
 
 def test_a_full_disk_does_not_end_a_search(

@@ -30,22 +30,8 @@ from hass_train.runtime import stopping
 from hass_train.runtime.errors import UserError
 from hass_train.search.phases import Phase, PhasePlan
 from hass_train.training.resume import Checkpoint, WholeCheckpoints
-from tests.chaos.kills import NETWORK, numbers
-from tests.conftest import composed
-
-SMALL = (
-    *NETWORK, "search.warmup.epochs=2", "search.search.epochs=3", "search.recover.epochs=2", "search.queries=6",
-    "search.distill=0.3", "search.learning_steps=4",
-)  # fmt: skip
-"""Every phase, with what else could be lost: dropout, a teacher, queries within epochs, thresholds that rest."""
-
-
-@pytest.fixture(scope="module")
-def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that nobody stopped."""
-    folder = tmp_path_factory.mktemp("unbroken") / "run"
-    pipeline.search(composed(*SMALL, output=folder))
-    return folder
+from tests.chaos.kills import numbers
+from tests.conftest import SMALL, composed
 
 
 def stopped_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:

@@ -12,8 +12,7 @@ import pytest
 from hass_train.report.sweep import jobs_of
 from hass_train.training import run
 from hass_train.training.run import handed_out
-from tests.conftest import ROOT
-from tests.test_resume import SMALL
+from tests.conftest import ROOT, SMALL
 
 
 def sweep(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:

@@ -8,18 +8,19 @@ from pathlib import Path
 import pytest
 import wandb
 
-from hass_train import pipeline
 from hass_train.results.record import Record
-from tests.conftest import composed
-from tests.test_resume import SMALL
+from tests.conftest import run_small, shared
 
 
 @pytest.fixture(scope="session")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Directory of a search with a report and an offline W&B run, simulated."""
-    folder = tmp_path_factory.mktemp("seen") / "run"
-    pipeline.search(composed(*SMALL, "report=true", "simulate=true", "logger=wandb", output=folder))
-    return folder
+    """Directory of a search with a report and an offline W&B run, simulated; tests only read it."""
+
+    def search(base: Path) -> None:
+        run_small(base / "run", "report=true", "simulate=true", "logger=wandb")
+        wandb.finish()
+
+    return shared(tmp_path_factory, "seen", search) / "run"
 
 
 @pytest.fixture(scope="session")
