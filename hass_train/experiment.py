@@ -49,7 +49,7 @@ class Experiment:
     """
 
     def __init__(self, config: RunConfig, whole: dict[str, Any]) -> None:
-        from hass_train.search.engines.base import Context  # late: it brings Lightning
+        from hass_train.search.engine import Context  # late: it brings Lightning
 
         self.config, self.output = config, Path(config.paths.output)
         self.settings: dict[str, Any] = _without_passwords(whole)
@@ -221,7 +221,7 @@ class Experiment:
 
 
 def rebuilt(settings: dict[str, Any], goal: Goal, dense_ips: float, worker: int) -> tuple[SearchEngine, Subject]:
-    """Build engine and subject of a search anew in another process; see `hass_train.search.engines.base.Context`.
+    """Build engine and subject of a search anew in another process; see `hass_train.search.engine.Context`.
 
     Args:
         settings: the whole configuration as plain data.

@@ -22,11 +22,10 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from hass_train import pipeline
-from hass_train.accelerator import build_hardware
-from hass_train.config.checks import checked
-from hass_train.config.schema import AieConfig, DataflowConfig, HardwareConfig, RunConfig
+from hass_train.config.schema import RunConfig
+from hass_train.experiment import Experiment
+from hass_train.hardware import ai_engine_array, fpga
 from hass_train.runtime.errors import UserError
-from hass_train.search.goal import Goal
 from tests.conftest import ROOT, Compose, composed
 
 NET = ("debug=fdr", "model=timm", "model.name=test_resnet")
@@ -36,8 +35,10 @@ def leaves(kind: type, path: str = "") -> Iterator[tuple[str, Any]]:
     """Every field of the schema with its type."""
     hints = typing.get_type_hints(kind)
     for item in fields(kind):
-        hint = DataflowConfig if hints[item.name] is HardwareConfig else hints[item.name]
-        if is_dataclass(hint):
+        hint = hints[item.name]
+        if item.name == "hw":
+            yield from ((f"hw.{name}", one) for name, one in typing.get_type_hints(fpga).items())
+        elif is_dataclass(hint):
             yield from leaves(hint, f"{path}{item.name}.")  # type: ignore[arg-type]
         else:
             yield f"{path}{item.name}", hint
@@ -58,15 +59,16 @@ WRONG: dict[Any, list[Any]] = {
 FIELDS = [(path, plain(hint)) for path, hint in leaves(RunConfig) if plain(hint) in WRONG]
 CASES = [(path, value) for path, kind in FIELDS if path != "paths.output" for value in WRONG[kind]]
 CHOICES = (
-    "hw.kind", "hw.folding", "hw.bundle", "hw.weights", "hw.engines", "hw.objective", "hw.partitions",
-    "search.engine", "search.prices", "sparsity.pattern",
+    "hw._target_", "hw.folding", "hw.bundle", "hw.weights", "hw.engines", "hw.objective", "hw.partitions",
+    "search.engine", "search.engine._target_", "search.goals", "search.prices", "sparsity.pattern",
 )  # fmt: skip
 CASES += [(path, "no such choice") for path in CHOICES] + [("hw.limits", ["dps"])]
 
 
 ARRAY_CASES = [
     (f"hw.{path}", value)
-    for path, hint in leaves(AieConfig) if plain(hint) in WRONG and path != "tolerance" for value in WRONG[plain(hint)]
+    for path, hint in typing.get_type_hints(ai_engine_array).items() if plain(hint) in WRONG
+    for value in WRONG[plain(hint)]
 ]  # fmt: skip
 ARRAY_CASES += [("hw.weights", "no such choice"), ("hw.lanes", [4, 8]), ("hw.lanes", [0, 8, 8])]
 
@@ -93,9 +95,7 @@ def changed(base: DictConfig, path: str, value: Any) -> DictConfig:
 
 def understand(config: DictConfig) -> None:
     """Everything that looks at values before anything is built."""
-    typed = checked(config)
-    build_hardware(typed.hw)
-    Goal.stated(typed.search)
+    Experiment.of(config)
 
 
 def test_there_are_many_cases() -> None:

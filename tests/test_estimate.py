@@ -137,7 +137,7 @@ def test_unknown_options_end_with_status_2(tmp_path: Path) -> None:
 
 
 def test_estimating_imports_no_lightning() -> None:
-    modules = "hass_train.estimate, hass_train.training.networks, hass_train.accelerator, hass_train.report.estimate"
+    modules = "hass_train.estimate, hass_train.experiment, hass_train.report.estimate"
     code = f"import sys, {modules}; assert not {{'pytorch_lightning', 'torchmetrics'}} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-300:]

@@ -19,9 +19,8 @@ import torch
 from safetensors.torch import load_file
 
 from hass_train import pipeline
-from hass_train.accelerator import build_hardware
-from hass_train.config.checks import checked
 from hass_train.data import Digits
+from hass_train.experiment import Experiment
 from hass_train.export.profile import load_profile
 from hass_train.export.weights import gate_activations
 from hass_train.hardware import trace
@@ -141,7 +140,7 @@ def test_the_saved_profile_gives_the_same_design(
     workload = trace(network, tuple(result["model"]["input_size"]), result["model"]["name"])
     profile = load_profile(folder)
     assert profile.pair_sparsity(workload) == result["sparse"]["pair_sparsity"]
-    estimate = build_hardware(checked(compose(*SHORT, *WITHOUT_LUTS)).hw).estimate(workload, profile)
+    estimate = Experiment.of(compose(*SHORT, *WITHOUT_LUTS)).accelerator.estimate(workload, profile)
     assert estimate.throughput_ips == result["sparse"]["estimate"]["throughput_ips"]
     for layer in workload.compute_layers:
         measured = profile.layers[layer.name]
@@ -199,7 +198,7 @@ def test_all_phases_compile_without_a_break_and_a_teacher_helps_to_recover(
     assert module._compiled is not None
     assert module.taught
     dense = load_file(Path(config.paths.output) / "dense.safetensors")
-    teacher = module._teacher[0].state_dict()
+    teacher = module._teacher[0].network.state_dict()
     assert all(torch.equal(value, teacher[key]) for key, value in dense.items())
     assert not any(key.startswith("_teacher") for key in module.state_dict())
     assert 0 <= result.sparse.test_acc <= 1
@@ -333,7 +332,7 @@ def test_a_multirun_keeps_its_jobs_apart(tmp_path: Path) -> None:
 def test_every_model_composes(name: str, compose: Compose) -> None:
     extra = ["model.name=vgg11"] if name == "timm" else []
     for hw in ("u250", "zcu104", "zedboard"):
-        assert checked(compose(f"model={name}", f"hw={hw}", *extra)).hw.name == hw
+        assert Experiment.of(compose(f"model={name}", f"hw={hw}", *extra)).accelerator.name == hw
 
 
 @pytest.mark.parametrize("engine", ["learned", "greedy"])
@@ -398,12 +397,12 @@ def finished(journal: Path) -> int:
     ("overrides", "message"),
     [
         (["search=tpe", "search.trials=0"], "search.trials is 0; it must be ≥ 1"),
-        (["search=tpe", "search.seconds=0"], "search.seconds is 0.0; it must be > 0, or null"),
+        (["search=tpe", "search.seconds=0"], "search.seconds is 0.0; it must be ≥ 0.001"),
         (["search=greedy", "search.workers=2"], "search=greedy goes step by step; use 1, or search=tpe"),
         (["search=tpe", "search.study=a/b"], "search.study is 'a/b'; use letters, digits"),
         (["search=tpe", "search.storage=sqlite://"], "search.storage is given, but no search.study=NAME"),
-        (["search.study=mine"], "search.study is of engines that look at trials: search=tpe, nsga2, greedy, uniform"),
-        (["search.engine=tpx"], "there is no search engine 'tpx'; did you mean 'tpe'?"),
+        (["search.study=mine"], "search.study is 'mine', but search=learned takes none; use search=tpe, nsga2, greedy or uniform"),
+        (["search.engine=tpe"], "search.engine is 'tpe'; it must hold keys and values, as conf/ has it; to choose"),
         (["search.max_accuracy_drop=0.01", "search.penalty=1"], "search has 2 goals"),
     ],
 )  # fmt: skip

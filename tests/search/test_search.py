@@ -18,44 +18,91 @@ from hass_train.hardware import SparsityProfile, trace
 from hass_train.hardware.dataflow.model import DataflowAccelerator
 from hass_train.hardware.device import Device
 from hass_train.runtime.errors import UserError
-from hass_train.search.engine import meet
-from hass_train.search.goal import Goal, floor_profile
+from hass_train.search.goals import (
+    FixedPenalty,
+    Goal,
+    MaxAccuracyDrop,
+    Reached,
+    Sparsity,
+    TargetSpeedup,
+    TargetThroughput,
+    stated,
+)
 from hass_train.search.penalty import PenaltyController, PricedPenalty
 from hass_train.search.phases import Phase, PhasePlan
-from hass_train.search.settle import inverse_softplus, settle
+from hass_train.search.question import floor_profile
+from hass_train.search.settle import inverse_softplus, meet, settle
 from hass_train.sparsity import LayerRule, Mode, running_profile, sparse_layers, sparsify, watching
 
 PLAN = PhasePlan((3, 2, 4), (1e-2, 2e-2, 3e-2))
 
 
-def config(**goal: float) -> SearchConfig:
+GOALS = {
+    "target_speedup": ("TargetSpeedup", "speedup"), "target_throughput": ("TargetThroughput", "images_per_second"),
+    "max_accuracy_drop": ("MaxAccuracyDrop", "drop"), "penalty": ("FixedPenalty", "weight"),
+}  # fmt: skip
+
+
+def config(**goals: float) -> SearchConfig:
+    """What conf/search/learned.yaml says of goals, with some of them given."""
     phase = PhaseConfig(1, 1e-3)
-    return SearchConfig(warmup=phase, search=phase, recover=phase, **goal)  # type: ignore[arg-type]
+    sections = {
+        name: {"_target_": f"hass_train.search.goals.{kind}", argument: goals.get(name)}
+        for name, (kind, argument) in GOALS.items()
+    }
+    return SearchConfig(warmup=phase, search=phase, recover=phase, goals=sections)
 
 
-def test_goals() -> None:
-    assert Goal.of(config(), lambda: 1.459) == Goal("target_speedup", 1.45)
-    assert Goal.of(config(target_throughput=500), pytest.fail).throughput(100) == 500
-    assert Goal.of(config(target_speedup=3), pytest.fail).throughput(100) == 300
-    assert Goal.of(config(penalty=0.0), pytest.fail).throughput(100) is None
+def test_the_goal_is_the_one_whose_argument_is_given() -> None:
+    assert stated(config()) is None
+    assert stated(config(target_throughput=500)) == TargetThroughput(500)
+    assert stated(config(penalty=0.0)) == FixedPenalty(0.0)
+    assert TargetThroughput(500).target_ips(100) == 500
+    assert TargetSpeedup(3).target_ips(100) == 300
+    assert FixedPenalty(0.0).target_ips(100) is None
 
 
 @pytest.mark.parametrize("goal", [{"target_speedup": -1}, {"target_throughput": 0}, {"penalty": math.nan}])
 def test_senseless_goals_are_refused(goal: dict[str, float]) -> None:
     with pytest.raises(UserError, match=next(iter(goal))):
-        Goal.of(config(**goal), pytest.fail)
+        stated(config(**goal))
 
 
 def test_two_goals_are_refused() -> None:
-    with pytest.raises(UserError, match="2 goals"):
-        Goal.of(config(target_speedup=2, penalty=1), pytest.fail)
+    with pytest.raises(UserError, match=r"2 goals \(target_speedup, penalty\)"):
+        stated(config(target_speedup=2, penalty=1))
 
 
 def test_a_goal_beyond_the_roof_names_the_roof() -> None:
     with pytest.raises(UserError, match=r"target_speedup is 9, beyond the roof of u250: .* reaches 4\.2 \(dsp binds\)"):
-        Goal("target_speedup", 9).check_reachable(100, 420, "u250", "dsp")
-    Goal("target_speedup", 4).check_reachable(100, 420, "u250", "dsp")
-    Goal("penalty", 9).check_reachable(100, 420, "u250", "dsp")
+        TargetSpeedup(9).check_reachable(100, 420, "u250", "dsp")
+    with pytest.raises(UserError, match=r"target_throughput is 900, .* reaches 420 \(dsp binds\)"):
+        TargetThroughput(900).check_reachable(100, 420, "u250", "dsp")
+    TargetSpeedup(4).check_reachable(100, 420, "u250", "dsp")
+    FixedPenalty(9).check_reachable(100, 420, "u250", "dsp")
+
+
+def test_goals_judge_a_finished_network() -> None:
+    half = sparsify(nn.Sequential(nn.Conv2d(3, 16, 3), nn.Linear(16, 10)), {"all": LayerRule("*")})
+    for _, layer in sparse_layers(half):
+        layer.set_mode(Mode.SEARCH)
+        layer.set_sparsity(0.5, 0.0)
+        layer.set_mode(Mode.FROZEN)
+    reached = Reached(half, 0.9, 0.88, 100, 250)
+    verdicts: list[tuple[Goal, bool | None]] = [
+        (TargetSpeedup(2.5), True), (TargetSpeedup(2.6), False), (TargetThroughput(251), False),
+        (MaxAccuracyDrop(0.03), True), (MaxAccuracyDrop(0.01), False), (FixedPenalty(1.0), None),
+        (Sparsity(0.5), True), (Sparsity(0.6), False),
+    ]  # fmt: skip
+    assert [goal.met(reached) for goal, _ in verdicts] == [verdict for _, verdict in verdicts]
+
+
+def test_goals_steer_towards_what_they_ask_for() -> None:
+    assert TargetSpeedup(2).controller(100, 900, 0.1, 30).log_target == pytest.approx(math.log(2.2))
+    assert FixedPenalty(0.3).controller(100, 900, 0.1, 30).fixed == 0.3
+    assert Sparsity(0.5).controller(100, 900, 0.1, 30).fixed == 0.0
+    free = MaxAccuracyDrop(0.02).controller(100, 900, 0.1, 30)
+    assert (free.fixed, free.log_target, free.allowance) == (None, pytest.approx(math.log(9)), 0.04)
 
 
 def test_phases_follow_each_other() -> None:

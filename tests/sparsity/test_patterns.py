@@ -17,10 +17,10 @@ from callbacks import HardwarePenalty, Phases
 from hass_train.data import ImageData
 from hass_train.hardware import DataflowAccelerator, DataflowOptions, SparsityProfile, load_device, trace
 from hass_train.runtime.errors import UserError
-from hass_train.search.engine import Learned, SearchEngine
-from hass_train.search.goal import Goal, HardwareQuestion
+from hass_train.search.engines import Incremental, Learned, OneShot, SearchEngine
+from hass_train.search.goals import FixedPenalty, Goal, Sparsity
 from hass_train.search.phases import Phase, PhasePlan
-from hass_train.search.recipes import Incremental, OneShot, check_possible, sparsity_of
+from hass_train.search.question import HardwareQuestion
 from hass_train.sparsity import (
     NM,
     Block,
@@ -35,9 +35,11 @@ from hass_train.sparsity import (
     link_norms,
     sparse_layers,
     sparsify,
+    sparsity_of,
 )
 from hass_train.sparsity.thresholds import raw_threshold
-from hass_train.training.module import SparseClassifier
+from hass_train.training.module import SparseClassifier, TrainingOptions
+from hass_train.training.state import SearchState
 
 PATTERNS: list[Pattern] = [
     Unstructured(),
@@ -216,18 +218,18 @@ def test_life_cycle(
     device = load_device("zedboard")
     hardware = DataflowAccelerator(device, DataflowOptions(tolerance=0.05, limits=("dsp",)))
     dense = hardware.estimate(workload, SparsityProfile.dense(workload)).throughput_ips
-    goal = Goal("penalty", 10.0) if schedule.learns else Goal("sparsity", 0.5)
-    epochs = {"learned": 2, "one_shot": 0, "incremental": 2}[schedule.name]
-    plan = PhasePlan((1, epochs, 2), (1e-3, 1e-3, 1e-3))
-    module = SparseClassifier(model, 10, plan, 0.01, 0.0, 12.0, {"seed": 0}, learning_steps=8)
-    module.question, module.engine = HardwareQuestion(workload, hardware, hardware, goal, dense), schedule
+    goal: Goal = FixedPenalty(10.0) if schedule.trains else Sparsity(0.5)
+    plan = PhasePlan((1, schedule.epochs(2), 2), (1e-3, 1e-3, 1e-3))
+    state = SearchState(plan, HardwareQuestion(workload, hardware, hardware, goal, dense), schedule)
+    options = TrainingOptions(weight_decay=0.01, label_smoothing=0.0, learning_steps=8)
+    module = SparseClassifier(model, 10, state, options, {"seed": 0})
     seen: list[tuple[Phase, float]] = []
     masks: list[dict[str, torch.Tensor]] = []
 
     class Watch(pl.Callback):
         def on_train_batch_end(self, *_: object) -> None:
-            seen.append((module.phase, sparsity_of(model)))
-            if module.phase is Phase.RECOVER:
+            seen.append((state.phase, sparsity_of(model)))
+            if state.phase is Phase.RECOVER:
                 masks.append({name: (layer.weight != 0).clone() for name, layer in sparse_layers(model)})
 
     trainer = pl.Trainer(
@@ -242,7 +244,7 @@ def test_life_cycle(
     if schedule.name == "incremental":
         search = [value for phase, value in seen if phase is Phase.SEARCH]
         assert search[0] < search[-1] <= end + 0.02
-    if not schedule.learns:
+    if not schedule.trains:
         assert end == pytest.approx(0.5, abs=0.03)
     assert end > 0
     for name, layer in sparse_layers(model):
@@ -292,8 +294,8 @@ def test_a_depthwise_convolution_has_no_block_to_take_but_channels() -> None:
 def test_a_sparsity_that_the_pattern_cannot_have_is_refused() -> None:
     model = sparsify(_Net(), RULES, NM(2, 4))
     with pytest.raises(UserError, match=r"search.sparsity is 0.75, but 2:4 takes 0\.\d+ of the weights"):
-        check_possible(model, 0.75)
-    check_possible(sparsify(_Net(), RULES, NM(1, 4)), 0.75)
+        OneShot(0.75).prepare(model)
+    OneShot(0.75).prepare(sparsify(_Net(), RULES, NM(1, 4)))
 
 
 @pytest.mark.parametrize("make", [

@@ -1,6 +1,6 @@
 """The search engines, as `search.engine._target_` names them."""
 
-from hass_train.search.engines.base import Choice, SearchEngine
+from hass_train.search.engine import Choice, SearchEngine
 from hass_train.search.engines.greedy import Greedy
 from hass_train.search.engines.incremental import Incremental
 from hass_train.search.engines.learned import Learned

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hass_train.search.engines.base import Choice, SearchEngine
+from hass_train.search.engine import Choice, SearchEngine
 from hass_train.search.subject import Subject
 
 

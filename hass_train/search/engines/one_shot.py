@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from hass_train.runtime.errors import UserError
-from hass_train.search.engines.base import Choice, SearchEngine
+from hass_train.search.engine import Choice, SearchEngine
 from hass_train.search.goals import SHORT_BY
 from hass_train.search.subject import Subject
 from hass_train.search.trials.evaluator import Evaluator

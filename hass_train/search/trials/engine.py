@@ -19,7 +19,7 @@ from torch import nn
 
 from hass_train.export.weights import DENSE_WEIGHTS
 from hass_train.runtime import stopping
-from hass_train.search.engines.base import Choice, SearchEngine
+from hass_train.search.engine import Choice, SearchEngine
 from hass_train.search.subject import Subject
 from hass_train.search.trials.evaluator import Evaluator
 from hass_train.search.trials.study import Direction, TrialStudy, fingerprint, open_storage
