@@ -1,7 +1,7 @@
 """An experiment: everything that a configuration describes, each part built once, at the moment it is first needed.
 
 `search`, `train` and the workers of a study use `Experiment`; `python -m hass_train.estimate`, which needs neither
-images nor Lightning, uses `Estimation`. Nothing here imports Lightning.
+images nor Lightning, uses `EstimateExperiment`. Nothing here imports Lightning.
 """
 
 from __future__ import annotations
@@ -248,7 +248,7 @@ def rebuilt(settings: dict[str, Any], goal: Goal, dense_ips: float, worker: int)
     return experiment.engine, subject
 
 
-class Estimation:
+class EstimateExperiment:
     """A network on an accelerator at a sparsity, without images or training.
 
     Args:
@@ -259,7 +259,7 @@ class Estimation:
         self.config = config
 
     @classmethod
-    def of(cls, config: DictConfig) -> Estimation:
+    def of(cls, config: DictConfig) -> EstimateExperiment:
         """Check a composed configuration.
 
         Raises:

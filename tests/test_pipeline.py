@@ -401,7 +401,7 @@ def finished(journal: Path) -> int:
         (["search=greedy", "search.workers=2"], "search=greedy goes step by step; use 1, or search=tpe"),
         (["search=tpe", "search.study=a/b"], "search.study is 'a/b'; use letters, digits"),
         (["search=tpe", "search.storage=sqlite://"], "search.storage is given, but no search.study=NAME"),
-        (["search.study=mine"], "search.study is 'mine', but search=learned takes none; use search=tpe, nsga2, greedy or uniform"),
+        (["search.study=mine"], "search.study is 'mine', but search=learned takes none; use search=tpe"),
         (["search.engine=tpe"], "search.engine is 'tpe'; it must hold keys and values, as conf/ has it; to choose"),
         (["search.max_accuracy_drop=0.01", "search.penalty=1"], "search has 2 goals"),
     ],

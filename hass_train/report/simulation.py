@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hass_train.report.console import print_files
-from hass_train.results.simulation import DesignSimulation, PartSimulation, StageResult
+from hass_train.results.simulation import DesignSimulation, PartSimulation
 
 _BAR = 40
 _COLORS = {"busy": "#2f7d4f", "uneven": "#d08030", "starved": "#c8ccd0", "blocked": "#b3262e"}
@@ -23,7 +23,7 @@ _MOST = 40  # rows of the chart
 
 
 def print_simulation(found: DesignSimulation, files: Iterable[Path], console: Console) -> None:
-    """Analytical against simulated interval, stalls by layer, and every file that was written."""
+    """Print analytical against simulated intervals, stalls by layer, and every file that was written."""
     for number, part in enumerate(found.parts):
         where = f", part {number + 1} of {len(found.parts)}" if len(found.parts) > 1 else ""
         console.print()
@@ -40,7 +40,11 @@ def print_simulation(found: DesignSimulation, files: Iterable[Path], console: Co
 
 
 def save_simulation(folder: Path, found: DesignSimulation) -> list[Path]:
-    """simulation.json and its picture; which files they are."""
+    """Write simulation.json and its picture into a run's directory.
+
+    Returns:
+        Their paths.
+    """
     files = [folder / "simulation.json", folder / "simulation.png"]
     files[0].write_text(json.dumps(found.to_dict(), indent=1))
     save_gantt(files[1], found)
@@ -48,7 +52,7 @@ def save_simulation(folder: Path, found: DesignSimulation) -> list[Path]:
 
 
 def headline(found: DesignSimulation) -> str:
-    """Both numbers in one sentence."""
+    """The simulated interval against the analytical one, in a sentence."""
     part = max(found.parts, key=lambda part: abs(part.error))
     return (
         f"Simulated on {found.images} validation images: an image every {part.simulated.interval_cycles:,.0f} cycles, "
@@ -84,14 +88,17 @@ def _stalls(part: PartSimulation) -> Table:
         table.add_column(heading, justify=justify, no_wrap=heading == "")  # type: ignore[arg-type]
     for stage in part.simulated.stages:
         if stage.name in kept:
-            table.add_row(stage.name, f"{stage.interval_cycles:,.0f}", _bar(stage))
+            table.add_row(
+                stage.name, f"{stage.interval_cycles:,.0f}", _bar({name: getattr(stage, name) for name in _COLORS})
+            )
     return table
 
 
-def _bar(stage: StageResult) -> Text:
+def _bar(shares: Mapping[str, float]) -> Text:
+    """A bar of what a stage spent its time on; the shares are fractions that add up to 1."""
     bar, ends, filled = Text(), 0.0, 0
     for name in _COLORS:
-        ends += getattr(stage, name)
+        ends += shares[name]
         width = round(ends * _BAR) - filled
         bar.append(_SHADES[name] * width, style=_COLORS[name])
         filled += width
