@@ -6,9 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from matplotlib import colormaps
-from matplotlib.colors import to_hex
-
 from hass_train.hardware.dataflow.options import LIMITS
 from hass_train.results.record import Record
 
@@ -36,11 +33,6 @@ class Stack:
             found.append(min(share, most - whole))
             whole += found[-1]
         return found
-
-    def color(self, piece: int) -> str:
-        """From dark to light along the network; grey for the other operations."""
-        last = len(self.pieces) - 1
-        return "#9aa3ad" if piece == last else to_hex(colormaps["viridis"](0.08 + 0.85 * piece / max(last - 1, 1)))
 
 
 def stacks(record: Record, column: str) -> dict[str, Stack]:
