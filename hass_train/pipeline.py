@@ -21,9 +21,22 @@ from hass_train.export.weights import DENSE_WEIGHTS, save_dense
 from hass_train.hardware import CannotFit, SparsityProfile, Workload
 from hass_train.report.console import print_result, report_console
 from hass_train.report.summary import print_summary
-from hass_train.results.result import DenseNetwork, NaturalNetwork, Outcome, Result, SparseNetwork
+from hass_train.results.legacy import words_of
+from hass_train.results.result import (
+    DataInfo,
+    DenseNetwork,
+    HardwareInfo,
+    NaturalNetwork,
+    NetworkInfo,
+    Outcome,
+    Result,
+    SparseNetwork,
+    Spent,
+    TrialPoint,
+)  # fmt: skip
 from hass_train.runtime.errors import UserError
 from hass_train.runtime.files import write_text
+from hass_train.runtime.plain import from_plain
 from hass_train.search.build import QUICK, engine_of, known_dense
 from hass_train.search.engine import Subject, meet, reach
 from hass_train.search.goal import Goal, HardwareQuestion, floor_profile
@@ -200,7 +213,7 @@ def _result(
     module.wall_s["hardware"] += time.monotonic() - asked
     accuracies = {split: run.accuracy(module.model, split) for split in ("val", "test")}
     dense_val = run.accuracy(dense_model, "val")
-    met = target is None or estimate.throughput_ips >= target
+    met = None if target is None else estimate.throughput_ips >= target
     if question.goal.kind == "max_accuracy_drop":
         met = dense_val - accuracies["val"] <= question.goal.value
     if question.goal.kind == "sparsity":
@@ -208,19 +221,21 @@ def _result(
     return Result(
         engine=module.engine.name,
         spent=_spent(module),
-        model={
-            "name": typed.model.name, "params": params, "macs": workload.macs,
-            "input_size": list(workload.input_shape), "arguments": model_arguments(typed, run.data),
-        },
-        hw={"name": typed.hw.name, "kind": typed.hw.kind},
-        data={"name": run.data.name},
+        model=NetworkInfo(
+            typed.model.name, params, workload.macs, workload.input_shape, model_arguments(typed, run.data)
+        ),
+        hw=HardwareInfo(typed.hw.name),
+        data=DataInfo(str(run.data.name)),
         dense=DenseNetwork(dense_val, run.accuracy(dense_model, "test"), dense),
-        natural=NaturalNetwork(natural.pair_sparsity(workload), natural, natural_estimate),
+        natural=NaturalNetwork(natural.pair_sparsity(workload), natural_estimate, natural),
         sparse=SparseNetwork(
             accuracies["val"], accuracies["test"], profile.weight_sparsity(workload),
-            profile.activation_sparsity(workload), profile.pair_sparsity(workload), profile, estimate,
+            profile.activation_sparsity(workload), profile.pair_sparsity(workload), estimate, profile,
         ),
-        goal=Outcome(question.goal.kind, question.goal.value, met, estimate.bottleneck.resource),
+        goal=Outcome(
+            question.goal.kind, question.goal.value, words_of(question.goal.kind, question.goal.value), target, met,
+            estimate.bottleneck.resource,
+        ),
         wall_s={**module.wall_s, "total": time.monotonic() - started},
         seed=typed.seed,
         config=run.settings,
@@ -228,8 +243,9 @@ def _result(
     )  # fmt: skip
 
 
-def _spent(module: SparseClassifier) -> dict[str, Any]:
+def _spent(module: SparseClassifier) -> Spent:
     """What the search itself took, by whichever engine: the same account for all."""
     assert module.choice is not None
-    images, seconds = module.choice.images + module.searched_images, module.wall_s["search"]
-    return {**module.choice.to_dict(), "images": images, "seconds": seconds}
+    choice, images, seconds = module.choice, module.choice.images + module.searched_images, module.wall_s["search"]
+    front = tuple(from_plain(point, TrialPoint) for point in choice.front)
+    return Spent(choice.trials, images, front, choice.chosen, choice.settled_ips, seconds)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -55,16 +54,16 @@ def simulate_run(folder: Path, count: int, sized: bool) -> dict[str, Any]:
     from hass_train.export.weights import load_sparse
     from hass_train.report.console import report_console
     from hass_train.report.simulation import print_simulation, save_simulation
-    from hass_train.results.simulation import simulate_design
+    from hass_train.results.playing import simulate_design
+    from hass_train.results.result import Result
     from hass_train.training.networks import create_network, traced
 
     try:
-        result = json.loads((folder / "result.json").read_text())
-        about, section = result["model"], result["config"]["data"]
-        settings = ModelConfig(name=about["name"])
-        arguments = dict(about["arguments"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder} holds no result.json that says what network and data the run had") from error
+        result = Result.load(folder)
+        settings, section = ModelConfig(name=result.model.name), result.config["data"]
+        arguments = dict(result.model.arguments)
+    except (KeyError, TypeError) as error:
+        raise UserError(f"the result.json of {folder} does not say what data the run had") from error
     profile = load_profile(folder)
     network = create_network(settings, **arguments)
     workload = traced(network, design.input_shape, settings.name)

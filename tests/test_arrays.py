@@ -32,7 +32,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("array") / "run"
     own = ("search.target_speedup=1.3", "report=true", "search.search.epochs=1")
     result, made = pipeline.search(composed(*ARRAY, *own, output=folder))
-    assert result.gain["throughput"] > 1.0
+    assert result.gain.throughput > 1.0
     assert not any(layer.gate_activations for _, layer in sparse_layers(made["module"].model))  # they gain nothing
     return folder
 
@@ -66,16 +66,16 @@ def test_a_search_for_blocks_ends_with_a_report(searched: Path) -> None:
 ])  # fmt: skip
 def test_recipes_end_with_the_sparsity_that_was_asked_for(own: tuple[str, ...], tmp_path: Path) -> None:
     result, _ = pipeline.search(composed(*ARRAY, *own, "search.target_speedup=null", output=tmp_path / "run"))
-    assert result.goal.kind == "sparsity"
+    assert result.goal.name == "sparsity"
     assert result.goal.met
     assert result.sparse.weight_sparsity == pytest.approx(0.5, abs=0.02)
-    assert result.gain["throughput"] > 1.3
+    assert result.gain.throughput > 1.3
 
 
 def test_trials_look_for_blocks_too(tmp_path: Path) -> None:
     own = ("search=tpe", "search.trials=3", "search.penalty=0.1")
     result, _ = pipeline.search(composed(*ARRAY, *own, output=tmp_path / "run"))
-    assert result.spent["trials"] == 3
+    assert result.spent.trials == 3
     study = optuna.load_study(study_name="search", storage=open_storage(None, tmp_path / "run"))
     drawn = next(trial.distributions for trial in study.trials if trial.distributions)
     tops = {getattr(one, "high", None) for name, one in drawn.items() if name.endswith("/weight")}

@@ -100,7 +100,10 @@ def shallow(design: dict[str, Any]) -> None:
             change("result.json", lambda r: r["config"]["data"].update(_target_="no.such.Thing")),
             "data is a no.such.Thing, which is no data module",
         ),
-        (lambda folder: (folder / "result.json").unlink(), "holds no result.json"),
+        (
+            lambda folder: (folder / "result.json").unlink(),
+            "has no result.json: is it the directory of a search that has ended?",
+        ),
         (lambda folder: (folder / "sparsity.json").unlink(), "does not hold the network of a search.py run"),
         (lambda folder: (folder / "profile.json").unlink(), "holds no profile.json"),
     ],

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from hass_train.hardware.resources import LIMITS
 from hass_train.runtime.errors import nearest
 
 _DEVICES = Path(__file__).resolve().parents[2] / "conf" / "hw"
@@ -53,6 +54,11 @@ class Device:
         for needed in ("dsp", "clock_mhz"):
             if getattr(self, needed) <= 0:
                 raise ValueError(f"{needed} of device {self.name} is {getattr(self, needed)}; it must be > 0")
+
+    @property
+    def available(self) -> dict[str, float]:
+        """What there is of each resource, by name, and the off-chip `bandwidth` in Gbit/s."""
+        return {name: float(self.bandwidth_gbps if name == "bandwidth" else getattr(self, name)) for name in LIMITS}
 
 
 def load_device(name: str, **changes: Any) -> Device:

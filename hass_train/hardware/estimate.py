@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hass_train.hardware.profile import SparsityProfile
 from hass_train.hardware.workload import Workload
+from hass_train.runtime.plain import from_plain, layout, to_plain
 
 
 class CannotFit(ValueError):
@@ -117,6 +118,7 @@ class Part:
     resources: Resources
 
 
+@layout(also=("total_j",))
 @dataclass(frozen=True, slots=True)
 class Energy:
     """Joules per image. An estimate from constants per operation and bit; only ratios should be trusted.
@@ -146,13 +148,16 @@ class Bottleneck:
         layer: the slowest operation.
         resource: the resource that binds, or `parallelism` if a layer is as parallel as it can be.
         reason: one sentence for people.
+        hint: a setting that may help, in a sentence; empty if none is known.
     """
 
     layer: str
     resource: str
     reason: str
+    hint: str = ""
 
 
+@layout(also=("efficiency",))
 @dataclass(frozen=True)
 class Estimate:
     """Answer of a hardware model for one network and one sparsity profile.
@@ -178,6 +183,11 @@ class Estimate:
         cores: of an array; 0 elsewhere.
         slack: how much faster a design could be that the exploration did not rule out, as a fraction: its tolerance,
             or more where it left questions open; 0 = the optimum. Of a rough answer it speaks of the folds looked at.
+        limits: the resources that count, and the fraction of the device's that a design may use; empty where a device
+            is taken whole, as an array is.
+        available: what the device has of each resource, by name, and its off-chip `bandwidth` in Gbit/s; empty where
+            nothing can be said.
+        objective: what the design is the best in: `throughput`, `latency`, `efficiency` or `energy`.
     """
 
     throughput_ips: float
@@ -196,6 +206,9 @@ class Estimate:
     slack: float = 0.0
     sequential: bool = False
     cores: int = 0
+    limits: Mapping[str, float] = field(default_factory=dict, repr=False)
+    available: Mapping[str, float] = field(default_factory=dict, repr=False)
+    objective: str = "throughput"
 
     @classmethod
     def of_layers(
@@ -246,9 +259,17 @@ class Estimate:
         return sorted(self.layers, key=lambda layer: -layer.interval_cycles)[:count]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        energy = {**asdict(self.energy), "total_j": self.energy.total_j}
-        return {**asdict(self), "efficiency": self.efficiency, "energy": energy}
+        """Plain data for JSON, with the efficiency and the whole energy for those who read it elsewhere."""
+        return to_plain(self)  # type: ignore[no-any-return]
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Estimate:
+        """The inverse of `to_dict`, exactly.
+
+        Raises:
+            ValueError: a key is missing, or a value is of another type; one line that names the place.
+        """
+        return from_plain(data, cls)
 
 
 class HardwareModel(Protocol):

@@ -11,14 +11,13 @@ from typing import Any
 
 import altair as alt
 
-from hass_train.hardware.dataflow.exploration.bottleneck import LABELS
-from hass_train.hardware.dataflow.options import LIMITS
+from hass_train.hardware.resources import LABELS, LIMITS
 from hass_train.report.look import (
     BANDS, COLORS, GRAY, RING, ROW, SHAPES, WIDTH, Chart, axis_of, by_layer, color_of, dashed, hits, layered, log_ticks,
     points, rows, series, styled, tip,
 )  # fmt: skip
 from hass_train.report.stacks import MOST_SHOWN, stacks
-from hass_train.results.record import Record
+from hass_train.results.record import Column, Record
 
 _MANY = 6000
 """Cells of a heat map beyond which a page draws it as a bitmap."""
@@ -54,7 +53,7 @@ def _phases(record: Record, x: alt.X, named: bool) -> list[alt.Chart]:
 
 def _level(record: Record, key: str, x: alt.X, y: alt.Y) -> list[alt.Chart]:
     """A dashed line across a row of the history, with its name at the left end."""
-    accuracy, goal = record.result["dense"]["val_acc"], record.wanted_speedup
+    accuracy, goal = record.result.dense.val_acc, record.wanted_speedup
     name, value, color = {"val/acc": ("dense", accuracy, "dense"), "hw/speedup": ("goal", goal, "limit")}.get(key, ("", None, ""))
     if value is None:
         return []
@@ -66,23 +65,23 @@ def _final(record: Record, key: str, x: alt.X, y: alt.Y) -> list[alt.Chart]:
     """The final network's speed-up."""
     if key != "hw/speedup":
         return []
-    end = rows([{"epoch": max(record.history.epochs), "value": record.result["gain"]["throughput"]}])
+    end = rows([{"epoch": max(record.history.epochs), "value": record.result.gain.throughput}])
     mark = points(end, 120, shape="diamond", color=COLORS["searched"])
     return [mark.encode(x=x, y=y, tooltip=tip("value:Q", "final speed-up", ".4~g"))]
 
 
 def trials(record: Record) -> Chart:
     """The front of a search by trials, the one it chose, and the dense and the final network."""
-    result, spent = record.result, record.result["spent"]
+    result, spent = record.result, record.result.spent
     front = [
-        {"kind": "trials", "what": f"trial {one['number']:.0f}", "rate": one["throughput_ips"],
-         "accuracy": one["val_acc"], "chosen": one["number"] == spent["chosen"]} for one in spent["front"]
+        {"kind": "trials", "what": f"trial {one.number}", "rate": one.throughput_ips, "accuracy": one.val_acc,
+         "chosen": one.number == spent.chosen} for one in spent.front
     ]  # fmt: skip
     chosen = [{**one, "kind": "chosen"} for one in front if one["chosen"]]
     networks = [
-        {"kind": kind, "what": f"the {kind} network", "rate": result[name]["estimate"]["throughput_ips"],
-         "accuracy": result[name]["val_acc"]} for name, kind in (("dense", "dense"), ("sparse", "recovered"))
-    ]  # fmt: skip
+        {"kind": kind, "what": f"the {kind} network", "rate": one.estimate.throughput_ips, "accuracy": one.val_acc}
+        for kind, one in (("dense", result.dense), ("recovered", result.sparse))
+    ]
     x = axis_of("images/s", alt.Scale(zero=False, padding=12), format=",.0f")("rate:Q")
     y = alt.Y("accuracy:Q", axis=alt.Axis(title="validation accuracy"), scale=alt.Scale(zero=False, padding=12))
     kinds = {"trials": "weights", "chosen": "activations", "dense": "dense", "recovered": "searched"}
@@ -103,10 +102,10 @@ def pipeline(record: Record) -> Chart:
         {"layer": layer.name, "cycles": layer.cycles, "dense": layer.dense_cycles, "bound": layer.bound,
          "urgency": layer.urgency} for layer in layers
     ]  # fmt: skip
+    designs: tuple[tuple[str, Column, str], ...] = (("dense", "dense", "dense"), ("searched", "sparse", "limit"))
     lines = [
         {"whose": f"the {name} pipeline", "cycles": record.interval(column), "color": COLORS[color]}
-        for column, name, color in (("dense", "dense", "dense"), ("sparse", "searched", "limit"))
-        if record.parts(column) == 1 and not record.sequential
+        for name, column, color in designs if record.parts(column) == 1 and not record.sequential
     ]
     every = [cycles for row in [*data, *lines] for cycles in (row["cycles"], row.get("dense", row["cycles"]))]
     low, high = min(every) / 1.25, max(every) * 1.06
@@ -161,7 +160,7 @@ def resources(record: Record) -> Chart:
     pieces: list[dict[str, Any]] = []
     ends: list[dict[str, Any]] = []
     limits = record.limits
-    both = {label: stacks(record, column) for label, column in (("dense", "dense"), ("searched", "sparse"))}
+    both = {"dense": stacks(record, "dense"), "searched": stacks(record, "sparse")}
     for resource in LIMITS:
         for label, design in both.items():
             stack, row, limit = design[resource], f"{LABELS[resource]}, {label}", limits.get(resource, 0.0)

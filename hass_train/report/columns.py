@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+
+from hass_train.hardware.estimate import Estimate
+from hass_train.results.result import Result
 
 COLUMNS = ("dense\ndense engines", "dense\nsparse engines", "searched\nsparse engines")
 RESOURCE_LABELS = {
@@ -23,48 +25,47 @@ ARRAY_LABELS = {
 """What arrays make use of."""
 
 
-def unit_of(estimate: Mapping[str, Any]) -> str:
+def unit_of(estimate: Estimate) -> str:
     """What efficiency is counted per."""
-    return "core" if estimate["cores"] else "DSP"
+    return "core" if estimate.cores else "DSP"
 
 
-def rows(result: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
-    """A label and three cells for each row.
+def rows(result: Result) -> list[tuple[str, list[str]]]:
+    """A label and three cells for each row of the comparison of the three designs."""
+    dense, sparse = result.dense, result.sparse
+    estimates = [dense.estimate, result.natural.estimate, sparse.estimate]
+    base, base_j = dense.estimate.throughput_ips, dense.estimate.energy.total_j
 
-    Args:
-        result: the content of result.json.
-    """
-    dense, sparse = result["dense"], result["sparse"]
-    estimates = [result[name]["estimate"] for name in ("dense", "natural", "sparse")]
-    base, base_j = estimates[0]["throughput_ips"], estimates[0]["energy"]["total_j"]
-
-    def each(show: Callable[[Any], str]) -> list[str]:
+    def each(show: Callable[[Estimate], str]) -> list[str]:
         return [show(estimate) for estimate in estimates]
 
     found = [
-        (label, [f"{dense[key]:.4f}"] * 2 + [f"{sparse[key]:.4f}"])
-        for label, key in (("test accuracy", "test_acc"), ("validation accuracy", "val_acc"))
+        (label, [f"{before:.4f}"] * 2 + [f"{after:.4f}"])
+        for label, before, after in (
+            ("test accuracy", dense.test_acc, sparse.test_acc),
+            ("validation accuracy", dense.val_acc, sparse.val_acc),
+        )
     ]
     found += [
-        ("pair sparsity", ["–", f"{result['natural']['pair_sparsity']:.1%}", f"{sparse['pair_sparsity']:.1%}"]),
-        ("weight sparsity", ["–", "–", f"{sparse['weight_sparsity']:.1%}"]),
-        ("throughput, images/s", each(lambda one: f"{one['throughput_ips']:,.0f}")),
-        ("speed-up", each(lambda one: f"{one['throughput_ips'] / base:.2f}×")),
-        ("interval, cycles", each(lambda one: f"{one['interval_cycles']:,}")),
-        ("latency, ms", each(lambda one: f"{one['latency_ms']:.3f}")),
-        ("replicas", each(lambda one: str(one["replicas"]))),
+        ("pair sparsity", ["–", f"{result.natural.pair_sparsity:.1%}", f"{sparse.pair_sparsity:.1%}"]),
+        ("weight sparsity", ["–", "–", f"{sparse.weight_sparsity:.1%}"]),
+        ("throughput, images/s", each(lambda one: f"{one.throughput_ips:,.0f}")),
+        ("speed-up", each(lambda one: f"{one.throughput_ips / base:.2f}×")),
+        ("interval, cycles", each(lambda one: f"{one.interval_cycles:,}")),
+        ("latency, ms", each(lambda one: f"{one.latency_ms:.3f}")),
+        ("replicas", each(lambda one: str(one.replicas))),
     ]
-    if estimates[0]["sequential"]:
-        for name in estimates[0]["utilization"]:
-            cells = [f"{one['utilization'][name]:.0%}" for one in estimates]
+    if dense.estimate.sequential:
+        for name in dense.estimate.utilization:
+            cells = [f"{one.utilization[name]:.0%}" for one in estimates]
             found.append((ARRAY_LABELS.get(name, name), cells))
     else:
         for name, label in RESOURCE_LABELS.items():
-            cells = [f"{one['resources'][name]:,} ({one['utilization'][name]:.0%})" for one in estimates]
+            cells = [f"{getattr(one.resources, name):,} ({one.utilization[name]:.0%})" for one in estimates]
             found.append((label, cells))
-        found.append(("off-chip bandwidth", each(lambda one: f"{one['utilization']['bandwidth']:.0%}")))
+        found.append(("off-chip bandwidth", each(lambda one: f"{one.utilization['bandwidth']:.0%}")))
     found += [
-        (f"images/s per {unit_of(estimates[0])}", each(lambda one: f"{one['efficiency']:.2f}")),
-        ("energy an image, of dense (estimate)", each(lambda one: f"{one['energy']['total_j'] / base_j:.0%}")),
+        (f"images/s per {unit_of(dense.estimate)}", each(lambda one: f"{one.efficiency:.2f}")),
+        ("energy an image, of dense (estimate)", each(lambda one: f"{one.energy.total_j / base_j:.0%}")),
     ]
     return found

@@ -14,7 +14,6 @@ from hass_train.report.charts import finished
 from hass_train.report.page import Card, Cell, Page, Sheet, save_page
 from hass_train.report.panels import Panel
 from hass_train.results.comparison import Comparison
-from hass_train.results.record import goal_in_words
 from hass_train.runtime.files import replacing
 
 PAGE, TABLE = "compare.html", "compare.csv"
@@ -37,10 +36,10 @@ def _save_table(path: Path, compared: Comparison) -> None:
         heads = ["run", "network", "data", "device", "engine", "goal", "goal_met", *names]
         writer.writerow([*heads, *(f"pareto_{by}" for by in fronts), *compared.differing])
         for run in compared.runs:
-            goal = run.result["goal"]
+            goal = run.result.goal
             writer.writerow([
                 os.path.relpath(run.folder, path.parent), run.network, run.data, run.device, run.engine,
-                goal_in_words(goal), goal["met"],
+                goal.words, "" if goal.met is None else goal.met,
                 *run.numbers.values(), *(run.folder in on for on in fronts.values()),
                 *(run.settings.get(key) for key in compared.differing),
             ])  # fmt: skip
@@ -137,14 +136,14 @@ def _table(compared: Comparison) -> Sheet:
     fast, lean = (_on_front(compared, by) for by in ("throughput_ips", "efficiency"))
     rows = []
     for run in compared.runs:
-        numbers, goal = run.numbers, run.result["goal"]
+        numbers, goal = run.numbers, run.result.goal
         on = ", ".join(name for name, best in (("throughput", fast), ("efficiency", lean)) if run.folder in best)
-        met = "–" if goal["kind"] == "penalty" else "yes" if goal["met"] else "no"
+        met = "–" if goal.met is None else "yes" if goal.met else "no"
         shown = (("test_acc", ".4f", 1), ("accuracy_drop", ".2f", 100), ("speedup", ".2f", 1),
                  ("throughput_ips", ",.0f", 1), ("efficiency", ".2f", 1), ("pair_sparsity", ".3f", 1))  # fmt: skip
         rows.append([
             Cell(compared.names[run.folder]), Cell(run.network), Cell(run.device), Cell(run.engine),
-            Cell(goal_in_words(goal)), Cell(met),
+            Cell(goal.words), Cell(met),
             *(Cell(format(scale * numbers[key], form), numbers[key]) for key, form, scale in shown),
             Cell(on), *(Cell(_said(run.settings.get(key))) for key in compared.differing),
         ])  # fmt: skip

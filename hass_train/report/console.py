@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,6 @@ from rich.table import Table
 
 from hass_train.hardware import Estimate, LayerEstimate
 from hass_train.report import columns
-from hass_train.results.record import goal_in_words
 from hass_train.results.result import Result
 
 if TYPE_CHECKING:  # it brings plotly
@@ -30,13 +28,11 @@ def print_result(result: Result, files: Iterable[Path], console: Console, note: 
     console.print()
     console.print(_columns(result))
     gain, goal = result.gain, result.goal
-    wanted = goal_in_words(asdict(goal))
-    verdict = ", [green]met[/]" if goal.met else ", [red]not met[/]"
-    drop = 100 * gain["accuracy_drop"]
+    met = {None: "", True: ", [green]met[/]", False: ", [red]not met[/]"}[goal.met]
+    drop = 100 * gain.accuracy_drop
     accuracy = f"loses {drop:.2f}" if drop >= 0 else f"gains {-drop:.2f}"
-    met = "" if goal.kind == "penalty" else verdict
     console.print(
-        f"Goal {wanted}{met}: {gain['throughput']:.2f}× the dense throughput, {accuracy} points of test accuracy."
+        f"Goal {goal.words}{met}: {gain.throughput:.2f}× the dense throughput, {accuracy} points of test accuracy."
     )
     if note:
         console.print(f"{note}.")
@@ -75,12 +71,11 @@ def print_comparison(compared: Comparison, console: Console) -> None:
 
 
 def _columns(result: Result) -> Table:
-    title = f"{result.model['name']} · {result.data['name']} · {result.hw['name']}"
-    table = Table(title=title, title_justify="left")
+    table = Table(title=result.title, title_justify="left")
     table.add_column("")
     for heading in columns.COLUMNS:
         table.add_column(heading, justify="right")
-    for label, cells in columns.rows(result.to_dict()):
+    for label, cells in columns.rows(result):
         table.add_row(label, *cells)
     return table
 

@@ -12,6 +12,9 @@ from hass_train.runtime.files import replacing
 
 def save_layers(path: Path, result: Result, workload: Workload) -> None:
     """One row per operation: sparsity, design and interval of the searched network beside the dense one."""
+    measured = result.sparse.profile
+    if measured is None:
+        raise ValueError("a result that was read back has no profile, whose densities layers.csv holds")
     dense = {row.name: row for row in result.dense.estimate.layers}
     sparse = result.sparse.estimate
     folds = list(dict.fromkeys(name for row in sparse.layers for name in row.folds))
@@ -37,7 +40,7 @@ def save_layers(path: Path, result: Result, workload: Workload) -> None:
             + ["offchip_bits", "weights_in", "price", "weight_price", "dense_interval_cycles", "dense_dsp"]
         )
         for operation, row in zip(workload, sparse.layers, strict=True):
-            profile = result.sparse.profile.layers.get(row.name)
+            profile = measured.layers.get(row.name)
             densities = (
                 [profile.weight_density, profile.activation_density, profile.pair_density] if profile else [""] * 3
             )

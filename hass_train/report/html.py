@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from hass_train.hardware.dataflow.exploration.bottleneck import LABELS
+from hass_train.hardware.resources import LABELS
 from hass_train.report import columns
 from hass_train.report.page import Block, Card, Cell, Page, Sheet, save_page
 from hass_train.report.panels import panels
@@ -27,38 +27,38 @@ def save_report(record: Record) -> Path:
 
 def _subtitle(record: Record) -> str:
     result = record.result
-    shape = "×".join(map(str, result["model"]["input_size"]))
+    shape = "×".join(map(str, result.model.input_size))
     return (
-        f"{shape}, {result['model']['macs'] / 1e6:,.1f} M multiply-accumulates, {result['model']['params'] / 1e6:,.2f} "
-        f"M parameters; engine: {result['engine']}, seed {result['seed']}"
+        f"{shape}, {result.model.macs / 1e6:,.1f} M multiply-accumulates, {result.model.params / 1e6:,.2f} "
+        f"M parameters; engine: {result.engine}, seed {result.seed}"
     )
 
 
 def _cards(record: Record) -> list[Card]:
     result = record.result
-    dense, sparse, gain, goal = result["dense"], result["sparse"], result["gain"], result["goal"]
-    before, after = dense["estimate"], sparse["estimate"]
-    drop = 100 * gain["accuracy_drop"]
+    dense, sparse, gain, goal = result.dense, result.sparse, result.gain, result.goal
+    before, after = dense.estimate, sparse.estimate
+    drop = 100 * gain.accuracy_drop
     lost = f"{drop:.2f} points lost" if drop >= 0 else f"{-drop:.2f} points gained"
-    energy = after["energy"]["total_j"] / before["energy"]["total_j"]
+    energy = after.energy.total_j / before.energy.total_j
     cards = [
-        Card("throughput", f"{gain['throughput']:.2f}×",
-             f"{before['throughput_ips']:,.0f} → {after['throughput_ips']:,.0f} images/s"),
-        Card("test accuracy", f"{sparse['test_acc']:.4f}", f"from {dense['test_acc']:.4f}: {lost}"),
-        Card("efficiency", f"{gain['efficiency']:.2f}×",
-             f"{before['efficiency']:.2f} → {after['efficiency']:.2f} images/s per {columns.unit_of(after)}"),
+        Card("throughput", f"{gain.throughput:.2f}×",
+             f"{before.throughput_ips:,.0f} → {after.throughput_ips:,.0f} images/s"),
+        Card("test accuracy", f"{sparse.test_acc:.4f}", f"from {dense.test_acc:.4f}: {lost}"),
+        Card("efficiency", f"{gain.efficiency:.2f}×",
+             f"{before.efficiency:.2f} → {after.efficiency:.2f} images/s per {columns.unit_of(after)}"),
         Card("energy an image", f"{energy:.0%}", "of the dense design's; an estimate"),
-        Card("pairs left", f"{1 - sparse['pair_sparsity']:.1%}",
-             f"weights {1 - sparse['weight_sparsity']:.1%}, activations {1 - sparse['activation_sparsity']:.1%}"),
+        Card("pairs left", f"{1 - sparse.pair_sparsity:.1%}",
+             f"weights {1 - sparse.weight_sparsity:.1%}, activations {1 - sparse.activation_sparsity:.1%}"),
     ]  # fmt: skip
-    if goal["kind"] != "penalty":
-        verdict = ("met", "good") if goal["met"] else ("not met", "bad")
+    if goal.met is not None:
+        verdict = ("met", "good") if goal.met else ("not met", "bad")
         cards.append(Card("goal", verdict[0], record.goal, verdict[1]))
     if record.beyond:
         listed = ", ".join(f"{LABELS[name]} {share:.0%}" for name, share in record.beyond.items())
         cards.append(Card("fits the device", "no", f"{listed} of what there is: not among hw.limits", "bad"))
-    if result["simulation"]:
-        cards.append(Card("simulated", f"{result['simulation']['error']:+.1%}", "interval against the analytical one"))
+    if result.simulation is not None:
+        cards.append(Card("simulated", f"{result.simulation.error:+.1%}", "interval against the analytical one"))
     return cards
 
 
@@ -110,12 +110,12 @@ def _design(record: Record) -> Sheet:
 
 def _blocks(record: Record) -> list[Block]:
     result = record.result
-    seconds = "\n".join(f"{name:<9} {value:8,.0f} s" for name, value in result["wall_s"].items())
-    configuration = yaml.safe_dump(result["config"], sort_keys=False, width=1000)
-    versions = "\n".join(f"{name} {version}" for name, version in result["versions"].items())
+    seconds = "\n".join(f"{name:<9} {value:8,.0f} s" for name, value in result.wall_s.items())
+    configuration = yaml.safe_dump(dict(result.config), sort_keys=False, width=1000)
+    versions = "\n".join(f"{name} {version}" for name, version in result.versions.items())
     return [
-        Block("The command", result["command"]),
+        Block("The command", result.command),
         Block("Where the time went", seconds),
-        Block("The configuration", configuration.replace(str(result["config"]["paths"]["output"]), "RUN_DIR"), True),
+        Block("The configuration", configuration.replace(str(result.config["paths"]["output"]), "RUN_DIR"), True),
         Block("Versions", versions, folded=True),
     ]

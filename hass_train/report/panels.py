@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hass_train.report import charts
 from hass_train.report.look import Chart
 from hass_train.report.stacks import MOST_SHOWN
-from hass_train.results.record import Record
+from hass_train.results.record import Column, Record
 
 
 @dataclass(frozen=True)
@@ -69,14 +69,17 @@ _SEQUENTIAL = (
 def _caption(record: Record, name: str) -> str:
     caption = _CAPTIONS[name]
     if name == "pipeline":
-        binds = record.result["sparse"]["estimate"]["bottleneck"]
+        binds = record.result.sparse.estimate.bottleneck
         if record.sequential:
-            return f"Layers run one after another, and their cycles add up. Here: {binds['reason']}. {_SEQUENTIAL}"
+            return f"Layers run one after another, and their cycles add up. Here: {binds.reason}. {_SEQUENTIAL}"
         first = "The pipeline (dashed) runs at its slowest layer."
-        return f"{first} Here: {binds['reason']} (binds: {binds['resource']}). {caption}{_cut(record)}"
+        return f"{first} Here: {binds.reason} (binds: {binds.resource}). {caption}{_cut(record)}"
     if name == "resources" and record.parts("sparse") > 1:
         return f"{caption} Of a design in parts, the part that takes most of a resource."
     return caption
+
+
+_DESIGNS: tuple[tuple[str, Column], ...] = (("searched", "sparse"), ("dense", "dense"))
 
 
 def _cut(record: Record) -> str:
@@ -84,6 +87,6 @@ def _cut(record: Record) -> str:
     words = [
         f" The {name} design is in {record.parts(column)} parts between which the device is reconfigured; each runs at "
         "its own slowest layer, and there is no line."
-        for name, column in (("searched", "sparse"), ("dense", "dense")) if record.parts(column) > 1
+        for name, column in _DESIGNS if record.parts(column) > 1
     ]  # fmt: skip
     return "".join(words)

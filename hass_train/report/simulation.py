@@ -10,9 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hass_train.hardware.dataflow.simulator.results import StageResult
 from hass_train.report.console import print_files
-from hass_train.results.simulation import DesignSimulation, PartSimulation
+from hass_train.results.simulation import DesignSimulation, PartSimulation, StageResult
 
 _BAR = 40
 _COLORS = {"busy": "#2f7d4f", "uneven": "#d08030", "starved": "#c8ccd0", "blocked": "#b3262e"}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from hass_train.hardware.dataflow.options import LIMITS
-from hass_train.results.record import Record
+from hass_train.hardware.estimate import Estimate
+from hass_train.hardware.resources import LIMITS
+from hass_train.results.record import Column, Record
 
 MOST_SHOWN = 1.25
 """Of the device, where bars end: what does not count may need twelve times as much."""
@@ -35,7 +34,7 @@ class Stack:
         return found
 
 
-def stacks(record: Record, column: str) -> dict[str, Stack]:
+def stacks(record: Record, column: Column) -> dict[str, Stack]:
     """The resources of a design.
 
     Args:
@@ -45,28 +44,27 @@ def stacks(record: Record, column: str) -> dict[str, Stack]:
     Returns:
         By resource. Of a network in parts that run one after another, the part that takes most of it.
     """
-    estimate, device = record.result[column]["estimate"], record.result["config"]["hw"]
+    estimate = record.estimate(column)
+    device = estimate.available
     names = tuple(layer.name for layer in record.layers)
     found: dict[str, Stack] = {}
     for resource in LIMITS:
         if resource == "bandwidth":
             continue  # shared by all parts and copies
-        parts = [_used(estimate, resource, part) for part in range(len(estimate["parts"]))]
+        parts = [_used(estimate, resource, part) for part in range(len(estimate.parts))]
         most = max(parts, key=lambda used: sum(used.values()))
         listed = [most.get(name, 0.0) for name in names]
-        whole = max(float(device[resource]), 1.0)
+        whole = max(device[resource], 1.0)
         others = sum(most.values()) - sum(listed)
         found[resource] = Stack((*names, OTHERS), tuple(value / whole for value in (*listed, others)))
-    rate = estimate["throughput_ips"] / max(float(device["bandwidth_gbps"]) * 1e9, 1.0)
-    moved = {row["name"]: row["resources"]["offchip_bits"] * rate for row in estimate["layers"]}
+    rate = estimate.throughput_ips / max(device["bandwidth"] * 1e9, 1.0)
+    moved = {row.name: row.resources.offchip_bits * rate for row in estimate.layers}
     listed = [moved.get(name, 0.0) for name in names]
-    others = max(estimate["utilization"]["bandwidth"] - sum(listed), 0.0)
+    others = max(estimate.utilization["bandwidth"] - sum(listed), 0.0)
     found["bandwidth"] = Stack((*names, "images, results and streams"), (*listed, others))
     return found
 
 
-def _used(estimate: Mapping[str, Any], resource: str, part: int) -> dict[str, float]:
-    copies = estimate["parts"][part]["replicas"]
-    return {
-        row["name"]: float(row["resources"][resource] * copies) for row in estimate["layers"] if row["part"] == part
-    }
+def _used(estimate: Estimate, resource: str, part: int) -> dict[str, float]:
+    copies = estimate.parts[part].replicas
+    return {row.name: float(getattr(row.resources, resource) * copies) for row in estimate.layers if row.part == part}

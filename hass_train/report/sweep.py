@@ -7,12 +7,12 @@ import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import yaml
 from rich.console import Console
 from rich.table import Table
 
+from hass_train.results.result import Result
 from hass_train.runtime.errors import UserError
 from hass_train.runtime.files import replacing
 from hass_train.search.front import front
@@ -56,9 +56,9 @@ class Job:
         log, result, trained = folder / ERROR_LOG, folder / "result.json", folder / "accuracy.json"
         if result.is_file():
             try:
-                job._take(json.loads(result.read_text()))
-            except (ValueError, KeyError) as error:
-                job.error = f"its result.json cannot be read: {error}"
+                job._take(Result.load(folder))
+            except UserError as error:
+                job.error = str(error)
         elif trained.is_file():
             job.numbers = {"test_acc": json.loads(trained.read_text())["test_acc"]}
         elif (folder / "estimate.json").is_file():
@@ -70,13 +70,12 @@ class Job:
             job.error = "it ended without a result; its process was killed"
         return job
 
-    def _take(self, result: dict[str, Any]) -> None:
-        gain, sparse = result["gain"], result["sparse"]
-        self.data, self.engine, self.goal_met = result["data"]["name"], result["engine"], result["goal"]["met"]
+    def _take(self, result: Result) -> None:
+        gain, sparse = result.gain, result.sparse
+        self.data, self.engine, self.goal_met = result.data.name, result.engine, result.goal.met
         values = (
-            result["dense"]["test_acc"], sparse["test_acc"], gain["accuracy_drop"], gain["throughput"],
-            sparse["estimate"]["throughput_ips"], sparse["estimate"]["efficiency"], sparse["pair_sparsity"],
-            result["wall_s"]["total"],
+            result.dense.test_acc, sparse.test_acc, gain.accuracy_drop, gain.throughput, sparse.estimate.throughput_ips,
+            sparse.estimate.efficiency, sparse.pair_sparsity, result.wall_s["total"],
         )  # fmt: skip
         self.numbers = dict(zip(_NUMBERS, values, strict=True))
 

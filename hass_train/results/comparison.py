@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hass_train.hardware.dataflow.options import LIMITS
+from hass_train.hardware.resources import LIMITS
 from hass_train.results.record import flat
+from hass_train.results.result import RESULT, Result
 from hass_train.runtime.errors import UserError
 from hass_train.search.front import front, hypervolume
 
@@ -28,11 +28,11 @@ class Run:
 
     Args:
         folder: its directory.
-        result: its result.json.
+        result: what its result.json says.
     """
 
     folder: Path
-    result: Mapping[str, Any]
+    result: Result
 
     @classmethod
     def read(cls, folder: Path) -> Run:
@@ -41,58 +41,50 @@ class Run:
         Raises:
             UserError: its result.json cannot be read.
         """
-        path = folder / "result.json"
-        try:
-            found = cls(folder, json.loads(path.read_text()))
-            found.numbers  # noqa: B018 - a file of something else is told here, not later
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
-        return found
+        return cls(folder, Result.load(folder))
 
     @cached_property
     def numbers(self) -> dict[str, float]:
         """What runs are compared by. Accuracy is the test split's."""
-        result = self.result
-        sparse, gain = result["sparse"], result["gain"]
-        estimate = sparse["estimate"]
+        result, gain = self.result, self.result.gain
+        estimate = result.sparse.estimate
         return {
-            "test_acc": sparse["test_acc"], "accuracy_drop": gain["accuracy_drop"],
-            "throughput_ips": estimate["throughput_ips"], "speedup": gain["throughput"],
-            "efficiency": estimate["efficiency"],
-            "pair_sparsity": sparse["pair_sparsity"], "dense_test_acc": result["dense"]["test_acc"],
-            "dense_throughput_ips": result["dense"]["estimate"]["throughput_ips"], "seconds": result["wall_s"]["total"],
+            "test_acc": result.sparse.test_acc, "accuracy_drop": gain.accuracy_drop,
+            "throughput_ips": estimate.throughput_ips, "speedup": gain.throughput, "efficiency": estimate.efficiency,
+            "pair_sparsity": result.sparse.pair_sparsity, "dense_test_acc": result.dense.test_acc,
+            "dense_throughput_ips": result.dense.estimate.throughput_ips, "seconds": result.wall_s["total"],
         }  # fmt: skip
 
     @property
     def network(self) -> str:
         """As timm names it."""
-        return str(self.result["model"]["name"])
+        return self.result.model.name
 
     @property
     def device(self) -> str:
         """As `hw=` names it, and which of its resources do not count: with others it is another problem."""
-        hw = self.result["config"]["hw"]
-        if "limits" not in hw:
-            return str(hw["name"])
-        free = [name for name in LIMITS if name not in hw["limits"]]
+        name, limits = self.result.hw.name, self.result.sparse.estimate.limits
+        if not limits:
+            return name
+        free = [one for one in LIMITS if one not in limits]
         if len(free) > len(LIMITS) / 2:
-            return f"{hw['name']}, {', '.join(name for name in LIMITS if name in hw['limits'])} only"
-        return str(hw["name"]) + (f" without {', '.join(free)}" if free else "")
+            return f"{name}, {', '.join(one for one in LIMITS if one in limits)} only"
+        return name + (f" without {', '.join(free)}" if free else "")
 
     @property
     def engine(self) -> str:
         """As `search=` names it."""
-        return str(self.result["engine"])
+        return self.result.engine
 
     @property
     def data(self) -> str:
         """As `data=` names it."""
-        return str(self.result["data"]["name"])
+        return self.result.data.name
 
     @property
     def settings(self) -> dict[str, Any]:
         """Its configuration with dotted keys, without what only says where things lie."""
-        found = flat(self.result["config"])
+        found = flat(self.result.config)
         return {key: value for key, value in found.items() if not key.startswith(_APART)}
 
 
@@ -117,9 +109,9 @@ class Comparison:
         for folder in folders:
             if not folder.is_dir():
                 raise UserError(f"{folder} is no directory; name runs, or a directory that holds some, such as runs/")
-            inside = sorted(path.parent for path in folder.glob("**/result.json"))
+            inside = sorted(path.parent for path in folder.glob(f"**/{RESULT}"))
             if not inside:
-                raise UserError(f"{folder} holds no result.json: no search in it has ended")
+                raise UserError(f"{folder} holds no {RESULT}: no search in it has ended")
             for run in inside:
                 found.setdefault(run.resolve(), Run.read(run))
         return cls(list(found.values()))

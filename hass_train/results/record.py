@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from hass_train.hardware.dataflow.options import LIMITS, DataflowOptions
+from hass_train.hardware.estimate import Estimate, LayerEstimate
 from hass_train.results.history import History, rows_of
+from hass_train.results.result import Result
 from hass_train.runtime.errors import UserError
 
-_OLDER: Mapping[str, Any] = {"engine": "learned", "spent": {}, "simulation": None}
-"""What results that older versions wrote do not say."""
+Column = Literal["dense", "sparse"]
 
 
 @dataclass(frozen=True)
@@ -48,13 +47,13 @@ class Record:
 
     Args:
         folder: of the run.
-        result: result.json.
+        result: what its result.json says.
         rows: layers.csv, a row per operation.
         history: of its training.
     """
 
     folder: Path
-    result: Mapping[str, Any]
+    result: Result
     rows: list[dict[str, str]]
     history: History
 
@@ -65,18 +64,14 @@ class Record:
         Raises:
             UserError: it holds no result of a search, or one that cannot be read.
         """
-        path = folder / "result.json"
-        if not path.is_file():
-            raise UserError(f"{folder} has no result.json: is it the directory of a search that has ended?")
+        result = Result.load(folder)
         try:
-            result = {**_OLDER, **json.loads(path.read_text())}
             found = cls(folder, result, list(rows_of(folder / "layers.csv")), History.read(folder))
             found.layers  # noqa: B018 - what is missing is told here
-        except (ValueError, KeyError, TypeError) as error:
-            written = (
-                "" if not isinstance(error, KeyError) else "; it was written by an older version, or is no search's"
-            )
-            raise UserError(f"{path} cannot be read ({type(error).__name__}: {error}){written}") from error
+        except (ValueError, KeyError, IndexError, TypeError) as error:
+            raise UserError(
+                f"the logs and layers.csv of {folder} do not go with its result.json ({type(error).__name__}: {error})"
+            ) from error
         return found
 
     @property
@@ -84,7 +79,7 @@ class Record:
         """What the run has something to show in, in the order of its report."""
         there = {
             "resources": not self.sequential,  # an array is taken whole
-            "history": bool(self.history.epochs), "trials": bool(self.result["spent"].get("front")),
+            "history": bool(self.history.epochs), "trials": bool(self.result.spent.front),
             "prices": bool(self.history.layers("price/")),
         }  # fmt: skip
         every = ("history", "trials", "pipeline", "layers", "resources", "prices")
@@ -100,66 +95,59 @@ class Record:
     @property
     def sequential(self) -> bool:
         """Whether layers run one after another, as on an array of cores, and not all at once."""
-        return bool(self.result["sparse"]["estimate"]["sequential"])
+        return self.result.sparse.estimate.sequential
 
     @property
     def folds(self) -> list[str]:
         """What a design's folds (of an array, its tiles) are called."""
-        rows = self.result["sparse"]["estimate"]["layers"]
-        return list(dict.fromkeys(name for row in rows for name in row["folds"]))
+        return list(dict.fromkeys(name for row in self.result.sparse.estimate.layers for name in row.folds))
 
     @property
     def title(self) -> str:
         """Network, data and device."""
-        return f"{self.result['model']['name']} · {self.result['data']['name']} · {self.result['hw']['name']}"
+        return self.result.title
 
     @property
     def goal(self) -> str:
         """The goal in words."""
-        return goal_in_words(self.result["goal"])
+        return self.result.goal.words
 
     @property
     def wanted_speedup(self) -> float | None:
-        """The goal as a multiple of the dense throughput; None where it is none."""
-        goal, dense = self.result["goal"], self.result["dense"]["estimate"]["throughput_ips"]
-        if goal["kind"] == "target_speedup":
-            return float(goal["value"])
-        return float(goal["value"]) / float(dense) if goal["kind"] == "target_throughput" else None
+        """The goal as a multiple of the dense throughput; None where it asks for something else."""
+        target = self.result.goal.target_ips
+        return None if target is None else target / self.result.dense.estimate.throughput_ips
 
     @property
     def limits(self) -> Mapping[str, float]:
         """Resources that count, and how much of them may be used, as a fraction of the device's."""
-        hw = self.result["config"]["hw"]
-        if "limits" not in hw:
-            return {}
-        options = DataflowOptions(**{key: value for key, value in hw.items() if key.endswith("_utilization")})
-        return {name: 1.0 if name == "bandwidth" else options.usable(name) for name in LIMITS if name in hw["limits"]}
+        return self.result.sparse.estimate.limits
+
+    def estimate(self, column: Column) -> Estimate:
+        """The estimate of the dense or of the searched network."""
+        return (self.result.dense if column == "dense" else self.result.sparse).estimate
 
     @cached_property
     def layers(self) -> list[Layer]:
         """The compute layers, in the order of the network."""
-        searched, dense = (
-            {row["name"]: row for row in self.result[name]["estimate"]["layers"]} for name in ("sparse", "dense")
-        )
+        sparse, dense = self.estimate("sparse"), self.estimate("dense")
+        searched, before = ({row.name: row for row in one.layers} for one in (sparse, dense))
 
-        def part(column: str, row: Mapping[str, Any]) -> Mapping[str, Any]:
-            return self.result[column]["estimate"]["parts"][row["part"]]  # type: ignore[no-any-return]
+        def needed(estimate: Estimate, row: LayerEstimate) -> float:
+            return row.interval_cycles * row.urgency / estimate.parts[row.part].replicas
 
-        def needed(column: str, row: Mapping[str, Any]) -> float:
-            return float(row["interval_cycles"] * row["urgency"] / part(column, row)["replicas"])
-
-        def share(row: Mapping[str, Any]) -> float:
-            return float(row["interval_cycles"] * row["urgency"] / part("sparse", row)["interval_cycles"])
-
-        return [
-            Layer(
-                row["layer"], float(row["weight_density"]),
-                float(row["activation_density"]), float(row["pair_density"]), needed("sparse", searched[row["layer"]]),
-                needed("dense", dense[row["layer"]]), share(searched[row["layer"]]),
-                searched[row["layer"]]["urgency"], row["bound"],
-            )
-            for row in self.rows if row["pair_density"]
-        ]  # fmt: skip
+        found = []
+        for row in self.rows:
+            if not row["pair_density"]:
+                continue
+            layer = searched[row["layer"]]
+            found.append(Layer(
+                layer.name, float(row["weight_density"]), float(row["activation_density"]), float(row["pair_density"]),
+                needed(sparse, layer), needed(dense, before[layer.name]),
+                layer.interval_cycles * layer.urgency / sparse.parts[layer.part].interval_cycles,
+                layer.urgency, layer.bound,
+            ))  # fmt: skip
+        return found
 
     @property
     def prices(self) -> tuple[list[int], list[list[float]], float]:
@@ -170,32 +158,20 @@ class Record:
         grid = [[log[epoch].get(f"price/{name}", 0.0) for epoch in epochs] for name in names]
         return epochs, grid, 1e-3 * max(max(map(max, grid)), 1e-9)  # where nothing was worth anything, too
 
-    def parts(self, column: str) -> int:
+    def parts(self, column: Column) -> int:
         """Into how many configurations, one after another, a design is cut; 1 = it is whole."""
-        return len(self.result[column]["estimate"]["parts"])
+        return len(self.estimate(column).parts)
 
     @property
     def beyond(self) -> dict[str, float]:
         """Resources that the searched design has more of than the device, because they were not to count."""
-        used = self.result["sparse"]["estimate"]["utilization"]
+        used = self.result.sparse.estimate.utilization
         return {name: share for name, share in used.items() if share > 1.005}
 
-    def interval(self, column: str) -> float:
-        """Cycles between two images of the whole device, of `dense` or `sparse`."""
-        estimate = self.result[column]["estimate"]
-        return float(estimate["interval_cycles"]) / int(estimate["replicas"])
-
-
-def goal_in_words(goal: Mapping[str, Any]) -> str:
-    """A goal of result.json as people say it."""
-    value = float(goal["value"])
-    return {
-        "target_speedup": f"{value:g}× throughput",
-        "target_throughput": f"{value:,.0f} images/s",
-        "max_accuracy_drop": f"at most {100 * value:g} points of validation accuracy lost",
-        "penalty": f"penalty λ = {value:g}",
-        "sparsity": f"{100 * value:g} % of the weights zero",
-    }[goal["kind"]]
+    def interval(self, column: Column) -> float:
+        """Cycles between two images of the whole device, of the dense or of the searched design."""
+        estimate = self.estimate(column)
+        return estimate.interval_cycles / estimate.replicas
 
 
 def flat(settings: Mapping[str, Any], between: str = ".", before: str = "") -> dict[str, Any]:

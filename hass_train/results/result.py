@@ -1,18 +1,59 @@
-"""What a search ends with: one dataclass, one result.json, the same for every engine."""
+"""What a search ends with: one dataclass, one result.json, the same for every engine, read back as it was written."""
 
 from __future__ import annotations
 
 import json
 import platform
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from hass_train.hardware import Estimate, SparsityProfile
+from hass_train.hardware.estimate import Estimate
+from hass_train.hardware.profile import SparsityProfile
+from hass_train.results.legacy import upgraded
+from hass_train.results.simulation import DesignSimulation
+from hass_train.runtime.errors import UserError
 from hass_train.runtime.files import write_text
+from hass_train.runtime.plain import from_plain, layout, to_plain
 
-SCHEMA = 1
+SCHEMA = 2
+RESULT = "result.json"
+_PACKAGES = ("torch", "pytorch-lightning", "timm", "hydra-core", "numpy", "scipy", "optuna")
+
+
+@dataclass(frozen=True)
+class NetworkInfo:
+    """The network that was searched.
+
+    Args:
+        name: as timm names it.
+        params: number of its parameters.
+        macs: multiply-accumulates of one image.
+        input_size: channels, height and width of an image.
+        arguments: what timm was called with beside the name.
+    """
+
+    name: str
+    params: int
+    macs: int
+    input_size: tuple[int, int, int]
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class HardwareInfo:
+    """The accelerator; `name` is as `hw=` names it."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class DataInfo:
+    """The data set; `name` is as `data=` names it."""
+
+    name: str
 
 
 @dataclass(frozen=True)
@@ -24,123 +65,202 @@ class DenseNetwork:
     estimate: Estimate
 
 
+@layout(without=("profile",))
 @dataclass(frozen=True)
 class NaturalNetwork:
-    """The dense network on sparse engines, which profit from the zeros it has anyway."""
+    """The dense network on sparse engines, which profit from the zeros that it has anyway.
+
+    Args:
+        pair_sparsity: fraction of weight–activation pairs with a zero, weighted by multiply-accumulates.
+        estimate: of the accelerator.
+        profile: measured sparsity by layer; None of a result that was read back.
+    """
 
     pair_sparsity: float
-    profile: SparsityProfile
     estimate: Estimate
+    profile: SparsityProfile | None = None
 
 
+@layout(without=("profile",))
 @dataclass(frozen=True)
 class SparseNetwork:
-    """The searched and recovered network on sparse engines. Pair sparsity is weighted by MACs."""
+    """The searched and recovered network on sparse engines.
+
+    Args:
+        val_acc, test_acc: fractions of the images of a split that are classified correctly.
+        weight_sparsity, activation_sparsity: fractions of weights, and of words of input maps, that are zero.
+        pair_sparsity: fraction of weight–activation pairs with a zero, weighted by multiply-accumulates.
+        estimate: of the accelerator.
+        profile: measured sparsity by layer; None of a result that was read back, since profile.json holds it.
+    """
 
     val_acc: float
     test_acc: float
     weight_sparsity: float
     activation_sparsity: float
     pair_sparsity: float
-    profile: SparsityProfile
     estimate: Estimate
+    profile: SparsityProfile | None = None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The goal, whether it was met, and what binds the design."""
+    """The goal, whether it was met, and what binds the design.
 
-    kind: str
+    Args:
+        name: of the goal, such as `target_speedup`.
+        value: that was asked for.
+        words: the goal as people say it, such as "3× throughput".
+        target_ips: images/s that it asks for; None where it asks for something else.
+        met: None where a goal cannot be missed, as a fixed penalty.
+        binding: the resource that binds the searched design.
+    """
+
+    name: str
     value: float
-    met: bool
+    words: str
+    target_ips: float | None
+    met: bool | None
     binding: str
 
 
+@dataclass(frozen=True)
+class TrialPoint:
+    """One trial of a search by trials, before any recovery."""
+
+    number: int
+    val_acc: float
+    throughput_ips: float
+    pair_sparsity: float
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What the search itself took, by whichever engine.
+
+    Args:
+        trials: networks that were looked at.
+        images: images that they were evaluated on, or that the engine learned from.
+        front: the trials that no other beats in both validation accuracy and throughput.
+        chosen: number of the trial whose thresholds were taken; None where there are no trials.
+        settled_ips: images/s that thresholds settled on where the goal would have destroyed the network; else None.
+        seconds: of the search phase.
+    """
+
+    trials: int = 0
+    images: int = 0
+    front: tuple[TrialPoint, ...] = ()
+    chosen: int | None = None
+    settled_ips: float | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Gain:
+    """The searched network against the dense one.
+
+    Args:
+        throughput, efficiency: as multiples of the dense network's.
+        accuracy_drop: test accuracy that was lost, as a fraction of the test images.
+    """
+
+    throughput: float
+    efficiency: float
+    accuracy_drop: float
+
+
+def _versions() -> dict[str, str]:
+    installed = {name: version(name) for name in _PACKAGES}
+    return {"hass-train": version("hass-train"), "python": platform.python_version(), **installed}
+
+
+@layout(also=("gain",))
 @dataclass(frozen=True)
 class Result:
     """A finished search.
 
     Args:
-        engine: that searched.
-        model: name, params, macs, input_size.
-        hw: name, kind.
-        data: name.
-        dense, natural, sparse: the three columns.
-        goal: met or not.
-        spent: by the search itself: `trials`, `images` (evaluated on or learned from), `seconds`; the `front` of its
-            trials, and which was `chosen`.
+        engine: the search engine's name, as in `search=`.
+        model, hw, data: the network, the accelerator and the data.
+        dense, natural, sparse: the three columns of the comparison.
+        goal: what was asked for, and whether it was met.
+        spent: by the search itself.
         wall_s: seconds of warmup, search, recover, hardware, total.
-        seed, config, command: to repeat it.
-        simulation: what `simulation.DesignSimulation` measured, if it was asked for.
+        seed, config, command: to repeat it; `config` is the whole configuration as plain data.
+        simulation: of the searched design on real images, if it was asked for.
+        versions: of Python and of the packages that decide the numbers.
     """
 
     engine: str
-    model: dict[str, Any]
-    hw: dict[str, Any]
-    data: dict[str, Any]
+    model: NetworkInfo
+    hw: HardwareInfo
+    data: DataInfo
     dense: DenseNetwork
     natural: NaturalNetwork
     sparse: SparseNetwork
     goal: Outcome
-    spent: dict[str, Any]
-    wall_s: dict[str, float]
+    spent: Spent
+    wall_s: Mapping[str, float]
     seed: int
-    config: dict[str, Any] = field(repr=False)
+    config: Mapping[str, Any] = field(repr=False)
     command: str = ""
-    simulation: dict[str, Any] | None = None
+    simulation: DesignSimulation | None = field(default=None, repr=False)
+    versions: Mapping[str, str] = field(default_factory=_versions, repr=False)
 
     @property
-    def gain(self) -> dict[str, float]:
-        """Throughput and efficiency over dense, and the test accuracy that was lost."""
+    def gain(self) -> Gain:
+        """The searched network against the dense one."""
         dense, sparse = self.dense.estimate, self.sparse.estimate
-        return {
-            "throughput": sparse.throughput_ips / dense.throughput_ips,
-            "efficiency": sparse.efficiency / dense.efficiency,
-            "accuracy_drop": self.dense.test_acc - self.sparse.test_acc,
-        }
+        return Gain(
+            sparse.throughput_ips / dense.throughput_ips, sparse.efficiency / dense.efficiency,
+            self.dense.test_acc - self.sparse.test_acc,
+        )  # fmt: skip
+
+    @property
+    def title(self) -> str:
+        """Network, data and device."""
+        return f"{self.model.name} · {self.data.name} · {self.hw.name}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data; the content of result.json."""
-        packages = ("torch", "pytorch-lightning", "timm", "hydra-core", "numpy", "scipy", "optuna")
-        sparse = self.sparse
-        return {
-            "schema": SCHEMA,
-            "engine": self.engine,
-            "model": self.model,
-            "hw": self.hw,
-            "data": self.data,
-            "dense": {
-                "val_acc": self.dense.val_acc,
-                "test_acc": self.dense.test_acc,
-                "estimate": self.dense.estimate.to_dict(),
-            },
-            "natural": {
-                "pair_sparsity": self.natural.pair_sparsity,
-                "estimate": self.natural.estimate.to_dict(),
-            },
-            "sparse": {
-                "val_acc": sparse.val_acc,
-                "test_acc": sparse.test_acc,
-                "weight_sparsity": sparse.weight_sparsity,
-                "activation_sparsity": sparse.activation_sparsity,
-                "pair_sparsity": sparse.pair_sparsity,
-                "estimate": sparse.estimate.to_dict(),
-            },
-            "gain": self.gain,
-            "goal": asdict(self.goal),
-            "spent": self.spent,
-            "simulation": self.simulation,
-            "wall_s": self.wall_s,
-            "seed": self.seed,
-            "versions": {
-                "hass-train": version("hass-train"),
-                "python": platform.python_version(),
-                **{name: version(name) for name in packages},
-            },
-            "command": self.command,
-            "config": self.config,
-        }
+        return {"schema": SCHEMA, **to_plain(self)}
 
     def save(self, path: Path) -> None:
-        """Write result.json."""
+        """Write the file."""
         write_text(path, json.dumps(self.to_dict(), indent=1))
+
+    @classmethod
+    def load(cls, folder: Path) -> Result:
+        """Read the result.json of a run, also one that an older version wrote (schema 1).
+
+        Args:
+            folder: directory of a search that has ended.
+
+        Raises:
+            UserError: there is no result.json, or it cannot be read; one line.
+        """
+        path = folder / RESULT
+        if not path.is_file():
+            raise UserError(f"{folder} has no {RESULT}: is it the directory of a search that has ended?")
+        try:
+            data = json.loads(path.read_text())
+        except OSError as error:
+            raise UserError(f"{path} cannot be read: {error.strerror}") from error
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{path} cannot be read: it is not JSON ({error})") from error
+        if not isinstance(data, dict):
+            raise UserError(f"{path} cannot be read: it holds a {type(data).__name__}, and no object with keys")
+        schema = data.get("schema")
+        try:
+            if schema == 1:
+                data = upgraded(data)
+            elif schema != SCHEMA:
+                raise UserError(
+                    f"{path} has schema {schema!r}; this version reads 1 and {SCHEMA}: a newer HASS-Train has to read "
+                    "it, or run the search again"
+                )
+            return from_plain(data, cls)
+        except ValueError as error:
+            raise UserError(
+                f"{path} cannot be read: {error}; it was written by a much older version, or is no search's"
+            ) from error

@@ -1,23 +1,19 @@
-"""A design and a network played against each other: what the analytical model promised, and what a machine would do."""
+"""What a simulation of a design found: simulation.json, and a part of result.json."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor, nn
+from hass_train.hardware.dataflow.simulator.results import Simulation, StageResult
+from hass_train.runtime.plain import layout, to_plain
 
-from hass_train.export.design import Design, PartDesign
-from hass_train.hardware import LayerSparsity, SparsityProfile, Workload
-from hass_train.hardware.dataflow.simulator.depths import size
-from hass_train.hardware.dataflow.simulator.pipeline import Pipeline, check_design, steady
-from hass_train.hardware.dataflow.simulator.results import Deadlock, Simulation
-from hass_train.hardware.dataflow.simulator.rounds import NonZeros
-from hass_train.runtime.errors import UserError
-from hass_train.sparsity.nonzeros import observe_nonzeros
+__all__ = ["DesignSimulation", "PartSimulation", "Simulation", "StageResult"]
+SCHEMA = 1
 
 
+@layout(also=("error",))
 @dataclass(frozen=True)
 class PartSimulation:
     """One configuration of the device.
@@ -33,8 +29,8 @@ class PartSimulation:
     analytical_cycles: int
     simulated: Simulation
     unlimited_cycles: float
-    fifos: dict[str, int] = field(repr=False)
-    sized: dict[str, int] | None = field(default=None, repr=False)
+    fifos: Mapping[str, int] = field(repr=False)
+    sized: Mapping[str, int] | None = field(default=None, repr=False)
 
     @property
     def error(self) -> float:
@@ -42,6 +38,7 @@ class PartSimulation:
         return self.simulated.interval_cycles / self.analytical_cycles - 1
 
 
+@layout(also=("error",))
 @dataclass(frozen=True)
 class DesignSimulation:
     """The whole design.
@@ -66,88 +63,4 @@ class DesignSimulation:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data; the content of simulation.json."""
-        parts = [{**asdict(part), "error": part.error} for part in self.parts]
-        return {
-            "schema": 1, "network": self.network, "device": self.device, "clock_mhz": self.clock_mhz,
-            "images": self.images, "error": self.error, "parts": parts,
-        }  # fmt: skip
-
-
-def simulate_design(
-    design: Design,
-    workload: Workload,
-    model: nn.Module,
-    images: Tensor,
-    profile: SparsityProfile,
-    sized: bool = False,
-    told: Callable[[str], None] = lambda message: None,
-) -> DesignSimulation:
-    """Play a design on images.
-
-    Args:
-        design: of the network.
-        workload, model: the network, with sparse layers.
-        images: (n, channels, height, width).
-        profile: that the design was made for; says which lane takes which channel.
-        sized: whether to find the smallest FIFOs too.
-        told: called with what is going on.
-
-    Raises:
-        UserError: a design of another network or image size, one with skipped blocks or channels, a deadlock, or
-            nothing to play.
-    """
-    if tuple(images.shape[1:]) != design.input_shape:
-        given, wanted = ("×".join(map(str, shape)) for shape in (images.shape[1:], design.input_shape))
-        raise UserError(f"the design is for images of {wanted}, and these are {given}; use the design's size")
-    if skipped := next((name for name, layer in profile.layers.items() if _skips(layer)), None):
-        raise UserError(
-            f"the simulator plays every initiation, and this design leaves out blocks or channels of {skipped}; it can "
-            "play designs of sparsity=unstructured and sparsity=nm"
-        )
-    sparse = [one.name for part in design.parts for one in part.designs if one.engine == "sparse"]
-    try:
-        check_design(workload, [one for part in design.parts for one in part.designs])
-        nonzeros = observe_nonzeros(model, sparse, images)
-    except ValueError as error:
-        raise UserError(str(error)) from error
-    parts = tuple(_part(part, design, workload, nonzeros, profile, sized, told) for part in design.parts)
-    hardware = design.hardware
-    return DesignSimulation(workload.name, str(hardware["name"]), float(hardware["clock_mhz"]), len(images), parts)
-
-
-def _skips(sparsity: LayerSparsity) -> bool:
-    structure = sparsity.structure
-    return bool(structure and (structure.dead_filters or (structure.blocks and structure.blocks.density < 1)))
-
-
-def _part(
-    part: PartDesign,
-    design: Design,
-    workload: Workload,
-    nonzeros: dict[str, NonZeros],
-    profile: SparsityProfile,
-    sized: bool,
-    told: Callable[[str], None],
-) -> PartSimulation:
-    hardware = design.hardware
-    per_cycle = float(hardware["bandwidth_gbps"]) * 1e3 / float(hardware["clock_mhz"])
-    counted = "bandwidth" in hardware["limits"]
-    bus = int(part.offchip_bits * part.replicas / per_cycle) if counted and per_cycle else 0
-    try:
-        stretch = workload if len(design.parts) == 1 else workload.part(part.start, part.end)
-        pipeline = Pipeline(
-            stretch, part.designs, nonzeros, profile, 0 if hardware["skip_all_zero"] else 1, image_cycles=bus
-        )
-        told("with infinite FIFOs")
-        unlimited = steady(pipeline)
-        told("with the design's FIFOs")
-        found = steady(pipeline, part.fifos)
-        smallest = None
-        if sized:
-            half = max(pipeline.real, 8)
-            smallest = size(
-                pipeline, part.fifos, 2 * half, half - 1, told=lambda trial: told(f"sizing FIFOs, trial {trial}")
-            )
-    except (ValueError, Deadlock) as error:
-        raise UserError(str(error)) from error
-    return PartSimulation(part.interval_cycles, found, unlimited.interval_cycles, dict(part.fifos), smallest)
+        return {"schema": SCHEMA, **to_plain(self)}

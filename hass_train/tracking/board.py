@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from hass_train.export.design import DESIGN
 from hass_train.export.profile import PROFILE
 from hass_train.export.weights import DENSE_WEIGHTS, SPARSE_WEIGHTS, SPARSITY
 from hass_train.hardware import Estimate, SparsityProfile, Workload
+from hass_train.results.result import RESULT, Result
 from hass_train.runtime.files import BEST, FOLDER, LAST
 from hass_train.tracking.loggers import WandbLog
 
@@ -52,50 +54,48 @@ def layer_rows(
     return found
 
 
-def final_scalars(result: Mapping[str, Any]) -> dict[str, float]:
-    """The searched network as measured exactly, and its point in the plane of accuracy and throughput.
-
-    Args:
-        result: content of result.json.
-    """
-    sparse, gain = result["sparse"], result["gain"]
-    estimate = sparse["estimate"]
+def final_scalars(result: Result) -> dict[str, float]:
+    """The searched network as measured exactly, and its point in the plane of accuracy and throughput."""
+    sparse, gain = result.sparse, result.gain
+    estimate = sparse.estimate
     return {
-        "hw/throughput_ips": estimate["throughput_ips"],
-        "hw/speedup": gain["throughput"],
-        "hw/interval_cycles": float(estimate["interval_cycles"]),
-        "hw/replicas": float(estimate["replicas"]),
-        **{f"hw/utilization_{name}": share for name, share in estimate["utilization"].items()},
-        **{f"sparsity/{kind}": sparse[f"{kind}_sparsity"] for kind in ("weight", "activation", "pair")},
-        "pareto/test_acc": sparse["test_acc"],
-        "pareto/accuracy_drop": gain["accuracy_drop"],
-        "pareto/throughput_ips": estimate["throughput_ips"],
-        "pareto/speedup": gain["throughput"],
-        "pareto/efficiency": estimate["efficiency"],
+        "hw/throughput_ips": estimate.throughput_ips,
+        "hw/speedup": gain.throughput,
+        "hw/interval_cycles": float(estimate.interval_cycles),
+        "hw/replicas": float(estimate.replicas),
+        **{f"hw/utilization_{name}": share for name, share in estimate.utilization.items()},
+        "sparsity/weight": sparse.weight_sparsity,
+        "sparsity/activation": sparse.activation_sparsity,
+        "sparsity/pair": sparse.pair_sparsity,
+        "pareto/test_acc": sparse.test_acc,
+        "pareto/accuracy_drop": gain.accuracy_drop,
+        "pareto/throughput_ips": estimate.throughput_ips,
+        "pareto/speedup": gain.throughput,
+        "pareto/efficiency": estimate.efficiency,
     }
 
 
 def publish(
-    log: WandbLog, output: Path, result: Mapping[str, Any], pictures: Iterable[Path], page: Path | None, step: int
+    log: WandbLog, output: Path, result: Result, pictures: Iterable[Path], page: Path | None, step: int
 ) -> None:
     """Log charts, report and artifacts of a finished run.
 
     Args:
         log: of the run.
         output: the run's directory.
-        result: content of result.json.
+        result: of the search.
         pictures, page: that were drawn, if any.
         step: of the trainer.
     """
     log.log_pictures({f"plots/{path.stem}": path for path in pictures if path.suffix == ".png"}, page, step)
-    network, device = result["model"]["name"], result["hw"]["name"]
+    network, device = result.model.name, result.hw.name
     about = {
-        "network": network, "device": device, "data": result["data"]["name"], "engine": result["engine"],
-        "test_acc": result["sparse"]["test_acc"], **result["gain"], "init_from": result["config"]["init_from"],
+        "network": network, "device": device, "data": result.data.name, "engine": result.engine,
+        "test_acc": result.sparse.test_acc, **asdict(result.gain), "init_from": result.config["init_from"],
     }  # fmt: skip
     kinds = {
         (f"{network}-{device}-sparse", "sparse-network"): (SPARSE_WEIGHTS, SPARSITY, PROFILE, "layers.csv", _MODEL),
-        (f"{network}-{device}-design", "design"): (DESIGN, "result.json"),
+        (f"{network}-{device}-design", "design"): (DESIGN, RESULT),
         (f"{network}-{device}-checkpoint", "checkpoint"): (f"{FOLDER}/{BEST}", f"{FOLDER}/{LAST}"),
     }
     for (name, kind), files in kinds.items():

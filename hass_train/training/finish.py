@@ -16,9 +16,10 @@ from hass_train.export.weights import DENSE_WEIGHTS, SPARSE_WEIGHTS, SPARSITY, s
 from hass_train.hardware import Workload
 from hass_train.report.files import save_layers
 from hass_train.report.simulation import headline, save_simulation
+from hass_train.results.playing import simulate_design
 from hass_train.results.record import Record
 from hass_train.results.result import Result
-from hass_train.results.simulation import DesignSimulation, simulate_design
+from hass_train.results.simulation import DesignSimulation
 from hass_train.tracking.board import final_scalars, publish
 from hass_train.tracking.loggers import WandbLog
 from hass_train.training.module import SparseClassifier
@@ -45,7 +46,7 @@ def finish(run: Run, module: SparseClassifier, result: Result, workload: Workloa
         with _extra("simulation", again.format("simulate")):
             found = _simulate(run, module, result, workload)
             files += save_simulation(run.output, found)
-            result, note = replace(result, simulation=found.to_dict()), headline(found)
+            result, note = replace(result, simulation=found), headline(found)
             result.save(run.output / "result.json")
     page, pictures = None, []
     if run.typed.report:
@@ -56,10 +57,10 @@ def finish(run: Run, module: SparseClassifier, result: Result, workload: Workloa
             pictures = save_figures(Record.read(run.output))
         with _extra(REPORT, again.format("report")):
             page = save_report(Record.read(run.output))
-    run.log(final_scalars(result.to_dict()))
+    run.log(final_scalars(result))
     for logger in run.trainer.loggers:
         if isinstance(logger, WandbLog):
-            publish(logger, run.output, result.to_dict(), pictures, page, run.trainer.global_step)
+            publish(logger, run.output, result, pictures, page, run.trainer.global_step)
     return result, [*files, *([page] if page else []), *pictures], note
 
 
@@ -76,12 +77,13 @@ def _extra(what: str, hint: str = "") -> Iterator[None]:
 
 def _write(run: Run, module: SparseClassifier, result: Result, workload: Workload) -> list[Path]:
     """What cannot be had again."""
-    output = run.output
-    save_sparse(module.model, output, {"name": result.model["name"], **result.model["arguments"]})
+    output, profile = run.output, result.sparse.profile
+    assert profile is not None
+    save_sparse(module.model, output, {"name": result.model.name, **result.model.arguments})
     pipeline = not result.sparse.estimate.sequential  # what runs layer after layer has no design to build
     if pipeline:
         save_design(output / DESIGN, workload, result.sparse.estimate, asdict(run.typed.hw))
-    save_profile(output / PROFILE, workload, result.sparse.profile)
+    save_profile(output / PROFILE, workload, profile)
     save_layers(output / "layers.csv", result, workload)
     result.save(output / "result.json")
     names = ["result.json", "layers.csv", *[DESIGN][:pipeline], PROFILE, SPARSE_WEIGHTS, SPARSITY, DENSE_WEIGHTS]
@@ -90,6 +92,7 @@ def _write(run: Run, module: SparseClassifier, result: Result, workload: Workloa
 
 def _simulate(run: Run, module: SparseClassifier, result: Result, workload: Workload) -> DesignSimulation:
     """The searched design, played on validation images."""
+    assert result.sparse.profile is not None
     design = design_of(workload, result.sparse.estimate, asdict(run.typed.hw))
     device = next(module.model.parameters()).device
     images = torch.cat(list(run.data.images("val", device, images=_PLAYED)))

@@ -69,7 +69,7 @@ def test_artifacts_hold_what_the_run_made(logged: OfflineRun) -> None:
 
 def test_the_configuration_is_one_level(logged: OfflineRun, record: Record) -> None:
     settings = {key: value for key, value in logged.config.items() if key != "_wandb"}
-    assert settings == flat(record.result["config"], "/")
+    assert settings == flat(record.result.config, "/")
     assert settings["hw/name"] == "zedboard"
     assert logged.name == record.folder.name
 

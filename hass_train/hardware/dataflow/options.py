@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from hass_train.hardware.dataflow.costs.rounds import Engines
+from hass_train.hardware.resources import LIMITS as LIMITS
+from hass_train.hardware.resources import Limit as Limit
 
 Folding = Literal["free", "divisors"]
 Bundle = Literal["ends", "auto"]
 WeightStorage = Literal["dense", "compressed"]
 Objective = Literal["throughput", "latency", "efficiency", "energy"]
 Partitioning = Literal["needed", "never", "best"]
-Limit = Literal["dsp", "bram18", "uram", "lut", "ff", "bandwidth"]
-
-LIMITS: tuple[Limit, ...] = get_args(Limit)
-"""Everything that can bind a design, in the order of every resource vector in this package."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +129,8 @@ class DataflowOptions:
         return min(1.0, weight_density + 1 / self.weight_bits)
 
     def usable(self, resource: str) -> float:
-        """Fraction of the device's `dsp`, `bram18`, … that a design may use."""
-        return float(getattr(self, f"max_{resource.removesuffix('18')}_utilization"))
+        """Fraction of the device's `dsp`, `bram18`, … that a design may use; of its bandwidth, all."""
+        return float(getattr(self, f"max_{resource.removesuffix('18')}_utilization", 1.0))
 
     @property
     def rough(self) -> bool:

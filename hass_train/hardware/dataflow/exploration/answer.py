@@ -20,6 +20,7 @@ from hass_train.hardware.estimate import Bottleneck, Energy, Estimate, LayerEsti
 from hass_train.hardware.profile import LayerSparsity, SparsityProfile
 from hass_train.hardware.workload import NETWORK_INPUT, Operation, Workload
 
+_PARTS = "hw.partitions=best also looks for parts that run one after another, each with all the memory"
 _BRAM18_BITS, _URAM_BITS = 18 * 1024, 288 * 1024
 
 
@@ -40,7 +41,7 @@ class Answer:
 
     def estimate(self) -> Estimate:
         network, stretches = self.network, self.stretches
-        workload, clock = network.workload, network.clock_hz
+        workload, clock, options = network.workload, network.clock_hz, network.options
         rows = self._rows()
         parts = tuple(
             Part(
@@ -72,6 +73,9 @@ class Answer:
             energy=self._energy(rows, seconds),
             parts=parts,
             slack=max(s.design.slack for s in stretches),
+            limits={name: options.usable(name) for name in LIMITS if name in options.limits},
+            available=network.device.available,
+            objective=options.objective,
         )
 
     def _rows(self) -> list[LayerEstimate]:
@@ -103,7 +107,8 @@ class Answer:
         if options.objective in ("efficiency", "energy"):
             return replace(found, reason=f"chosen for {options.objective}; {found.reason}")
         if len(stretches) == 1:
-            return found
+            memory = found.resource in ("bram18", "uram", "bandwidth") and options.partitions == "needed"
+            return replace(found, hint=_PARTS) if memory else found
         lost = len(stretches) * self.network.device.reconfiguration_s / options.batch
         reason = (
             f"{len(stretches)} parts run one after another, {lost * 1e3:.1f} ms of reconfiguration an image at batches "

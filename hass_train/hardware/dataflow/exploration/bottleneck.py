@@ -11,6 +11,7 @@ from hass_train.hardware.dataflow.exploration.explore import Explorer
 from hass_train.hardware.dataflow.exploration.selection import Exploration
 from hass_train.hardware.dataflow.options import LIMITS
 from hass_train.hardware.estimate import Bottleneck, LayerEstimate
+from hass_train.hardware.resources import LABELS
 
 _WHAT = {
     "input": "reads its padded input",
@@ -18,15 +19,6 @@ _WHAT = {
     "stream": "passes its map",
     "compute": "computes",
 }
-LABELS = {
-    "dsp": "DSPs",
-    "bram18": "block RAMs",
-    "uram": "UltraRAMs",
-    "lut": "LUTs",
-    "ff": "flip-flops",
-    "bandwidth": "off-chip bandwidth",
-}
-"""What resources are called in sentences."""
 
 
 def explain(rows: Sequence[LayerEstimate], found: Exploration, explorer: Explorer, max_replicas: int) -> Bottleneck:

@@ -1,0 +1,82 @@
+"""Dataclasses to plain data for JSON, and back: the one (de)serialiser of everything that a run writes and reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any, TypeVar
+
+from cattrs import BaseValidationError, Converter, transform_error
+from cattrs.errors import StructureHandlerNotFoundError
+from cattrs.gen import make_dict_unstructure_fn, override
+
+T = TypeVar("T")
+_CONVERTER = Converter()
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+
+
+def to_plain(value: Any) -> Any:
+    """A dataclass as plain data for JSON: dictionaries, sequences, numbers and text."""
+    return _CONVERTER.unstructure(value)
+
+
+def from_plain(data: Any, kind: type[T]) -> T:
+    """The inverse of `to_plain`.
+
+    Args:
+        data: plain data, such as `json.loads` returns.
+        kind: the dataclass that was written. Keys that it has no field for are ignored.
+
+    Raises:
+        ValueError: a key is missing, or a value is of another type than the field; one line that names the place.
+    """
+    try:
+        return _CONVERTER.structure(data, kind)
+    except (BaseValidationError, StructureHandlerNotFoundError) as error:
+        what, _, where = transform_error(error, path="", format_exception=_told)[0].partition(" @ ")
+        raise ValueError(f"{where.removeprefix('.')} {what}") from error
+
+
+def layout(also: Collection[str] = (), without: Collection[str] = ()) -> Callable[[type[T]], type[T]]:
+    """Decorate a dataclass whose plain data is not just its fields.
+
+    Args:
+        also: properties that are written too, for whoever reads the file without this package; they are not read back.
+        without: fields that are not written, and have their default when they are read back.
+    """
+
+    def register(kind: type[T]) -> type[T]:
+        def make(_: type) -> Callable[[Any], dict[str, Any]]:
+            left_out: Any = {name: override(omit=True) for name in without}
+            fields = make_dict_unstructure_fn(kind, _CONVERTER, **left_out)
+            return lambda value: {**fields(value), **{name: to_plain(getattr(value, name)) for name in also}}
+
+        # by a factory, since annotations can be resolved only when the module is complete
+        _CONVERTER.register_unstructure_hook_factory(lambda asked: asked is kind, make)
+        return kind
+
+    return register
+
+
+def _told(error: BaseException, _: type | None) -> str:
+    """What is wrong with a place, without the place."""
+    if isinstance(error, KeyError):
+        return "is missing"
+    return str(error) if isinstance(error, ValueError) else "has another form"  # a list for an object, and the like
+
+
+def _register(kind: type, allowed: tuple[type, ...]) -> None:
+    """Take a plain value as it is if it is of the type; JSON does not tell 3 from 3.0, so numbers may be either."""
+
+    def read(value: Any, _: type) -> Any:
+        whole = kind is not int or not isinstance(value, float) or value.is_integer()
+        if not isinstance(value, allowed) or (isinstance(value, bool) and kind is not bool) or not whole:
+            raise ValueError(f"is {str(value)[:40]!r}; it must be {_WORDS[kind]}")
+        return kind(value)
+
+    _CONVERTER.register_structure_hook(kind, read)
+
+
+_register(int, (int, float))
+_register(float, (int, float))
+_register(bool, (bool,))
+_register(str, (str,))
