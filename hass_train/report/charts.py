@@ -13,7 +13,7 @@ import altair as alt
 
 from hass_train.hardware.resources import LABELS, LIMITS
 from hass_train.report.look import (
-    BANDS, COLORS, GRAY, RING, ROW, SHAPES, WIDTH, Chart, axis_of, by_layer, color_of, dashed, hits, layered, log_ticks,
+    BANDS, COLORS, GRAY, RING, ROW, WIDTH, Axis, Chart, axis_of, by_layer, color_of, dashed, hits, layered, log_axis,
     points, rows, series, styled, tip,
 )  # fmt: skip
 from hass_train.report.stacks import MOST_SHOWN, stacks
@@ -28,46 +28,53 @@ def history(record: Record) -> Chart:
     plots = []
     for number, (key, title, color) in enumerate(record.curves):
         last = number == len(record.curves) - 1
-        axis = alt.Axis(title="epoch" if last else None, labels=last, ticks=last, tickMinStep=1)
-        x = alt.X("epoch:Q", axis=axis, scale=alt.Scale(domain=[0.5, max(record.history.epochs) + 0.7], nice=False))
-        y = alt.Y("value:Q", axis=alt.Axis(title=title, minExtent=34, tickCount=4), scale=alt.Scale(zero=False, padding=8))
+        scale = alt.Scale(domain=[0.5, max(record.history.epochs) + 0.7], nice=False)
+        x = axis_of("epoch" if last else "", scale, labels=last, ticks=last, tickMinStep=1)
+        y = alt.Y(
+            "value:Q", axis=alt.Axis(title=title, minExtent=34, tickCount=4), scale=alt.Scale(zero=False, padding=8)
+        )
         log = [{"epoch": epoch, "value": value} for epoch, value in zip(*record.history.series(key), strict=True)]
-        curve = rows(log).encode(x=x, y=y, tooltip=[tip("epoch:Q", "epoch"), tip("value:Q", title, ".4~g")])
+        curve = rows(log).encode(x=x("epoch:Q"), y=y, tooltip=[tip("epoch:Q", "epoch"), tip("value:Q", title, ".4~g")])
         seen = [curve.mark_line(color=COLORS[color]), points(curve, 28, color=COLORS[color]), hits(curve)]
         layers = [*_phases(record, x, named=number == 0), *_level(record, key, x, y), *seen, *_final(record, key, x, y)]
         plots.append(alt.layer(*layers, width=WIDTH - 61, height=(200, 180, 120)[number]))
     return styled(alt.vconcat(*plots, spacing=12))
 
 
-def _phases(record: Record, x: alt.X, named: bool) -> list[alt.Chart]:
+def _phases(record: Record, x: Axis, named: bool) -> list[alt.Chart]:
     """Bands behind a row of the history, and above the first their names."""
     table = rows([
         {"phase": str(one.phase), "color": BANDS[one.phase], "epoch": (one.first + one.last) / 2,
          "from": one.first - 0.5, "to": one.last + 0.5}
         for one in record.history.stretches
     ])  # fmt: skip
-    bands = table.mark_rect().encode(x=alt.X("from:Q"), x2="to:Q", color=alt.Color("color:N", scale=None))
-    names = table.mark_text(baseline="bottom").encode(x=x, y=alt.value(-4), text="phase:N")
+    bands = table.mark_rect().encode(x=x("from:Q"), x2="to:Q", color=alt.Color("color:N", scale=None))
+    names = table.mark_text(baseline="bottom").encode(x=x("epoch:Q"), y=alt.value(-4), text="phase:N")
     return [bands, names] if named else [bands]
 
 
-def _level(record: Record, key: str, x: alt.X, y: alt.Y) -> list[alt.Chart]:
+def _level(record: Record, key: str, x: Axis, y: alt.Y) -> list[alt.Chart]:
     """A dashed line across a row of the history, with its name at the left end."""
     accuracy, goal = record.result.dense.val_acc, record.wanted_speedup
-    name, value, color = {"val/acc": ("dense", accuracy, "dense"), "hw/speedup": ("goal", goal, "limit")}.get(key, ("", None, ""))
+    name, value, color = {"val/acc": ("dense", accuracy, "dense"), "hw/speedup": ("goal", goal, "limit")}.get(
+        key, ("", None, "")
+    )
     if value is None:
         return []
     table = rows([{"epoch": 0.55, "value": value, "name": name}]).encode(y=y, tooltip=tip("value:Q", name, ".4~g"))
-    return [dashed(table, color=COLORS[color]), table.mark_text(align="left", dy=-7).encode(x=x, text="name:N")]
+    return [
+        dashed(table, color=COLORS[color]),
+        table.mark_text(align="left", dx=3, dy=-7).encode(x=x("epoch:Q"), text="name:N"),
+    ]
 
 
-def _final(record: Record, key: str, x: alt.X, y: alt.Y) -> list[alt.Chart]:
+def _final(record: Record, key: str, x: Axis, y: alt.Y) -> list[alt.Chart]:
     """The final network's speed-up."""
     if key != "hw/speedup":
         return []
     end = rows([{"epoch": max(record.history.epochs), "value": record.result.gain.throughput}])
     mark = points(end, 120, shape="diamond", color=COLORS["searched"])
-    return [mark.encode(x=x, y=y, tooltip=tip("value:Q", "final speed-up", ".4~g"))]
+    return [mark.encode(x=x("epoch:Q"), y=y, tooltip=tip("value:Q", "final speed-up", ".4~g"))]
 
 
 def trials(record: Record) -> Chart:
@@ -82,10 +89,12 @@ def trials(record: Record) -> Chart:
         {"kind": kind, "what": f"the {kind} network", "rate": one.estimate.throughput_ips, "accuracy": one.val_acc}
         for kind, one in (("dense", result.dense), ("recovered", result.sparse))
     ]
-    x = axis_of("images/s", alt.Scale(zero=False, padding=12), format=",.0f")("rate:Q")
+    x = axis_of("images/s", alt.Scale(zero=False, padding=12), format=",.0f", tickCount=6)("rate:Q")
     y = alt.Y("accuracy:Q", axis=alt.Axis(title="validation accuracy"), scale=alt.Scale(zero=False, padding=12))
     kinds = {"trials": "weights", "chosen": "activations", "dense": "dense", "recovered": "searched"}
-    colors, shapes = series({kind: COLORS[name] for kind, name in kinds.items()}, ("circle", "triangle-up", "square", "diamond"))
+    colors, shapes = series(
+        {kind: COLORS[name] for kind, name in kinds.items()}, ("circle", "triangle-up", "square", "diamond")
+    )
     size = alt.when(alt.datum.kind == "trials").then(alt.value(45)).otherwise(alt.value(130))
     tips = [tip("what:N", "of"), tip("rate:Q", "images/s", ",.0f"), tip("accuracy:Q", "validation accuracy", ".4f")]
     marks = rows([*front, *chosen, *networks]).encode(
@@ -105,19 +114,25 @@ def pipeline(record: Record) -> Chart:
     designs: tuple[tuple[str, Column, str], ...] = (("dense", "dense", "dense"), ("searched", "sparse", "limit"))
     lines = [
         {"whose": f"the {name} pipeline", "cycles": record.interval(column), "color": COLORS[color]}
-        for name, column, color in designs if record.parts(column) == 1 and not record.sequential
+        for name, column, color in designs
+        if record.parts(column) == 1 and not record.sequential
     ]
     every = [cycles for row in [*data, *lines] for cycles in (row["cycles"], row.get("dense", row["cycles"]))]
     low, high = min(every) / 1.25, max(every) * 1.06
-    title = "cycles an image" + (" (dashed: the whole pipeline)" if lines else "")
-    x = axis_of(title, alt.Scale(type="log", domain=[low, high], nice=False), values=log_ticks(low, high), format="~s")
+    title = "cycles an image" + (" (dashed: pipeline)" if lines else "")
+    x = log_axis(title, low, high)
     bounds = list(dict.fromkeys(layer.bound for layer in layers))
     colors, shapes = series(
         {bound: color_of(bound) for bound in bounds} | {"dense": COLORS["dense"]}, [*["square"] * len(bounds), RING]
     )
     legend = alt.Legend(labelExpr="datum.label == 'dense' ? 'dense' : 'bound by ' + datum.label", title=None)
     color = alt.Color("bound:N", scale=colors, legend=legend)
-    tips = [tip("layer:N", "layer"), tip("cycles:Q", "cycles", ",.0f"), tip("dense:Q", "dense", ",.0f"), tip("bound:N", "bound by")]
+    tips = [
+        tip("layer:N", "layer"),
+        tip("cycles:Q", "cycles", ",.0f"),
+        tip("dense:Q", "dense", ",.0f"),
+        tip("bound:N", "bound by"),
+    ]
     if any(layer.urgency > 1 for layer in layers):
         tips.append(tip("urgency:Q", "times faster than the rest"))
     table = rows(data).encode(y=by_layer())
@@ -144,13 +159,17 @@ def densities(record: Record) -> Chart:
     bar = f"share of the {'time' if record.sequential else 'interval'}"
     scale = alt.Scale(domain=[0, 1.03], nice=False)
     x = axis_of("fraction that is not zero", scale, tickCount=10, format=".1f")
-    colors, shapes = series({bar: GRAY, **{kind: COLORS[kind] for kind in kinds}}, ["square", "square", "circle", "diamond"])
+    colors, shapes = series(
+        {bar: GRAY, **{kind: COLORS[kind] for kind in kinds}}, ["square", "square", "circle", "diamond"]
+    )
     tips = [tip("layer:N", "layer"), *(tip(f"{kind}:Q", kind, ".3f") for kind in kinds), tip("share:Q", bar, ".1%")]
     table = rows(data).encode(y=by_layer(), tooltip=tips)
     marks = points(table.transform_fold(list(kinds), as_=["kind", "density"]), 50)
     return layered(
         table.mark_bar().encode(x=x("share:Q"), color=alt.ColorDatum(bar)),
-        marks.encode(x=x("density:Q"), color=alt.Color("kind:N", scale=colors), shape=alt.Shape("kind:N", scale=shapes)),
+        marks.encode(
+            x=x("density:Q"), color=alt.Color("kind:N", scale=colors), shape=alt.Shape("kind:N", scale=shapes)
+        ),
         height=ROW * len(data),
     )
 
@@ -169,12 +188,13 @@ def resources(record: Record) -> Chart:
                 {"row": row, "layer": name, "share": share, "to": top, "place": place / (len(tops) - 1)}
                 for place, (name, share, top) in enumerate(zip(stack.pieces, stack.shares, tops, strict=True)) if share
             ]  # fmt: skip
-            beside = max(tops[-1], limit if 0 < limit - tops[-1] < 0.12 else 0)  # not across the limit's line
             whole = f"{sum(stack.shares):.0%}" + ("" if limit else " *")
-            ends.append({"row": row, "to": beside, "whole": whole, "limit": limit or None})
+            ends.append({"row": row, "whole": whole, "limit": limit or None})
     title = "of the device; red: limit" + ("" if len(limits) == len(LIMITS) else "; * does not count")
-    x = axis_of(title, alt.Scale(domain=[0, MOST_SHOWN + 0.3], nice=False), values=[0, 0.5, 1], format=".0%")
-    y = alt.Y("row:N", sort=[end["row"] for end in ends], axis=alt.Axis(title=None, ticks=False, labelLimit=0, labelPadding=4))
+    x = axis_of(title, alt.Scale(domain=[0, MOST_SHOWN + 0.4], nice=False), values=[0, 0.5, 1], format=".0%")
+    y = alt.Y(
+        "row:N", sort=[end["row"] for end in ends], axis=alt.Axis(title=None, ticks=False, labelLimit=0, labelPadding=4)
+    )
     shade = alt.Color("place:Q", legend=None, scale=alt.Scale(scheme="viridis", domain=[-0.08, 1.08]))
     color = alt.when(alt.datum.place == 1).then(alt.value("#9aa3ad")).otherwise(shade)
     tips = [tip("layer:N", "layer"), tip("share:Q", "share", ".2%"), tip("row:N", "of")]
@@ -183,7 +203,7 @@ def resources(record: Record) -> Chart:
     limit = table.mark_tick(color=COLORS["limit"], thickness=2, size=25, opacity=1)
     return layered(
         bars.encode(x=x("to:Q").stack(None), y=y, color=color, tooltip=tips),
-        table.mark_text(align="left", dx=4).encode(x=x("to:Q"), text="whole:N"),
+        table.mark_text(align="left", dx=6).encode(x=alt.XDatum(MOST_SHOWN), text="whole:N"),
         limit.encode(x=x("limit:Q"), tooltip=tip("limit:Q", "limit", ".0%")),
         height=26 * len(ends),
     )
@@ -202,9 +222,8 @@ def prices(record: Record) -> Chart:
     scale = alt.Scale(type="log", scheme="viridis", domain=[least, 1000 * least], clamp=True)
     cells = rows(data).transform_flatten(["epoch", "price"]).transform_calculate(shown=f"max(datum.price, {least!r})")
     chart = layered(
-        cells.mark_rect(strokeWidth=0.5).encode(
+        cells.mark_rect(strokeWidth=0.5, stroke=alt.ExprRef("scale('color', datum.shown)")).encode(
             x=x("epoch:O"), y=by_layer(gaps=False), color=alt.Color("shown:Q", legend=legend, scale=scale),
-            stroke=alt.Stroke("shown:Q", legend=None, scale=scale),  # no seams
             tooltip=[tip("layer:N", "layer"), tip("epoch:O", "epoch"), tip("price:Q", "price", ".4f")],
         ),
         height=ROW * len(data),

@@ -31,8 +31,9 @@ SHAPES = ("circle", "diamond", "square", "triangle-up", "cross", "triangle-down"
 _FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 _LONGEST = 230  # pixels that the name of a layer may take
 
-Chart = alt.LayerChart | alt.VConcatChart
-AnyChart = TypeVar("AnyChart", alt.LayerChart, alt.VConcatChart)
+Chart = alt.LayerChart | alt.VConcatChart | alt.HConcatChart
+Axis = Callable[[str], alt.X]
+AnyChart = TypeVar("AnyChart", alt.LayerChart, alt.VConcatChart, alt.HConcatChart)
 
 
 def rows(values: Sequence[Mapping[str, Any]]) -> alt.Chart:
@@ -49,14 +50,16 @@ def layered(*charts: alt.Chart, height: int) -> alt.LayerChart:
 def styled(chart: AnyChart) -> AnyChart:
     """The chart in the common style."""
     text = {"labelColor": INK, "titleColor": INK, "labelFontSize": 11, "titleFontSize": 12, "titleFontWeight": "normal"}
-    lines = {"gridColor": "rgba(128,128,128,0.25)"} | dict.fromkeys(("domainColor", "tickColor"), "rgba(128,128,128,0.6)")
+    lines = {"gridColor": "rgba(128,128,128,0.25)"} | dict.fromkeys(
+        ("domainColor", "tickColor"), "rgba(128,128,128,0.6)"
+    )
     return chart.configure(
         font=_FONT,
         padding=4,
         axis=alt.AxisConfig(**text, **lines, labelFlush=False),
         legend=alt.LegendConfig(
-            **text, orient="top", direction="horizontal", title=None, labelLimit=0, titleLimit=0, offset=8,
-            columns=alt.ExprRef("width < 420 ? 2 : 6"), symbolOpacity=1,
+            **text, orient="top", direction="horizontal", title=None, titleLimit=0, offset=8, labelLimit=alt.ExprRef("max(width - 30, 150)"),
+            columns=alt.ExprRef("width < 420 ? 2 : 6"), symbolOpacity=1, symbolBaseFillColor=INK, symbolBaseStrokeColor=INK,
         ),
         text=alt.MarkConfig(fontSize=11, fill=INK),
         title=alt.TitleConfig(color=INK, fontSize=12, fontWeight="normal", anchor="start", frame="group"),
@@ -67,16 +70,18 @@ def styled(chart: AnyChart) -> AnyChart:
 # ---- parts -------------------------------------------------------------------------------------------------------
 
 
-def by_layer(gaps: bool = True) -> alt.Y:
+def by_layer(gaps: bool = True, names: bool = True) -> alt.Y:
     """An axis with a row for each layer, the first on top."""
-    axis = alt.Axis(title=None, labelFontSize=10, labelLimit=_LONGEST, ticks=False, labelPadding=4, grid=False)
+    axis = alt.Axis(
+        title=None, labelFontSize=10, labelLimit=_LONGEST, ticks=False, labelPadding=4, grid=False, labels=names
+    )
     scale = alt.Scale(paddingInner=0.25, paddingOuter=0.15) if gaps else alt.Scale(padding=0)
     return alt.Y("layer:N", sort=None, axis=axis, scale=scale)
 
 
-def axis_of(title: str, scale: alt.Scale, **options: Any) -> Callable[[str], alt.X]:
+def axis_of(title: str, scale: alt.Scale, **options: Any) -> Axis:
     """The same horizontal axis for several fields."""
-    axis = alt.Axis(title=title, **options)
+    axis = alt.Axis(title=title or None, **options)
     return lambda field: alt.X(field, axis=axis, scale=scale)
 
 
@@ -109,6 +114,13 @@ def series(colors: Mapping[str, str], shapes: Sequence[str]) -> tuple[alt.Scale,
     """
     names = list(colors)
     return alt.Scale(domain=names, range=list(colors.values())), alt.Scale(domain=names, range=list(shapes))
+
+
+def log_axis(title: str, low: float, high: float) -> Axis:
+    """A logarithmic axis with powers of ten, and as many marks between them as make three."""
+    scale = alt.Scale(type="log", domain=[low, high], nice=False)
+    short = "format(datum.value, datum.value < 1 ? '~g' : '~s')"
+    return axis_of(title, scale, values=log_ticks(low, high), labelExpr=short)
 
 
 def log_ticks(low: float, high: float) -> list[float]:

@@ -21,6 +21,7 @@ async function drawChart(name, chart) {
     renderer: "svg", downloadFileName: name, config: { background: "transparent" },
     actions: wide && { export: true, source: false, compiled: false, editor: false },
   };
+  if (!wide) for (const plot of [chart, ...(chart.layer ?? [])]) delete plot.params; // a finger scrolls the page
   let width = box.clientWidth;
   for (let pass = 0; pass < 3; pass++) {
     for (const plot of chart.vconcat ?? [chart]) plot.width = width;
