@@ -13,8 +13,8 @@ import altair as alt
 
 from hass_train.hardware.resources import LABELS, LIMITS
 from hass_train.report.look import (
-    BANDS, COLORS, GRAY, RING, ROW, WIDTH, Axis, Chart, axis_of, by_layer, color_of, dashed, hits, layered, log_axis,
-    points, rows, series, styled, tip,
+    BANDS, COLORS, GRAY, RING, ROW, WIDTH, Axis, Chart, axis_of, by_layer, color_of, dashed, dots, hits, layered,
+    log_axis, log_domain, rows, series, styled, tip,
 )  # fmt: skip
 from hass_train.report.stacks import MOST_SHOWN, stacks
 from hass_train.results.record import Column, Record
@@ -30,12 +30,11 @@ def history(record: Record) -> Chart:
         last = number == len(record.curves) - 1
         scale = alt.Scale(domain=[0.5, max(record.history.epochs) + 0.7], nice=False)
         x = axis_of("epoch" if last else "", scale, labels=last, ticks=last, tickMinStep=1)
-        y = alt.Y(
-            "value:Q", axis=alt.Axis(title=title, minExtent=34, tickCount=4), scale=alt.Scale(zero=False, padding=8)
-        )
+        height = alt.Axis(title=title, minExtent=34, tickCount=4)
+        y = alt.Y("value:Q", axis=height, scale=alt.Scale(zero=False, padding=8))
         log = [{"epoch": epoch, "value": value} for epoch, value in zip(*record.history.series(key), strict=True)]
         curve = rows(log).encode(x=x("epoch:Q"), y=y, tooltip=[tip("epoch:Q", "epoch"), tip("value:Q", title, ".4~g")])
-        seen = [curve.mark_line(color=COLORS[color]), points(curve, 28, color=COLORS[color]), hits(curve)]
+        seen = [curve.mark_line(color=COLORS[color]), dots(curve, 28, color=COLORS[color]), hits(curve)]
         layers = [*_phases(record, x, named=number == 0), *_level(record, key, x, y), *seen, *_final(record, key, x, y)]
         plots.append(alt.layer(*layers, width=WIDTH - 61, height=(200, 180, 120)[number]))
     return styled(alt.vconcat(*plots, spacing=12))
@@ -56,16 +55,12 @@ def _phases(record: Record, x: Axis, named: bool) -> list[alt.Chart]:
 def _level(record: Record, key: str, x: Axis, y: alt.Y) -> list[alt.Chart]:
     """A dashed line across a row of the history, with its name at the left end."""
     accuracy, goal = record.result.dense.val_acc, record.wanted_speedup
-    name, value, color = {"val/acc": ("dense", accuracy, "dense"), "hw/speedup": ("goal", goal, "limit")}.get(
-        key, ("", None, "")
-    )
-    if value is None:
+    name, value, color = ("dense", accuracy, "dense") if key == "val/acc" else ("goal", goal, "limit")
+    if value is None or key not in ("val/acc", "hw/speedup"):
         return []
     table = rows([{"epoch": 0.55, "value": value, "name": name}]).encode(y=y, tooltip=tip("value:Q", name, ".4~g"))
-    return [
-        dashed(table, color=COLORS[color]),
-        table.mark_text(align="left", dx=3, dy=-7).encode(x=x("epoch:Q"), text="name:N"),
-    ]
+    words = table.mark_text(align="left", dx=3, dy=-7).encode(x=x("epoch:Q"), text="name:N")
+    return [dashed(table, color=COLORS[color]), words]
 
 
 def _final(record: Record, key: str, x: Axis, y: alt.Y) -> list[alt.Chart]:
@@ -73,7 +68,7 @@ def _final(record: Record, key: str, x: Axis, y: alt.Y) -> list[alt.Chart]:
     if key != "hw/speedup":
         return []
     end = rows([{"epoch": max(record.history.epochs), "value": record.result.gain.throughput}])
-    mark = points(end, 120, shape="diamond", color=COLORS["searched"])
+    mark = dots(end, 120, shape="diamond", color=COLORS["searched"])
     return [mark.encode(x=x("epoch:Q"), y=y, tooltip=tip("value:Q", "final speed-up", ".4~g"))]
 
 
@@ -92,16 +87,15 @@ def trials(record: Record) -> Chart:
     x = axis_of("images/s", alt.Scale(zero=False, padding=12), format=",.0f", tickCount=6)("rate:Q")
     y = alt.Y("accuracy:Q", axis=alt.Axis(title="validation accuracy"), scale=alt.Scale(zero=False, padding=12))
     kinds = {"trials": "weights", "chosen": "activations", "dense": "dense", "recovered": "searched"}
-    colors, shapes = series(
-        {kind: COLORS[name] for kind, name in kinds.items()}, ("circle", "triangle-up", "square", "diamond")
-    )
+    inks = {kind: COLORS[name] for kind, name in kinds.items()}
+    colors, shapes = series(inks, ("circle", "triangle-up", "square", "diamond"))
     size = alt.when(alt.datum.kind == "trials").then(alt.value(45)).otherwise(alt.value(130))
     tips = [tip("what:N", "of"), tip("rate:Q", "images/s", ",.0f"), tip("accuracy:Q", "validation accuracy", ".4f")]
     marks = rows([*front, *chosen, *networks]).encode(
         x=x, y=y, color=alt.Color("kind:N", scale=colors), shape=alt.Shape("kind:N", scale=shapes), tooltip=tips
     )
     line = rows(front).mark_line(interpolate="step-before", color=COLORS["weights"]).encode(x=x, y=y)
-    return layered(line, points(marks).encode(size=size), height=320)
+    return layered(line, dots(marks).encode(size=size), height=320)
 
 
 def pipeline(record: Record) -> Chart:
@@ -117,33 +111,27 @@ def pipeline(record: Record) -> Chart:
         for name, column, color in designs
         if record.parts(column) == 1 and not record.sequential
     ]
-    every = [cycles for row in [*data, *lines] for cycles in (row["cycles"], row.get("dense", row["cycles"]))]
-    low, high = min(every) / 1.25, max(every) * 1.06
-    title = "cycles an image" + (" (dashed: pipeline)" if lines else "")
-    x = log_axis(title, low, high)
+    intervals = [record.interval(column) for _, column, _ in designs]
+    low, high = log_domain([*intervals, *(c for layer in layers for c in (layer.cycles, layer.dense_cycles))])
+    x = log_axis("cycles an image" + (" (dashed: pipeline)" if lines else ""), low, high)
     bounds = list(dict.fromkeys(layer.bound for layer in layers))
-    colors, shapes = series(
-        {bound: color_of(bound) for bound in bounds} | {"dense": COLORS["dense"]}, [*["square"] * len(bounds), RING]
-    )
+    inks = {bound: color_of(bound) for bound in bounds} | {"dense": COLORS["dense"]}
+    colors, shapes = series(inks, [*["square"] * len(bounds), RING])
     legend = alt.Legend(labelExpr="datum.label == 'dense' ? 'dense' : 'bound by ' + datum.label", title=None)
     color = alt.Color("bound:N", scale=colors, legend=legend)
-    tips = [
-        tip("layer:N", "layer"),
-        tip("cycles:Q", "cycles", ",.0f"),
-        tip("dense:Q", "dense", ",.0f"),
-        tip("bound:N", "bound by"),
-    ]
+    cycles, dense_cycles = tip("cycles:Q", "cycles", ",.0f"), tip("dense:Q", "dense", ",.0f")
+    tips = [tip("layer:N", "layer"), cycles, dense_cycles, tip("bound:N", "bound by")]
     if any(layer.urgency > 1 for layer in layers):
         tips.append(tip("urgency:Q", "times faster than the rest"))
     table = rows(data).encode(y=by_layer())
-    dense = table.transform_calculate(bound="'dense'").encode(x=x("dense:Q"), tooltip=[tips[0], tips[2]])
+    dense = table.transform_calculate(bound="'dense'").encode(x=x("dense:Q"), tooltip=[tips[0], dense_cycles])
     return layered(
         table.mark_bar().encode(x=x("cycles:Q"), x2=alt.X2Datum(low), color=color, tooltip=tips),
         *(
-            dashed(rows([line]), color=line["color"]).encode(x=x("cycles:Q"), tooltip=[tip("whose:N", "of"), tips[1]])
+            dashed(rows([line]), color=line["color"]).encode(x=x("cycles:Q"), tooltip=[tip("whose:N", "of"), cycles])
             for line in lines
         ),
-        points(dense).encode(color=color, shape=alt.Shape("bound:N", scale=shapes, legend=legend)),
+        dots(dense).encode(color=color, shape=alt.Shape("bound:N", scale=shapes, legend=legend)),
         hits(dense),
         height=ROW * len(layers),
     )
@@ -159,17 +147,15 @@ def densities(record: Record) -> Chart:
     bar = f"share of the {'time' if record.sequential else 'interval'}"
     scale = alt.Scale(domain=[0, 1.03], nice=False)
     x = axis_of("fraction that is not zero", scale, tickCount=10, format=".1f")
-    colors, shapes = series(
-        {bar: GRAY, **{kind: COLORS[kind] for kind in kinds}}, ["square", "square", "circle", "diamond"]
-    )
+    inks = {bar: GRAY, **{kind: COLORS[kind] for kind in kinds}}
+    colors, shapes = series(inks, ["square", "square", "circle", "diamond"])
     tips = [tip("layer:N", "layer"), *(tip(f"{kind}:Q", kind, ".3f") for kind in kinds), tip("share:Q", bar, ".1%")]
     table = rows(data).encode(y=by_layer(), tooltip=tips)
-    marks = points(table.transform_fold(list(kinds), as_=["kind", "density"]), 50)
+    color = alt.Color("kind:N", scale=colors)
+    marks = dots(table.transform_fold(list(kinds), as_=["kind", "density"]), 50)
     return layered(
         table.mark_bar().encode(x=x("share:Q"), color=alt.ColorDatum(bar)),
-        marks.encode(
-            x=x("density:Q"), color=alt.Color("kind:N", scale=colors), shape=alt.Shape("kind:N", scale=shapes)
-        ),
+        marks.encode(x=x("density:Q"), color=color, shape=alt.Shape("kind:N", scale=shapes)),
         height=ROW * len(data),
     )
 
@@ -192,9 +178,8 @@ def resources(record: Record) -> Chart:
             ends.append({"row": row, "whole": whole, "limit": limit or None})
     title = "of the device; red: limit" + ("" if len(limits) == len(LIMITS) else "; * does not count")
     x = axis_of(title, alt.Scale(domain=[0, MOST_SHOWN + 0.4], nice=False), values=[0, 0.5, 1], format=".0%")
-    y = alt.Y(
-        "row:N", sort=[end["row"] for end in ends], axis=alt.Axis(title=None, ticks=False, labelLimit=0, labelPadding=4)
-    )
+    axis = alt.Axis(title=None, ticks=False, labelLimit=0, labelPadding=4)
+    y = alt.Y("row:N", sort=[end["row"] for end in ends], axis=axis)
     shade = alt.Color("place:Q", legend=None, scale=alt.Scale(scheme="viridis", domain=[-0.08, 1.08]))
     color = alt.when(alt.datum.place == 1).then(alt.value("#9aa3ad")).otherwise(shade)
     tips = [tip("layer:N", "layer"), tip("share:Q", "share", ".2%"), tip("row:N", "of")]

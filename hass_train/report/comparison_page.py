@@ -5,15 +5,18 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Sequence
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
 import altair as alt
 
-from hass_train.report.look import SHAPES, Axis, Chart, axis_of, hits, layered, log_axis, points, rows, tip
+from hass_train.report.look import (
+    SHAPES, Axis, Chart, axis_of, dots, hits, layered, log_axis, log_domain, rows, tip,
+)  # fmt: skip
 from hass_train.report.page import Card, Cell, Page, Sheet, save_page
 from hass_train.report.panels import Panel
-from hass_train.results.comparison import Comparison
+from hass_train.results.comparison import Comparison, Run
 from hass_train.runtime.files import replacing
 
 PAGE, TABLE = "compare.html", "compare.csv"
@@ -82,42 +85,41 @@ def _plane(compared: Comparison, data: str, by: str, name: str, unit: str) -> Pa
     """Test accuracy against one of the other figures, with the Pareto front."""
     of = f" on {data}" if len(compared.data) > 1 else ""
     caption = (
-        "Colours are networks on devices, shapes are engines; runs on the line are beaten by no other in both. Dragging "
-        "moves the chart, the wheel with the shift key zooms, a double click resets."
+        "Colours are networks on devices, shapes are engines; runs on the line are beaten by no other in both. "
+        "Dragging moves the chart, the wheel with the shift key zooms, a double click resets."
     )
     return Panel(f"{name}-{data}", f"Accuracy against {name}{of}", caption, _scattered(compared, data, by, unit))
 
 
 def _scattered(compared: Comparison, data: str, by: str, unit: str) -> Chart:
     """A point for each run, and the front as a line."""
-    runs = [
-        {"run": compared.names[run.folder], "network": f"{run.network} on {run.device}", "engine": run.engine,
-         "x": run.numbers[by], "accuracy": run.numbers["test_acc"], "speedup": run.numbers["speedup"],
-         "lost": 100 * run.numbers["accuracy_drop"], "best": run in compared.front(data, by)}
-        for run in compared.runs if run.data == data
+    runs, front = [run for run in compared.runs if run.data == data], compared.front(data, by)
+    points = [
+        {"run": compared.names[run.folder], "network": _where(run), "engine": run.engine, "x": run.numbers[by],
+         "accuracy": run.numbers["test_acc"], "speedup": run.numbers["speedup"],
+         "lost": 100 * run.numbers["accuracy_drop"], "best": run in front} for run in runs
     ]  # fmt: skip
-    networks, engines = (list(dict.fromkeys(run[of] for run in runs)) for of in ("network", "engine"))
-    x, y = (
-        _axis(unit, [run["x"] for run in runs])("x:Q"),
-        alt.Y("accuracy:Q", axis=alt.Axis(title="test accuracy"), scale=_LOOSE),
-    )
-    hues = alt.Scale(domain=networks, range=[_HUES[place % len(_HUES)] for place in range(len(networks))])
-    forms = alt.Scale(domain=engines, range=[SHAPES[place % len(SHAPES)] for place in range(len(engines))])
+    networks, engines = list(dict.fromkeys(map(_where, runs))), list(dict.fromkeys(one.engine for one in runs))
+    x = _axis(unit, [run.numbers[by] for run in runs])("x:Q")
+    y = alt.Y("accuracy:Q", axis=alt.Axis(title="test accuracy"), scale=_LOOSE)
+    hues = alt.Scale(domain=networks, range=list(islice(cycle(_HUES), len(networks))))
+    forms = alt.Scale(domain=engines, range=list(islice(cycle(SHAPES), len(engines))))
     below = alt.Legend(orient="bottom", direction="vertical", columns=1)  # names may be long
+    color = alt.Color("network:N", scale=hues, legend=below)
     tips = [
         tip("run:N", "run"), tip("engine:N", "engine"), tip("network:N", "network"), tip("x:Q", unit, ",.4~g"),
         tip("accuracy:Q", "test accuracy", ".4f"), tip("speedup:Q", "times as fast as dense", ".2f"),
         tip("lost:Q", "points lost", ".2f"),
     ]  # fmt: skip
-    table = rows(runs).encode(
-        x=x, y=y, color=alt.Color("network:N", scale=hues, legend=below), shape=alt.Shape("engine:N", scale=forms),
-        tooltip=tips,
-    )  # fmt: skip
-    line = rows([run for run in runs if run["best"]]).mark_line(
-        interpolate="step-before", color="rgba(128,128,128,0.8)", strokeWidth=1.5
-    )
+    table = rows(points).encode(x=x, y=y, color=color, shape=alt.Shape("engine:N", scale=forms), tooltip=tips)
+    line = rows([point for point in points if point["best"]]).encode(x=x, y=y)
+    steps = line.mark_line(interpolate="step-before", color="rgba(128,128,128,0.8)", strokeWidth=1.5)
     zoom = alt.selection_interval(name="zoom", bind="scales", zoom="wheel![event.shiftKey]")
-    return layered(line.encode(x=x, y=y).add_params(zoom), points(table, 90), hits(table), height=360)
+    return layered(steps.add_params(zoom), dots(table, 90), hits(table), height=360)
+
+
+def _where(run: Run) -> str:
+    return f"{run.network} on {run.device}"
 
 
 _LOOSE = alt.Scale(zero=False, padding=14)
@@ -125,9 +127,8 @@ _LOOSE = alt.Scale(zero=False, padding=14)
 
 def _axis(unit: str, values: Sequence[float]) -> Axis:
     """Logarithmic where the values differ much."""
-    low, high = min(values), max(values)
-    if high > 8 * max(low, 1e-12):
-        return log_axis(unit, low / 1.2, high * 1.2)
+    if max(values) > 8 * max(min(values), 1e-12):
+        return log_axis(unit, *log_domain(values))
     return axis_of(unit, _LOOSE, tickCount=6, format=",~r")
 
 

@@ -151,26 +151,27 @@ def save_estimate_picture(path: Path, estimate: Estimate, title: str) -> None:
 def _picture(estimate: Estimate, title: str) -> Chart:
     import altair as alt
 
-    from hass_train.report.look import ROW, WIDTH, axis_of, by_layer, log_axis, rows, series, styled
+    from hass_train.report.look import ROW, WIDTH, axis_of, by_layer, log_axis, log_domain, rows, series, styled
 
     array = estimate.sequential
+    layers = [row for row in estimate.layers if row.engine != "stream"]
+    limits = [] if array else [estimate.parts[row.part].interval_cycles for row in layers]
     data = [
         {"layer": row.name, "engine": f"{row.engine} engines", "cycles": row.interval_cycles,
-         "cost": row.resources.offchip_bits / 8e6 if array else row.resources.dsp,
-         "limit": None if array else estimate.parts[row.part].interval_cycles}
-        for row in estimate.layers if row.engine != "stream"
+         "cost": row.resources.offchip_bits / 8e6 if array else row.resources.dsp} for row in layers
     ]  # fmt: skip
-    every = [row["cycles"] for row in data] + [row["limit"] or row["cycles"] for row in data]
-    low, high = min(every) / 1.25, max(every) * 1.06
+    low, high = log_domain([*limits, *(row.interval_cycles for row in layers)])
     cycles = log_axis("cycles an image" + ("" if array else " (line: the pipeline's interval)"), low, high)
     cost = axis_of("MB to and from DDR" if array else "DSPs of one copy", alt.Scale(), tickCount=5)
-    colors, _ = series(_COLORS, ())
+    found = {f"{engine} engines": ink for engine, ink in _COLORS.items() if engine in {row.engine for row in layers}}
+    colors, _ = series(found, ())
     color = alt.Color("engine:N", scale=colors, legend=None if array else alt.Legend(title=None))
     first, second = (rows(data).encode(y=by_layer(names=names), color=color) for names in (True, False))
+    ticks = rows([{"layer": row.name, "limit": limit} for row, limit in zip(layers, limits, strict=not array)])
+    line = ticks.mark_tick(size=ROW, thickness=1.2, opacity=1, color="black").encode(x=cycles("limit:Q"), y=by_layer())
     bars = first.mark_bar().encode(x=cycles("cycles:Q"), x2=alt.X2Datum(low))
-    limits = rows(data).mark_tick(size=ROW, thickness=1.2, opacity=1, color="black")
     plots = (
-        alt.layer(bars, limits.encode(x=cycles("limit:Q"), y=by_layer()), width=WIDTH // 2, height=ROW * len(data)),
+        alt.layer(bars, line, width=WIDTH // 2, height=ROW * len(data)),
         alt.layer(second.mark_bar().encode(x=cost("cost:Q")), width=WIDTH // 4, height=ROW * len(data)),
     )
     copies = f", {estimate.replicas} copies" if estimate.replicas > 1 else ""
@@ -179,4 +180,4 @@ def _picture(estimate: Estimate, title: str) -> Chart:
     return styled(alt.hconcat(*plots, spacing=12, title=above))
 
 
-_COLORS = {"dense engines": "#4878a8", "sparse engines": "#d08030"}
+_COLORS = {"dense": "#4878a8", "sparse": "#d08030", "array": "#4878a8"}

@@ -7,7 +7,7 @@ is black.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import altair as alt
@@ -44,22 +44,23 @@ def rows(values: Sequence[Mapping[str, Any]]) -> alt.Chart:
 def layered(*charts: alt.Chart, height: int) -> alt.LayerChart:
     """Charts on the same axes, together exactly as wide as the page or the picture."""
     fitted = alt.AutoSizeParams(type="fit-x", contains="padding")
-    return styled(alt.layer(*charts, autosize=fitted, width=WIDTH, height=height))
+    together: alt.LayerChart = alt.layer(*charts, autosize=fitted, width=WIDTH, height=height)  # type: ignore[assignment]
+    return styled(together)
 
 
 def styled(chart: AnyChart) -> AnyChart:
     """The chart in the common style."""
-    text = {"labelColor": INK, "titleColor": INK, "labelFontSize": 11, "titleFontSize": 12, "titleFontWeight": "normal"}
-    lines = {"gridColor": "rgba(128,128,128,0.25)"} | dict.fromkeys(
-        ("domainColor", "tickColor"), "rgba(128,128,128,0.6)"
-    )
+    text: Any = {"labelColor": INK, "titleColor": INK, "labelFontSize": 11, "titleFontSize": 12}
+    text["titleFontWeight"] = "normal"
+    lines: Any = dict.fromkeys(("domainColor", "tickColor"), "rgba(128,128,128,0.6)")
     return chart.configure(
         font=_FONT,
         padding=4,
-        axis=alt.AxisConfig(**text, **lines, labelFlush=False),
+        axis=alt.AxisConfig(**text, **lines, gridColor="rgba(128,128,128,0.25)", labelFlush=False),
         legend=alt.LegendConfig(
-            **text, orient="top", direction="horizontal", title=None, titleLimit=0, offset=8, labelLimit=alt.ExprRef("max(width - 30, 150)"),
-            columns=alt.ExprRef("width < 420 ? 2 : 6"), symbolOpacity=1, symbolBaseFillColor=INK, symbolBaseStrokeColor=INK,
+            **text, orient="top", direction="horizontal", title=None, titleLimit=0, offset=8, symbolOpacity=1,
+            labelLimit=alt.ExprRef("max(width - 30, 150)"), columns=alt.ExprRef("width < 420 ? 2 : 6"),
+            symbolBaseFillColor=INK, symbolBaseStrokeColor=INK,
         ),
         text=alt.MarkConfig(fontSize=11, fill=INK),
         title=alt.TitleConfig(color=INK, fontSize=12, fontWeight="normal", anchor="start", frame="group"),
@@ -87,10 +88,10 @@ def axis_of(title: str, scale: alt.Scale, **options: Any) -> Axis:
 
 def tip(field: str, title: str, form: str = "") -> alt.Tooltip:
     """A line of what hovering tells."""
-    return alt.Tooltip(field, title=title, **({"format": form} if form else {}))
+    return alt.Tooltip(field, title=title, format=form) if form else alt.Tooltip(field, title=title)
 
 
-def points(chart: alt.Chart, size: int = 60, **options: Any) -> alt.Chart:
+def dots(chart: alt.Chart, size: int = 60, **options: Any) -> alt.Chart:
     """The chart with points as marks."""
     return chart.mark_point(filled=True, opacity=1, size=size, **options)
 
@@ -116,6 +117,13 @@ def series(colors: Mapping[str, str], shapes: Sequence[str]) -> tuple[alt.Scale,
     return alt.Scale(domain=names, range=list(colors.values())), alt.Scale(domain=names, range=list(shapes))
 
 
+def log_domain(values: Iterable[float]) -> tuple[float, float]:
+    """Where a logarithmic axis of such values begins and ends, with some room at both ends."""
+    known = [max(value, 1e-12) for value in values]
+    spread = max(max(known) / min(known), 1.2)
+    return min(known) / spread**0.12, max(known) * spread**0.06
+
+
 def log_axis(title: str, low: float, high: float) -> Axis:
     """A logarithmic axis with powers of ten, and as many marks between them as make three."""
     scale = alt.Scale(type="log", domain=[low, high], nice=False)
@@ -124,11 +132,17 @@ def log_axis(title: str, low: float, high: float) -> Axis:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Marks of a logarithmic axis: powers of ten, and as many between them as make three."""
+    """Marks of a logarithmic axis."""
     found: list[float] = []
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for steps in ((1,), (1, 2, 5), (1, 1.5, *range(2, 10)), [step / 10 for step in range(10, 100)]):
-        found = [tick for decade in decades for step in steps if low <= (tick := step * 10.0**decade) <= high]
+    steps: tuple[Sequence[float], ...] = (
+        (1,),
+        (1, 2, 5),
+        (1, 1.5, *range(2, 10)),
+        [one / 10 for one in range(10, 100)],
+    )
+    for within in steps:
+        found = [tick for decade in decades for step in within if low <= (tick := step * 10.0**decade) <= high]
         if len(found) > 2:
             break
     return found

@@ -105,4 +105,5 @@ def _asset(name: str) -> str:
 @cache
 def _packed_library() -> str:
     """Vega, Vega-Lite and vega-embed, which draw the charts in a browser."""
-    return base64.b64encode(gzip.compress(vl_convert.javascript_bundle().encode(), mtime=0)).decode()
+    code = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    return base64.b64encode(gzip.compress(code.encode(), mtime=0)).decode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ _MEANING = {
     "busy": "computing", "uneven": "waiting for the slowest engine", "starved": "no input", "blocked": "no room",
 }  # fmt: skip
 _SHADES = {"busy": "█", "uneven": "▓", "starved": "░", "blocked": "▒"}
+_WAY = {"waits for its window": "#c8ccd0", "results leave": "#2f6f9f"}
 _MOST = 40  # rows of the chart
 
 
@@ -125,8 +127,8 @@ def _gantt(found: DesignSimulation) -> Chart:
     span = max(stage.first[-1][2] for stage in stages) - start
     colors, _ = series(_WAY, ())
     data = [
-        {"layer": stage.name, "does": does, "from": stage.first[-1][place] - start, "to": stage.first[-1][place + 1] - start}
-        for stage in stages for place, does in enumerate(_WAY)
+        {"layer": stage.name, "does": does, "from": begun - start, "to": done - start}
+        for stage in stages for does, (begun, done) in zip(_WAY, pairwise(stage.first[-1]), strict=True)
     ]  # fmt: skip
     x = axis_of("cycles since the image's first word", alt.Scale(domain=[0, span * 1.01], nice=False), format=",.0f")
     images = rows([{"at": number * interval} for number in range(1, int(span / interval) + 1)])
@@ -137,6 +139,3 @@ def _gantt(found: DesignSimulation) -> Chart:
     bars = rows(data).mark_bar().encode(x=x("from:Q"), x2="to:Q", y=by_layer(), color=alt.Color("does:N", scale=colors))
     lines = dashed(images, color="#b3262e").encode(x=x("at:Q"))
     return layered(bars, lines, height=ROW * len(stages)).properties(title=title)
-
-
-_WAY = {"waits for its window": "#c8ccd0", "results leave": "#2f6f9f"}
