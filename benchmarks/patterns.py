@@ -17,7 +17,8 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+
+from hass_train.results.result import Result
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = ROOT / "runs" / "patterns"
@@ -49,7 +50,7 @@ def run(script: str, name: str, overrides: list[str], only_look: bool) -> Path |
     return folder if done.is_file() else None
 
 
-def recipe(label: str, sparsity: float, dense: Path, only_look: bool) -> dict[str, Any] | None:
+def recipe(label: str, sparsity: float, dense: Path, only_look: bool) -> Result | None:
     """The result of a pattern at a sparsity."""
     overrides = [*PATTERNS[label], "search=one_shot", f"search.sparsity={sparsity}", *_after(dense, 0, RECOVER)]
     overrides += ["hw=zcu104", "hw.tolerance=0.02", "report=false"]
@@ -65,8 +66,8 @@ def _after(dense: Path, search: int, recover: int) -> list[str]:
     return [f"init_from={dense / 'model.safetensors'}", *given]
 
 
-def _result(folder: Path | None) -> dict[str, Any] | None:
-    return json.loads((folder / "result.json").read_text()) if folder else None
+def _result(folder: Path | None) -> Result | None:
+    return Result.load(folder) if folder else None
 
 
 def accuracy_table(dense: Path, only_look: bool) -> list[str]:
@@ -88,10 +89,10 @@ def accuracy_table(dense: Path, only_look: bool) -> list[str]:
             if found is None:
                 continue
             shown = {0.5: "2:4", 0.75: "1:4"}[sparsity] if label == "N:M" else label
-            sparse = found["sparse"]
+            sparse = found.sparse
             lines.append(
-                f"| {shown} | {sparsity:.0%} | {sparse['weight_sparsity']:.1%} | {sparse['test_acc']:.4f} "
-                f"| {100 * (base - sparse['test_acc']):+.2f} |"
+                f"| {shown} | {sparsity:.0%} | {sparse.weight_sparsity:.1%} | {sparse.test_acc:.4f} "
+                f"| {100 * (base - sparse.test_acc):+.2f} |"
             )
     return lines
 
@@ -110,10 +111,10 @@ def block_table(dense: Path, only_look: bool) -> list[str]:
     for label, (name, overrides) in runs.items():
         found = _result(run("search.py", name, [*ARRAY, *overrides, "report=false"], only_look))
         if found is not None:
-            sparse = found["sparse"]
+            sparse = found.sparse
             lines.append(
-                f"| {label} | {found['gain']['throughput']:.2f}× | {sparse['estimate']['throughput_ips']:,.0f} "
-                f"| {sparse['test_acc']:.4f} | {sparse['weight_sparsity']:.1%} |"
+                f"| {label} | {found.gain.throughput:.2f}× | {sparse.estimate.throughput_ips:,.0f} "
+                f"| {sparse.test_acc:.4f} | {sparse.weight_sparsity:.1%} |"
             )
     return lines
 

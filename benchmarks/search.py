@@ -28,6 +28,7 @@ from typing import Any
 
 from search_report import LOST, OTHERS, ablation_table, picture, table
 
+from hass_train.results.result import Result
 from hass_train.search.front import hypervolume
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -113,12 +114,6 @@ def run(script: str, folder: Path, overrides: list[str], threads: int) -> None:
     (folder / "ended").touch()
 
 
-def result(folder: Path) -> dict[str, Any]:
-    """A run's result.json."""
-    found: dict[str, Any] = json.loads((folder / "result.json").read_text())
-    return found
-
-
 def trained(plan: Plan, case: Case, seed: int, threads: int) -> list[str]:
     """Train the dense network once; the overrides that every engine begins from."""
     warmup, _, recover = case.epochs
@@ -139,14 +134,14 @@ def engines(plan: Plan, case: Case, seed: int, threads: int) -> list[dict[str, A
     for target in case.targets:
         place = folder / f"learned-{target:g}"
         run("search.py", place, [*same, *goal(case, target)], threads)
-        learned.append(result(place))
-    seconds = sum(one["spent"]["seconds"] for one in learned)
+        learned.append(Result.load(place))
+    seconds = sum(one.spent.seconds for one in learned)
     rows = [row("learned", learned)]
     for engine in OTHERS:
         place = folder / engine
         budget = [f"search={engine}", f"search.seconds={seconds:.0f}", "search.trials=100000"]
         run("search.py", place, [*same, *budget, "search.max_accuracy_drop=0.05"], threads)
-        rows.append(row(engine, [result(place)]))
+        rows.append(row(engine, [Result.load(place)]))
     longer = json.loads((RUNS / plan.name / f"{case.model}-{seed}-longer" / "accuracy.json").read_text())["test_acc"]
     where = {"model": case.model, "device": case.device, "seed": seed, "dense_longer_test_acc": longer}
     return [{**where, **one} for one in rows]
@@ -164,40 +159,38 @@ def priced(plan: Plan, case: Case, seed: int, threads: int) -> list[dict[str, An
         name = f"learned-{target:g}" + ("" if prices == "hardware" else f"-{prices}")
         place = RUNS / plan.name / f"{case.model}-{case.device}-{seed}" / name
         run("search.py", place, [*same, *goal(case, target), f"search.prices={prices}"], threads)
-        found = result(place)
+        found = Result.load(place)
         rows.append(
             {
                 "model": case.model, "device": case.device, "seed": seed, "target": target, "prices": prices,
-                "speedup": found["gain"]["throughput"], "points_lost": 100 * found["gain"]["accuracy_drop"],
-                "pair_sparsity": found["sparse"]["pair_sparsity"],
+                "speedup": found.gain.throughput, "points_lost": 100 * found.gain.accuracy_drop,
+                "pair_sparsity": found.sparse.pair_sparsity,
             }
         )  # fmt: skip
     return rows
 
 
-def row(engine: str, results: list[dict[str, Any]]) -> dict[str, Any]:
+def row(engine: str, results: list[Result]) -> dict[str, Any]:
     """Points (speed-up, validation accuracy) of an engine: its recovered networks, and the front of its trials."""
-    dense = results[0]["dense"]
-    ips = dense["estimate"]["throughput_ips"]
-    recovered = [(one["gain"]["throughput"], one["sparse"]["val_acc"]) for one in results]
-    points = recovered + [
-        (point["throughput_ips"] / ips, point["val_acc"]) for one in results for point in one["spent"]["front"]
-    ]
+    dense = results[0].dense
+    ips = dense.estimate.throughput_ips
+    recovered = [(one.gain.throughput, one.sparse.val_acc) for one in results]
+    points = recovered + [(point.throughput_ips / ips, point.val_acc) for one in results for point in one.spent.front]
     within = [
-        one["gain"]["throughput"] for one in results if one["gain"]["accuracy_drop"] <= 0.01
+        one.gain.throughput for one in results if one.gain.accuracy_drop <= 0.01
     ]  # of the test split, read at the end
     return {
         "engine": engine,
-        "dense_test_acc": dense["test_acc"],
+        "dense_test_acc": dense.test_acc,
         "points": points,
         "recovered": recovered,
         "best_within_a_point": max(within, default=1.0),
-        "hypervolume": hypervolume(points, (1.0, dense["val_acc"] - LOST)),
-        "floor": dense["val_acc"] - LOST,
-        "seconds": sum(one["spent"]["seconds"] for one in results),
-        "trials": sum(one["spent"]["trials"] for one in results),
-        "images": sum(one["spent"]["images"] for one in results),
-        "goals": [(one["goal"]["value"], one["gain"]["throughput"], one["gain"]["accuracy_drop"]) for one in results],
+        "hypervolume": hypervolume(points, (1.0, dense.val_acc - LOST)),
+        "floor": dense.val_acc - LOST,
+        "seconds": sum(one.spent.seconds for one in results),
+        "trials": sum(one.spent.trials for one in results),
+        "images": sum(one.spent.images for one in results),
+        "goals": [(one.goal.value, one.gain.throughput, one.gain.accuracy_drop) for one in results],
     }
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import statistics
 import subprocess
 import sys
@@ -30,6 +29,7 @@ from hass_train.hardware.dataflow.simulator.depths import rule
 from hass_train.hardware.dataflow.simulator.pipeline import Pipeline, steady
 from hass_train.hardware.dataflow.simulator.results import Deadlock
 from hass_train.hardware.dataflow.simulator.stages import StageDesign
+from hass_train.results.result import Result
 from hass_train.sparsity import calibrate
 from hass_train.sparsity.nonzeros import observe_nonzeros
 
@@ -95,12 +95,12 @@ def sparse(digits: bool) -> str:
     points: list[tuple[str, float, float]] = []
     for model in ("mobilenetv3", "resnet18"):
         folder = searched(model, digits)
-        result = json.loads((folder / "result.json").read_text())
-        arguments = result["model"]["arguments"]
-        network = load_sparse(timm.create_model(result["model"]["name"], **arguments), folder)
-        shape = tuple(result["model"]["input_size"])
-        workload = trace(timm.create_model(result["model"]["name"], **arguments), shape, result["model"]["name"])
-        data = instantiate(result["config"]["data"])
+        result = Result.load(folder)
+        arguments = result.model.arguments
+        network = load_sparse(timm.create_model(result.model.name, **arguments), folder)
+        shape = result.model.input_size
+        workload = trace(timm.create_model(result.model.name, **arguments), shape, result.model.name)
+        data = instantiate(result.config["data"])
         data.setup()
         profile = calibrate(network, data.images("val", torch.device("cpu"), images=256))
         images = torch.cat(list(data.images("val", torch.device("cpu"), images=IMAGES)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -32,6 +31,7 @@ def main(config: DictConfig) -> dict[str, Any]:
     from hass_train.hardware import CannotFit
     from hass_train.report.console import report_console
     from hass_train.report.estimate import print_estimate, save_estimate_picture
+    from hass_train.results.estimation import ESTIMATE, Estimation
     from hass_train.runtime.errors import UserError
     from hass_train.training.networks import create_network, traced
 
@@ -53,27 +53,16 @@ def main(config: DictConfig) -> dict[str, Any]:
     exploring = time.perf_counter()
     output = Path(typed.paths.output)
     output.mkdir(parents=True, exist_ok=True)
-    answer = {
-        "schema": 1,
-        "network": workload.name,
-        "input_shape": list(workload.input_shape),
-        "macs": workload.macs,
-        "weights": workload.weights,
-        "pair_sparsity": profile.pair_sparsity(workload),
-        "profile": asdict(typed.profile),
-        "hw": asdict(typed.hw),
-        "estimate": estimate.to_dict(),
-        "folds": {row.name: dict(row.folds) for row in estimate.layers},
-        "wall_s": {"trace": tracing - started, "explore": exploring - tracing, "total": exploring - started},
-        "command": cli.job_command(),
-    }
-    files = [output / "estimate.json", output / "estimate.png"]
-    files[0].write_text(json.dumps(answer, indent=1))
+    seconds = {"trace": tracing - started, "explore": exploring - tracing, "total": exploring - started}
+    answer = Estimation(
+        workload.name, workload.input_shape, workload.macs, workload.weights, profile.pair_sparsity(workload),
+        asdict(typed.profile), asdict(typed.hw), estimate, seconds, cli.job_command(),
+    )  # fmt: skip
+    files = [output / ESTIMATE, output / "estimate.png"]
+    answer.save(files[0])
     save_estimate_picture(files[1], estimate, f"{workload.name} on {typed.hw.name}")
-    print_estimate(
-        workload, profile, estimate, typed.hw.name, accelerator, exploring - started, files, report_console()
-    )
-    return answer
+    print_estimate(workload, profile, estimate, typed.hw.name, exploring - started, files, report_console())
+    return answer.to_dict()
 
 
 def _network(typed: EstimateConfig) -> tuple[tuple[int, ...] | None, dict[str, Any]]:

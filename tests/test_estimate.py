@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ import timm
 
 from hass_train.estimate import main
 from hass_train.hardware import DataflowAccelerator, SparsityProfile, load_device, trace
+from hass_train.results.estimation import Estimation
+from hass_train.results.result import Result
 from hass_train.runtime.errors import UserError
-from tests.conftest import Compose
+from tests.conftest import DATA, Compose
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -38,6 +41,7 @@ def test_the_command_prints_and_writes(tmp_path: Path) -> None:
     assert {path.name for path in folder.iterdir()} >= {"estimate.json", "estimate.png"}
     answer = json.loads((folder / "estimate.json").read_text())
     assert answer["input_shape"] == [3, 48, 64]
+    assert json.loads(json.dumps(Estimation.load(folder).to_dict())) == answer  # as it is read back
     assert answer["wall_s"]["total"] > 0
     estimate = answer["estimate"]
     assert answer["folds"] == {row["name"]: row["folds"] for row in estimate["layers"]}
@@ -58,7 +62,7 @@ def test_the_command_answers_as_the_python_interface_does(compose: Compose, tmp_
 
 def test_the_input_size_is_timms_by_default(compose: Compose, tmp_path: Path) -> None:
     answer = asked(compose, *TINY, "model.input_size=null", output=tmp_path / "run")
-    assert answer["input_shape"] == [3, 160, 160]
+    assert answer["input_shape"] == (3, 160, 160)
 
 
 @pytest.mark.parametrize(
@@ -113,10 +117,12 @@ def test_a_run_says_what_network_it_measured(compose: Compose, tmp_path: Path) -
     workload = trace(network, (1, 40, 48))
     profile = {"schema": 1, "input_shape": [1, 40, 48], **SparsityProfile.uniform(workload, 0.5).to_dict()}
     (tmp_path / "profile.json").write_text(json.dumps(profile))
-    (tmp_path / "result.json").write_text(json.dumps({"model": {"arguments": {"num_classes": 7, "in_chans": 1}}}))
+    beside = Result.load(DATA / "schema1")
+    about = replace(beside.model, arguments={"num_classes": 7, "in_chans": 1})
+    replace(beside, model=about).save(tmp_path / "result.json")
     overrides = ("model=timm", "model.name=test_resnet.r160_in1k", "profile=run", f"profile.path={tmp_path}")
     answer = asked(compose, *overrides, output=tmp_path / "run")
-    assert answer["input_shape"] == [1, 40, 48]
+    assert answer["input_shape"] == (1, 40, 48)
     assert answer["macs"] == workload.macs
     assert answer["pair_sparsity"] == pytest.approx(0.5)
 
@@ -124,7 +130,7 @@ def test_a_run_says_what_network_it_measured(compose: Compose, tmp_path: Path) -
 def test_transformers_take_other_sizes_and_dense_ones_have_no_zeros(compose: Compose, tmp_path: Path) -> None:
     overrides = ("model=vit_tiny", "+model.kwargs.depth=1", "model.input_size=[3,32,48]", "hw=u250")
     answer = asked(compose, *overrides, output=tmp_path / "run")
-    assert answer["input_shape"] == [3, 32, 48]
+    assert answer["input_shape"] == (3, 32, 48)
     assert answer["pair_sparsity"] == pytest.approx(0)
 
 

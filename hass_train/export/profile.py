@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hass_train.hardware import SparsityProfile, Workload
+from hass_train.results.result import RESULT, Result
 from hass_train.runtime.errors import UserError
 
 PROFILE = "profile.json"
@@ -62,19 +63,23 @@ def load_profile(path: Path) -> SparsityProfile:
 
 
 def measured_network(path: Path) -> tuple[tuple[int, int, int], dict[str, Any]]:
-    """Shape of the images (channels, height, width) and the timm arguments of a profile's network.
+    """What network a profile was measured on.
 
     Args:
         path: of the profile, or of the run directory that holds it; `load_profile` has accepted it.
 
+    Returns:
+        The shape of its images (channels, height, width), and the arguments that timm made it with: those of the
+        result beside it, or the number of channels alone where the profile lies by itself.
+
     Raises:
-        UserError: the run's files do not say.
+        UserError: the profile does not say, or the result beside it cannot be read.
     """
     file = path / PROFILE if path.is_dir() else path
-    result = file.with_name("result.json")
     try:
         channels, height, width = json.loads(file.read_text())["input_shape"]
-        arguments = json.loads(result.read_text())["model"]["arguments"] if result.is_file() else {"in_chans": channels}
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{file} does not say what network it was measured on; give model.input_size") from error
+    beside = file.with_name(RESULT).is_file()
+    arguments = Result.load(file.parent).model.arguments if beside else {"in_chans": channels}
     return (channels, height, width), dict(arguments)

@@ -13,8 +13,27 @@ import altair as alt
 
 from hass_train.hardware.resources import LABELS, LIMITS
 from hass_train.report.look import (
-    BANDS, COLORS, GRAY, RING, ROW, WIDTH, Axis, Chart, axis_of, by_layer, color_of, dashed, dots, hits, layered,
-    log_axis, log_domain, rows, series, styled, tip,
+    BANDS,
+    COLORS,
+    GRAY,
+    RING,
+    ROW,
+    WIDTH,
+    Axis,
+    Chart,
+    axis_of,
+    by_layer,
+    color_of,
+    dashed,
+    dots,
+    hits,
+    layered,
+    log_axis,
+    log_domain,
+    rows,
+    series,
+    styled,
+    tip,
 )  # fmt: skip
 from hass_train.report.stacks import MOST_SHOWN, stacks
 from hass_train.results.record import Column, Record

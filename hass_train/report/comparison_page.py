@@ -12,7 +12,17 @@ from typing import Any
 import altair as alt
 
 from hass_train.report.look import (
-    SHAPES, Axis, Chart, axis_of, dots, hits, layered, log_axis, log_domain, rows, tip,
+    SHAPES,
+    Axis,
+    Chart,
+    axis_of,
+    dots,
+    hits,
+    layered,
+    log_axis,
+    log_domain,
+    rows,
+    tip,
 )  # fmt: skip
 from hass_train.report.page import Card, Cell, Page, Sheet, save_page
 from hass_train.report.panels import Panel

@@ -10,13 +10,7 @@ from rich.console import Console
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from hass_train.hardware import (
-    DataflowAccelerator,
-    Estimate,
-    HardwareModel,
-    SparsityProfile,
-    Workload,
-)
+from hass_train.hardware import Estimate, SparsityProfile, Workload
 from hass_train.report.columns import ARRAY_LABELS, RESOURCE_LABELS
 from hass_train.report.console import print_files, slowest_table
 
@@ -31,7 +25,6 @@ def print_estimate(
     profile: SparsityProfile,
     estimate: Estimate,
     name: str,
-    accelerator: HardwareModel,
     seconds: float,
     files: Iterable[Path],
     console: Console,
@@ -39,11 +32,11 @@ def print_estimate(
     """The network, what its best design reaches and takes, its slowest layers, and why it is not faster.
 
     Args:
-        workload, profile: what was asked.
+        workload, profile: the network and its sparsity, which were asked about.
         estimate: the answer.
-        name, accelerator: of who gave it.
-        seconds: that it took.
-        files: that were written.
+        name: of the accelerator, as `hw=` names it.
+        seconds: that the answer took.
+        files: the files that were written.
         console: to print on.
     """
     shape = "×".join(map(str, workload.input_shape))
@@ -53,19 +46,17 @@ def print_estimate(
         f"{workload.macs / 1e6:,.1f} M multiply-accumulates, {workload.weights / 1e6:,.2f} M weights, "
         f"pair sparsity {profile.pair_sparsity(workload):.1%}"
     )
-    pipeline = accelerator if isinstance(accelerator, DataflowAccelerator) else None
-    console.print(_headline(estimate, pipeline.options.objective if pipeline else "throughput"))
+    console.print(_headline(estimate))
     console.print()
-    console.print(_resources(estimate, pipeline) if pipeline else _shares(estimate))
+    console.print(_resources(estimate) if estimate.available else _shares(estimate))
     console.print()
     if len(estimate.parts) > 1:
         console.print(_parts(estimate))
         console.print()
     console.print(slowest_table("Slowest layers", estimate))
     console.print(f"Why not faster: {estimate.bottleneck.reason}.")
-    short_of_memory = estimate.bottleneck.resource in ("bram18", "uram", "bandwidth")
-    if short_of_memory and pipeline and len(estimate.parts) == 1 and pipeline.options.partitions == "needed":
-        console.print("hw.partitions=best also looks for parts that run one after another, each with all the memory.")
+    if estimate.bottleneck.hint:
+        console.print(f"{estimate.bottleneck.hint}.")
     if estimate.slack > 0.001:
         console.print(f"A design up to {estimate.slack:.1%} faster was not ruled out.")
     energy = estimate.energy
@@ -78,10 +69,10 @@ def print_estimate(
     print_files(files, console)
 
 
-def _headline(estimate: Estimate, objective: str) -> str:
+def _headline(estimate: Estimate) -> str:
     copies = f" in {estimate.replicas} copies" if estimate.replicas > 1 else ""
     parts = f" in {len(estimate.parts)} parts, one after another" if len(estimate.parts) > 1 else ""
-    chosen = "" if objective == "throughput" else f" (best {objective})"
+    chosen = "" if estimate.objective == "throughput" else f" (best {estimate.objective})"
     return (
         f"[bold green]{estimate.throughput_ips:,.1f} images/s[/]{chosen}: an image every {estimate.interval_cycles:,} "
         f"cycles{copies}{parts}, latency {estimate.latency_ms:,.3f} ms, {estimate.efficiency:.2f} images/s per "
@@ -89,22 +80,22 @@ def _headline(estimate: Estimate, objective: str) -> str:
     )
 
 
-def _resources(estimate: Estimate, accelerator: DataflowAccelerator) -> Table:
+def _resources(estimate: Estimate) -> Table:
+    """What the design takes of every resource; of what does not count, against all that the device has."""
     table = Table(title="Resources", title_justify="left")
     for heading, justify in (("", "left"), ("used", "right"), ("of usable", "right"), ("", "right"), ("", "left")):
         table.add_column(heading, justify=justify)  # type: ignore[arg-type]
-    device, options = accelerator.device, accelerator.options
+    limits = estimate.limits
     for name, label in RESOURCE_LABELS.items():
-        usable = getattr(device, name) * options.usable(name)
-        share = getattr(estimate.resources, name) / max(usable, 1)
-        counts = "" if name in options.limits else " (not limited)"
-        part = "" if options.usable(name) == 1 else f" ({options.usable(name):.0%} of {getattr(device, name):,})"
-        used = f"{getattr(estimate.resources, name):,}"
-        table.add_row(label + counts, used, f"{usable:,.0f}{part}", f"{share:.0%}", _bar(share))
-    share = estimate.utilization["bandwidth"]
-    counts = "" if "bandwidth" in options.limits else " (not limited)"
-    rate = f"{share * device.bandwidth_gbps:,.1f}"
-    table.add_row(f"off-chip Gbit/s{counts}", rate, f"{device.bandwidth_gbps:,g}", f"{share:.0%}", _bar(share))
+        there, part = estimate.available[name], limits.get(name, 1.0)
+        used, usable = getattr(estimate.resources, name), there * part
+        counts = "" if name in limits else " (not limited)"
+        of = "" if part == 1 else f" ({part:.0%} of {there:,.0f})"
+        share = used / max(usable, 1)
+        table.add_row(label + counts, f"{used:,}", f"{usable:,.0f}{of}", f"{share:.0%}", _bar(share))
+    share, rate = estimate.utilization["bandwidth"], estimate.available["bandwidth"]
+    counts = "" if "bandwidth" in limits else " (not limited)"
+    table.add_row(f"off-chip Gbit/s{counts}", f"{share * rate:,.1f}", f"{rate:,g}", f"{share:.0%}", _bar(share))
     return table
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hass_train.report.console import print_files
-from hass_train.results.simulation import DesignSimulation, PartSimulation, StageResult
+from hass_train.results.simulation import DesignSimulation, PartSimulation
 
 if TYPE_CHECKING:
     from hass_train.report.look import Chart
@@ -90,14 +90,17 @@ def _stalls(part: PartSimulation) -> Table:
         table.add_column(heading, justify=justify, no_wrap=heading == "")  # type: ignore[arg-type]
     for stage in part.simulated.stages:
         if stage.name in kept:
-            table.add_row(stage.name, f"{stage.interval_cycles:,.0f}", _bar(stage))
+            table.add_row(
+                stage.name, f"{stage.interval_cycles:,.0f}", _bar({name: getattr(stage, name) for name in _COLORS})
+            )
     return table
 
 
-def _bar(stage: StageResult) -> Text:
+def _bar(shares: Mapping[str, float]) -> Text:
+    """A bar of what a stage spent its time on; the shares are fractions that add up to 1."""
     bar, ends, filled = Text(), 0.0, 0
     for name in _COLORS:
-        ends += getattr(stage, name)
+        ends += shares[name]
         width = round(ends * _BAR) - filled
         bar.append(_SHADES[name] * width, style=_COLORS[name])
         filled += width

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import csv
-import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 from rich.console import Console
 from rich.table import Table
 
-from hass_train.results.result import Result
 from hass_train.runtime.errors import UserError
 from hass_train.runtime.files import replacing
 from hass_train.search.front import front
+
+if TYPE_CHECKING:
+    from hass_train.results.result import Result
 
 ERROR_LOG, SUMMARY = "error.log", "sweep.csv"
 _NUMBERS = (
@@ -53,22 +55,33 @@ class Job:
         """A job from what lies in its directory."""
         given = yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text()) or []
         job = cls(folder, {key.lstrip("+"): value for key, _, value in (one.partition("=") for one in given)})
-        log, result, trained = folder / ERROR_LOG, folder / "result.json", folder / "accuracy.json"
-        if result.is_file():
-            try:
-                job._take(Result.load(folder))
-            except UserError as error:
-                job.error = str(error)
-        elif trained.is_file():
-            job.numbers = {"test_acc": json.loads(trained.read_text())["test_acc"]}
-        elif (folder / "estimate.json").is_file():
-            found = json.loads((folder / "estimate.json").read_text())
-            job.numbers = {"throughput_ips": found["estimate"]["throughput_ips"], "seconds": found["wall_s"]["total"]}
-        elif log.is_file():
-            job.error = log.read_text().splitlines()[0]
-        else:
-            job.error = "it ended without a result; its process was killed"
+        try:
+            job._read_outcome()
+        except UserError as error:
+            job.error = str(error)
         return job
+
+    def _read_outcome(self) -> None:
+        """Fill in what the job ended with: a search, an estimate, plain training, or an error.
+
+        Raises:
+            UserError: a file cannot be read.
+        """
+        from hass_train.results.estimation import ESTIMATE, Estimation  # late: command lines are read without torch
+        from hass_train.results.result import RESULT, Result, read_object
+
+        log, trained = self.folder / ERROR_LOG, self.folder / "accuracy.json"
+        if (self.folder / RESULT).is_file():
+            self._take(Result.load(self.folder))
+        elif trained.is_file():
+            self.numbers = {"test_acc": read_object(trained)["test_acc"]}
+        elif (self.folder / ESTIMATE).is_file():
+            found = Estimation.load(self.folder)
+            self.numbers = {"throughput_ips": found.estimate.throughput_ips, "seconds": found.wall_s["total"]}
+        elif log.is_file():
+            self.error = log.read_text().splitlines()[0]
+        else:
+            self.error = "it ended without a result; its process was killed"
 
     def _take(self, result: Result) -> None:
         gain, sparse = result.gain, result.sparse

@@ -242,25 +242,32 @@ class Result:
         path = folder / RESULT
         if not path.is_file():
             raise UserError(f"{folder} has no {RESULT}: is it the directory of a search that has ended?")
+        data = read_object(path)
+        if data.get("schema") not in (1, SCHEMA):
+            raise UserError(
+                f"{path} has schema {data.get('schema')!r}; this version reads 1 and {SCHEMA}: take a newer "
+                "HASS-Train, or run the search again"
+            )
         try:
-            data = json.loads(path.read_text())
-        except OSError as error:
-            raise UserError(f"{path} cannot be read: {error.strerror}") from error
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{path} cannot be read: it is not JSON ({error})") from error
-        if not isinstance(data, dict):
-            raise UserError(f"{path} cannot be read: it holds a {type(data).__name__}, and no object with keys")
-        schema = data.get("schema")
-        try:
-            if schema == 1:
-                data = upgraded(data)
-            elif schema != SCHEMA:
-                raise UserError(
-                    f"{path} has schema {schema!r}; this version reads 1 and {SCHEMA}: a newer HASS-Train has to read "
-                    "it, or run the search again"
-                )
-            return from_plain(data, cls)
+            return from_plain(upgraded(data) if data["schema"] == 1 else data, cls)
         except ValueError as error:
             raise UserError(
                 f"{path} cannot be read: {error}; it was written by a much older version, or is no search's"
             ) from error
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The object that a JSON file holds.
+
+    Raises:
+        UserError: the file cannot be read, or holds something else; one line.
+    """
+    try:
+        data = json.loads(path.read_text())
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read: it is not JSON ({error})") from error
+    if not isinstance(data, dict):
+        raise UserError(f"{path} cannot be read: it holds a {type(data).__name__} where keys are expected")
+    return data

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from hass_train.hardware.dataflow.simulator.results import Simulation, StageResult
+from hass_train.hardware.dataflow.simulator.results import Simulation
 from hass_train.runtime.plain import layout, to_plain
 
-__all__ = ["DesignSimulation", "PartSimulation", "Simulation", "StageResult"]
 SCHEMA = 1
 
 

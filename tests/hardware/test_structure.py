@@ -29,7 +29,7 @@ from hass_train.hardware.channels import without_dead_channels
 from hass_train.hardware.dataflow.costs.initiation import nonzero_pairs
 from hass_train.hardware.dataflow.designs.skips import Skips
 from hass_train.hardware.workload import FeatureMap, Operation, OperationKind
-from hass_train.results.simulation import simulate_design
+from hass_train.results.playing import simulate_design
 from hass_train.runtime.errors import UserError
 from hass_train.sparsity import NM, Block, LayerRule, Mode, calibrate, sparse_layers, sparsify
 

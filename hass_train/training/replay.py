@@ -1,0 +1,71 @@
+"""A finished run's network and data once more, to play its design on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import get_class, instantiate
+
+from hass_train.config.schema import ModelConfig
+from hass_train.data import ImageData
+from hass_train.export.design import load_design
+from hass_train.export.profile import load_profile
+from hass_train.export.weights import load_sparse
+from hass_train.results.playing import simulate_design
+from hass_train.results.result import Result
+from hass_train.results.simulation import DesignSimulation
+from hass_train.runtime.errors import UserError
+from hass_train.training.networks import create_network, traced
+
+
+def simulate_run(
+    folder: Path, count: int, sized: bool = False, told: Callable[[str], None] = lambda message: None
+) -> DesignSimulation:
+    """Play the design of a finished run on its own validation images.
+
+    Args:
+        folder: directory of a search that has ended.
+        count: how many images to play.
+        sized, told: as of `simulate_design`.
+
+    Raises:
+        UserError: whatever the user can mend: files that are missing or do not go together, and all of
+            `simulate_design`.
+    """
+    if count < 1:
+        raise UserError(f"--images is {count}; it must be ≥ 1")
+    design, result = load_design(folder), Result.load(folder)
+    profile = load_profile(folder)
+    settings = ModelConfig(name=result.model.name)
+    network = create_network(settings, **result.model.arguments)
+    workload = traced(network, design.input_shape, settings.name)
+    model = load_sparse(network, folder)
+    data = _data_of(result, folder)
+    images = torch.cat(list(data.images("val", torch.device("cpu"), images=count)))
+    return simulate_design(design, workload, model, images, profile, sized, told)
+
+
+def _data_of(result: Result, folder: Path) -> ImageData:
+    """The data module that a run's configuration names, ready to give images.
+
+    Raises:
+        UserError: the configuration names no data module, or its files are not there.
+    """
+    section = result.config.get("data")
+    try:  # a result.json may come from anywhere: nothing but a data module is made from it
+        kind = get_class(section["_target_"])  # type: ignore[index]
+        known = issubclass(kind, ImageData)
+    except (KeyError, TypeError, ValueError, ImportError):
+        known = False
+    if not known:
+        named = section.get("_target_") if isinstance(section, Mapping) else section
+        raise UserError(f"{folder}'s data is a {named}, which is no data module of HASS-Train")
+    try:
+        data: ImageData = instantiate(section)
+        data.setup()
+    except InstantiationException as error:
+        raise UserError(f"the run's data cannot be loaded: {str(error.__cause__ or error).splitlines()[0]}") from error
+    return data
