@@ -1,224 +1,237 @@
-"""The report's interactive charts, as plotly figures; `panels` says what to see in them."""
+"""The report's six charts, each defined once: pages draw them interactively, papers get them as pictures.
+
+`panels` says what to see in them.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any
 
-import plotly.graph_objects as go
-from plotly.subplots import make_subplots
+import altair as alt
 
 from hass_train.hardware.resources import LABELS, LIMITS
-from hass_train.report.stacks import MOST_SHOWN, Stack, stacks
-from hass_train.results.record import Column, Layer, Record
+from hass_train.report.look import (
+    BANDS,
+    COLORS,
+    GRAY,
+    RING,
+    ROW,
+    WIDTH,
+    Axis,
+    Chart,
+    axis_of,
+    by_layer,
+    color_of,
+    dashed,
+    dots,
+    hits,
+    layered,
+    log_axis,
+    log_domain,
+    rows,
+    series,
+    styled,
+    tip,
+)  # fmt: skip
+from hass_train.report.stacks import MOST_SHOWN, stacks
+from hass_train.results.record import Column, Record
 
-COLORS = {
-    "dense": "#8a94a0", "searched": "#c8443c", "weights": "#2f80c2", "activations": "#e08a1e", "pairs": "#7a4fb5",
-    "compute": "#2f80c2", "input": "#e0a11e", "output": "#3d9a6b", "stream": "#8a94a0", "limit": "#c8443c",
-    "tile": "#e0a11e", "store": "#3d9a6b", "ddr": "#7a4fb5",
-}  # fmt: skip
-"""Readable on white and on black."""
-BANDS = {"warmup": "rgba(128,128,128,0.10)", "search": "rgba(224,138,30,0.14)", "recover": "rgba(61,154,107,0.14)"}
-GRID = "rgba(128,128,128,0.25)"
-_ROW = 17  # pixels that a layer's row takes
+_MANY = 6000
+"""Cells of a heat map beyond which a page draws it as a bitmap."""
 
 
-def color_of(bound: str) -> str:
-    """Of what binds a layer; accelerators of one's own may have other words for it."""
-    return COLORS.get(bound, "#b05fa0")
-
-
-def history(record: Record) -> go.Figure:
+def history(record: Record) -> Chart:
     """Accuracy, speed-up and λ by epoch (without one, pair sparsity), with the phases as bands."""
-    log, result = record.history, record.result
-    figure = make_subplots(rows=3, cols=1, shared_xaxes=True, vertical_spacing=0.045, row_heights=[0.4, 0.36, 0.24])
-    for row, (key, title, color) in enumerate(record.curves, 1):
-        figure.add_trace(_line(*log.series(key), title, COLORS[color]), row, 1)
-        figure.update_yaxes(title_text=title, title_standoff=4, row=row, col=1)
-    _level(figure, result.dense.val_acc, "dense", 1)
-    last = max(log.epochs)
-    gain = result.gain.throughput
-    figure.add_trace(_marker([last], [gain], "final speed-up", COLORS["searched"], "diamond"), 2, 1)
-    goal = record.wanted_speedup
-    if goal is not None:
-        _level(figure, goal, "goal", 2)
-    for stretch in log.stretches:
-        figure.add_vrect(
-            stretch.first - 0.5, stretch.last + 0.5, row="all", col=1, line_width=0,  # type: ignore[arg-type]
-            fillcolor=BANDS[stretch.phase], layer="below",
-        )  # fmt: skip
-        figure.add_annotation(
-            x=(stretch.first + stretch.last) / 2, xref="x", y=1.0, yref="paper", yanchor="bottom", showarrow=False,
-            text=f"{stretch.phase}", font_size=11,
-        )  # fmt: skip
-    figure.update_xaxes(title_text="epoch", row=3, col=1)
-    figure.update_xaxes(range=[0.5, last + 0.7])
-    return finished(figure, 560, top=28)
+    plots = []
+    for number, (key, title, color) in enumerate(record.curves):
+        last = number == len(record.curves) - 1
+        scale = alt.Scale(domain=[0.5, max(record.history.epochs) + 0.7], nice=False)
+        x = axis_of("epoch" if last else "", scale, labels=last, ticks=last, tickMinStep=1)
+        height = alt.Axis(title=title, minExtent=34, tickCount=4)
+        y = alt.Y("value:Q", axis=height, scale=alt.Scale(zero=False, padding=8))
+        log = [{"epoch": epoch, "value": value} for epoch, value in zip(*record.history.series(key), strict=True)]
+        curve = rows(log).encode(x=x("epoch:Q"), y=y, tooltip=[tip("epoch:Q", "epoch"), tip("value:Q", title, ".4~g")])
+        seen = [curve.mark_line(color=COLORS[color]), dots(curve, 28, color=COLORS[color]), hits(curve)]
+        layers = [*_phases(record, x, named=number == 0), *_level(record, key, x, y), *seen, *_final(record, key, x, y)]
+        plots.append(alt.layer(*layers, width=WIDTH - 61, height=(200, 180, 120)[number]))
+    return styled(alt.vconcat(*plots, spacing=12))
 
 
-def trials(record: Record) -> go.Figure:
+def _phases(record: Record, x: Axis, named: bool) -> list[alt.Chart]:
+    """Bands behind a row of the history, and above the first their names."""
+    table = rows([
+        {"phase": str(one.phase), "color": BANDS[one.phase], "epoch": (one.first + one.last) / 2,
+         "from": one.first - 0.5, "to": one.last + 0.5}
+        for one in record.history.stretches
+    ])  # fmt: skip
+    bands = table.mark_rect().encode(x=x("from:Q"), x2="to:Q", color=alt.Color("color:N", scale=None))
+    names = table.mark_text(baseline="bottom").encode(x=x("epoch:Q"), y=alt.value(-4), text="phase:N")
+    return [bands, names] if named else [bands]
+
+
+def _level(record: Record, key: str, x: Axis, y: alt.Y) -> list[alt.Chart]:
+    """A dashed line across a row of the history, with its name at the left end."""
+    accuracy, goal = record.result.dense.val_acc, record.wanted_speedup
+    name, value, color = ("dense", accuracy, "dense") if key == "val/acc" else ("goal", goal, "limit")
+    if value is None or key not in ("val/acc", "hw/speedup"):
+        return []
+    table = rows([{"epoch": 0.55, "value": value, "name": name}]).encode(y=y, tooltip=tip("value:Q", name, ".4~g"))
+    words = table.mark_text(align="left", dx=3, dy=-7).encode(x=x("epoch:Q"), text="name:N")
+    return [dashed(table, color=COLORS[color]), words]
+
+
+def _final(record: Record, key: str, x: Axis, y: alt.Y) -> list[alt.Chart]:
+    """The final network's speed-up."""
+    if key != "hw/speedup":
+        return []
+    end = rows([{"epoch": max(record.history.epochs), "value": record.result.gain.throughput}])
+    mark = dots(end, 120, shape="diamond", color=COLORS["searched"])
+    return [mark.encode(x=x("epoch:Q"), y=y, tooltip=tip("value:Q", "final speed-up", ".4~g"))]
+
+
+def trials(record: Record) -> Chart:
     """The front of a search by trials, the one it chose, and the dense and the final network."""
     result, spent = record.result, record.result.spent
-    figure = go.Figure()
-    points = sorted(spent.front, key=lambda point: point.throughput_ips)
-    xs, ys = [point.throughput_ips for point in points], [point.val_acc for point in points]
-    figure.add_trace(go.Scatter(
-        x=xs, y=ys, mode="lines+markers", name="trials", line={"shape": "vh", "color": COLORS["weights"]},
-        text=[f"trial {point.number}" for point in points],
-        hovertemplate="%{text}: %{x:,.0f} images/s, %{y:.4f}<extra></extra>",
-    ))  # fmt: skip
-    chosen = [point for point in points if point.number == spent.chosen]
-    x, y = [point.throughput_ips for point in chosen], [point.val_acc for point in chosen]
-    figure.add_trace(_marker(x, y, "chosen", COLORS["activations"], "star"))
-    for column, label, color, symbol in (
-        (result.dense, "dense", "dense", "circle"), (result.sparse, "recovered", "searched", "diamond")
-    ):  # fmt: skip
-        figure.add_trace(_marker([column.estimate.throughput_ips], [column.val_acc], label, COLORS[color], symbol))
-    figure.update_xaxes(title_text="images/s")
-    figure.update_yaxes(title_text="validation accuracy", title_standoff=4)
-    return finished(figure, 420, legend=-0.28)
+    front = [
+        {"kind": "trials", "what": f"trial {one.number}", "rate": one.throughput_ips, "accuracy": one.val_acc,
+         "chosen": one.number == spent.chosen} for one in spent.front
+    ]  # fmt: skip
+    chosen = [{**one, "kind": "chosen"} for one in front if one["chosen"]]
+    networks = [
+        {"kind": kind, "what": f"the {kind} network", "rate": one.estimate.throughput_ips, "accuracy": one.val_acc}
+        for kind, one in (("dense", result.dense), ("recovered", result.sparse))
+    ]
+    x = axis_of("images/s", alt.Scale(zero=False, padding=12), format=",.0f", tickCount=6)("rate:Q")
+    y = alt.Y("accuracy:Q", axis=alt.Axis(title="validation accuracy"), scale=alt.Scale(zero=False, padding=12))
+    kinds = {"trials": "weights", "chosen": "activations", "dense": "dense", "recovered": "searched"}
+    inks = {kind: COLORS[name] for kind, name in kinds.items()}
+    colors, shapes = series(inks, ("circle", "triangle-up", "square", "diamond"))
+    size = alt.when(alt.datum.kind == "trials").then(alt.value(45)).otherwise(alt.value(130))
+    tips = [tip("what:N", "of"), tip("rate:Q", "images/s", ",.0f"), tip("accuracy:Q", "validation accuracy", ".4f")]
+    marks = rows([*front, *chosen, *networks]).encode(
+        x=x, y=y, color=alt.Color("kind:N", scale=colors), shape=alt.Shape("kind:N", scale=shapes), tooltip=tips
+    )
+    line = rows(front).mark_line(interpolate="step-before", color=COLORS["weights"]).encode(x=x, y=y)
+    return layered(line, dots(marks).encode(size=size), height=320)
 
 
-def pipeline(record: Record) -> go.Figure:
+def pipeline(record: Record) -> Chart:
     """Each layer's interval against the pipeline's, searched and dense."""
     layers = record.layers
-    figure = go.Figure()
-    for bound in dict.fromkeys(layer.bound for layer in layers):
-        some = [layer for layer in layers if layer.bound == bound]
-        figure.add_trace(go.Bar(
-            y=[layer.name for layer in some], x=[layer.cycles for layer in some], orientation="h",
-            name=f"bound by {bound}", marker_color=color_of(bound),
-            customdata=[f", {layer.urgency} times faster than the rest" if layer.urgency > 1 else "" for layer in some],
-            hovertemplate="%{y}: %{x:,.0f} cycles%{customdata}<extra></extra>",
-        ))  # fmt: skip
-    figure.add_trace(go.Scatter(
-        y=[layer.name for layer in layers], x=[layer.dense_cycles for layer in layers], mode="markers", name="dense",
-        marker={"color": COLORS["dense"], "size": 7, "symbol": "circle-open"},
-        hovertemplate="%{y}, dense: %{x:,.0f} cycles<extra></extra>",
-    ))  # fmt: skip
-    designs: tuple[tuple[Column, str], ...] = (("dense", "dense"), ("sparse", "limit"))
-    for column, color in designs:
-        if record.parts(column) == 1 and not record.sequential:
-            figure.add_vline(record.interval(column), line=_dashed(color))  # type: ignore[arg-type]
-    every = [cycles for layer in layers for cycles in (layer.cycles, layer.dense_cycles)]
-    ticks = "D2" if max(every) < 50 * min(every) else 1
-    figure.update_xaxes(title_text="cycles an image", type="log", dtick=ticks)
-    return _by_layer(figure, layers)
+    data = [
+        {"layer": layer.name, "cycles": layer.cycles, "dense": layer.dense_cycles, "bound": layer.bound,
+         "urgency": layer.urgency} for layer in layers
+    ]  # fmt: skip
+    designs: tuple[tuple[str, Column, str], ...] = (("dense", "dense", "dense"), ("searched", "sparse", "limit"))
+    lines = [
+        {"whose": f"the {name} pipeline", "cycles": record.interval(column), "color": COLORS[color]}
+        for name, column, color in designs
+        if record.parts(column) == 1 and not record.sequential
+    ]
+    intervals = [record.interval(column) for _, column, _ in designs]
+    low, high = log_domain([*intervals, *(c for layer in layers for c in (layer.cycles, layer.dense_cycles))])
+    x = log_axis("cycles an image" + (" (dashed: pipeline)" if lines else ""), low, high)
+    bounds = list(dict.fromkeys(layer.bound for layer in layers))
+    inks = {bound: color_of(bound) for bound in bounds} | {"dense": COLORS["dense"]}
+    colors, shapes = series(inks, [*["square"] * len(bounds), RING])
+    legend = alt.Legend(labelExpr="datum.label == 'dense' ? 'dense' : 'bound by ' + datum.label", title=None)
+    color = alt.Color("bound:N", scale=colors, legend=legend)
+    cycles, dense_cycles = tip("cycles:Q", "cycles", ",.0f"), tip("dense:Q", "dense", ",.0f")
+    tips = [tip("layer:N", "layer"), cycles, dense_cycles, tip("bound:N", "bound by")]
+    if any(layer.urgency > 1 for layer in layers):
+        tips.append(tip("urgency:Q", "times faster than the rest"))
+    table = rows(data).encode(y=by_layer())
+    dense = table.transform_calculate(bound="'dense'").encode(x=x("dense:Q"), tooltip=[tips[0], dense_cycles])
+    return layered(
+        table.mark_bar().encode(x=x("cycles:Q"), x2=alt.X2Datum(low), color=color, tooltip=tips),
+        *(
+            dashed(rows([line]), color=line["color"]).encode(x=x("cycles:Q"), tooltip=[tip("whose:N", "of"), cycles])
+            for line in lines
+        ),
+        dots(dense).encode(color=color, shape=alt.Shape("bound:N", scale=shapes, legend=legend)),
+        hits(dense),
+        height=ROW * len(layers),
+    )
 
 
-def densities(record: Record) -> go.Figure:
+def densities(record: Record) -> Chart:
     """Densities of weights, activations and pairs, over the layer's share of the interval."""
-    layers = record.layers
-    names = [layer.name for layer in layers]
-    figure = go.Figure(go.Bar(
-        y=names, x=[layer.share for layer in layers], orientation="h", name="share of the interval",
-        marker_color="rgba(128,128,128,0.35)", hovertemplate="%{y}: %{x:.1%} of the interval<extra></extra>",
-    ))  # fmt: skip
-    for kind, name, symbol in (
-        ("weight_density", "weights", "square"), ("activation_density", "activations", "circle"),
-        ("pair_density", "pairs", "diamond"),
-    ):  # fmt: skip
-        figure.add_trace(go.Scatter(
-            y=names, x=[getattr(layer, kind) for layer in layers], mode="markers", name=name,
-            marker={"color": COLORS[name], "size": 7, "symbol": symbol},
-            hovertemplate=f"%{{y}}: %{{x:.3f}} of {name}<extra></extra>",
-        ))  # fmt: skip
-    figure.update_xaxes(title_text="fraction", range=[0, 1.03])
-    return _by_layer(figure, layers)
+    kinds = ("weights", "activations", "pairs")
+    data = [
+        {"layer": layer.name, "share": layer.share, "weights": layer.weight_density,
+         "activations": layer.activation_density, "pairs": layer.pair_density} for layer in record.layers
+    ]  # fmt: skip
+    bar = f"share of the {'time' if record.sequential else 'interval'}"
+    scale = alt.Scale(domain=[0, 1.03], nice=False)
+    x = axis_of("fraction that is not zero", scale, tickCount=10, format=".1f")
+    inks = {bar: GRAY, **{kind: COLORS[kind] for kind in kinds}}
+    colors, shapes = series(inks, ["square", "square", "circle", "diamond"])
+    tips = [tip("layer:N", "layer"), *(tip(f"{kind}:Q", kind, ".3f") for kind in kinds), tip("share:Q", bar, ".1%")]
+    table = rows(data).encode(y=by_layer(), tooltip=tips)
+    color = alt.Color("kind:N", scale=colors)
+    marks = dots(table.transform_fold(list(kinds), as_=["kind", "density"]), 50)
+    return layered(
+        table.mark_bar().encode(x=x("share:Q"), color=alt.ColorDatum(bar)),
+        marks.encode(x=x("density:Q"), color=color, shape=alt.Shape("kind:N", scale=shapes)),
+        height=ROW * len(data),
+    )
 
 
-def resources(record: Record) -> go.Figure:
+def resources(record: Record) -> Chart:
     """Every resource of both designs, stacked from the layers, with the limit."""
-    figure = go.Figure()
-    both = {"dense": stacks(record, "dense"), "searched": stacks(record, "sparse")}
-    rows = [(resource, label) for resource in LIMITS for label in both]
-    names = [f"{LABELS[resource]}, {label}" for resource, label in rows]
-    for piece in range(len(next(iter(both.values()))["dsp"].pieces)):
-        shown: list[Stack] = [both[label][resource] for resource, label in rows]
-        figure.add_trace(go.Bar(
-            y=names, x=[stack.upto(MOST_SHOWN)[piece] for stack in shown], orientation="h", showlegend=False,
-            marker={"color": [stack.color(piece) for stack in shown], "line": {"width": 0}},
-            customdata=[[stack.pieces[piece], stack.shares[piece]] for stack in shown],
-            hovertemplate="%{customdata[0]}: %{customdata[1]:.2%}<extra>%{y}</extra>",
-        ))  # fmt: skip
+    pieces: list[dict[str, Any]] = []
+    ends: list[dict[str, Any]] = []
     limits = record.limits
-    for place, (resource, label) in enumerate(rows):
-        whole = sum(both[label][resource].shares)
-        note = "" if resource in limits else " *"
-        figure.add_annotation(
-            x=min(whole, MOST_SHOWN), y=place, text=f"{whole:.0%}{note}", showarrow=False, xanchor="left",
-            xshift=3, font={"size": 10},
-        )  # fmt: skip
-        if resource in limits:
-            figure.add_shape(
-                type="line", x0=limits[resource], x1=limits[resource], y0=place - 0.5, y1=place + 0.5,
-                line={"color": COLORS["limit"], "width": 2},
-            )  # fmt: skip
-    figure.update_layout(barmode="stack", bargap=0.25)
-    figure.update_xaxes(title_text="of the device", tickformat=".0%", range=[0, 1.65], tickvals=[0, 0.5, 1.0])
-    figure.update_yaxes(autorange="reversed", automargin=True, tickfont_size=11)
-    return finished(figure, 26 * len(rows) + 90)
+    both = {"dense": stacks(record, "dense"), "searched": stacks(record, "sparse")}
+    for resource in LIMITS:
+        for label, design in both.items():
+            stack, row, limit = design[resource], f"{LABELS[resource]}, {label}", limits.get(resource, 0.0)
+            tops = list(accumulate(stack.upto(MOST_SHOWN)))
+            pieces += [
+                {"row": row, "layer": name, "share": share, "to": top, "place": place / (len(tops) - 1)}
+                for place, (name, share, top) in enumerate(zip(stack.pieces, stack.shares, tops, strict=True)) if share
+            ]  # fmt: skip
+            whole = f"{sum(stack.shares):.0%}" + ("" if limit else " *")
+            ends.append({"row": row, "whole": whole, "limit": limit or None})
+    title = "of the device; red: limit" + ("" if len(limits) == len(LIMITS) else "; * does not count")
+    x = axis_of(title, alt.Scale(domain=[0, MOST_SHOWN + 0.4], nice=False), values=[0, 0.5, 1], format=".0%")
+    axis = alt.Axis(title=None, ticks=False, labelLimit=0, labelPadding=4)
+    y = alt.Y("row:N", sort=[end["row"] for end in ends], axis=axis)
+    shade = alt.Color("place:Q", legend=None, scale=alt.Scale(scheme="viridis", domain=[-0.08, 1.08]))
+    color = alt.when(alt.datum.place == 1).then(alt.value("#9aa3ad")).otherwise(shade)
+    tips = [tip("layer:N", "layer"), tip("share:Q", "share", ".2%"), tip("row:N", "of")]
+    bars = rows(pieces[::-1]).mark_bar()  # each from zero, the longest first: no seams
+    table = rows(ends).encode(y=y)
+    limit = table.mark_tick(color=COLORS["limit"], thickness=2, size=25, opacity=1)
+    return layered(
+        bars.encode(x=x("to:Q").stack(None), y=y, color=color, tooltip=tips),
+        table.mark_text(align="left", dx=6).encode(x=alt.XDatum(MOST_SHOWN), text="whole:N"),
+        limit.encode(x=x("limit:Q"), tooltip=tip("limit:Q", "limit", ".0%")),
+        height=26 * len(ends),
+    )
 
 
-def prices(record: Record) -> go.Figure:
+def prices(record: Record) -> Chart:
     """Prices by layer and epoch as a heat map."""
-    names = [layer.name for layer in record.layers]
     epochs, grid, least = record.prices
+    data = [
+        {"layer": layer.name, "epoch": epochs, "price": row} for layer, row in zip(record.layers, grid, strict=True)
+    ]
     decades = range(math.ceil(math.log10(least)), math.floor(math.log10(1000 * least)) + 1)
-    figure = go.Figure(go.Heatmap(
-        x=epochs, y=names, z=[[math.log10(max(price, least)) for price in row] for row in grid], customdata=grid,
-        colorscale="Viridis", hovertemplate="%{y}, epoch %{x}: %{customdata:.4f}<extra></extra>",
-        colorbar={"title": {"text": "price"}, "thickness": 10, "outlinewidth": 0, "lenmode": "pixels", "len": 160,
-                  "y": 1, "yanchor": "top", "tickvals": list(decades), "ticktext": [f"{10**d:g}" for d in decades]},
-    ))  # fmt: skip
-    figure.update_xaxes(title_text="epoch", dtick=max(1, len(epochs) // 10))
-    return _by_layer(figure, record.layers, legend=False)
-
-
-# ---- what they share ---------------------------------------------------------------------------------------------
-
-
-def _level(figure: go.Figure, value: float, name: str, row: int) -> None:
-    """A dashed line across a subplot, with its name at the left end."""
-    figure.add_hline(
-        value, row=row, col=1, line=_dashed("limit" if name == "goal" else "dense"),  # type: ignore[arg-type]
-        annotation={"text": name, "xanchor": "left", "font": {"size": 11}}, annotation_position="top left",
+    x = axis_of("epoch", alt.Scale(padding=0), labelAngle=0, values=epochs[:: max(1, len(epochs) // 10)])
+    legend = alt.Legend(title="price: −∂ log(throughput)/∂ density", gradientLength=200, gradientThickness=10,
+                        values=[10.0**decade for decade in decades], format="~g")  # fmt: skip
+    scale = alt.Scale(type="log", scheme="viridis", domain=[least, 1000 * least], clamp=True)
+    cells = rows(data).transform_flatten(["epoch", "price"]).transform_calculate(shown=f"max(datum.price, {least!r})")
+    chart = layered(
+        cells.mark_rect(strokeWidth=0.5, stroke=alt.ExprRef("scale('color', datum.shown)")).encode(
+            x=x("epoch:O"), y=by_layer(gaps=False), color=alt.Color("shown:Q", legend=legend, scale=scale),
+            tooltip=[tip("layer:N", "layer"), tip("epoch:O", "epoch"), tip("price:Q", "price", ".4f")],
+        ),
+        height=ROW * len(data),
     )  # fmt: skip
-
-
-def _line(x: Sequence[float], y: Sequence[float], name: str, color: str) -> go.Scatter:
-    return go.Scatter(x=x, y=y, name=name, mode="lines+markers", line={"color": color}, marker={"size": 5})
-
-
-def _marker(x: Sequence[float], y: Sequence[float], name: str, color: str, symbol: str) -> go.Scatter:
-    return go.Scatter(x=x, y=y, name=name, mode="markers", marker={"color": color, "size": 11, "symbol": symbol})
-
-
-def _dashed(color: str) -> dict[str, object]:
-    return {"color": COLORS[color], "dash": "dash", "width": 1.3}
-
-
-def _by_layer(figure: go.Figure, layers: Sequence[Layer], legend: bool = True) -> go.Figure:
-    """A row for each layer, the first on top."""
-    names = [layer.name for layer in layers]
-    figure.update_yaxes(
-        categoryorder="array", categoryarray=names, range=[len(names) - 0.5, -0.5], automargin=True, tickfont_size=10,
-        tickmode="array", tickvals=names,
-    )  # fmt: skip
-    figure.update_layout(barmode="overlay", bargap=0.25)
-    return finished(figure, _ROW * len(names) + 130, top=52 if legend else 16, legend=None if not legend else 1.0)
-
-
-def finished(figure: go.Figure, height: int, top: int = 16, legend: float | None = None) -> go.Figure:
-    """Transparent, of a fixed height, as wide as the page; the page sets the colour of the text."""
-    figure.update_layout(
-        template=go.layout.Template(), height=height, margin={"l": 8, "r": 12, "t": top, "b": 8},
-        paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)", showlegend=legend is not None,
-        hoverlabel={"font": {"size": 12}}, hovermode="closest", dragmode=False,
-    )  # fmt: skip
-    if legend is not None:
-        anchor = "bottom" if legend >= 1 else "top"
-        figure.update_layout(legend={"orientation": "h", "x": 0, "y": legend, "yanchor": anchor, "font": {"size": 11}})
-    figure.update_xaxes(gridcolor=GRID, zeroline=False, automargin=True)
-    figure.update_yaxes(gridcolor=GRID, zeroline=False, automargin=True)
-    return figure
+    if len(epochs) * len(grid) > _MANY:
+        chart.usermeta = {"embedOptions": {"renderer": "canvas"}}
+    return chart

@@ -5,20 +5,32 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Sequence
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
-import plotly.graph_objects as go
+import altair as alt
 
-from hass_train.report.charts import finished
+from hass_train.report.look import (
+    SHAPES,
+    Axis,
+    Chart,
+    axis_of,
+    dots,
+    hits,
+    layered,
+    log_axis,
+    log_domain,
+    rows,
+    tip,
+)  # fmt: skip
 from hass_train.report.page import Card, Cell, Page, Sheet, save_page
 from hass_train.report.panels import Panel
-from hass_train.results.comparison import Comparison
+from hass_train.results.comparison import Comparison, Run
 from hass_train.runtime.files import replacing
 
 PAGE, TABLE = "compare.html", "compare.csv"
 _HUES = ("#2f80c2", "#c8443c", "#3d9a6b", "#e08a1e", "#7a4fb5", "#12a3a8", "#a0522d", "#d64f9b")
-_SHAPES = ("circle", "diamond", "square", "triangle-up", "star", "cross", "pentagon", "hexagram")
 
 
 def save_comparison(folder: Path, compared: Comparison) -> list[Path]:
@@ -81,40 +93,53 @@ def _some(names: set[str], kind: str) -> str:
 
 def _plane(compared: Comparison, data: str, by: str, name: str, unit: str) -> Panel:
     """Test accuracy against one of the other figures, with the Pareto front."""
-    figure = go.Figure()
-    best = compared.front(data, by)
-    figure.add_trace(go.Scatter(
-        x=[run.numbers[by] for run in best], y=[run.numbers["test_acc"] for run in best], mode="lines",
-        name="Pareto front", line={"color": "rgba(128,128,128,0.8)", "shape": "hv", "width": 1.5}, hoverinfo="skip",
-    ))  # fmt: skip
-    alike = [run for run in compared.runs if run.data == data]
-    engines = list(dict.fromkeys(run.engine for run in compared.runs))
-    pairs = list(dict.fromkeys((run.network, run.device) for run in compared.runs))
-    for pair, engine in dict.fromkeys(((run.network, run.device), run.engine) for run in alike):
-        some = [run for run in alike if ((run.network, run.device), run.engine) == (pair, engine)]
-        figure.add_trace(go.Scatter(
-            x=[run.numbers[by] for run in some], y=[run.numbers["test_acc"] for run in some], mode="markers",
-            name=f"{pair[0]}, {engine}<br>{pair[1]}",
-            marker={"size": 10, "color": _HUES[pairs.index(pair) % len(_HUES)],
-                    "symbol": _SHAPES[engines.index(engine) % len(_SHAPES)]},
-            customdata=[
-                [compared.names[run.folder], run.numbers["speedup"], 100 * run.numbers["accuracy_drop"]] for run in some
-            ],
-            hovertemplate="%{x:,.4~g} " + unit + ", test accuracy %{y:.4f}<br>%{customdata[1]:.2f}× the dense network, "
-            "%{customdata[2]:.2f} points lost<br>%{customdata[0]}<extra></extra>",
-        ))  # fmt: skip
-    figure.update_xaxes(title_text=unit, type="log" if _spread([run.numbers[by] for run in alike]) > 8 else "linear")
-    figure.update_yaxes(title_text="test accuracy", title_standoff=4)
-    rows = len(figure.data)
     of = f" on {data}" if len(compared.data) > 1 else ""
-    caption = "Colours are networks on devices, shapes are engines; runs on the line are beaten by no other in both."
-    title = f"Accuracy against {name}{of}"
-    figure = finished(figure, 420 + 34 * rows, legend=-60 / (340 + 34 * rows) - 0.06)
-    return Panel(f"{name}-{data}", title, caption, figure)
+    caption = (
+        "Colours are networks on devices, shapes are engines; runs on the line are beaten by no other in both. "
+        "Dragging moves the chart, the wheel with the shift key zooms, a double click resets."
+    )
+    return Panel(f"{name}-{data}", f"Accuracy against {name}{of}", caption, _scattered(compared, data, by, unit))
 
 
-def _spread(values: Sequence[float]) -> float:
-    return max(values) / max(min(values), 1e-12)
+def _scattered(compared: Comparison, data: str, by: str, unit: str) -> Chart:
+    """A point for each run, and the front as a line."""
+    runs, front = [run for run in compared.runs if run.data == data], compared.front(data, by)
+    points = [
+        {"run": compared.names[run.folder], "network": _where(run), "engine": run.engine, "x": run.numbers[by],
+         "accuracy": run.numbers["test_acc"], "speedup": run.numbers["speedup"],
+         "lost": 100 * run.numbers["accuracy_drop"], "best": run in front} for run in runs
+    ]  # fmt: skip
+    networks, engines = list(dict.fromkeys(map(_where, runs))), list(dict.fromkeys(one.engine for one in runs))
+    x = _axis(unit, [run.numbers[by] for run in runs])("x:Q")
+    y = alt.Y("accuracy:Q", axis=alt.Axis(title="test accuracy"), scale=_LOOSE)
+    hues = alt.Scale(domain=networks, range=list(islice(cycle(_HUES), len(networks))))
+    forms = alt.Scale(domain=engines, range=list(islice(cycle(SHAPES), len(engines))))
+    below = alt.Legend(orient="bottom", direction="vertical", columns=1)  # names may be long
+    color = alt.Color("network:N", scale=hues, legend=below)
+    tips = [
+        tip("run:N", "run"), tip("engine:N", "engine"), tip("network:N", "network"), tip("x:Q", unit, ",.4~g"),
+        tip("accuracy:Q", "test accuracy", ".4f"), tip("speedup:Q", "times as fast as dense", ".2f"),
+        tip("lost:Q", "points lost", ".2f"),
+    ]  # fmt: skip
+    table = rows(points).encode(x=x, y=y, color=color, shape=alt.Shape("engine:N", scale=forms), tooltip=tips)
+    line = rows([point for point in points if point["best"]]).encode(x=x, y=y)
+    steps = line.mark_line(interpolate="step-before", color="rgba(128,128,128,0.8)", strokeWidth=1.5)
+    zoom = alt.selection_interval(name="zoom", bind="scales", zoom="wheel![event.shiftKey]")
+    return layered(steps.add_params(zoom), dots(table, 90), hits(table), height=360)
+
+
+def _where(run: Run) -> str:
+    return f"{run.network} on {run.device}"
+
+
+_LOOSE = alt.Scale(zero=False, padding=14)
+
+
+def _axis(unit: str, values: Sequence[float]) -> Axis:
+    """Logarithmic where the values differ much."""
+    if max(values) > 8 * max(min(values), 1e-12):
+        return log_axis(unit, *log_domain(values))
+    return axis_of(unit, _LOOSE, tickCount=6, format=",~r")
 
 
 def _volumes(compared: Comparison) -> Sheet:

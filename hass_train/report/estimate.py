@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from hass_train.hardware import Estimate, LayerEstimate, SparsityProfile, Workload
+from hass_train.hardware import Estimate, SparsityProfile, Workload
 from hass_train.report.columns import ARRAY_LABELS, RESOURCE_LABELS
 from hass_train.report.console import print_files, slowest_table
+
+if TYPE_CHECKING:
+    from hass_train.report.look import Chart
 
 _BAR = 30
 
@@ -130,45 +134,41 @@ def save_estimate_picture(path: Path, estimate: Estimate, title: str) -> None:
         estimate: what to draw.
         title: above it.
     """
-    import matplotlib
+    from hass_train.report.figures import save_chart  # late: altair takes a third of a second
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-    from matplotlib.patches import Patch
+    save_chart(_picture(estimate, title), path.with_suffix(""))
 
-    rows = [row for row in estimate.layers if row.engine != "stream"]
+
+def _picture(estimate: Estimate, title: str) -> Chart:
+    import altair as alt
+
+    from hass_train.report.look import ROW, WIDTH, axis_of, by_layer, log_axis, log_domain, rows, series, styled
+
     array = estimate.sequential
-    width = min(max(7.0, 0.19 * len(rows) + 2), 40.0)
-    figure, (top, bottom) = plt.subplots(2, 1, figsize=(width, 6.5), sharex=True, layout="constrained")
-    _bars(top, rows, [row.interval_cycles for row in rows])
-    for part in range(0 if array else len(estimate.parts)):
-        inside = [k for k, row in enumerate(rows) if row.part == part]
-        if inside:
-            limit = estimate.parts[part].interval_cycles
-            top.hlines(limit, inside[0] - 0.5, inside[-1] + 0.5, colors="black", linewidth=0.9, linestyles="dashed")
-    top.set_yscale("log")
-    top.set_ylabel("interval, cycles an image")
+    layers = [row for row in estimate.layers if row.engine != "stream"]
+    limits = [] if array else [estimate.parts[row.part].interval_cycles for row in layers]
+    data = [
+        {"layer": row.name, "engine": f"{row.engine} engines", "cycles": row.interval_cycles,
+         "cost": row.resources.offchip_bits / 8e6 if array else row.resources.dsp} for row in layers
+    ]  # fmt: skip
+    low, high = log_domain([*limits, *(row.interval_cycles for row in layers)])
+    cycles = log_axis("cycles an image" + ("" if array else " (line: the pipeline's interval)"), low, high)
+    cost = axis_of("MB to and from DDR" if array else "DSPs of one copy", alt.Scale(), tickCount=5)
+    found = {f"{engine} engines": ink for engine, ink in _COLORS.items() if engine in {row.engine for row in layers}}
+    colors, _ = series(found, ())
+    color = alt.Color("engine:N", scale=colors, legend=None if array else alt.Legend(title=None))
+    first, second = (rows(data).encode(y=by_layer(names=names), color=color) for names in (True, False))
+    ticks = rows([{"layer": row.name, "limit": limit} for row, limit in zip(layers, limits, strict=not array)])
+    line = ticks.mark_tick(size=ROW, thickness=1.2, opacity=1, color="black").encode(x=cycles("limit:Q"), y=by_layer())
+    bars = first.mark_bar().encode(x=cycles("cycles:Q"), x2=alt.X2Datum(low))
+    plots = (
+        alt.layer(bars, line, width=WIDTH // 2, height=ROW * len(data)),
+        alt.layer(second.mark_bar().encode(x=cost("cost:Q")), width=WIDTH // 4, height=ROW * len(data)),
+    )
     copies = f", {estimate.replicas} copies" if estimate.replicas > 1 else ""
-    dashed = ", layer after layer" if array else " (dashed: the pipeline's interval)"
-    top.set_title(f"{title}: {estimate.throughput_ips:,.0f} images/s{copies}{dashed}", fontsize=10)
-    costs = [row.resources.offchip_bits / 8e6 if array else row.resources.dsp for row in rows]
-    _bars(bottom, rows, costs)
-    bottom.set_ylabel("MB to and from DDR" if array else "DSPs of one copy")
-    bottom.set_xticks(range(len(rows)), [row.name for row in rows], rotation=90, fontsize=6)
-    bottom.set_xlim(-0.6, len(rows) - 0.4)
-    engines = [engine for engine in _COLORS if any(row.engine == engine for row in rows)]
-    if not array:
-        handles = [Patch(color=_COLORS[engine]) for engine in engines]
-        bottom.legend(handles, [f"{engine} engines" for engine in engines], fontsize=8, loc="upper left")
-    for axes in (top, bottom):
-        axes.grid(axis="y", linewidth=0.3)
-        axes.set_axisbelow(True)
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
+    one_by_one = ", layer after layer" if array else ""
+    above = f"{title}: {estimate.throughput_ips:,.0f} images/s{copies}{one_by_one}"
+    return styled(alt.hconcat(*plots, spacing=12, title=above))
 
 
 _COLORS = {"dense": "#4878a8", "sparse": "#d08030", "array": "#4878a8"}
-
-
-def _bars(axes: object, rows: Sequence[LayerEstimate], values: Sequence[float]) -> None:
-    axes.bar(range(len(rows)), values, color=[_COLORS[row.engine] for row in rows], width=0.8)  # type: ignore[attr-defined]

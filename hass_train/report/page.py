@@ -12,9 +12,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import vl_convert
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from hass_train.report.panels import Panel
 from hass_train.runtime.files import write_text
@@ -83,18 +83,19 @@ class Page:
 
 def save_page(path: Path, page: Page) -> None:
     """Write a page, whole or not at all."""
-    charts = {panel.name: json.loads(panel.figure.to_json()) for panel in page.panels}
+    charts = {panel.name: panel.chart.to_dict() for panel in page.panels}
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(_asset("page.html"))
-    css, script, plotly = (Markup(one) for one in (_asset("page.css"), _asset("page.js"), _packed_plotly()))  # noqa: S704 - own files
-    text = template.render(page=page, css=css, script=script, charts=_in_script(charts), plotly=plotly)
+    text = template.render(
+        page=page, css=Markup(_asset("page.css")), script=Markup(_asset("page.js")),
+        charts=_in_script(charts), library=Markup(_packed_library()),
+    )  # fmt: skip
     write_text(path, text)
 
 
 def _in_script(data: Any) -> Markup:
     """JSON that no name of a layer can end the script element with."""
-    text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
-    return Markup(text)  # noqa: S704 - no "<" is left in it
+    return Markup(json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"))
 
 
 def _asset(name: str) -> str:
@@ -102,5 +103,7 @@ def _asset(name: str) -> str:
 
 
 @cache
-def _packed_plotly() -> str:
-    return base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
+def _packed_library() -> str:
+    """Vega, Vega-Lite and vega-embed, which draw the charts in a browser."""
+    code = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    return base64.b64encode(gzip.compress(code.encode(), mtime=0)).decode()

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import plotly.graph_objects as go
-
 from hass_train.report import charts
+from hass_train.report.look import Chart
 from hass_train.report.stacks import MOST_SHOWN
 from hass_train.results.record import Column, Record
 
@@ -20,13 +19,13 @@ class Panel:
         name: for anchors and file names.
         title: above it.
         caption: what to see in it.
-        figure: the chart.
+        chart: to draw.
     """
 
     name: str
     title: str
     caption: str
-    figure: go.Figure
+    chart: Chart
 
 
 def panels(record: Record) -> list[Panel]:
@@ -38,7 +37,7 @@ _TITLES = {
     "history": "How the search went", "trials": "The trials' Pareto front", "pipeline": "Why it is not faster",
     "layers": "Where the zeros are", "resources": "What the design takes", "prices": "What the hardware asked for",
 }  # fmt: skip
-_DRAWN: dict[str, Callable[[Record], go.Figure]] = {
+_DRAWN: dict[str, Callable[[Record], Chart]] = {
     "history": charts.history, "trials": charts.trials, "pipeline": charts.pipeline, "layers": charts.densities,
     "resources": charts.resources, "prices": charts.prices,
 }  # fmt: skip

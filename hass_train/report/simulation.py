@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -13,12 +15,16 @@ from rich.text import Text
 from hass_train.report.console import print_files
 from hass_train.results.simulation import DesignSimulation, PartSimulation
 
+if TYPE_CHECKING:
+    from hass_train.report.look import Chart
+
 _BAR = 40
 _COLORS = {"busy": "#2f7d4f", "uneven": "#d08030", "starved": "#c8ccd0", "blocked": "#b3262e"}
 _MEANING = {
     "busy": "computing", "uneven": "waiting for the slowest engine", "starved": "no input", "blocked": "no room",
 }  # fmt: skip
 _SHADES = {"busy": "█", "uneven": "▓", "starved": "░", "blocked": "▒"}
+_WAY = {"waits for its window": "#c8ccd0", "results leave": "#2f6f9f"}
 _MOST = 40  # rows of the chart
 
 
@@ -112,38 +118,31 @@ def save_gantt(path: Path, found: DesignSimulation) -> None:
         path: of the PNG.
         found: what to draw; the last image, which meets a filled pipeline.
     """
-    import matplotlib
+    from hass_train.report.figures import save_chart  # late: altair takes a third of a second
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-    from matplotlib.patches import Patch
+    save_chart(_gantt(found), path.with_suffix(""))
+
+
+def _gantt(found: DesignSimulation) -> Chart:
+    import altair as alt
+
+    from hass_train.report.look import ROW, axis_of, by_layer, dashed, layered, rows, series
 
     part = max(found.parts, key=lambda part: len(part.simulated.stages))
-    stages = part.simulated.stages
-    height = min(max(4.0, 0.16 * len(stages) + 1.6), 40.0)
-    figure, axes = plt.subplots(figsize=(11, height), layout="constrained")
+    stages, interval = part.simulated.stages, part.simulated.interval_cycles
     start = min(stage.first[-1][0] for stage in stages)
-    for row, stage in enumerate(stages):
-        came, began, done = stage.first[-1]
-        axes.barh(row, began - came, left=came - start, height=0.75, color="#d5d9de")
-        axes.barh(row, done - began, left=began - start, height=0.75, color="#2f6f9f")
-    interval = part.simulated.interval_cycles
     span = max(stage.first[-1][2] for stage in stages) - start
-    for k in range(1, int(span / interval) + 1):
-        axes.axvline(k * interval, color="#b3262e", linewidth=0.6, linestyle="dashed")
-    axes.set_yticks(range(len(stages)), [stage.name for stage in stages], fontsize=6)
-    axes.set_ylim(len(stages) - 0.5, -0.5)
-    axes.set_xlim(0, span * 1.01)
-    axes.set_xlabel("cycles since the image's first word")
-    axes.xaxis.set_major_formatter("{x:,.0f}")
-    axes.set_title(
+    colors, _ = series(_WAY, ())
+    data = [
+        {"layer": stage.name, "does": does, "from": begun - start, "to": done - start}
+        for stage in stages for does, (begun, done) in zip(_WAY, pairwise(stage.first[-1]), strict=True)
+    ]  # fmt: skip
+    x = axis_of("cycles since the image's first word", alt.Scale(domain=[0, span * 1.01], nice=False), format=",.0f")
+    images = rows([{"at": number * interval} for number in range(1, int(span / interval) + 1)])
+    title = (
         f"{found.network} on {found.device}: one image in a filled pipeline, an image every {interval:,.0f} cycles "
-        f"(dashed; analytical {part.analytical_cycles:,})",
-        fontsize=9, loc="left",
-    )  # fmt: skip
-    handles = [Patch(color="#d5d9de"), Patch(color="#2f6f9f")]
-    axes.legend(handles, ["waits for its window", "results leave"], fontsize=8, loc="lower left")
-    axes.grid(axis="x", linewidth=0.3)
-    axes.set_axisbelow(True)
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
+        f"(dashed; analytical {part.analytical_cycles:,})"
+    )
+    bars = rows(data).mark_bar().encode(x=x("from:Q"), x2="to:Q", y=by_layer(), color=alt.Color("does:N", scale=colors))
+    lines = dashed(images, color="#b3262e").encode(x=x("at:Q"))
+    return layered(bars, lines, height=ROW * len(stages)).properties(title=title)

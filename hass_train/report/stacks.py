@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from matplotlib import colormaps
-from matplotlib.colors import to_hex
-
 from hass_train.hardware.estimate import Estimate
 from hass_train.hardware.resources import LIMITS
 from hass_train.results.record import Column, Record
@@ -35,11 +32,6 @@ class Stack:
             found.append(min(share, most - whole))
             whole += found[-1]
         return found
-
-    def color(self, piece: int) -> str:
-        """From dark to light along the network; grey for the other operations."""
-        last = len(self.pieces) - 1
-        return "#9aa3ad" if piece == last else to_hex(colormaps["viridis"](0.08 + 0.85 * piece / max(last - 1, 1)))
 
 
 def stacks(record: Record, column: Column) -> dict[str, Stack]:

@@ -1,33 +1,51 @@
 "use strict";
 const charts = JSON.parse(document.getElementById("charts").textContent);
 
-// plotly is stored compressed: a third of the size
+// the library is stored compressed: a third of the size
 async function library() {
-  const packed = atob(document.getElementById("plotly").textContent.trim());
+  const packed = atob(document.getElementById("library").textContent.trim());
   const bytes = Uint8Array.from(packed, (letter) => letter.charCodeAt(0));
   const code = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   const script = document.createElement("script");
-  script.textContent = await new Response(code).text();
+  script.textContent = `(() => {${await new Response(code).text()}})();`; // its names are nobody else's
   document.head.append(script);
 }
 
-function ink() {
-  return getComputedStyle(document.body).color;
+const drawn = {};
+
+// as wide as the page: charts with one plot fit themselves, rows of plots have to be told without their axes
+async function drawChart(name, chart) {
+  const box = document.getElementById(name);
+  const wide = box.clientWidth > 600;
+  const options = {
+    renderer: "svg", downloadFileName: name, config: { background: "transparent" },
+    actions: wide && { export: true, source: false, compiled: false, editor: false },
+  };
+  if (!wide) for (const plot of [chart, ...(chart.layer ?? [])]) delete plot.params; // a finger scrolls the page
+  let width = box.clientWidth;
+  for (let pass = 0; pass < 3; pass++) {
+    for (const plot of chart.vconcat ?? [chart]) plot.width = width;
+    drawn[name]?.finalize();
+    drawn[name] = await vegaEmbed(box, chart, options);
+    const excess = box.querySelector(".marks").getBoundingClientRect().width - box.clientWidth;
+    if (Math.abs(excess) <= 1) return;
+    width -= excess;
+  }
+}
+
+async function drawAll() {
+  for (const [name, chart] of Object.entries(charts)) await drawChart(name, chart);
 }
 
 async function draw() {
   await library();
-  const narrow = window.matchMedia("(max-width: 600px)").matches;
-  const options = { responsive: true, displaylogo: false, displayModeBar: narrow ? false : "hover" };
-  for (const [name, chart] of Object.entries(charts)) {
-    const layout = { ...chart.layout, font: { ...chart.layout.font, color: ink() } };
-    if (!narrow) layout.dragmode = "zoom"; // on a phone a finger on a chart scrolls the page
-    await Plotly.newPlot(name, chart.data, layout, options);
-  }
-  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-    for (const name of Object.keys(charts)) Plotly.relayout(name, { "font.color": ink() });
-  });
+  await drawAll();
   document.body.dataset.drawn = "yes";
+  let width = window.innerWidth, waiting;
+  window.addEventListener("resize", () => { // not where only a phone's address bar comes and goes
+    clearTimeout(waiting);
+    if (window.innerWidth !== width) waiting = setTimeout(() => { width = window.innerWidth; drawAll(); }, 200);
+  });
 }
 
 function sortable(table) {
