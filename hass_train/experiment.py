@@ -54,7 +54,7 @@ class Experiment:
         self.config, self.output = config, Path(config.paths.output)
         self.settings: dict[str, Any] = _without_passwords(whole)
         self.engine.context = Context(whole, rebuilt)
-        self._check()
+        self._check(self.accelerator, self.pattern)
 
     @classmethod
     def of(cls, config: DictConfig) -> Experiment:
@@ -66,7 +66,7 @@ class Experiment:
         typed = checked(config)
         return cls(typed, OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
 
-    def _check(self) -> None:
+    def _check(self, accelerator: Accelerator, pattern: Pattern) -> None:
         """Refuse what does not go together."""
         search, goal = self.config.search, self.goal
         if goal is not None and goal.of_recipe != self.engine.recipe:
@@ -74,18 +74,18 @@ class Experiment:
             raise UserError(
                 f"search.{goal.name} is {goal.value:g}, a goal that {self.engine.name} does not serve; use {ways}"
             )
-        if search.activation_sparsity and not self.accelerator.uses_activations:
+        if search.activation_sparsity and not accelerator.uses_activations:
             raise UserError(
-                f"search.activation_sparsity is {search.activation_sparsity}, but {self.accelerator.name} gains "
+                f"search.activation_sparsity is {search.activation_sparsity}, but {accelerator.name} gains "
                 "nothing from zeros among activations; leave it out"
             )
-        if self.config.simulate and not self.pattern.simulated:
+        if self.config.simulate and not pattern.simulated:
             raise UserError(
                 "simulate=true plays every initiation, and designs for this sparsity leave some out; leave it out, or "
                 "take sparsity=unstructured or sparsity=nm"
             )
-        if self.config.simulate and not self.accelerator.has_designs:
-            raise UserError(f"simulate=true plays designs, and {self.accelerator.name} has none; leave it out")
+        if self.config.simulate and not accelerator.has_designs:
+            raise UserError(f"simulate=true plays designs, and {accelerator.name} has none; leave it out")
 
     # ---- what a configuration names --------------------------------------------------------------------------------
 
