@@ -6,7 +6,7 @@ from hass_train.hardware.aie.model import AieAccelerator
 from hass_train.hardware.dataflow.model import DataflowAccelerator
 from hass_train.hardware.dataflow.options import DataflowOptions
 from hass_train.hardware.device import Device, load_device
-from hass_train.hardware.estimate import CannotFit, Estimate, LayerEstimate
+from hass_train.hardware.estimate import CannotFit, Energy, Estimate, LayerEstimate, Resources
 from hass_train.hardware.families import ai_engine_array, fpga
 from hass_train.hardware.profile import LayerSparsity, SparsityProfile
 from hass_train.hardware.structure import Blocks, Structure
@@ -22,11 +22,13 @@ __all__ = [
     "DataflowAccelerator",
     "DataflowOptions",
     "Device",
+    "Energy",
     "Estimate",
     "LayerEstimate",
     "LayerSparsity",
     "Operation",
     "OperationKind",
+    "Resources",
     "SparsityProfile",
     "Structure",
     "UnsupportedOperation",

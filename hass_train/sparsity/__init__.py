@@ -8,6 +8,7 @@ from hass_train.sparsity.nm import NM
 from hass_train.sparsity.pattern import Grouped, Pattern, ranked
 from hass_train.sparsity.statistics import calibrate, running_profile
 from hass_train.sparsity.step import SearchStep, apply_masks, watching
+from hass_train.sparsity.thresholds import raw_threshold
 from hass_train.sparsity.unstructured import Unstructured
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "calibrate",
     "link_norms",
     "ranked",
+    "raw_threshold",
     "running_profile",
     "sparse_layers",
     "sparsify",

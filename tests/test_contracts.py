@@ -1,0 +1,54 @@
+"""Every pattern, engine and accelerator of the project keeps the contracts that it ships for others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hass_train.hardware import Accelerator, DataflowAccelerator, DataflowOptions, ai_engine_array, load_device
+from hass_train.search.engine import SearchEngine
+from hass_train.search.engines import NSGA2, TPE, Greedy, Incremental, Learned, OneShot, Uniform
+from hass_train.sparsity import NM, Block, Channel, Pattern, Unstructured
+from hass_train.testing import AcceleratorContract, EngineContract, PatternContract
+
+
+@pytest.mark.parametrize("pattern", [Unstructured(), Block(), Block((4, 2), "l1"), NM(), NM(1, 8), Channel()], ids=str)
+class TestPatterns(PatternContract):
+    @pytest.fixture(autouse=True)
+    def _made(self, pattern: Pattern) -> None:
+        self.pattern = pattern
+
+    def make_pattern(self) -> Pattern:
+        return self.pattern
+
+
+class TestDataflow(AcceleratorContract):
+    def make_accelerator(self) -> Accelerator:
+        return DataflowAccelerator(load_device("zedboard"), DataflowOptions(tolerance=0.005))
+
+
+class TestArray(AcceleratorContract):
+    def make_accelerator(self) -> Accelerator:
+        return ai_engine_array(name="small", rows=2, columns=2)
+
+
+ENGINES = {
+    "learned": lambda output: Learned(),
+    "one_shot": lambda output: OneShot(0.5),
+    "incremental": lambda output: Incremental(0.5, increment=0.25, every=1),
+    "tpe": lambda output: TPE(trials=5, output=str(output)),
+    "nsga2": lambda output: NSGA2(trials=5, output=str(output)),
+    "greedy": lambda output: Greedy(trials=5, output=str(output)),
+    "uniform": lambda output: Uniform(trials=5, output=str(output)),
+}
+
+
+@pytest.mark.parametrize("name", ENGINES)
+class TestEngines(EngineContract):
+    @pytest.fixture(autouse=True)
+    def _named(self, name: str) -> None:
+        self.engine_name = name
+
+    def make_engine(self, output: Path) -> SearchEngine:
+        return ENGINES[self.engine_name](output)
