@@ -182,6 +182,13 @@ class Workload:
         return {operation.name: operation for operation in self.operations}
 
     @cached_property
+    def maps(self) -> dict[str, FeatureMap]:
+        """All feature maps by the name of what makes them, the input under `NETWORK_INPUT`."""
+        channels, height, width = self.input_shape
+        made = {operation.name: operation.result for operation in self.operations}
+        return {NETWORK_INPUT: FeatureMap(height, width, channels)} | made
+
+    @cached_property
     def compute_layers(self) -> tuple[Operation, ...]:
         """Convolutions and linear layers: those with weights."""
         return tuple(operation for operation in self.operations if operation.is_compute)
