@@ -123,6 +123,7 @@ def interpolation(axis: tuple[int, ...], at: NDArray[np.int64]) -> Floats:
 
 @lru_cache(maxsize=4096)
 def _interpolation(axis: tuple[int, ...], at: bytes) -> Floats:
+    """`interpolation` at points given as the bytes of an array, which are hashable."""
     points = np.log2(np.asarray(axis, float))
     place = np.interp(np.log2(np.frombuffer(at, np.int64)), points, np.arange(len(axis), dtype=float))
     below = np.minimum(place.astype(np.int64), max(len(axis) - 2, 0))

@@ -70,7 +70,7 @@ class LockstepRounds:
 
     @cached_property
     def _planes(self) -> dict[int, Floats]:
-        """By number of columns, cycles at the lanes' grid points, (channels, filters, choices); filled on demand."""
+        """The (channels, filters, choices) cycles at the lanes' grid points, by number of columns; filled on demand."""
         return {}
 
     @cached_property

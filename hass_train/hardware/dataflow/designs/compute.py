@@ -245,6 +245,7 @@ class ComputeDesigns(Table):
         return source + result + tiles + beside
 
     def _describe(self, design: int, place: int) -> LayerEstimate:
+        """See `Table.describe`."""
         layer, folds, t = self.layer, self.folds[np.array([design])], float(self.t[design])
         bounds = {
             "compute": float(cycles.compute_cycles(layer, folds.i, folds.o, folds.g, t, folds.p)[0]),

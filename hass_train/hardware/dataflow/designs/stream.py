@@ -113,6 +113,7 @@ class StreamDesigns(Table):
         self.streams = streams[self.kept]
 
     def _describe(self, design: int, place: int) -> LayerEstimate:
+        """See `Table.describe`."""
         resources = Resources.of(self.resources(design, place))
         if resources.offchip_bits:
             where = WeightsIn.OFF_CHIP

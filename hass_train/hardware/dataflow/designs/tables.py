@@ -121,4 +121,5 @@ class Table:
         return replace(self._rows[design, place], name=operation.name)
 
     def _describe(self, design: int, place: int) -> LayerEstimate:
+        """The row of a design; subclasses know what it is."""
         raise TypeError("a table of designs says what a design is")

@@ -60,6 +60,7 @@ class ZeroTiles:
         return np.array([self._kept_fraction(int(a), int(b)) for a, b in pairs])[place].reshape(i.shape)
 
     def _kept_fraction(self, i: int, o: int) -> float:
+        """`kept_fraction` of tiles of one size."""
         rows, columns = (
             1 if size % fold == 0 else fold // size if fold % size == 0 else 0
             for fold, size in zip((o, i), self._size, strict=True)

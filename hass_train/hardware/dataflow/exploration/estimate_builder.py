@@ -77,6 +77,7 @@ class EstimateBuilder:
         )
 
     def _rows(self) -> list[LayerEstimate]:
+        """A row for the chosen design of every operation."""
         rows: list[LayerEstimate] = []
         for number, part in enumerate(self.parts):
             chosen = part.design.selection
@@ -98,6 +99,7 @@ class EstimateBuilder:
         return {**used, "bandwidth": float(bits / available) if available else 0.0}
 
     def _bottleneck(self, rows: Sequence[LayerEstimate]) -> Bottleneck:
+        """The bottleneck of the part that takes longest."""
         options, parts = self.network.options, self.parts
         longest = int(np.argmax([part.design.interval / part.design.replicas for part in parts]))
         part = parts[longest]
@@ -115,6 +117,7 @@ class EstimateBuilder:
         return replace(found, reason=reason)
 
     def _energy(self, rows: Sequence[LayerEstimate], seconds: float) -> Energy:
+        """The energy of an image, of which there is one in so many seconds."""
         bits = sum(
             s.design.resources[BANDWIDTH] + e.limits.image_bits for s, e in zip(self.parts, self.explorers, strict=True)
         )

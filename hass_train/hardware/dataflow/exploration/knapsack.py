@@ -87,7 +87,7 @@ class Knapsack:
         return answer if answer is not NoSelection.UNKNOWN else self._by_integer_programming(nodes)
 
     def rounded_fit(self) -> Ints | NoSelection:
-        """As `fit`, but what bounds leave open is not decided: the linear relaxation is rounded and repaired."""
+        """The answer of `fit`, except that what bounds leave open is rounded and repaired, and not decided."""
         answer = self.quick_fit()
         if answer is not NoSelection.UNKNOWN:
             return answer
@@ -137,7 +137,7 @@ class Knapsack:
         return None if repaired is None else self.rows[self._left[repaired]]
 
     def quick_fit(self, start: Floats | None = None) -> Ints | NoSelection:
-        """As `fit`, but gives up where bounds and repairs leave the answer open.
+        """The answer of `fit`, or `UNKNOWN` where bounds and repairs leave it open.
 
         Args:
             start: (k,) weights of the budget's fractions to begin with, those of a similar question.
