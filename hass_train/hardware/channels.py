@@ -1,4 +1,4 @@
-"""Channels that are zero for every image, followed through a network: neither computed nor read."""
+"""Dead channels, which are zero for every image: they are followed through a network and left out."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from hass_train.hardware.workload import NETWORK_INPUT, FeatureMap, Operation, O
 _KEEP_ZERO = frozenset(
     {"relu", "relu6", "leaky_relu", "hardswish", "silu", "gelu", "elu", "hardtanh", "selu", "mish", "tanh", "prelu"}
 )
-"""Functions f with f(0) = 0."""
+"""Activation functions f with f(0) = 0."""
 _POOLS = frozenset({OperationKind.MAX_POOL, OperationKind.AVERAGE_POOL, OperationKind.GLOBAL_POOL, OperationKind.PAD})
 
 
 def without_dead_channels(workload: Workload, profile: SparsityProfile) -> tuple[Workload, SparsityProfile]:
     """The network without the filters that patterns have emptied, and without the channels that this leaves zero.
 
-    A filter that is dead makes a channel of zeros; so do functions with f(0) = 0 and pools of it, sums of nothing but
-    zeros, and products with one. Layers that read such a channel read one less. Of grouped convolutions only depthwise
-    ones lose any, those that are dead themselves.
+    A dead filter makes a channel of zeros. So do functions with f(0) = 0 and pools of such a channel, sums of nothing
+    but such channels, and products with one. Layers that read a dead channel read one less. Of grouped convolutions
+    only depthwise ones lose channels, those whose own filters are dead.
 
     Args:
-        workload: network.
-        profile: of its compute layers.
+        workload: the network.
+        profile: the sparsity of its compute layers.
 
     Returns:
-        Network and profile with fewer channels; densities and histograms are those of the pairs that are left. The
-        arguments themselves where nothing is dead.
+        The network and the profile with fewer channels; densities and histograms are those of the pairs that are left.
+        Where nothing is dead they are the arguments themselves.
     """
     if not any(layer.structure and layer.structure.dead_filters for layer in profile.layers.values()):
         return workload, profile
@@ -46,14 +46,20 @@ def without_dead_channels(workload: Workload, profile: SparsityProfile) -> tuple
 def _dead_channels(
     operation: Operation, sparsity: LayerSparsity | None, dead: Mapping[str, frozenset[int]]
 ) -> tuple[frozenset[int], frozenset[int]]:
-    """Channels of the operation's largest input and of its result that are zero."""
+    """The dead channels of an operation's largest input, and those of its result.
+
+    Args:
+        operation: the operation.
+        sparsity: its sparsity, if it is a compute layer.
+        dead: the dead channels of all earlier results, by name.
+    """
     nothing: frozenset[int] = frozenset()
     inputs = [dead[name] for name in operation.inputs]
     same = operation.source.channels == operation.result.channels
     if operation.is_compute:
         structure = sparsity.structure if sparsity else None
         made = frozenset(structure.dead_filters) if structure else nothing
-        if operation.groups > 1:  # of others' groups some would be smaller, which is no convolution
+        if operation.groups > 1:  # without dead channels other groups would differ in size, which is no convolution
             return (made, made) if _depthwise(operation) else (nothing, nothing)
         whole = inputs and len(inputs) == 1 and max(inputs[0], default=-1) < operation.source.channels
         flattened = whole and operation.source.pixels != 1 and operation.window == 1 and operation.result.pixels == 1
@@ -75,6 +81,8 @@ def _dead_channels(
 
 
 def _smaller(operation: Operation, read: int, made: int) -> Operation:
+    """The operation with fewer channels read and made."""
+
     def less(shape: FeatureMap, count: int) -> FeatureMap:
         return replace(shape, channels=max(shape.channels - count, 1))
 
@@ -85,12 +93,12 @@ def _smaller(operation: Operation, read: int, made: int) -> Operation:
 
 
 def _depthwise(operation: Operation) -> bool:
-    """Whether every channel is a group of its own."""
+    """Whether an operation is depthwise: every channel is a group of its own."""
     return 1 < operation.groups == operation.source.channels == operation.result.channels
 
 
 def _denser(sparsity: LayerSparsity, operation: Operation, read: frozenset[int], made: frozenset[int]) -> LayerSparsity:
-    """The sparsity of the pairs that are left: those that went were all zero."""
+    """The sparsity of the pairs that are left without the dead channels, whose pairs were all zero."""
     window, single = operation.window, _depthwise(operation)
     whole = 1 if single else operation.source.channels, operation.result.channels
     channels, filters = 1 if single else whole[0] - len(read), whole[1] - len(made)
@@ -125,15 +133,15 @@ def _denser(sparsity: LayerSparsity, operation: Operation, read: frozenset[int],
 def prices_asked(
     prices: Mapping[str, float], kind: str, shrunk: SparsityProfile, profile: SparsityProfile
 ) -> Mapping[str, float]:
-    """Prices of a network without dead channels, for the densities of the one that was asked about.
+    """The prices of the network that was asked about, from those of the network without dead channels.
 
-    A price is worth price · density whichever way density is counted; that a layer's dead filters also save its
-    readers' channels is not in it.
+    What a layer costs, price · density, is the same whether dead channels count in its density or not. That a layer's
+    dead filters also save channels in the layers that read it is not included.
 
     Args:
-        prices: by layer.
-        kind: `pair_density` or `weight_density`.
-        shrunk, profile: without dead channels, and with them.
+        prices: the prices of the network without dead channels, by layer.
+        kind: the density that they are for, `pair_density` or `weight_density`.
+        shrunk, profile: the profiles without dead channels and with them.
     """
     if shrunk is profile:
         return prices

@@ -1,4 +1,4 @@
-"""FPGA devices: what a design may spend."""
+"""FPGA devices: what there is for a design to spend."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _DEVICES = Path(__file__).resolve().parents[2] / "conf" / "hw"
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """Resources and speed of one FPGA (hardware-model, section 9).
+    """The resources and the speed of one FPGA (hardware-model, section 9).
 
     Args:
-        name: as in `conf/hw/`.
+        name: name of the device, as in `conf/hw/`.
         dsp: DSP48 slices.
         bram18: 18-kbit block RAMs.
         uram: 288-kbit UltraRAMs.
@@ -32,7 +32,7 @@ class Device:
         static_w: static power, W; only energy estimates use it.
 
     Raises:
-        ValueError: a negative or non-finite field, no DSPs, or no clock.
+        ValueError: a field is negative or not finite, or there are no DSPs or no clock.
     """
 
     name: str
@@ -65,11 +65,12 @@ def load_device(name: str, **changes: Any) -> Device:
     """A device of `conf/hw/`, or one like it.
 
     Args:
-        name: `u250`, `zcu104`, …; or the path of a YAML file with a device's fields.
-        changes: fields to set otherwise.
+        name: `u250`, `zcu104`, …, or the path of a YAML file with the fields of a device.
+        changes: fields to set to other values.
 
     Raises:
-        ValueError: an unknown device, with the nearest that there is; a missing or unknown field, or one out of range.
+        ValueError: the device is not known (the message names the nearest), or a field is missing, unknown or out of
+            range.
     """
     path = Path(name) if name.endswith((".yaml", ".yml")) else _DEVICES / f"{name}.yaml"
     if not path.is_file():

@@ -14,16 +14,16 @@ from hass_train.runtime.plain import from_plain, layout, to_plain
 
 
 class CannotFit(ValueError):
-    """No design of the network fits the device; the message names layer and resource."""
+    """No design of the network fits the device; the message names the layer and the resource."""
 
 
 class TooSlow(CannotFit):
-    """What fits does not reach the throughput that was asked for."""
+    """No design that fits reaches the throughput that was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What a design spends.
+    """The resources that a design takes.
 
     Args:
         dsp: DSP48 slices.
@@ -31,7 +31,7 @@ class Resources:
         uram: 288-kbit UltraRAMs.
         lut: look-up tables.
         ff: flip-flops.
-        offchip_bits: bits moved off-chip for one image beside itself: weights read, deep FIFOs written and read.
+        offchip_bits: bits moved off-chip for one image beside the image: weights, and FIFOs kept there.
     """
 
     dsp: int = 0
@@ -43,40 +43,47 @@ class Resources:
 
     @classmethod
     def of(cls, counts: Sequence[float] | NDArray[np.float64]) -> Resources:
-        """From numbers in the order of the fields."""
+        """Resources from numbers in the order of the fields, rounded."""
         return cls(*(round(float(count)) for count in counts))
 
     def scaled(self, copies: int) -> Resources:
+        """The resources of `copies` copies."""
         return Resources(*(getattr(self, item.name) * copies for item in fields(self)))
 
     @classmethod
     def most(cls, several: Iterable[Resources]) -> Resources:
-        """The largest of each: what a device must have that is reconfigured from one to the next."""
+        """The largest amount of each, which a device must have that is reconfigured from one design to the next."""
         rows = list(several)
         return cls(*(max(getattr(row, item.name) for row in rows) for item in fields(cls)))
 
 
 @dataclass(frozen=True, slots=True)
 class LayerEstimate:
-    """One operation in the chosen design.
+    """One operation in the chosen design. Fields that mean nothing on an accelerator keep their defaults.
 
     Args:
-        name, kind: of the operation.
+        name, kind: name and kind of the operation.
         interval_cycles: cycles per image when this operation is never starved or blocked.
-        bound: what its interval is made of: `compute`, `input`, `output` or `stream`.
-        engine: `dense`, `sparse`, or `stream` for operations without weights.
-        folds: the design's parallelism by name (`i o g m N q p`, or `s` streams).
-        initiation_interval: mean cycles per initiation, t = E[max(t_min, ⌈nnz/N⌉)], waiting for other engines included.
-        initiation_interval_of_mean: ⌈mean nnz / N⌉, the approximation that t replaces; for comparison.
-        imbalance: slowest parallel stream over the mean of all; contained in t.
-        engine_fifo: rounds that each engine may be ahead of the slowest; 0 = in lock-step (or alone, or dense).
-        waiting: mean cycles of a round over those that one engine alone would take; contained in t.
-        resources: of one replica.
-        weights_in: where its weights live, or the FIFOs of a stream: `lutram`, `bram`, `uram`, `off_chip`, or empty.
+        bound: what sets its interval: `compute`, `input`, `output` or `stream`; on an array `compute`, `tile`, `store`
+            or `ddr`.
+        engine: kind of its compute engines, `dense`, `sparse` or `array`; `stream` for operations without weights.
+        folds: the design's parallelism by name (`i o g m N q p`, or `s` streams), or the tiles of an array.
+        resources: resources of one replica.
+        weights_in: where its weights are stored, or the FIFOs of a stream: `lutram`, `bram`, `uram`, `off_chip`, on an
+            array `tile`, or empty.
         bands: how often off-chip weights are read for one image.
+        initiation_interval: mean cycles of an initiation, t = E[max(t_min, ⌈nnz/N⌉)], waiting for other compute engines
+            included.
+        initiation_interval_of_mean: ⌈mean nnz / N⌉, the approximation that t replaces, for comparison.
+        imbalance: the slowest parallel stream over the mean of all; contained in t.
+        engine_fifo: rounds that a compute engine may be ahead of the slowest; 0 = in lock-step (or alone, or dense).
+        waiting: mean cycles of a round over those that one compute engine by itself would take; contained in t.
         urgency: how many times faster than the pipeline it has to be, because whole maps wait for it.
-        macs, pair_density: of the layer (0 and 1 for streaming operations).
-        part: which part of a partitioned network it belongs to, from 0.
+        macs: multiply-accumulates of an image; 0 for streaming operations.
+        pair_density: fraction of its pairs of weights and activations of which neither is zero.
+        part: index of the part of a partitioned network that it belongs to.
+        block_density: fraction of its blocks of weights that an array computes; None where zeros are not skipped so.
+        block_imbalance: the block density of the busiest row of cores over that of the layer; None likewise.
     """
 
     name: str
@@ -97,16 +104,18 @@ class LayerEstimate:
     macs: int = 0
     pair_density: float = 1.0
     part: int = 0
+    block_density: float | None = None
+    block_imbalance: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One configuration of the device: a stretch of the pipeline that fits it.
+    """A part of the pipeline that the device is configured with at one time.
 
     Args:
         first, last: names of its first and last operation.
-        interval_cycles, replicas: as in `Estimate`.
-        resources: of all its replicas.
+        interval_cycles, replicas: cycles between two images in one replica, and the number of replicas.
+        resources: resources of all replicas.
     """
 
     first: str
@@ -119,13 +128,13 @@ class Part:
 @layout(also=("total_j",))
 @dataclass(frozen=True, slots=True)
 class Energy:
-    """Joules per image. An estimate from constants per operation and bit; only ratios should be trusted.
+    """Joules per image, estimated from constants per operation and bit; only ratios should be trusted.
 
     Args:
-        compute_j: multiply-accumulates whose operands are both non-zero (all of them in dense engines).
-        onchip_j: weights and activations moved on chip.
-        offchip_j: images in, results out, weights read from off-chip memory.
-        static_j: static power over the time of one image.
+        compute_j: for multiply-accumulates whose operands are both non-zero (for all of them in dense engines).
+        onchip_j: for weights and activations moved on chip.
+        offchip_j: for images in, results out, and weights read from off-chip memory.
+        static_j: for static power over the time of one image.
     """
 
     compute_j: float
@@ -135,15 +144,16 @@ class Energy:
 
     @property
     def total_j(self) -> float:
+        """The sum of all terms, in joules."""
         return self.compute_j + self.onchip_j + self.offchip_j + self.static_j
 
 
 @dataclass(frozen=True, slots=True)
 class Bottleneck:
-    """Why the design is not faster.
+    """The reason why a design is not faster.
 
     Args:
-        layer: the slowest operation.
+        layer: name of the slowest operation.
         resource: the resource that binds, or `parallelism` if a layer is as parallel as it can be.
         reason: one sentence for people.
         hint: a setting that may help, in a sentence; empty if none is known.
@@ -161,31 +171,31 @@ class Estimate:
     """Answer of an accelerator for one network and one sparsity profile.
 
     Args:
-        throughput_ips: images/s, all replicas together, reconfiguration included.
-        interval_cycles: cycles between two images in one replica; of a partitioned network, mean cycles per image of
+        throughput_ips: images/s of all replicas together, reconfiguration included.
+        interval_cycles: cycles between two images in one replica; for a partitioned network, mean cycles per image of
             the whole device, reconfiguration included.
-        latency_ms: from an image's first pixel to its result, pipeline full of nothing else; of a partitioned network,
+        latency_ms: time from an image's first pixel to its result in an empty pipeline, ms; for a partitioned network,
             the time of a whole batch.
-        replicas: copies of the pipeline on the device; 1 if partitioned, see `parts`.
-        clock_mhz: clock.
-        resources: of all replicas; the largest of all parts.
-        utilization: resources and off-chip bandwidth as fractions of the device's, by name.
+        replicas: copies of the pipeline on the device; 1 if the network is partitioned (see `parts`).
+        clock_mhz: clock, MHz.
+        resources: resources of all replicas; with several parts, the largest of each.
+        utilization: used fractions of the device's resources and off-chip bandwidth, by name.
         bottleneck: the slowest layer, the binding resource, and why.
         layers: one row per operation, in topological order.
         prices: −∂ log(throughput)/∂(pair density) of each compute layer, ≥ 0: what computing its pairs costs.
         weight_prices: −∂ log(throughput)/∂(weight density), ≥ 0: what keeping its weights costs, beside computing.
-        energy: joules per image.
+        energy: energy per image.
         parts: the configurations that run one after another; one, unless the network is partitioned.
-        sequential: layers run one after another and their intervals add up, as on an array of cores; else all at once,
-            and the slowest sets the pace.
-        cores: of an array; 0 elsewhere.
         slack: how much faster a design could be that the exploration did not rule out, as a fraction: its tolerance,
-            or more where it left questions open; 0 = the optimum. Of a rough answer it speaks of the folds looked at.
+            or more where it left questions open; 0 = the optimum. For a rough answer only the folds looked at count.
         limits: the resources that count, and the fraction of the device's that a design may use; empty where a device
             is taken whole, as an array is.
         available: what the device has of each resource, by name, and its off-chip `bandwidth` in Gbit/s; empty where
             nothing can be said.
         objective: what the design is the best in: `throughput`, `latency`, `efficiency` or `energy`.
+        sequential: whether layers run one after another, so that their intervals add up, as on an array of cores. Else
+            all run at once, and the slowest sets the pace.
+        cores: number of cores of an array; 0 elsewhere.
     """
 
     throughput_ips: float
@@ -220,12 +230,12 @@ class Estimate:
         bottleneck: Bottleneck | None = None,
         cores: int = 0,
     ) -> Estimate:
-        """Of an accelerator that runs layers one after another, one image at a time: their cycles add up.
+        """The estimate of an accelerator that runs layers one after another, so that their cycles add up.
 
         Args:
             layers: one row per operation, in topological order.
             clock_mhz, prices, weight_prices, energy, utilization, cores: as in the class.
-            bottleneck: by default the layer that takes longest.
+            bottleneck: why it is not faster; by default the layer that takes longest.
         """
         cycles = max(sum(row.interval_cycles for row in layers), 1)
         if bottleneck is None:
@@ -243,12 +253,12 @@ class Estimate:
 
     @property
     def area(self) -> float:
-        """Share of the device's multipliers that the design takes: of the DSPs; what has none is taken whole."""
+        """The fraction of the device's DSPs that the design takes; an array of cores is always taken whole."""
         return 1.0 if self.sequential else float(self.utilization.get("dsp", 1.0))
 
     @property
     def efficiency(self) -> float:
-        """Images/s per DSP; of an array, per core."""
+        """Throughput in images/s per DSP, on an array per core."""
         units = self.cores or self.resources.dsp
         return self.throughput_ips / units if units else 0.0
 

@@ -1,4 +1,4 @@
-"""How parallel engines depend on each other: those that share activations or weights meet alike zeros."""
+"""How compute engines side by side depend on each other: those that share activations or weights meet similar zeros."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 LEVELS = (0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.97, 0.99, 0.999)
-"""Quantiles at which dependence is measured."""
+"""The quantiles at which dependence is measured."""
 _AXES = ("bundles", "columns", "channels", "filters")
 
 
 @dataclass(frozen=True, slots=True)
 class Lanes:
-    """What engines side by side are worth as independent ones, measured on real windows.
+    """How many independent compute engines some engines side by side amount to, measured on real windows.
 
-    Of L = `columns` × `channels` × `filters` engines of `bundles` channels that compute at once, all have at most x
-    non-zero pairs with probability F(x)^k, where F is the layer's distribution and k the independent engines that they
-    are worth at the quantile F(x): 1 if they are always alike, L if they are independent. (In terms of copulas, u^k is
-    the diagonal section of theirs.) Filters share activations, neighbouring pixels are alike, channels are zero
-    together, and all the more so the more extreme a window is: k depends on the quantile.
+    L = `columns` × `channels` × `filters` engines of `bundles` channels each compute at once. All of them have at most
+    x non-zero pairs with probability F(x)^k, where F is the layer's distribution and k the number of independent
+    engines that they amount to at the quantile F(x): 1 if they are always alike, L if they are independent. (u^k is
+    the diagonal section of their copula.) Filters share activations, neighbouring pixels are alike, and channels are
+    zero together, all the more so the more extreme a window is: that is why k depends on the quantile.
 
     Args:
         bundles: channels of an engine, ascending grid points.
         columns, channels, filters: engines side by side, ascending grid points from 1.
-        independent: (bundles, columns, channels, filters, `LEVELS`) k, nested tuples.
-        lasting: (bundles,) how much of the variance of non-zero pairs lies between kernels, whatever the pixel: an
-            engine that always takes the same kernels is always slow or fast.
+        independent: (bundles, columns, channels, filters, levels) k as nested tuples, the last axis over `LEVELS`.
+        lasting: (bundles,) the share of the variance of non-zero pairs that lies between kernels, whatever the pixel.
+            An engine that always takes the same kernels is always slow or fast.
 
     Raises:
-        ValueError: another shape, a grid that does not ascend, or a number below 1.
+        ValueError: a shape is wrong, a grid does not ascend, or a number is out of range.
     """
 
     bundles: tuple[int, ...]
@@ -63,24 +63,24 @@ class Lanes:
 
     @classmethod
     def unknown(cls, columns: int, channels: int, filters: int) -> Lanes:
-        """Wholly independent engines, for layers of which nothing was measured; at most so many side by side."""
+        """Independent engines, for a layer of which nothing was measured, up to the given numbers side by side."""
         axes = [grid(columns, 2), grid(channels), grid(filters)]
         product = np.multiply.outer(np.multiply.outer(axes[0], axes[1]), axes[2]).astype(float)
         table = nested(np.repeat(product[None, ..., None], len(LEVELS), axis=-1))
         return cls((1,), tuple(axes[0]), tuple(axes[1]), tuple(axes[2]), table, (0.0,))
 
     def lasting_of(self, bundle: int) -> float:
-        """The lasting share at one bundle size."""
+        """The share of the variance that lies between kernels, at one bundle size."""
         return float(interpolation(self.bundles, np.array([bundle]))[0] @ np.asarray(self.lasting))
 
     def of_bundle(self, bundle: int) -> Floats:
-        """(columns, channels, filters, levels) k of engines of one bundle size; log-linear between those measured."""
+        """(columns, channels, filters, levels) k for one bundle size, log-linear between those measured."""
         table = np.log(np.asarray(self.independent, float))
         weights = interpolation(self.bundles, np.array([bundle]))[0]
         return np.asarray(np.exp(np.tensordot(weights, table, axes=1)))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
+        """The lanes as plain JSON data."""
         axes = {name: list(getattr(self, name)) for name in _AXES}
         independent = np.asarray(self.independent, float).tolist()
         return {**axes, "independent": independent, "lasting": list(self.lasting)}
@@ -90,7 +90,7 @@ class Lanes:
         """The inverse of `to_dict`.
 
         Raises:
-            ValueError: something else, in one line.
+            ValueError: the data are something else; one line.
         """
         try:
             axes = [tuple(int(value) for value in data[name]) for name in _AXES]
@@ -104,7 +104,7 @@ class Lanes:
 
 
 def grid(size: int, ratio: int = 4) -> list[int]:
-    """1, 4, 16, … (or another ratio) up to the size."""
+    """The grid points 1, 4, 16, … (or powers of another ratio) up to a size."""
     points = [1]
     while points[-1] * ratio <= size:
         points.append(points[-1] * ratio)
@@ -112,17 +112,18 @@ def grid(size: int, ratio: int = 4) -> list[int]:
 
 
 def nested(values: Floats) -> Any:
-    """An array as nested tuples, which are hashable."""
+    """The array as nested tuples, which are hashable."""
     return tuple(nested(value) for value in values) if values.ndim else float(values)
 
 
 def interpolation(axis: tuple[int, ...], at: NDArray[np.int64]) -> Floats:
-    """(points, grid) weights that interpolate linearly over the logarithm of an axis; constant beyond its ends."""
+    """(points, grid) weights that interpolate linearly over the logarithm of an axis, constant beyond its ends."""
     return _interpolation(axis, at.tobytes())
 
 
 @lru_cache(maxsize=4096)
 def _interpolation(axis: tuple[int, ...], at: bytes) -> Floats:
+    """`interpolation` at points given as the bytes of an array, which are hashable."""
     points = np.log2(np.asarray(axis, float))
     place = np.interp(np.log2(np.frombuffer(at, np.int64)), points, np.arange(len(axis), dtype=float))
     below = np.minimum(place.astype(np.int64), max(len(axis) - 2, 0))

@@ -10,7 +10,7 @@ from hass_train.hardware.workload import FeatureMap
 PIXEL, CHANNEL = "pixel", "channel"
 
 Axis = tuple[tuple[int, str], ...]
-"""Factors of an axis, outermost first: (size, role). Axes that a reshape merged have several; a batch of one, none."""
+"""The factors of an axis, (size, role), outermost first. A merged axis has several, a batch of one has none."""
 Layout = tuple[Axis, ...]
 Shape = Sequence[int]
 
@@ -20,30 +20,30 @@ class MixedAxis(ValueError):
 
 
 def image_layout(shape: Shape) -> Layout:
-    """Layout of a (1, channels, height, width) tensor."""
+    """The layout of a (1, channels, height, width) tensor."""
     _, channels, height, width = shape
     return ((), ((channels, CHANNEL),), ((height, PIXEL),), ((width, PIXEL),))
 
 
 def channels_last(shape: Shape, channel_axes: int = 1) -> Layout:
-    """Layout of a tensor of any rank whose last axes are the channels and whose other axes are pixels."""
+    """The layout of a tensor whose last `channel_axes` axes are channels and whose other axes are pixels."""
     roles = [PIXEL] * (len(shape) - channel_axes) + [CHANNEL] * channel_axes
     axes: list[Axis] = [((size, role),) for size, role in zip(shape, roles, strict=True)]
     return (() if shape[0] == 1 and len(shape) > 1 else axes[0], *axes[1:])
 
 
 def size_of(axis: Axis, role: str) -> int:
-    """Product of the axis's factors of one role."""
+    """The product of an axis's factors of one role."""
     return math.prod(size for size, of in axis if of == role)
 
 
 def is_all(axis: Axis, role: str) -> bool:
-    """Whether the axis has no factor of the other role."""
+    """Whether an axis has factors of one role only."""
     return all(of == role or size == 1 for size, of in axis)
 
 
 def feature_map(layout: Layout) -> FeatureMap:
-    """The feature map that a tensor of this layout holds: H×W if it has two neighbouring pixel axes, else 1×T."""
+    """The feature map that a tensor holds: H×W pixels if it has two neighbouring axes of pixels, else 1×T."""
     if len(layout) == 2 and not layout[0]:  # flattened: what was a pixel is now one more channel
         return FeatureMap(1, 1, math.prod(size for size, _ in layout[1]))
     pixels, channels = (math.prod(size_of(axis, role) for axis in layout) for role in (PIXEL, CHANNEL))
@@ -83,7 +83,7 @@ def reshaped(layout: Layout, shape: Shape) -> Layout:
 
 
 def resized(layout: Layout, shape: Shape) -> Layout:
-    """The layout after axes were cut, padded or repeated to `shape` (same rank); repeats of a batch are pixels.
+    """The layout after axes were cut, padded or repeated to a shape of the same rank; repeats of a batch are pixels.
 
     Raises:
         MixedAxis: a resized axis holds both pixels and channels.
@@ -101,7 +101,7 @@ def resized(layout: Layout, shape: Shape) -> Layout:
 
 
 def broadcast(layouts: Sequence[Layout], shape: Shape) -> Layout:
-    """The layout of an elementwise result: each axis as in the first operand that has it in full."""
+    """The layout of an elementwise result: each axis is laid out as in the first operand that has it in full."""
     axes: list[Axis] = []
     for place, size in enumerate(shape, start=-len(shape)):
         full = [

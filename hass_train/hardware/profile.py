@@ -1,4 +1,4 @@
-"""What a network's sparsity looks like to hardware: densities and histograms per layer, as plain numbers."""
+"""The sparsity of a network as hardware sees it: densities and histograms of each layer, as plain numbers."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from hass_train.runtime.errors import nearest
 
 @dataclass(frozen=True, slots=True)
 class LayerSparsity:
-    """Sparsity of one compute layer.
+    """The sparsity of one compute layer.
 
     Args:
         weight_density: fraction of weights that are not zero.
         activation_density: fraction of input activations that are not zero (after the layer's threshold).
         pair_density: fraction of weight–activation pairs of which neither is zero, counting padding as zero.
-        histograms: for some bundle sizes m, the probabilities of 0 … Kh·Kw·m non-zero pairs among the pairs of m
-            input channels that meet one filter in one window. `m = Cg` is the whole dot product.
-        channel_densities: for each of the C input channels in order (a linear layer's input features), the pair
-            density of its own pairs: those over output pixels, kernel positions and the filters that read it. Channels
-            have equally many pairs, so the mean is `pair_density`. Empty = unknown.
-        lanes: how independent engines side by side are; None = unknown, taken as wholly independent.
-        structure: where a pattern leaves the weights' zeros; None = anywhere.
+        histograms: by bundle size m, the probabilities of 0 … Kh·Kw·m non-zero pairs among the pairs of m input
+            channels that meet one filter in one window. `m = Cg` is the whole dot product.
+        channel_densities: for each of the C input channels (a linear layer's input features), the density of its own
+            pairs, those over output pixels, kernel positions and the filters that read it. Channels have equally many
+            pairs, so the mean is `pair_density`. Empty = unknown.
+        lanes: how far compute engines side by side depend on each other; None = unknown, taken as independent.
+        structure: where a pattern leaves zero weights; None = anywhere.
 
     Raises:
-        ValueError: a density outside [0, 1], or a histogram that is negative or does not sum to 1.
+        ValueError: a density lies outside [0, 1], or a histogram is negative or does not sum to 1.
     """
 
     weight_density: float = 1.0
@@ -54,7 +54,7 @@ class LayerSparsity:
                 raise ValueError(f"the histogram for {bundle} bundled channels is not a probability distribution")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data: the fields by name; the histograms' bundle sizes are strings."""
+        """The fields by name as plain JSON data, in which the histograms' bundle sizes are strings."""
         return {
             "weight_density": self.weight_density,
             "activation_density": self.activation_density,
@@ -70,7 +70,7 @@ class LayerSparsity:
         """The inverse of `to_dict`.
 
         Raises:
-            ValueError: a missing key, a wrong type, or what the constructor refuses; one line.
+            ValueError: a key is missing, a type is wrong, or the constructor refuses a value; one line.
         """
         histograms = {}
         for bundle, histogram in _entry(data, "histograms", dict).items():
@@ -94,7 +94,7 @@ _KINDS: dict[type, str] = {dict: "an object", list: "a list", float: "a number"}
 
 
 def _entry(data: Any, key: str, kind: type) -> Any:
-    """`data[key]`, of the kind wanted."""
+    """The value of `data[key]`, checked to be of a kind."""
     if not isinstance(data, dict):
         raise ValueError(f"{short(data)} is not an object with the key {key!r}")
     if key not in data:
@@ -103,6 +103,7 @@ def _entry(data: Any, key: str, kind: type) -> Any:
 
 
 def _of_kind(value: Any, kind: type, name: str) -> Any:
+    """The value, checked to be of a kind; ints pass for floats."""
     allowed = (int, float) if kind is float else kind
     if not isinstance(value, allowed) or isinstance(value, bool):
         raise ValueError(f"{name} is {short(value)}; it must be {_KINDS[kind]}")
@@ -110,28 +111,28 @@ def _of_kind(value: Any, kind: type, name: str) -> Any:
 
 
 def _fractions(values: Any, name: str) -> tuple[float, ...]:
-    """A list of numbers; whether they lie in [0, 1] is for the constructor to say."""
+    """A list of numbers as a tuple; the constructor checks that they lie in [0, 1]."""
     listed = _of_kind(values, list, name)
     return tuple(_of_kind(value, float, f"{name}[{index}]") for index, value in enumerate(listed))
 
 
 @dataclass(frozen=True)
 class SparsityProfile:
-    """Sparsity of all compute layers of a network, by layer name."""
+    """The sparsity of all compute layers of a network, by name."""
 
     layers: Mapping[str, LayerSparsity]
 
     @classmethod
     def dense(cls, workload: Workload) -> SparsityProfile:
-        """No zeros anywhere: what dense engines see."""
+        """The profile of a network without any zeros."""
         return cls({layer.name: LayerSparsity() for layer in workload.compute_layers})
 
     @classmethod
     def uniform(cls, workload: Workload, pair_density: float, dense_layers: Iterable[str] = ()) -> SparsityProfile:
-        """The same pair density in every layer but `dense_layers`; non-zero pairs binomial.
+        """A profile of one pair density in every layer but `dense_layers`, with binomial numbers of non-zero pairs.
 
         Raises:
-            ValueError: a density outside [0, 1], or a dense layer that the workload does not have.
+            ValueError: the density lies outside [0, 1], or the workload has no such dense layer.
         """
         dense = set(dense_layers)
         names = {layer.name for layer in workload.compute_layers}
@@ -143,16 +144,15 @@ class SparsityProfile:
         return cls({name: LayerSparsity() if name in dense else sparse for name in sorted(names)})
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data: `{"layers": {name: …}}`."""
+        """The profile as plain JSON data, `{"layers": {name: …}}`."""
         return {"layers": {name: layer.to_dict() for name, layer in self.layers.items()}}
 
     @classmethod
     def from_dict(cls, data: Any) -> SparsityProfile:
-        """The inverse of `to_dict`, exactly; other keys beside `layers` are ignored.
+        """The exact inverse of `to_dict`; keys beside `layers` are ignored.
 
         Raises:
-            ValueError: a missing key, a wrong type, a density outside [0, 1] or a histogram that is none; one line that
-                names the layer.
+            ValueError: a key is missing, a type is wrong, or a value is refused; one line that names the layer.
         """
         layers = {}
         for name, layer in _entry(data, "layers", dict).items():
@@ -163,7 +163,11 @@ class SparsityProfile:
         return cls(layers)
 
     def check_covers(self, workload: Workload) -> None:
-        """Raise ValueError, naming up to three layers, unless the profile covers exactly the compute layers."""
+        """Check that the profile covers exactly the compute layers of a network.
+
+        Raises:
+            ValueError: it does not; the message names up to three layers.
+        """
         wanted = {layer.name for layer in workload.compute_layers}
         difference = sorted(wanted.symmetric_difference(self.layers))
         if difference:

@@ -1,4 +1,4 @@
-"""Where a pattern leaves a layer's zeros: what hardware may rely on before it sees an image."""
+"""The structure of a layer's zero weights: what hardware may rely on before it sees an image."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """Which blocks of a weight matrix hold anything.
+    """The blocks of a weight matrix, and which of them hold a non-zero weight.
 
     Args:
-        size: output channels × input channels of a block, with the full kernel; edge blocks hold fewer.
-        live: for each convolution group a row of blocks after the other, as text: `1` = something is in it, `0` = all
-            of its weights are zero.
+        size: output channels × input channels of a block, with the full kernel; blocks at the edges hold fewer.
+        live: one text for each row of blocks, group after group: `1` = the block holds a non-zero weight, `0` = all of
+            its weights are zero.
         groups: convolution groups.
 
     Raises:
-        ValueError: a size below 1, rows of different lengths or other signs than 0 and 1, or groups that do not divide
-            the rows.
+        ValueError: a size is below 1, rows differ in length or hold other characters than 0 and 1, or the number of
+            rows is no multiple of the groups.
     """
 
     size: tuple[int, int]
@@ -37,24 +37,24 @@ class Blocks:
 
     @property
     def density(self) -> float:
-        """Fraction of blocks that hold anything."""
+        """The fraction of blocks that hold a non-zero weight."""
         return sum(row.count("1") for row in self.live) / (len(self.live) * len(self.live[0]))
 
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """What a pattern promises of a layer's weights; None or empty = nothing.
+    """What a pattern promises about a layer's weights; None or empty = nothing.
 
     Args:
-        nm: (n, m): of m consecutive input channels at most n weights are not zero, at every kernel position.
-        block: (output, input channels): zeros come in whole blocks of this size, no one knows which; their fraction is
-            1 − weight density.
-        blocks: which blocks hold anything.
-        filters: zeros come in whole output channels, whose results are zero too.
-        dead_filters: which ones, ascending.
+        nm: (n, m) at every kernel position at most n weights of m consecutive input channels are not zero.
+        block: (output, input channels) zeros come in whole blocks of this size. Which ones is not known; their fraction
+            is 1 − weight density.
+        blocks: the blocks, where it is known which of them are zero.
+        filters: whether zeros come in whole filters, whose output channels are then zero too.
+        dead_filters: the filters that are zero, ascending.
 
     Raises:
-        ValueError: n > m or n < 1, a block size below 1, or a negative filter.
+        ValueError: not 1 ≤ n ≤ m, a block size is below 1, or the number of a filter is negative.
     """
 
     nm: tuple[int, int] | None = None
@@ -72,12 +72,11 @@ class Structure:
             raise ValueError("dead filters have negative numbers")
 
     def most(self, channels: int, window: int) -> int:
-        """Largest number of weights that are not zero in the window of so many consecutive input channels, the first
-        one a multiple of m.
+        """The most weights that are not zero in a window of consecutive input channels, the first one a multiple of m.
 
         Args:
-            channels: bundled.
-            window: kernel positions.
+            channels: number of channels.
+            window: number of kernel positions.
         """
         if self.nm is None:
             return channels * window
@@ -85,7 +84,7 @@ class Structure:
         return (channels // m * n + min(channels % m, n)) * window
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
+        """The structure as plain JSON data."""
         blocks = self.blocks
         return {
             "nm": list(self.nm) if self.nm else None,
@@ -102,7 +101,7 @@ class Structure:
         """The inverse of `to_dict`.
 
         Raises:
-            ValueError: anything else; one line.
+            ValueError: the data are something else; one line.
         """
         try:
             blocks, nm, block = data["blocks"], data["nm"], data["block"]

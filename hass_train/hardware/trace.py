@@ -1,4 +1,4 @@
-"""From a torch module to a `Workload`, by torch.export on the meta device (architecture, decision 6)."""
+"""Tracing a torch module into a `Workload`, by torch.export on the meta device (architecture, decision 6)."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def trace(model: nn.Module, input_shape: tuple[int, int, int], name: str = "") -
 
     Args:
         model: any torch module whose forward takes one batch of images.
-        input_shape: (channels, height, width).
-        name: of the workload; the class's name by default.
+        input_shape: (channels, height, width) of an image.
+        name: name of the workload; by default that of the module's class.
 
     Raises:
-        UnsupportedOperation: an operation that the hardware model cannot cost, or a network that torch cannot export
+        UnsupportedOperation: the network has an operation that hardware models cannot cost, or torch cannot export it
             at this input shape.
     """
     shadow = copy.deepcopy(model).to("meta").eval()

@@ -1,4 +1,4 @@
-"""How each torch operation becomes operations of a workload, or another name for a value."""
+"""How each torch operation becomes operations of a workload."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ from hass_train.hardware.layout import (
     feature_map,
     image_layout,
     is_all,
-    reshaped,
     resized,
     size_of,
 )
+from hass_train.hardware.trace_views import cut, permute, reshape, same, transpose, without_axis
 from hass_train.hardware.tracer import Tracer, arguments_of, operation_of, shape_of
 from hass_train.hardware.workload import FeatureMap, OperationKind
 
 Handler = Callable[[Tracer, fx.Node, list[fx.Node]], None]
-"""Called with the node and those of its inputs that are no constants."""
+"""A function that traces one node, called with those of its inputs that are not constants."""
 
 
 def _pair(value: int | list[int] | tuple[int, ...]) -> tuple[int, int]:
+    """(rows, columns) from one number or two."""
     values = [value] if isinstance(value, int) else list(value)
     return (values[0], values[-1])
 
 
 def _image_layout(tracer: Tracer, node: fx.Node, of: fx.Node) -> Layout:
-    """Layout of a tensor that the node reads or makes as a batch of images."""
+    """The layout of a tensor that the node reads or makes as an image."""
     shape = shape_of(of)
     if len(shape) != 4 or shape[0] != 1:
         raise tracer.refusal(node, f"works on a tensor of shape {'×'.join(map(str, shape))}, which is not one image")
@@ -41,6 +42,7 @@ def _image_layout(tracer: Tracer, node: fx.Node, of: fx.Node) -> Layout:
 
 
 def _conv(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
+    """Append a convolution."""
     given = arguments_of(node)
     name = tracer.weight_of(node, given["weight"])
     kernel = shape_of(given["weight"])[2:]
@@ -56,6 +58,7 @@ def _conv(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
 
 
 def _linear(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
+    """Append a linear layer, whose last axis is the channels and whose other axes are pixels."""
     given = arguments_of(node)
     name = tracer.weight_of(node, given["weight"])
     result, reads = channels_last(shape_of(node)), channels_last(shape_of(data[0]))
@@ -63,6 +66,8 @@ def _linear(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
 
 
 def _pool(kind: OperationKind) -> Handler:
+    """The handler of pools over windows."""
+
     def handler(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
         given = arguments_of(node)
         kernel = _pair(given["kernel_size"])
@@ -76,6 +81,7 @@ def _pool(kind: OperationKind) -> Handler:
 
 
 def _adaptive_pool(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
+    """Append a global pool, or a pool over windows where these are all of one size."""
     reads, layout = _image_layout(tracer, node, data[0]), _image_layout(tracer, node, node)
     source, result = feature_map(reads), feature_map(layout)
     if result.pixels == 1:
@@ -94,6 +100,7 @@ def _adaptive_pool(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
 
 
 def _mean(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
+    """Append a global pool for a mean over all pixels."""
     layout, given = tracer.layouts[data[0]], arguments_of(node)
     axes = {axis % len(layout) for axis in given.get("dim") or range(len(layout))}
     whole = all(
@@ -109,7 +116,7 @@ def _mean(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
 
 
 def _elementwise(kind: OperationKind) -> Handler:
-    """Sums, differences and products: of two streams, or of one and a constant."""
+    """The handler of sums, differences and products of two streams, or of a stream and a constant."""
 
     def handler(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
         given = arguments_of(node)
@@ -127,16 +134,19 @@ def _elementwise(kind: OperationKind) -> Handler:
 
 
 def _divide(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
+    """Append the product with the inverse of a constant."""
     if arguments_of(node)["other"] in data:
         raise tracer.refusal(node, "divides by a stream, which the hardware model cannot cost")
     _elementwise(OperationKind.MULTIPLY)(tracer, node, data)
 
 
 def _concat(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
+    """Append a concatenation."""
     tracer.add(node, data, OperationKind.CONCAT, resized(tracer.layouts[data[0]], shape_of(node)))
 
 
 def _pad(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
+    """Append a padding, unless it pads nothing."""
     layout = resized(tracer.layouts[data[0]], shape_of(node))
     if any(arguments_of(node)["pad"]):
         tracer.add(node, data, OperationKind.PAD, layout)
@@ -145,13 +155,14 @@ def _pad(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
 
 
 def _activation(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
+    """Append an activation function, named after its module if it has one."""
     function = operation_of(node)
     layout = tracer.layouts[data[0]]
     tracer.add(node, data, OperationKind.ACTIVATION, layout, tracer.module_of(node) or function, function=function)
 
 
 def _normalisation(tracer: Tracer, node: fx.Node, data: list[fx.Node], kind: OperationKind, axes: int) -> None:
-    """Layer norm or softmax over the last axes, which are thereby channels."""
+    """Append a layer norm or softmax over the last `axes` axes, which are taken for channels."""
     layout, shape = tracer.layouts[data[0]], shape_of(node)
     if not all(is_all(axis, CHANNEL) for axis in layout[-axes:]):
         layout = channels_last(shape, axes)
@@ -161,10 +172,12 @@ def _normalisation(tracer: Tracer, node: fx.Node, data: list[fx.Node], kind: Ope
 
 
 def _layer_norm(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
+    """Append a layer norm."""
     _normalisation(tracer, node, data, OperationKind.LAYER_NORM, len(arguments_of(node)["normalized_shape"]))
 
 
 def _softmax(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
+    """Append a softmax over the last axis."""
     dimension = arguments_of(node)["dim"]
     if dimension % len(shape_of(node)) != len(shape_of(node)) - 1:
         raise tracer.refusal(node, f"over axis {dimension} is not over the last one")
@@ -172,7 +185,7 @@ def _softmax(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
 
 
 def _product(tracer: Tracer, name: str, inputs: tuple[str, str], left: fx.Node, depth: int, columns: int) -> str:
-    """Append a matmul whose left operand has `left`'s heads and rows, each row `depth` words; returns its name."""
+    """Append a matmul and return its name; its left operand has the heads and rows of `left`, of `depth` words each."""
     layout, shape = tracer.layouts[left], shape_of(left)
     heads = math.prod(size_of(axis, CHANNEL) for axis in layout[:-2])
     rows = math.prod(shape[:-1]) // heads
@@ -183,11 +196,13 @@ def _product(tracer: Tracer, name: str, inputs: tuple[str, str], left: fx.Node, 
 
 
 def _product_layout(tracer: Tracer, left: fx.Node, columns: int) -> Layout:
+    """The layout of a product: the heads and rows of its left operand, with `columns` channels."""
     rows = shape_of(left)[-2]
     return (*tracer.layouts[left][:-2], ((rows, PIXEL),), ((columns, CHANNEL),))
 
 
 def _matmul(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
+    """Append the product of two streams, one for each head."""
     left, right = node.args[:2]
     if not (isinstance(left, fx.Node) and isinstance(right, fx.Node)) or not {left, right} <= tracer.sources.keys():
         raise tracer.refusal(node, "with a constant is no layer whose weights a module owns")
@@ -201,7 +216,10 @@ def _matmul(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
 
 
 def _attention(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
-    """Fused attention: Q·Kᵀ, a mask if there is one, softmax, and the product with V; the scale folds away."""
+    """Append the operations of fused attention: Q·Kᵀ, the mask if there is one, softmax, and the product with V.
+
+    The scale folds into a layer beside it.
+    """
     given = arguments_of(node)
     query, key, value, mask = given["query"], given["key"], given["value"], given["attn_mask"]
     if not {query, key, value} <= tracer.sources.keys():
@@ -222,43 +240,6 @@ def _attention(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
         tracer, f"{path}.av", (weights, tracer.sources[value]), query, columns, shape_of(value)[-1]
     )
     tracer.layouts[node] = _product_layout(tracer, query, shape_of(value)[-1])
-
-
-def _same(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
-    """Batch norm folds into the convolution before it; dropout does nothing at inference; a roll is addressing.
-
-    A split keeps the whole tensor's layout: the getitem that follows cuts it.
-    """
-    tracer.rename(node, data[0])
-
-
-def _reshape(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
-    tracer.rename(node, data[0], reshaped(tracer.layouts[data[0]], shape_of(node)))
-
-
-def _permute(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
-    layout = tracer.layouts[data[0]]
-    tracer.rename(node, data[0], tuple(layout[axis] for axis in arguments_of(node)["dims"]))
-
-
-def _transpose(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
-    given, axes = arguments_of(node), list(tracer.layouts[data[0]])
-    first, second = given["dim0"], given["dim1"]
-    axes[first], axes[second] = axes[second], axes[first]
-    tracer.rename(node, data[0], tuple(axes))
-
-
-def _cut(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
-    """A part of a tensor, or repeats of it: addressing."""
-    layout, shape = tracer.layouts[data[0]], shape_of(node)
-    layout = ((),) * (len(shape) - len(layout)) + layout
-    tracer.rename(node, data[0], resized(layout, shape))
-
-
-def _without_axis(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
-    axes = list(tracer.layouts[data[0]])
-    del axes[arguments_of(node)["dim"]]
-    tracer.rename(node, data[0], tuple(axes))
 
 
 _SAME = ["batch_norm", "contiguous", "clone", "alias", "detach", "dropout", "feature_dropout", "identity", "to",
@@ -286,16 +267,16 @@ HANDLERS: dict[str, Handler] = {
     "matmul": _matmul,
     "bmm": _matmul,
     "scaled_dot_product_attention": _attention,
-    "permute": _permute,
-    "transpose": _transpose,
-    "expand": _cut,
-    "slice": _cut,
-    "narrow": _cut,
-    "getitem": _cut,
-    "select": _without_axis,
-    "unbind": _without_axis,
-    **dict.fromkeys(_SAME, _same),
-    **dict.fromkeys(_RESHAPES, _reshape),
+    "permute": permute,
+    "transpose": transpose,
+    "expand": cut,
+    "slice": cut,
+    "narrow": cut,
+    "getitem": cut,
+    "select": without_axis,
+    "unbind": without_axis,
+    **dict.fromkeys(_SAME, same),
+    **dict.fromkeys(_RESHAPES, reshape),
     **dict.fromkeys(_ACTIVATIONS, _activation),
 }
-"""What to do with an operation, by its name; any other cannot be costed."""
+"""The handler of each operation by name; no other operation can be costed."""

@@ -1,4 +1,4 @@
-"""The state of a walk over an exported graph: who made each value, how it is laid out, and the operations so far."""
+"""The state of a walk over an exported graph: what made each value, how it is laid out, and the operations so far."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from hass_train.hardware.workload import FeatureMap, Operation, OperationKind
 
 
 class UnsupportedOperation(ValueError):
-    """The network has an operation that no hardware model can cost; the message names the node."""
+    """The network has an operation that hardware models cannot cost; the message names the node."""
 
 
 def operation_of(node: fx.Node) -> str:
-    """Name of the node's operation, the same in place or not (`relu` for `aten.relu_.default`)."""
+    """The name of the node's operation, whether it is done in place or not (`relu` for `aten.relu_.default`)."""
     packet = getattr(node.target, "overloadpacket", None)
     if packet is None:  # Python's own, such as getitem, or a control-flow operator
         return getattr(node.target, "__name__", str(node.target))
@@ -23,11 +23,12 @@ def operation_of(node: fx.Node) -> str:
 
 
 def shape_of(node: fx.Node) -> tuple[int, ...]:
+    """The shape of the tensor that the node makes."""
     return tuple(node.meta["val"].shape)
 
 
 def arguments_of(node: fx.Node) -> dict[str, Any]:
-    """The node's arguments by name, defaults filled in."""
+    """The node's arguments by name, with defaults filled in."""
     schema = node.target._schema  # type: ignore[union-attr]
     values = {argument.name: argument.default_value for argument in schema.arguments if argument.has_default_value()}
     values.update({argument.name: value for argument, value in zip(schema.arguments, node.args, strict=False)})
@@ -38,12 +39,12 @@ class Tracer:
     """Collects the operations of an exported graph.
 
     Args:
-        weights: paths of the parameters and buffers, by name of their placeholder.
+        weights: paths of the parameters and buffers, by the name of their placeholder.
 
     Attributes:
-        sources: name of the operation that made each node's value; nodes that are missing are constants.
-        layouts: of the same nodes (of a list of tensors: that of its elements before they were cut).
-        operations: in topological order.
+        sources: the name of the operation that made each node's value; nodes that are missing are constants.
+        layouts: the layouts of the same nodes; for a list of tensors, that of the tensor before it was split.
+        operations: the operations so far, in topological order.
     """
 
     def __init__(self, weights: dict[str, str]) -> None:
@@ -54,7 +55,7 @@ class Tracer:
         self._names: set[str] = set()
 
     def rename(self, node: fx.Node, of: fx.Node, layout: Layout | None = None) -> None:
-        """Note that the node is the value of another, in the same layout unless one is given."""
+        """Note that the node is another name for the value of `of`, in the same layout unless one is given."""
         self.sources[node] = self.sources[of]
         self.layouts[node] = self.layouts[of] if layout is None else layout
 
@@ -67,7 +68,7 @@ class Tracer:
         result: FeatureMap,
         **details: Any,
     ) -> str:
-        """Append an operation; returns its name, numbered if the module was called before."""
+        """Append an operation and return its name, which is numbered if the module was called before."""
         unique, copies = name, 1
         while unique in self._names:
             copies += 1
@@ -89,8 +90,12 @@ class Tracer:
         """Append an operation that reads `data` and makes `node`, laid out as `layout`.
 
         Args:
-            name: by default that of the operation, within the module that calls it.
-            reads: the layout in which the operation reads a single operand, if it is not the operand's own.
+            node: the node that the operation stands for.
+            data: the nodes that it reads.
+            kind: what it does.
+            layout: the layout of its result.
+            name: its name; by default that of the torch operation, within the module that calls it.
+            reads: the layout in which it reads a single operand, if that is not the operand's own.
             details: further fields of `Operation`.
         """
         layouts = [self.layouts[argument] for argument in data] if reads is None else [reads]
@@ -102,25 +107,25 @@ class Tracer:
         self.layouts[node] = layout
 
     def module_of(self, node: fx.Node) -> str:
-        """Path of the innermost module that calls the node."""
+        """The path of the innermost module that calls the node; empty for the network itself."""
         stack = list(node.meta.get("nn_module_stack", {}).values())
         return stack[-1][0] if stack else ""
 
     def path(self, node: fx.Node, name: str) -> str:
-        """A name within the module that calls the node."""
+        """A name within the path of the module that calls the node."""
         return f"{module}.{name}" if (module := self.module_of(node)) else name
 
     def weight_of(self, node: fx.Node, weight: Any) -> str:
-        """Path of the module that owns the weight of a convolution or linear layer.
+        """The path of the module that owns the weight of a convolution or linear layer.
 
         Raises:
-            UnsupportedOperation: the weight is computed, so no module's parameter is what the hardware would store.
+            UnsupportedOperation: the weight is computed, so that what the hardware would store is no parameter.
         """
         if not isinstance(weight, fx.Node) or weight.name not in self.weights:
             raise self.refusal(node, "has a computed weight")
         return self.weights[weight.name].removesuffix(".weight")
 
     def refusal(self, node: fx.Node, why: str) -> UnsupportedOperation:
-        """The error to raise for a node that cannot be costed."""
+        """The error to raise for a node that cannot be costed, with the reason."""
         where = self.module_of(node) or "the network"
         return UnsupportedOperation(f"{operation_of(node)!r} {why} (node {node.name!r} in {where})")

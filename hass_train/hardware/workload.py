@@ -1,4 +1,4 @@
-"""The network as hardware sees it: a graph of operations with shapes, and nothing of torch."""
+"""The network as hardware sees it: a graph of operations with shapes, without anything of torch."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from enum import StrEnum
 from functools import cached_property
 
 NETWORK_INPUT = "input"
-"""Name of the node that stands for the image stream entering the accelerator."""
+"""Name of the node that stands for the images entering the accelerator."""
 
 
 class OperationKind(StrEnum):
     """What an operation does.
 
-    Convolution and linear are compute layers, with weights; matmul multiplies two streams; the rest move or combine
-    streams.
+    Convolutions and linear layers are compute layers, which have weights. A matmul multiplies two streams. All others
+    move or combine streams.
     """
 
     CONV = "conv"
@@ -47,10 +47,12 @@ class FeatureMap:
 
     @property
     def pixels(self) -> int:
+        """Number of pixels, height × width."""
         return self.height * self.width
 
     @property
     def words(self) -> int:
+        """Number of words, height × width × channels."""
         return self.pixels * self.channels
 
 
@@ -59,19 +61,19 @@ class Operation:
     """One node of the network.
 
     Args:
-        name: module path in the torch model (for functional operations: path of the module that calls them, then the
+        name: module path in the torch model (for a functional operation the path of the module that calls it, then the
             operation); unique within a workload.
         kind: what it does.
-        inputs: names of the operations (or `NETWORK_INPUT`) whose results it reads, each once, constants left out; of
-            a matmul always two, the producers of its left and its right operand, which may be the same.
-        source: the largest feature map it reads (the operand that streams; H×W×C of hardware-model, section 2); of a
-            matmul the left operand, whose rows are the pixels.
+        inputs: names of the operations (or `NETWORK_INPUT`) whose results it reads, each once and without constants. A
+            matmul always has two, the producers of its left and its right operand, which may be the same.
+        source: the largest feature map it reads, that of the operand that streams (H×W×C of hardware-model, section
+            2); for a matmul the left operand, whose rows are the pixels.
         result: the feature map it writes (H'×W'×F).
         kernel, stride, padding, dilation: (rows, columns); padding is per side.
-        groups: channel groups of a convolution; heads of a matmul; for layer norm and softmax, the groups of channels
-            that are normalised apart.
-        bias: whether a bias is added (batch-norm folds into one).
-        function: for activations, which one (`relu`, `hardswish`, …); `constant` for a multiplication by one.
+        groups: groups of channels of a convolution; heads of a matmul; for layer norm and softmax, the groups of
+            channels that are normalised separately.
+        bias: whether a bias is added (batch norm folds into one).
+        function: the name of an activation function (`relu`, `hardswish`, …); `constant` for a product with a constant.
     """
 
     name: str
@@ -104,40 +106,42 @@ class Operation:
 
     @property
     def channels_per_group(self) -> int:
+        """Cg: input channels of each group."""
         return self.source.channels // self.groups
 
     @property
     def filters_per_group(self) -> int:
+        """Fg: filters of each group."""
         return self.result.channels // self.groups
 
     @property
     def weights(self) -> int:
-        """Number of weights (bias excluded); 0 where the operation has none."""
+        """Number of weights, without biases; 0 for an operation that has none."""
         return self.result.channels * self.channels_per_group * self.window if self.is_compute else 0
 
     @property
     def operand_words(self) -> int:
-        """Words of a matmul's second operand that meet each pixel of the first (heads·d·T'); 0 for all others.
+        """Words of a matmul's second operand that meet each pixel of the first (heads·d·T'); 0 for other operations.
 
-        In windowed attention these are one window's.
+        In windowed attention these are the words of one window.
         """
         return self.result.channels * self.channels_per_group if self.kind is OperationKind.MATMUL else 0
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates for one image, no sparsity."""
+        """Multiply-accumulates for one image, without sparsity."""
         return self.result.pixels * (self.weights + self.operand_words)
 
     @property
     def padded_pixels(self) -> int:
-        """Pixels of the padded input map, as the sliding window reads them."""
+        """Number of pixels of the padded input map, which the sliding window reads."""
         height = self.source.height + 2 * self.padding[0]
         width = self.source.width + 2 * self.padding[1]
         return height * width
 
     @property
     def geometry(self) -> tuple[object, ...]:
-        """Everything that decides cycles and resources; equal geometries share one design table."""
+        """Everything on which cycles and resources depend; operations of equal geometry share one design table."""
         return (
             self.kind, self.source, self.result, self.kernel, self.stride,
             self.padding, self.dilation, self.groups, self.function, len(self.inputs),
@@ -149,12 +153,12 @@ class Workload:
     """A network traced once: its operations in topological order.
 
     Args:
-        name: of the network.
+        name: name of the network.
         input_shape: (channels, height, width) of one image.
-        operations: in an order in which every operation follows those it reads.
+        operations: its operations, each after those that it reads.
 
     Raises:
-        ValueError: a duplicate name, or an input that is not an earlier operation.
+        ValueError: a name occurs twice, or an input is not an earlier operation.
     """
 
     name: str
@@ -182,23 +186,34 @@ class Workload:
         return {operation.name: operation for operation in self.operations}
 
     @cached_property
+    def maps(self) -> dict[str, FeatureMap]:
+        """All feature maps by the name of what makes them, the input under `NETWORK_INPUT`."""
+        channels, height, width = self.input_shape
+        made = {operation.name: operation.result for operation in self.operations}
+        return {NETWORK_INPUT: FeatureMap(height, width, channels)} | made
+
+    @cached_property
     def compute_layers(self) -> tuple[Operation, ...]:
-        """Convolutions and linear layers: those with weights."""
+        """The convolutions and linear layers, which have weights."""
         return tuple(operation for operation in self.operations if operation.is_compute)
 
     @cached_property
     def macs(self) -> int:
+        """Multiply-accumulates for one image, without sparsity."""
         return sum(operation.macs for operation in self.operations)
 
     @cached_property
     def weights(self) -> int:
+        """Number of weights of all layers."""
         return sum(operation.weights for operation in self.operations)
 
     def cuts(self) -> list[int]:
-        """Where the network falls into two in a chain: each k with one value between operations[:k] and operations[k:].
+        """The legal cuts: each k for which exactly one value crosses from operations[:k] to operations[k:].
 
-        A value is an operation's result or the network's input; it crosses if an operation from k on reads it. Results
-        that nobody reads cross nowhere. Ascending, 1 ≤ k < number of operations.
+        A value is an operation's result or the network's input, and it crosses if an operation from k on reads it.
+
+        Returns:
+            The cuts in ascending order, 1 ≤ k < number of operations.
         """
         last_read: dict[str, int] = {}
         for place, operation in enumerate(self.operations):
@@ -212,9 +227,9 @@ class Workload:
         return [k for k in range(1, len(self.operations)) if totals[k] == 1]
 
     def crossing(self, cut: int) -> FeatureMap:
-        """The value between operations[:cut] and operations[cut:]: the input at 0, the result at the end.
+        """The feature map that crosses a cut: the network's input at 0, its result at the end.
 
-        Where several cross, the largest.
+        Where several cross it is the largest.
         """
         if cut == 0:
             channels, height, width = self.input_shape
@@ -226,12 +241,12 @@ class Workload:
         return max((before[name] for name in read), key=lambda feature_map: feature_map.words)
 
     def part(self, start: int, end: int) -> Workload:
-        """operations[start:end] as a network of its own, named `name[start:end]`.
+        """The operations[start:end] as a network of its own, named `name[start:end]`.
 
-        Its input is the one value that it reads from outside, of that value's (channels, height, width).
+        Its input is the one value that it reads from outside.
 
         Raises:
-            ValueError: an empty or impossible range, or more than one value that enters the part.
+            ValueError: the range is empty or impossible, or other than one value enters the part.
         """
         if not 0 <= start < end <= len(self.operations):
             raise ValueError(f"no part [{start}:{end}] in a network of {len(self.operations)} operations")

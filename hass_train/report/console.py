@@ -90,8 +90,10 @@ def _columns(result: Result) -> Table:
 def slowest_table(title: str, estimate: Estimate) -> Table:
     """A table of the five operations with the longest intervals."""
     table = Table(title=title, title_justify="left")
-    for heading in ("layer", "kind", "cycles", "bound by", "engine", "pair density", "folds", "weights in"):
-        right = heading in ("cycles", "pair density")
+    blocks = any(layer.block_density is not None for layer in estimate.layers)
+    density = "block density" if blocks else "pair density"
+    for heading in ("layer", "kind", "cycles", "bound by", "engine", density, "folds", "weights in"):
+        right = heading in ("cycles", density)
         table.add_column(heading, justify="right" if right else "left", overflow="fold")
     for layer in estimate.slowest(5):
         table.add_row(*_cells(layer))
@@ -100,8 +102,9 @@ def slowest_table(title: str, estimate: Estimate) -> Table:
 
 def _cells(layer: LayerEstimate) -> list[str]:
     folds = " ".join(f"{name}={value}" for name, value in layer.folds.items())
-    density = f"{layer.pair_density:.3f}" if layer.macs else "–"
+    density = layer.pair_density if layer.block_density is None else layer.block_density
     return [
-        layer.name, layer.kind, f"{layer.interval_cycles:,}", layer.bound, layer.engine, density, folds,
+        layer.name, layer.kind, f"{layer.interval_cycles:,}", layer.bound, layer.engine,
+        f"{density:.3f}" if layer.macs else "–", folds,
         layer.weights_in.replace("_", "-") or "–",
     ]  # fmt: skip

@@ -40,6 +40,8 @@ def save_layers(path: Path, result: Result, workload: Workload) -> None:
                 "imbalance",
                 "waiting",
                 "engine_fifo",
+                "block_density",
+                "block_imbalance",
                 "dsp",
                 "bram18",
                 "uram",
@@ -58,7 +60,7 @@ def save_layers(path: Path, result: Result, workload: Workload) -> None:
                 [row.name, row.kind, operation.macs, operation.weights, *densities, row.engine]
                 + [row.folds.get(name, "") for name in folds]
                 + [row.interval_cycles, row.bound, row.initiation_interval, row.initiation_interval_of_mean]
-                + [row.imbalance, row.waiting, row.engine_fifo]
+                + [row.imbalance, row.waiting, row.engine_fifo, row.block_density, row.block_imbalance]
                 + [used.dsp, used.bram18, used.uram, used.lut, used.ff, used.offchip_bits, row.weights_in]
                 + [sparse.prices.get(row.name, ""), sparse.weight_prices.get(row.name, "")]
                 + [dense[row.name].interval_cycles, dense[row.name].resources.dsp]

@@ -80,12 +80,12 @@ def _design(record: Record) -> Sheet:
     """Every operation with its folds and costs."""
     heads = [
         "layer", "kind", "engine", "cycles", "bound by", "weight density", "activation density", "pair density",
-        "price", *record.folds, "cycles an initiation", "DSPs", "block RAMs", "UltraRAMs", "LUTs",
-        "weights in",
+        "price", *record.folds, "block density" if record.sequential else "cycles an initiation", "DSPs", "block RAMs",
+        "UltraRAMs", "LUTs", "weights in",
     ]  # fmt: skip
 
     def number(row: dict[str, str], key: str, form: str) -> Cell:
-        return Cell(format(float(row[key]), form), float(row[key])) if row[key] else Cell("")
+        return Cell(format(float(row[key]), form), float(row[key])) if row.get(key) else Cell("")
 
     rows = [
         [
@@ -93,7 +93,7 @@ def _design(record: Record) -> Sheet:
             Cell(row["bound"]),
             *(number(row, f"{kind}_density", ".3f") for kind in ("weight", "activation", "pair")),
             number(row, "price", ".3f"), *(number(row, f"fold_{name}", ".0f") for name in record.folds),
-            number(row, "initiation_interval", ".2f"),
+            number(row, "block_density", ".3f") if record.sequential else number(row, "initiation_interval", ".2f"),
             *(number(row, name, ",.0f") for name in ("dsp", "bram18", "uram", "lut")),
             Cell(row["weights_in"].replace("_", "-")),
         ]

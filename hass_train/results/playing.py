@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from hass_train.hardware import LayerSparsity, SparsityProfile, Workload
 from hass_train.hardware.dataflow.design import Design, PartDesign
 from hass_train.hardware.dataflow.simulator.depths import size
+from hass_train.hardware.dataflow.simulator.packing import NonZeros
 from hass_train.hardware.dataflow.simulator.pipeline import Pipeline, check_design, steady
 from hass_train.hardware.dataflow.simulator.results import Deadlock
-from hass_train.hardware.dataflow.simulator.rounds import NonZeros
 from hass_train.results.simulation import DesignSimulation, PartSimulation
 from hass_train.runtime.errors import UserError
 from hass_train.sparsity.nonzeros import observe_nonzeros

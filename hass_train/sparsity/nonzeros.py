@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hass_train.hardware.dataflow.simulator.rounds import NonZeros
+from hass_train.hardware.dataflow.simulator.packing import NonZeros
 from hass_train.sparsity.layers import SparseLayer
 from hass_train.sparsity.statistics import pads
 

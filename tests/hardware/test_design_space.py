@@ -29,11 +29,11 @@ from hass_train.hardware import (
 )
 from hass_train.hardware.dataflow.costs import cycles
 from hass_train.hardware.dataflow.costs.balance import deal, over_channels, over_groups
-from hass_train.hardware.dataflow.costs.branches import waiting
+from hass_train.hardware.dataflow.costs.branches import operand_fifos
 from hass_train.hardware.dataflow.costs.initiation import initiation_intervals, multiplier_choices
 from hass_train.hardware.dataflow.costs.logic import Folds, Widths, compute_logic
 from hass_train.hardware.dataflow.designs.stream import StreamDesigns
-from hass_train.hardware.dataflow.designs.tables import Space
+from hass_train.hardware.dataflow.designs.tables import DesignSpace
 from hass_train.hardware.workload import FeatureMap
 from tests.hardware.test_cycles import operation
 
@@ -138,14 +138,14 @@ def test_a_shortcut_waits_for_the_window_of_the_longer_branch() -> None:
     """A 3×3 convolution on 8×8 can start when a row and a pixel are there, and takes its time for a pixel: 10 pixels of
     4 channels, a margin of 35 % and a row on top."""
     workload = trace(Residual(), (4, 8, 8))
-    add = waiting(workload)["add"]
-    assert sorted(add.fifos) == [2, 10 * 4 * 1.35 + 8 * 4 + 2]
-    assert waiting(workload)["conv"].bypass == 4 * 64
+    add = operand_fifos(workload)["add"]
+    assert sorted(add.words) == [2, 10 * 4 * 1.35 + 8 * 4 + 2]
+    assert operand_fifos(workload)["conv"].bypass == 4 * 64
 
 
 def test_squeeze_excite_holds_the_whole_map(mobilenet: Workload) -> None:
     multiply = mobilenet["blocks.0.0.se.mul"]
-    assert max(waiting(mobilenet)[multiply.name].fifos) >= multiply.source.words
+    assert max(operand_fifos(mobilenet)[multiply.name].words) >= multiply.source.words
     estimate = DataflowAccelerator(U250).estimate(mobilenet, SparsityProfile.dense(mobilenet))
     row = next(row for row in estimate.layers if row.name == multiply.name)
     assert row.resources.bram18 * 18 * 1024 + row.resources.uram * 288 * 1024 >= multiply.source.words * 16
@@ -155,7 +155,7 @@ def test_attention_holds_queries_until_all_keys_are_there() -> None:
     vit = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=1)
     workload = trace(vit, (3, 32, 32))
     product = next(o for o in workload if o.name.endswith(".qk"))
-    assert waiting(workload)[product.name].fifos[0] >= product.source.words
+    assert operand_fifos(workload)[product.name].words[0] >= product.source.words
     estimate = DataflowAccelerator(U250).estimate(workload, SparsityProfile.dense(workload))
     row = next(row for row in estimate.layers if row.name == product.name)
     assert row.macs == product.macs > 0
@@ -379,15 +379,15 @@ def test_maps_that_squeeze_excite_holds_may_wait_off_chip() -> None:
     """EfficientNet-B0's first block holds 360 block RAMs' worth of map; a ZedBoard has 280."""
     workload = trace(timm.create_model("efficientnet_b0"), (3, 224, 224), "efficientnet_b0")
     multiply = workload["blocks.0.0.se.mul"]
-    waits = waiting(workload)[multiply.name]
+    waits = operand_fifos(workload)[multiply.name]
     options = DataflowOptions()
-    open_bus = Space(np.array([220, 280, 0, 45_220, 90_440, np.finfo(float).max]))
-    closed = Space(np.array([220, 280, 0, 45_220, 90_440, 0.0]))
+    open_bus = DesignSpace(np.array([220, 280, 0, 45_220, 90_440, np.finfo(float).max]))
+    closed = DesignSpace(np.array([220, 280, 0, 45_220, 90_440, 0.0]))
     assert len(StreamDesigns(multiply, waits, options, closed)) == 0
     table = StreamDesigns(multiply, waits, options, open_bus)
     row = table.describe(multiply, len(table) - 1, len(table.memory) - 1)
     assert row.weights_in == "off_chip"
-    assert row.resources.offchip_bits == 2 * 16 * sum(waits.fifos)
+    assert row.resources.offchip_bits == 2 * 16 * sum(waits.words)
     assert row.resources.bram18 < 20
 
 

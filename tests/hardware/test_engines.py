@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hass_train.hardware.dataflow.costs.initiation import binomial, multiplier_choices
-from hass_train.hardware.dataflow.costs.rounds import Rounds, Slowest, expected_maximum, round_cycles
+from hass_train.hardware.dataflow.costs.rounds import LockstepCycles, LockstepRounds, expected_maximum, round_cycles
 from hass_train.hardware.lanes import LEVELS, Lanes, interpolation
 from hass_train.sparsity.independence import bundled, measure_lanes
 
@@ -25,7 +25,7 @@ def test_independent_engines_wait_for_the_largest_of_so_many_draws(
     columns, filters = engines
     lanes = Lanes.unknown(4, 16, 16)
     histogram = binomial(4, density)
-    rounds = Rounds(lanes, 1, histogram, t_min)
+    rounds = LockstepRounds(lanes, 1, histogram, t_min)
     choices = multiplier_choices(4)
     found = rounds.slowest(columns, np.array([1]), np.array([0]), np.array([filters]))[0, 0]
     expected = sum(
@@ -72,9 +72,9 @@ def test_single_pixels_are_bundled() -> None:
     assert abs(float(dealt[0].float().mean() - dealt[1].float().mean())) <= 1
 
 
-def slowest(alone: float, filters: float, channels: float, columns: float, spread: float = 0.0) -> Slowest:
+def slowest(alone: float, filters: float, channels: float, columns: float, spread: float = 0.0) -> LockstepCycles:
     one = np.array([[alone]])
-    return Slowest(
+    return LockstepCycles(
         one, np.array([[spread]]), np.array([[64.0]]), one * filters, one * filters * channels,
         one * filters * channels * columns,
     )  # fmt: skip

@@ -25,7 +25,7 @@ from hass_train.hardware import (
     Workload,
     load_device,
 )
-from hass_train.hardware.dataflow.exploration.knapsack import Fit, Knapsack
+from hass_train.hardware.dataflow.exploration.knapsack import Knapsack, NoSelection
 from hass_train.hardware.dataflow.exploration.relax import cutting_plane
 from hass_train.hardware.dataflow.model import DataflowAccelerator
 from hass_train.hardware.dataflow.options import DataflowOptions
@@ -92,8 +92,8 @@ def test_where_nothing_is_decided_the_cheapest_is_what_was_known(monkeypatch: py
     known = network.explorer(0, 2, 0.0, prove=True).fastest_design(1)
     open_ended = network.explorer(0, 2, 0.0, prove=False)
     for method in ("quick_fit", "rounded_fit"):
-        monkeypatch.setattr(Knapsack, method, lambda *_: Fit.UNKNOWN)
-    assert open_ended.attempt(known.interval, 1, exact=True) is Fit.UNKNOWN
+        monkeypatch.setattr(Knapsack, method, lambda *_: NoSelection.UNKNOWN)
+    assert open_ended.attempt(known.interval, 1, exact=True) is NoSelection.UNKNOWN
     assert open_ended.cheapest(known.interval, 1, 0, 1e-3, known.selection) is known.selection
 
 
@@ -208,7 +208,7 @@ def test_a_solver_that_gives_up_proves_nothing(status: int) -> None:
     gave_up = SimpleNamespace(x=None, status=status)
     knapsack = Knapsack(np.array([[2.0, 1.0], [1.0, 2.0]] * 2), np.array([0, 0, 1, 1]), 2, np.array([3.0, 3.0]))
     with patch("hass_train.hardware.dataflow.exploration.knapsack.milp", return_value=gave_up):
-        assert knapsack._by_integer_programming(1) is (Fit.IMPOSSIBLE if status == 2 else Fit.UNKNOWN)
+        assert knapsack._by_integer_programming(1) is (NoSelection.IMPOSSIBLE if status == 2 else NoSelection.UNKNOWN)
 
 
 @given(st.lists(st.lists(st.floats(0.1, 3), min_size=3, max_size=3), min_size=1, max_size=6))

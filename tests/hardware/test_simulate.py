@@ -22,9 +22,9 @@ from hass_train.hardware import (
     trace,
 )
 from hass_train.hardware.dataflow.simulator.depths import generous, rule, size
+from hass_train.hardware.dataflow.simulator.packing import NonZeros, bundled, dealt
 from hass_train.hardware.dataflow.simulator.pipeline import Pipeline, steady
 from hass_train.hardware.dataflow.simulator.results import Deadlock
-from hass_train.hardware.dataflow.simulator.rounds import NonZeros, bundled, dealt
 from hass_train.hardware.dataflow.simulator.stages import StageDesign
 from hass_train.hardware.workload import FeatureMap
 

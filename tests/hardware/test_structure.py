@@ -27,7 +27,7 @@ from hass_train.hardware import (
 )
 from hass_train.hardware.channels import without_dead_channels
 from hass_train.hardware.dataflow.costs.initiation import nonzero_pairs
-from hass_train.hardware.dataflow.designs.skips import Skips
+from hass_train.hardware.dataflow.designs.zero_tiles import ZeroTiles
 from hass_train.hardware.workload import FeatureMap, Operation, OperationKind
 from hass_train.results.playing import simulate_design
 from hass_train.runtime.errors import UserError
@@ -98,8 +98,8 @@ def test_tiles_left_are_counted_right(size: tuple[int, int], rows: int, columns:
     live = tuple("".join(random.choice("01") for _ in range(columns)) for _ in range(rows))
     filters, channels = rows * size[0], columns * size[1]
     sparsity = LayerSparsity(structure=Structure(blocks=Blocks(size, live)))
-    skips = Skips(conv(filters, channels), sparsity)
-    found = float(skips.left(np.array([i]), np.array([o]))[0])
+    zero_tiles = ZeroTiles(conv(filters, channels), sparsity)
+    found = float(zero_tiles.kept_fraction(np.array([i]), np.array([o]))[0])
     if any(fold % block and block % fold for fold, block in ((o, size[0]), (i, size[1]))):
         assert found == 1.0  # tiles that cut blocks are taken to be full
         return
@@ -216,5 +216,5 @@ def test_depthwise_filters_that_are_dead_are_gone_with_their_channels() -> None:
 
 def test_blocks_that_are_only_promised_are_skipped_as_many_as_there_may_be() -> None:
     promised = LayerSparsity(0.5, structure=Structure(block=(8, 8)))
-    skips = Skips(conv(64, 64), promised)
-    assert skips.left(np.array([8, 16, 3]), np.array([8, 8, 8])).tolist() == [0.5, 0.75, 1.0]
+    zero_tiles = ZeroTiles(conv(64, 64), promised)
+    assert zero_tiles.kept_fraction(np.array([8, 16, 3]), np.array([8, 8, 8])).tolist() == [0.5, 0.75, 1.0]

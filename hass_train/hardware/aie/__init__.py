@@ -1,1 +1,1 @@
-"""AI-engine arrays: a time model after Weight Block Sparsity (arXiv 2407.09453)."""
+"""AI-engine arrays: a model of their time after Weight Block Sparsity (arXiv 2407.09453)."""

@@ -1,4 +1,4 @@
-"""AI-engine arrays: cores, memories and bandwidths."""
+"""The AI-engine array: its cores, memories and bandwidths."""
 
 from __future__ import annotations
 
@@ -14,35 +14,38 @@ WeightStorage = Literal["dense", "compressed"]
 class AieArray:
     """An array of AI-engine cores and how layers run on it.
 
-    The first fields are facts of AIE2 (Weight Block Sparsity, section on AIE2; AM020). The three `…_efficiency` are one
-    number by default, calibrated on the published times of 2×2 and 4×4 arrays (`benchmarks/aie.py`); nothing else is.
+    The first fields are facts of AIE2 (Weight Block Sparsity, section on AIE2; AM020). The three `…_efficiency` fields
+    are one number by default, calibrated on the published times of 2×2 and 4×4 arrays (`benchmarks/aie.py`). Nothing
+    else is calibrated.
 
     Args:
-        name: as in `conf/hw/`.
-        rows, columns: of cores. A column shares activations, a row shares weights.
-        clock_mhz: of the cores, MHz.
-        macs_per_cycle: of a core, at 8×8 bits; other widths in inverse proportion to their product.
-        lanes: pixels × input channels × output channels of the matrix that a core multiplies in one cycle. Channels are
-            padded to these, and zeros are skipped in blocks of input × output lanes with the full kernel.
+        name: name of the array, as in `conf/hw/`.
+        rows, columns: rows and columns of cores. A column shares activations, a row shares weights.
+        clock_mhz: clock of the cores, MHz.
+        macs_per_cycle: multiply-accumulates of a core in a cycle at 8×8 bits; at other widths in inverse proportion to
+            the product of the widths.
+        lanes: pixels × input channels × output channels of the matrix product that a core computes in one cycle.
+            Channels are padded to these, and zeros are skipped in blocks of input × output lanes with the full kernel.
         core_kb: data memory of a core, KB of 1,024 bytes.
         tile_kb: memory tile of a column, KB.
-        ddr_gbs: between DDR and a memory tile, GB/s and channel; one of a tile's two channels reads, one writes.
-        stream_gbs: from a memory tile to cores and back, GB/s and stream: activations of a column, weights of a row,
-            results of a core.
-        weight_bits, activation_bits, accumulator_bits: word widths.
-        weights: `compressed`: blocks of zeros are neither stored nor moved; `dense`: they are moved, not multiplied.
-        square_kernels: whether kernels that are not square, as 1×7, are padded to squares.
-        depth_tiling: keep what one layer hands to the next in the memory tiles where both fit, instead of in DDR; rows
-            that neighbouring columns both need are computed twice.
-        balance: deal rows of blocks to rows of cores so that all have about equally many; else in their order.
+        ddr_gbs: bandwidth of each channel between DDR and a memory tile, GB/s; a tile has one to read and one to write.
+        stream_gbs: bandwidth of each stream between a memory tile and cores, GB/s; activations of a column, weights of
+            a row and results of a core have streams of their own.
+        weight_bits, activation_bits, accumulator_bits: word widths, bits.
+        weights: `compressed` = blocks of zeros are neither stored nor moved; `dense` = they are moved, but not
+            multiplied.
+        square_kernels: whether kernels that are not square, such as 1×7, are padded to squares.
+        depth_tiling: whether the map between two layers is kept in the memory tiles where both layers fit, instead of
+            in DDR; rows that neighbouring columns both need are then computed twice.
+        balance: whether rows of blocks are dealt to rows of cores so that all have about equally many; else in order.
         kernel_efficiency: fraction of `macs_per_cycle` that inner loops reach.
-        stream_efficiency, ddr_efficiency: fraction of the bandwidths that transfers reach.
+        stream_efficiency, ddr_efficiency: fractions of the bandwidths that transfers reach.
         static_w: static power, W.
-        mac_pj: energy of one 8×8-bit multiply-accumulate.
-        onchip_pj_per_bit, offchip_pj_per_bit: energy of moving a bit between tile and core, and to or from DDR.
+        mac_pj: energy of one 8×8-bit multiply-accumulate, pJ.
+        onchip_pj_per_bit, offchip_pj_per_bit: energy of moving a bit between tile and core, and to or from DDR, pJ.
 
     Raises:
-        ValueError: a field out of range.
+        ValueError: a field is out of range.
     """
 
     name: str
@@ -99,17 +102,17 @@ class AieArray:
 
     @property
     def macs(self) -> float:
-        """Multiply-accumulates of a core in a cycle, at these widths, as inner loops reach them."""
+        """The multiply-accumulates that inner loops reach on a core in a cycle, at the array's word widths."""
         return self.macs_per_cycle * 64 / (self.weight_bits * self.activation_bits) * self.kernel_efficiency
 
     @property
     def stream_bytes(self) -> float:
-        """Bytes that one stream carries in a cycle."""
+        """The bytes that one stream carries in a cycle."""
         return self.stream_gbs * 1e3 / self.clock_mhz * self.stream_efficiency
 
     @property
     def ddr_bytes(self) -> float:
-        """Bytes that one channel between DDR and a memory tile carries in a cycle."""
+        """The bytes that one channel between DDR and a memory tile carries in a cycle."""
         return self.ddr_gbs * 1e3 / self.clock_mhz * self.ddr_efficiency
 
 

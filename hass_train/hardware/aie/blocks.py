@@ -1,4 +1,4 @@
-"""Blocks of zeros as an array of cores sees them: in the size that it multiplies, dealt to its rows."""
+"""Blocks of zero weights as an array sees them: in the size of the tiles that it can skip, dealt to rows of cores."""
 
 from __future__ import annotations
 
@@ -17,38 +17,40 @@ from hass_train.hardware.workload import Operation
 def densities(
     operation: Operation, sparsity: LayerSparsity, lanes: tuple[int, int], rows: int, balance: bool
 ) -> tuple[float, float]:
-    """Fraction of blocks that an array computes: of the whole layer, and of its busiest row of cores.
+    """The fraction of tiles that an array computes: those of the whole layer, and those of its busiest row of cores.
 
-    An array skips a block of input × output lanes with the full kernel if it holds nothing but zeros. Zeros that come
+    An array skips a tile of input × output lanes, with the full kernel, if it holds nothing but zeros. Zeros that come
     in other blocks, or anywhere, rarely leave one empty.
 
     Args:
         operation: convolution or linear layer.
-        sparsity: of it.
-        lanes: input × output channels of a block that is skipped.
-        rows: of cores; filters are dealt to them in rows of blocks.
-        balance: deal them so that all have about equally many; else in their order.
+        sparsity: its sparsity.
+        lanes: input × output channels of a tile that can be skipped.
+        rows: rows of cores, to which filters are dealt in rows of tiles.
+        balance: whether they are dealt so that all have about equally many tiles to compute; else in order.
     """
     structure = sparsity.structure
     if structure is not None and structure.blocks is not None and structure.blocks.groups == 1:
         return _dealt(structure.blocks, operation.result.channels, operation.source.channels, lanes, rows, balance)
-    whole = 1.0 - (1.0 - sparsity.weight_density) ** _beside(operation, sparsity, lanes)
+    whole = 1.0 - (1.0 - sparsity.weight_density) ** _blocks_in_tile(operation, sparsity, lanes)
     return whole, whole
 
 
 def sensitivity(operation: Operation, sparsity: LayerSparsity, lanes: tuple[int, int]) -> float:
-    """Blocks that are computed less, over weights that are left less: 1 where zeros come in such blocks, nearly 0 where
-    they lie anywhere. Taken down to half of the present density, since smaller blocks gain nothing at first.
+    """∂(fraction of computed tiles)/∂(weight density): how much fewer tiles fewer weights leave.
 
-    Arguments as of `densities`."""
-    beside, half = _beside(operation, sparsity, lanes), sparsity.weight_density / 2
+    It is 1 where zeros come in blocks of a tile's size, and nearly 0 where they lie anywhere. The slope is taken from
+    the present density down to half of it, since zeros in smaller blocks gain nothing at first. The arguments are those
+    of `densities`.
+    """
+    beside, half = _blocks_in_tile(operation, sparsity, lanes), sparsity.weight_density / 2
     if half <= 0:
         return 1.0
     return float(((1.0 - half) ** beside - (1.0 - 2 * half) ** beside) / half)
 
 
-def _beside(operation: Operation, sparsity: LayerSparsity, lanes: tuple[int, int]) -> int:
-    """How many zeros, independent of each other, must meet to leave a block of the array's empty."""
+def _blocks_in_tile(operation: Operation, sparsity: LayerSparsity, lanes: tuple[int, int]) -> int:
+    """How many blocks, zero independently of each other, must all be zero for a tile to be skipped."""
     structure = sparsity.structure
     size = None
     if structure is not None and structure.filters:
@@ -64,25 +66,29 @@ def _beside(operation: Operation, sparsity: LayerSparsity, lanes: tuple[int, int
 def _dealt(
     blocks: Blocks, filters: int, channels: int, lanes: tuple[int, int], rows: int, balance: bool
 ) -> tuple[float, float]:
-    live = skippable_tiles(blocks, filters, channels, lanes)
-    each = live.sum(1)
+    """`densities` of a layer whose blocks are known."""
+    computed = skippable_tiles(blocks, filters, channels, lanes)
+    each = computed.sum(1)
     per_core = ceil_div(len(each), rows)
     padded = np.pad(each, (0, per_core * rows - len(each)))
-    if balance:  # the fullest rows of blocks first, then back and forth over the rows of cores
+    if balance:  # the fullest rows of tiles first, back and forth over the rows of cores
         dealt = -np.sort(-padded).reshape(per_core, rows)
         dealt[1::2] = dealt[1::2, ::-1].copy()
     else:
         dealt = padded.reshape(rows, per_core).T
-    return float(live.mean()), float(dealt.sum(0).max() / (per_core * live.shape[1]))
+    return float(computed.mean()), float(dealt.sum(0).max() / (per_core * computed.shape[1]))
 
 
 def skippable_tiles(blocks: Blocks, filters: int, channels: int, lanes: tuple[int, int]) -> NDArray[np.bool_]:
-    """(rows, columns): which blocks of output × input lanes hold anything, from blocks of any size.
+    """The skippable tiles of a layer, and whether each must be computed because it holds a non-zero weight.
 
     Args:
-        blocks: of a layer without groups.
-        filters, channels: of the layer.
-        lanes: input × output channels.
+        blocks: the blocks of a layer without groups, of any size.
+        filters, channels: output and input channels of the layer.
+        lanes: input × output channels of a tile.
+
+    Returns:
+        (rows, columns) True for a tile of output × input lanes that is computed, False for one that is skipped.
     """
     live = np.array([[one == "1" for one in row] for row in blocks.live])
     if blocks.size == (lanes[1], lanes[0]):

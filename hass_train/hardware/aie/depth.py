@@ -1,4 +1,4 @@
-"""Depth-wise tiling: what one layer hands to the next stays in the memory tiles, where both fit."""
+"""Depth-wise tiling: the map between two fused layers stays in the memory tiles, where both layers fit."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from hass_train.hardware.workload import Operation, OperationKind, Workload
 
 
 def fusions(workload: Workload, profile: SparsityProfile, array: AieArray) -> dict[str, Fusion]:
-    """How each operation takes its input and hands on its result.
+    """Decide which layers are fused, by the name of each operation.
 
-    Without `array.depth_tiling` everything goes through DDR. With it, a convolution whose only reader is another one
-    hands its rows over in the memory tiles, wherever the column's input, these rows and the reader's result fit and the
-    two take less time so: rows that neighbouring columns both need are computed by both.
+    Without `array.depth_tiling` every map goes through DDR. With it, a convolution whose only reader is another one is
+    fused with it, its result staying in the memory tiles, if the column's input, these rows and the reader's result fit
+    there and the two take less time so. Rows that neighbouring columns both need are computed by both.
     """
     plan = {operation.name: Fusion() for operation in workload}
     if not array.depth_tiling:
@@ -33,7 +33,7 @@ def fusions(workload: Workload, profile: SparsityProfile, array: AieArray) -> di
         follower = after[0]
         before, own = plan[operation.name], rows_of(follower, array)
         rows = min((own - 1) * follower.stride[0] + follower.kernel[0], operation.result.height)
-        first, second = Fusion(before.read, False, rows), Fusion(False, True, 0)
+        first, second = Fusion(before.reads_ddr, False, rows), Fusion(False, True, 0)
         if not _fit(operation, follower, rows, own, array):
             continue
 
@@ -47,7 +47,7 @@ def fusions(workload: Workload, profile: SparsityProfile, array: AieArray) -> di
 
 
 def _fit(operation: Operation, follower: Operation, rows: int, own: int, array: AieArray) -> bool:
-    """Whether a column's input, what is handed over and its result fit a memory tile, half of which is for weights."""
+    """Whether a column's input, the map between and the result fit half a memory tile; the rest is for weights."""
     byte = array.activation_bits / 8
     seen = min((rows - 1) * operation.stride[0] + operation.kernel[0], operation.source.height)
     words = seen * operation.source.width * operation.source.channels

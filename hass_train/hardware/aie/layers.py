@@ -1,4 +1,4 @@
-"""What one operation costs an array: cycles by where they go, and bytes by where they move."""
+"""What one operation costs on an array: its cycles by where they go, and its bytes by where they move."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from hass_train.hardware.profile import LayerSparsity
 from hass_train.hardware.workload import Operation, OperationKind
 
 _FREE = frozenset({OperationKind.ACTIVATION, OperationKind.CONCAT, OperationKind.PAD})
-"""Done where results are written: addresses and a function of each word."""
+"""Operations that cost nothing: they change addresses, or each word as it is written."""
 _JOINS = frozenset({OperationKind.ADD, OperationKind.MULTIPLY})
 
 
 @dataclass(frozen=True, slots=True)
 class LayerCost:
-    """Cycles and bytes of one operation.
+    """The cycles and bytes of one operation, for one image.
 
     Args:
-        compute, load, store: cycles in cores, which overlap; see `Tiling`.
+        compute, load, store: cycles in cores, which overlap (see `Tiling`).
         weights: cycles of loading weights into cores, which block.
         ddr: cycles of moving activations and weights between DDR and memory tiles, before and after the cores' loop.
-        density: fraction of its blocks that are computed.
-        busiest: the same on the busiest row of cores, over `density`; 1 = balanced.
-        tiling: of the cores' loop; None where there is none.
-        pieces: that a column's rows are cut into so that a memory tile holds them.
-        offchip_bytes, onchip_bytes: moved to or from DDR, and between tiles and cores.
-        multiplied: multiply-accumulates, padding left out.
+        density: fraction of its skippable tiles of weights that are computed.
+        imbalance: that fraction on the busiest row of cores, over `density`; 1 = balanced.
+        tiling: tiles of the cores' loop; None for an operation without one.
+        pieces: the pieces that a column's rows are cut into so that a memory tile holds them.
+        offchip_bytes, onchip_bytes: bytes moved to or from DDR, and between memory tiles and cores.
+        multiplied: multiply-accumulates, without padding.
     """
 
     compute: float = 0.0
@@ -39,7 +39,7 @@ class LayerCost:
     weights: float = 0.0
     ddr: float = 0.0
     density: float = 1.0
-    busiest: float = 1.0
+    imbalance: float = 1.0
     tiling: Tiling | None = None
     pieces: int = 1
     offchip_bytes: float = 0.0
@@ -48,12 +48,12 @@ class LayerCost:
 
     @property
     def cycles(self) -> float:
-        """From the first word read to the last one written."""
+        """The cycles from the first word read to the last one written."""
         return max(self.compute, self.load, self.store) + self.weights + self.ddr
 
     @property
     def bound(self) -> str:
-        """Where most of the cycles go: `compute`, `tile` (streams into cores), `store` or `ddr`."""
+        """What takes most of the cycles: `compute`, `tile` (streams into cores), `store` or `ddr`."""
         overlapped = {"compute": self.compute, "tile": self.load, "store": self.store}
         longest = max(overlapped, key=lambda name: overlapped[name])
         parts = {"ddr": self.ddr, longest: overlapped[longest]}
@@ -63,15 +63,16 @@ class LayerCost:
 
 @dataclass(frozen=True, slots=True)
 class Fusion:
-    """What depth-wise tiling changes of a layer: activations that stay in the memory tiles.
+    """How a layer is fused with its neighbours: which of its maps stay in the memory tiles.
 
     Args:
-        read, write: whether its input comes from DDR, and its result goes there.
-        rows: of the result that each column computes; 0 = an even share.
+        reads_ddr: whether its input comes from DDR; else the layer before left it in the memory tiles.
+        writes_ddr: whether its result goes to DDR; else it stays for the layer behind.
+        rows: rows of the result that each column computes; 0 = an even share.
     """
 
-    read: bool = True
-    write: bool = True
+    reads_ddr: bool = True
+    writes_ddr: bool = True
     rows: int = 0
 
 
@@ -82,22 +83,22 @@ def layer_cost(
     fusion: Fusion | None = None,
     blocks: tuple[float, float] | None = None,
 ) -> LayerCost:
-    """The cost of one operation for one image.
+    """What one operation costs for one image.
 
     Args:
-        operation: any.
-        sparsity: of a convolution or linear layer; None for all others.
-        array: that runs it.
-        fusion: by default everything goes through DDR.
-        blocks: fraction of blocks that are computed, of the layer and of its busiest row of cores; by default as the
-            sparsity has it.
+        operation: the operation.
+        sparsity: the sparsity of a convolution or linear layer; None for all others.
+        array: the array that runs it.
+        fusion: how it is fused with its neighbours; by default all maps go through DDR.
+        blocks: fractions of skippable tiles that are computed, in the layer and on its busiest row of cores; by default
+            as the sparsity has it.
 
     Raises:
-        CannotFit: a tile of it fits no memory.
+        CannotFit: not even the smallest tile fits in a core.
     """
     if operation.multiplies:
         try:
-            return _product(operation, sparsity or LayerSparsity(), array, fusion or Fusion(), blocks)
+            return _multiplying_cost(operation, sparsity or LayerSparsity(), array, fusion or Fusion(), blocks)
         except CannotFit as error:
             raise CannotFit(f"{operation.name} on {array.name}: {error}") from error
     if operation.kind in _FREE:
@@ -111,18 +112,19 @@ def layer_cost(
 
 
 def rows_of(operation: Operation, array: AieArray) -> int:
-    """Rows of the result that a column of the array computes; tokens where the map is a single row of them."""
+    """The rows of the result that each column computes, or its tokens where the map is a single row of them."""
     along = operation.result.height if operation.result.height > 1 else operation.result.width
     return ceil_div(along, array.columns)
 
 
-def _product(
+def _multiplying_cost(
     operation: Operation,
     sparsity: LayerSparsity,
     array: AieArray,
     fusion: Fusion,
     blocks: tuple[float, float] | None,
 ) -> LayerCost:
+    """`layer_cost` of a convolution, linear layer or matrix product."""
     _, lanes_in, lanes_out = array.lanes
     result, groups = operation.result, operation.groups
     kernel, stride = operation.kernel, operation.stride
@@ -151,19 +153,25 @@ def _product(
     stored = mean if array.weights == "compressed" and operation.is_compute else 1.0
     window = kernel[0] * kernel[1]
     kernels = result.channels * operation.channels_per_group * window * stored * array.weight_bits / 8
-    moves = TileTraffic.of(operation, array, fusion, height if result.height > 1 else 1, width, kernels, tiling)
+    traffic = TileTraffic.of(operation, array, fusion, height if result.height > 1 else 1, width, kernels, tiling)
     cores = array.rows * array.columns
     return LayerCost(
         compute=repeats * tiling.compute, load=repeats * tiling.load, store=repeats * tiling.store,
-        weights=repeats * tiling.weights, ddr=moves.cycles, density=mean, busiest=busiest / mean if mean else 1.0,
-        tiling=tiling, pieces=moves.pieces, offchip_bytes=moves.offchip_bytes,
+        weights=repeats * tiling.weights, ddr=traffic.cycles, density=mean, imbalance=busiest / mean if mean else 1.0,
+        tiling=tiling, pieces=traffic.pieces, offchip_bytes=traffic.offchip_bytes,
         onchip_bytes=repeats * tiling.moved_bytes * cores, multiplied=operation.macs * mean,
     )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class TileTraffic:
-    """The part of a layer that a column's memory tile sees."""
+    """The traffic between DDR and a column's memory tile for one layer.
+
+    Args:
+        cycles: cycles of one column's transfers.
+        pieces: the pieces that a column's rows are cut into so that the tile holds them.
+        offchip_bytes: bytes that all columns move to or from DDR.
+    """
 
     cycles: float
     pieces: int
@@ -174,13 +182,20 @@ class TileTraffic:
         cls, operation: Operation, array: AieArray, fusion: Fusion, height: int, width: int, kernels: float,
         tiling: Tiling,
     ) -> TileTraffic:  # fmt: skip
-        """The cheaper of two ways to hold it: its share of the weights stays while pieces of the map pass by; or the
-        weights stream through, once for every piece."""
+        """The cheaper of two ways: a column's share of the weights stays in its tile while pieces of the map pass by,
+        or the weights stream through once for every piece.
+
+        Args:
+            operation, array, fusion: the layer, the array, and how the layer is fused with its neighbours.
+            height, width: rows and columns of the result that a column computes.
+            kernels: bytes of all weights.
+            tiling: tiles of the cores' loop.
+        """
         source, result, byte = operation.source, operation.result, array.activation_bits / 8
         memory, share = array.tile_kb * 1024, kernels / array.columns
-        streamed = 2 * share * tiling.filters * tiling.channels / max(_whole(operation), 1)
+        streamed = 2 * share * tiling.filters * tiling.channels / max(_weights_per_position(operation), 1)
         best: TileTraffic | None = None
-        for held, again in ((share, False), (min(streamed, share), True)):
+        for held, streams in ((share, False), (min(streamed, share), True)):
             pieces = 1
             while True:
                 rows = ceil_div(height, pieces)
@@ -190,10 +205,10 @@ class TileTraffic:
                 if image + output + held <= memory or rows == 1:
                     break
                 pieces = ceil_div(height, rows - 1)
-            if again is False and image + output + held > memory:
-                continue  # the last row of all, and the weights leave no room for it
-            reads = share * (pieces if again else 1) + (image * pieces if fusion.read else 0)
-            writes = output * pieces if fusion.write else 0
+            if not streams and image + output + held > memory:
+                continue  # the weights leave no room for even a single row
+            reads = share * (pieces if streams else 1) + (image * pieces if fusion.reads_ddr else 0)
+            writes = output * pieces if fusion.writes_ddr else 0
             found = cls((reads + writes) / array.ddr_bytes, pieces, (reads + writes) * array.columns)
             if best is None or found.cycles < best.cycles:
                 best = found
@@ -201,23 +216,23 @@ class TileTraffic:
         return best
 
 
-def _whole(operation: Operation) -> int:
-    """Weights of a filter times filters, per kernel position."""
+def _weights_per_position(operation: Operation) -> int:
+    """The weights of a layer for each kernel position."""
     return operation.result.channels * operation.channels_per_group
 
 
 def price_of(
     operation: Operation, sparsity: LayerSparsity, array: AieArray, fusion: Fusion, cost: LayerCost
 ) -> float:  # fmt: skip
-    """−∂ cycles/∂ (weight density) of a layer, ≥ 0, at the present sparsity.
+    """The price of a layer's weights in cycles: −∂ cycles/∂(weight density) ≥ 0, at the present sparsity.
 
-    Cycles are nearly linear in the fraction of blocks, with another slope for every tiling; the slope is taken between
-    the present fraction and a tenth less (or what there is), with the tiles that are best there.
+    Cycles are nearly linear in the fraction of computed tiles, with another slope for every tiling. The slope is taken
+    between the present fraction and 0.1 less (or none, if that is nearer), with the tiling that is best there.
     """
     step = min(0.1, cost.density)
     if step <= 0 or operation.groups > 1 or not operation.is_compute:
         return 0.0
-    less = (cost.density - step, cost.density * cost.busiest - step)
+    less = (cost.density - step, cost.density * cost.imbalance - step)
     gained = cost.cycles - layer_cost(operation, sparsity, array, fusion, less).cycles
     _, lanes_in, lanes_out = array.lanes
     return max(gained, 0.0) / step * sensitivity(operation, sparsity, (lanes_in, lanes_out))

@@ -1,4 +1,4 @@
-"""The AI-engine array as a hardware model: how long a network takes, layer after layer."""
+"""The AI-engine array as a hardware model: how long a network takes, one layer after another."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hass_train.hardware.aie.depth import fusions
 from hass_train.hardware.aie.layers import Fusion, LayerCost, layer_cost, price_of
 from hass_train.hardware.channels import prices_asked, without_dead_channels
 from hass_train.hardware.estimate import Bottleneck, Energy, Estimate, LayerEstimate, Resources
-from hass_train.hardware.profile import SparsityProfile
+from hass_train.hardware.profile import LayerSparsity, SparsityProfile
 from hass_train.hardware.workload import Operation, Workload
 
 _WAYS = {
@@ -38,10 +38,10 @@ class AieAccelerator(Accelerator):
         self.array, self.name = array, array.name
 
     def estimate(self, workload: Workload, profile: SparsityProfile) -> Estimate:
-        """Time, bound and prices at this sparsity.
+        """The time, bound and prices of a network at this sparsity.
 
         Raises:
-            CannotFit: a layer of which no tile fits a core.
+            CannotFit: a layer has no tile that fits in a core.
             ValueError: the profile's layers do not match the workload's.
         """
         profile.check_covers(workload)
@@ -58,7 +58,10 @@ class AieAccelerator(Accelerator):
         }  # fmt: skip
         hz = 1e6 * array.clock_mhz
         return Estimate.of_layers(
-            [_row(*both, plan[both[0].name]) for both in zip(operations, costs, strict=True)],
+            [
+                _row(one, cost, plan[one.name], layers.get(one.name))
+                for one, cost in zip(operations, costs, strict=True)
+            ],
             array.clock_mhz,
             dict.fromkeys(prices, 0.0),  # zeros among activations gain nothing
             prices_asked(prices, "weight_density", profile, asked),
@@ -69,7 +72,7 @@ class AieAccelerator(Accelerator):
         )
 
     def _utilization(self, costs: Sequence[LayerCost], cycles: float) -> dict[str, float]:
-        """Of the time of all cores, of DDR and of the streams into cores, what is made use of."""
+        """The fractions of all cores' multiplications, of DDR and of the streams into cores that are made use of."""
         array = self.array
         bits = array.weight_bits * array.activation_bits
         peak = array.macs_per_cycle * 64 / bits * array.rows * array.columns
@@ -80,6 +83,7 @@ class AieAccelerator(Accelerator):
         }
 
     def _energy(self, costs: Sequence[LayerCost], seconds: float) -> Energy:
+        """The energy of an image that takes so many seconds."""
         array = self.array
         mac = array.mac_pj * array.weight_bits * array.activation_bits / 64
         return Energy(
@@ -91,7 +95,7 @@ class AieAccelerator(Accelerator):
 
 
 def _bottleneck(operations: Sequence[Operation], costs: Sequence[LayerCost], cycles: float) -> Bottleneck:
-    """The layer that takes longest, and what takes most time of all layers together."""
+    """The layer that takes longest, and what takes most of the time of all layers together."""
     place = max(range(len(costs)), key=lambda k: costs[k].cycles)
     slowest, cost = operations[place].name, costs[place]
     by_bound: dict[str, float] = {}
@@ -105,7 +109,8 @@ def _bottleneck(operations: Sequence[Operation], costs: Sequence[LayerCost], cyc
     return Bottleneck(slowest, binds, reason)
 
 
-def _row(operation: Operation, cost: LayerCost, fusion: Fusion) -> LayerEstimate:
+def _row(operation: Operation, cost: LayerCost, fusion: Fusion, sparsity: LayerSparsity | None) -> LayerEstimate:
+    """The row of the estimate for one operation."""
     tiling = cost.tiling
     folds = {}
     if tiling is not None:
@@ -113,7 +118,7 @@ def _row(operation: Operation, cost: LayerCost, fusion: Fusion) -> LayerEstimate
             "rows": tiling.rows, "columns": tiling.columns, "channels": tiling.channels, "filters": tiling.filters,
             "pieces": cost.pieces,
         }  # fmt: skip
-    kept = not (fusion.read and fusion.write)
+    fused = not (fusion.reads_ddr and fusion.writes_ddr)
     return LayerEstimate(
         name=operation.name,
         kind=str(operation.kind),
@@ -122,10 +127,9 @@ def _row(operation: Operation, cost: LayerCost, fusion: Fusion) -> LayerEstimate
         engine="array" if operation.multiplies else "stream",
         folds=folds,
         resources=Resources(offchip_bits=round(8 * cost.offchip_bytes)),
-        weights_in="tile" if kept else "off_chip" if operation.is_compute else "",
-        initiation_interval=cost.density,
-        initiation_interval_of_mean=cost.density,
-        imbalance=cost.busiest,
+        weights_in="tile" if fused else "off_chip" if operation.is_compute else "",
         macs=operation.macs,
-        pair_density=cost.density,
+        pair_density=sparsity.pair_density if sparsity else 1.0,
+        block_density=cost.density if operation.multiplies else None,
+        block_imbalance=cost.imbalance if operation.multiplies else None,
     )

@@ -1,8 +1,8 @@
-"""The loop of one core: which tiles of a layer fit its memory, and which of them take least time.
+"""The loop of one core: which tiles of a layer fit in its memory, and which of them take least time.
 
-A core computes some rows of the result for some filters. It walks over tiles of rows × columns × input channels ×
-filters. Activations and results are double-buffered, so that loading, computing and storing overlap; weights are not,
-and loading them blocks (Weight Block Sparsity: time = iterations × max(load, compute, store), core weight loads block).
+A core computes some rows of the result for some filters, in tiles of rows × columns × input channels × filters.
+Activations and results are double-buffered, so that loading, computing and storing overlap. Weights are not, and
+loading them blocks (Weight Block Sparsity: time = iterations × max(load, compute, store), core weight loads block).
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from hass_train.hardware.aie.array import AieArray
 from hass_train.hardware.arithmetic import ceil_div, spaced, useful_folds
 from hass_train.hardware.estimate import CannotFit
 
-_CORE = 1024
-_RATIO = 1.05  # between neighbouring tile sizes that are looked at; all of them, up to twenty
+_CORE = 1024  # bytes of a KB
+_RATIO = 1.05  # between neighbouring tile sizes that are looked at where there are more than twenty
 
 
 @dataclass(frozen=True, slots=True)
 class CoreLoop:
-    """What one core has to do of a layer.
+    """The part of a layer that one core computes.
 
     Args:
         height, width: rows and columns of the result.
-        filters, channels: of the result and of each filter, padded to the lanes.
+        filters, channels: output and input channels, padded to the lanes.
         kernel, stride: (rows, columns).
-        density: fraction of blocks of weights that are not zero, on the busiest core.
+        density: fraction of the skippable tiles of weights that are computed, on the busiest core.
     """
 
     height: int
@@ -42,13 +42,13 @@ class CoreLoop:
 
 @dataclass(frozen=True, slots=True)
 class Tiling:
-    """The best tiles of a loop, and where its cycles go.
+    """The tiles of a core's loop, and where its cycles go.
 
     Args:
-        rows, columns, channels, filters: of a tile.
-        compute, load, store: cycles of multiplying, of loading activations and of storing results; they overlap.
-        weights: cycles of loading weights, which do not.
-        moved_bytes: into and out of the core.
+        rows, columns, channels, filters: size of a tile.
+        compute, load, store: cycles of multiplying, of loading activations and of storing results, which overlap.
+        weights: cycles of loading weights, which do not overlap.
+        moved_bytes: bytes moved into and out of the core.
     """
 
     rows: int
@@ -63,18 +63,18 @@ class Tiling:
 
     @property
     def cycles(self) -> float:
-        """Of the whole loop."""
+        """The cycles of the whole loop."""
         return max(self.compute, self.load, self.store) + self.weights
 
 
 @lru_cache(maxsize=4096)
 def best_tiling(loop: CoreLoop, array: AieArray) -> Tiling:
-    """The tiles that fit a core's memory and take least time.
+    """The tiles that fit in a core's memory and take least time.
 
-    Two orders are tried for each: a tile of the map stays while filters pass by, so that weights are read again for
-    every tile of the map; or filters stay while the map passes by, so that activations are read again for every tile of
-    filters. With all input channels in one tile what stays is read once; else partial sums stay, and both are read
-    again.
+    Two orders are tried for each size. Either a tile of the map stays while filters pass by, so that weights are read
+    again for every tile of the map; or filters stay while the map passes by, so that activations are read again for
+    every tile of filters. With all input channels in one tile, what stays is read once; else partial sums stay, and
+    both are read again.
 
     Raises:
         CannotFit: not even the smallest tile fits.
@@ -128,6 +128,6 @@ def best_tiling(loop: CoreLoop, array: AieArray) -> Tiling:
 
 
 def _sizes(count: int) -> list[int]:
-    """Tile sizes worth a look."""
+    """The tile sizes along one dimension that are worth a look."""
     folds = useful_folds(count)
     return folds if len(folds) <= 20 else spaced(folds, _RATIO)

@@ -1,4 +1,4 @@
-"""The dataflow accelerator as a hardware model: the best design of a network at its present sparsity."""
+"""The dataflow accelerator as a hardware model: it finds the best design of a network at its present sparsity."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from cachetools import LRUCache
 
 from hass_train.hardware.accelerator import Accelerator
 from hass_train.hardware.channels import prices_asked, without_dead_channels
-from hass_train.hardware.dataflow.costs.branches import Waiting, waiting
+from hass_train.hardware.dataflow.costs.branches import OperandFifos, operand_fifos
 from hass_train.hardware.dataflow.designs.enumerate import designs_of, floor_interval
-from hass_train.hardware.dataflow.designs.tables import Space, Table
-from hass_train.hardware.dataflow.exploration.answer import Answer
+from hass_train.hardware.dataflow.designs.tables import DesignSpace, Table
+from hass_train.hardware.dataflow.exploration.estimate_builder import EstimateBuilder
 from hass_train.hardware.dataflow.exploration.explore import Explorer
-from hass_train.hardware.dataflow.exploration.network import Network, Stretch, budget_of
+from hass_train.hardware.dataflow.exploration.network import ExploredPart, Network, budget_of
 from hass_train.hardware.dataflow.exploration.objectives import best_design
 from hass_train.hardware.dataflow.exploration.partition import best_partition
 from hass_train.hardware.dataflow.options import LIMITS, DataflowOptions
@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 QUICK = 1e-2
 """Tolerance of the answers that steer a search; those that are reported have the configured one."""
 _TABLES = 512  # design tables kept between queries
-_ANSWERS = 32  # explorations kept: the same tables and limits have the same best design
+_EXPLORED = 32  # explorations kept between queries: the same tables have the same best design
 
-_Explored = tuple[list[Stretch], list[Explorer]]
+_Explored = tuple[list[ExploredPart], list[Explorer]]
+"""The parts of a network, and for each the explorer that found its design."""
 
 
 class DataflowAccelerator(Accelerator):
@@ -56,8 +57,8 @@ class DataflowAccelerator(Accelerator):
             )
         self.budget = budget_of(device, self.options)
         self._tables: LRUCache[tuple[object, ...], Table] = LRUCache(_TABLES)
-        self._explored: LRUCache[tuple[object, ...], _Explored] = LRUCache(_ANSWERS)
-        self._waiting: LRUCache[Workload, dict[str, Waiting]] = LRUCache(_ANSWERS)
+        self._explored: LRUCache[tuple[object, ...], _Explored] = LRUCache(_EXPLORED)
+        self._operand_fifos: LRUCache[Workload, dict[str, OperandFifos]] = LRUCache(_EXPLORED)
 
     def quick(self) -> DataflowAccelerator:
         """See `Accelerator`: rough answers, of which nothing is proved."""
@@ -70,7 +71,7 @@ class DataflowAccelerator(Accelerator):
         return design_of(workload, estimate, {**asdict(self.device), **asdict(self.options)})
 
     def estimate(self, workload: Workload, profile: SparsityProfile) -> Estimate:
-        """Best design at this sparsity.
+        """The best design at this sparsity.
 
         Raises:
             CannotFit: no design fits the device, not even in parts if the options allow them.
@@ -81,11 +82,11 @@ class DataflowAccelerator(Accelerator):
         workload, profile = without_dead_channels(workload, profile)
         network = self.network(workload, profile)
         connections = tuple(operation.inputs for operation in workload)
-        key = (workload.input_shape, connections, *network.tables)  # tables are known by identity; the key keeps them
+        key = (workload.input_shape, connections, *network.tables)  # tables compare by identity, and the key holds them
         if key not in self._explored:
             self._explored[key] = self._explore(network)
-        stretches, explorers = self._explored[key]
-        found = Answer(network, profile, stretches, explorers).estimate()
+        parts, explorers = self._explored[key]
+        found = EstimateBuilder(network, profile, parts, explorers).estimate()
         return replace(
             found,
             prices=prices_asked(found.prices, "pair_density", profile, asked),
@@ -93,32 +94,32 @@ class DataflowAccelerator(Accelerator):
         )
 
     def network(self, workload: Workload, profile: SparsityProfile) -> Network:
-        """The network's design tables.
+        """The network with the design tables of its operations at this sparsity.
 
         Raises:
-            CannotFit: an operation that no design of fits the device.
+            CannotFit: an operation has no design that fits the device.
         """
-        waits = self._waits(workload)
-        space = Space(self.budget, floor_interval(workload, self.options))
-        tables = [self._designs(o, profile.layers.get(o.name), waits[o.name], space) for o in workload]
+        if workload not in self._operand_fifos:
+            self._operand_fifos[workload] = operand_fifos(workload)
+        fifos = self._operand_fifos[workload]
+        space = DesignSpace(self.budget, floor_interval(workload, self.options))
+        tables = [self._designs(o, profile.layers.get(o.name), fifos[o.name], space) for o in workload]
         for operation, table in zip(workload, tables, strict=True):
             if not len(table):
                 raise CannotFit(self._no_design(operation, table))
         return Network(workload, tables, self.device, self.options)
 
-    def _waits(self, workload: Workload) -> dict[str, Waiting]:
-        if workload not in self._waiting:
-            self._waiting[workload] = waiting(workload)
-        return self._waiting[workload]
-
-    def _designs(self, operation: Operation, sparsity: LayerSparsity | None, waits: Waiting, space: Space) -> Table:
+    def _designs(
+        self, operation: Operation, sparsity: LayerSparsity | None, fifos: OperandFifos, space: DesignSpace
+    ) -> Table:
         """The operation's design table, from the cache if its geometry was seen at this sparsity."""
-        key = (operation.geometry, waits, space.floor, _sparsity_key(sparsity))
+        key = (operation.geometry, fifos, space.floor, _sparsity_key(sparsity))
         if key not in self._tables:
-            self._tables[key] = designs_of(operation, sparsity, waits, self.options, space)
+            self._tables[key] = designs_of(operation, sparsity, fifos, self.options, space)
         return self._tables[key]
 
     def _no_design(self, operation: Operation, table: Table) -> str:
+        """A message that says why no design of an operation fits the device."""
         for name, least, budget in zip(LIMITS, table.least, self.budget, strict=True):
             if least > budget:
                 short = f"{operation.name} alone needs at least {least:,.0f} {name}; {self.device.name} has "
@@ -127,7 +128,7 @@ class DataflowAccelerator(Accelerator):
         return f"{short}; {self._way_out()}"
 
     def _way_out(self, resource: str = "") -> str:
-        """What a user may try where a network does not fit."""
+        """A text that says what a user may try where a network does not fit."""
         usable = f"max_{resource.removesuffix('18')}_utilization"
         ways = []
         if resource and resource != "bandwidth" and self.options.usable(resource) < 1:
@@ -138,13 +139,13 @@ class DataflowAccelerator(Accelerator):
         return ", or ".join(ways)
 
     def _explore(self, network: Network) -> _Explored:
-        """The network whole, or in parts where it does not fit or (if asked for) where that is faster."""
+        """Explore the network whole; or in parts where it does not fit, or where that is faster and asked for."""
         options, workload, count = self.options, network.workload, len(network.tables)
         prove = not options.rough or options.objective not in ("throughput", "latency")
         explorer = network.explorer(0, count, options.tolerance, prove)
-        whole: Stretch | None = None
+        whole: ExploredPart | None = None
         try:
-            whole = Stretch(0, count, best_design(explorer, options, self.device))
+            whole = ExploredPart(0, count, best_design(explorer, options, self.device))
             if options.partitions != "best" or options.objective != "throughput":
                 return [whole], [explorer]
         except TooSlow as error:
@@ -153,7 +154,7 @@ class DataflowAccelerator(Accelerator):
             if options.partitions == "never":
                 raise CannotFit(f"{workload.name} on {self.device.name}: {error}; {self._way_out()}") from error
         try:
-            stretches, explorers = best_partition(network)
+            parts, explorers = best_partition(network)
         except CannotFit as error:
             if whole is None:
                 short = f"{workload.name} on {self.device.name}: even of single parts, {error}"
@@ -161,18 +162,19 @@ class DataflowAccelerator(Accelerator):
             return [whole], [explorer]
         if whole is not None:
             seconds = whole.design.interval / whole.design.replicas / network.clock_hz
-            if seconds <= network.batch_seconds(stretches) / options.batch:
+            if seconds <= network.batch_seconds(parts) / options.batch:
                 return [whole], [explorer]
-        reached = options.batch / network.batch_seconds(stretches)
+        reached = options.batch / network.batch_seconds(parts)
         if reached < options.min_throughput:
             raise TooSlow(
-                f"min_throughput is {options.min_throughput:,.0f} images/s; {len(stretches)} parts that fit reach "
+                f"min_throughput is {options.min_throughput:,.0f} images/s; {len(parts)} parts that fit reach "
                 f"{reached:,.0f}"
             )
-        return stretches, explorers
+        return parts, explorers
 
 
 def _sparsity_key(sparsity: LayerSparsity | None) -> tuple[object, ...]:
+    """What designs depend on of a layer's sparsity, as a key."""
     if sparsity is None:
         return ()
     histograms = tuple(sorted(sparsity.histograms.items()))

@@ -1,4 +1,4 @@
-"""What the user may say about the dataflow accelerator beside the device itself."""
+"""The options of the dataflow accelerator: all that a user may choose beside the device itself."""
 
 from __future__ import annotations
 
@@ -22,36 +22,36 @@ class DataflowOptions:
     """Design rules of the dataflow accelerator.
 
     Args:
-        weight_bits, activation_bits, accumulator_bits: word widths.
-        folding: `free`, or `divisors` of the dimension only (the peer's rule).
-        bundle: input channels in one SPE of a 1×1 or linear layer: `ends` = 1 or all parallel channels, `auto` = every
-            divisor of the parallel channels, in all layers.
-        weights: how sparse engines keep weights: `dense`, or `compressed` to a bitmap and the non-zero ones where that
-            is smaller (the decoder's logic is not counted).
+        weight_bits, activation_bits, accumulator_bits: word widths, bits.
+        folding: the folds of a dimension: `free`, or only its `divisors` (the peer's rule).
+        bundle: input channels in one compute engine: `ends` = 1 or, in 1×1 and linear layers, all parallel channels;
+            `auto` = every divisor of the parallel channels, in all layers.
+        weights: how sparse compute engines keep weights: `dense`, or `compressed` to a bitmap and the non-zero ones
+            where that is smaller (the decoder's logic is not counted).
         skip_all_zero: whether a window without any non-zero pair costs no cycle (t_min = 0) or one (t_min = 1).
-        engines: how the sparse engines of a layer run: in `lockstep`; `decoupled` by FIFOs; `auto` = whichever makes
-            the better design, layer by layer; `averaged` = all take the mean, which no machine does (the equation of
-            HASS and of the peer, for comparison).
-        engine_fifo: rounds that a decoupled engine may be ahead of the slowest one.
+        engines: how the sparse compute engines of a layer run: in `lockstep`; `decoupled` by FIFOs; `auto` = whichever
+            makes the better design, layer by layer; `averaged` = all take the mean, which no machine does (the equation
+            of HASS and of the peer, for comparison).
+        engine_fifo: rounds that a decoupled compute engine may be ahead of the slowest one.
         max_pixels: most input pixels that a layer reads per cycle, explored in powers of two; more than one only with
             all channels in parallel, since before that more channels do the same with a smaller line buffer.
         max_replicas: most copies of the pipeline on the device; 0 = as many as fit.
-        limits: the resources that count; what is left out is taken to be unlimited.
-        objective: `throughput`; `latency`: the shortest interval of a single copy; `efficiency`: images/s per DSP at no
-            less than `min_throughput`; `energy`: least joules per image, at no less than `min_throughput`.
-        min_throughput: images/s. A network in parts is always designed for throughput.
-        partitions: cut the network into parts that run one after another, the device reconfigured between them:
-            `needed` = where it does not fit otherwise, `never`, `best` = for throughput also where that is faster.
+        limits: the resources that count; any other is taken to be unlimited.
+        objective: what to aim at: `throughput`; `latency` = the shortest interval of a single copy; `efficiency` = most
+            images/s per DSP; `energy` = least joules per image; the last two at no less than `min_throughput`.
+        min_throughput: least throughput, images/s. A network in parts is always designed for throughput.
+        partitions: whether to cut the network into parts that run one after another, the device being reconfigured
+            between them: `needed` = where it does not fit otherwise, `never`, `best` = also where throughput gains.
         tolerance: how far above the shortest interval a design may be, as a fraction; 0 = proved the shortest. A small
-            one saves the last steps of proof, which are most of the work where several resources bind; from 0.005 on
-            nothing is proved, and the answer is the best that bounds and repairs find among fewer folds.
+            one saves the last steps of the proof, which are most of the work where several resources bind. From 0.005
+            on nothing is proved, and the answer is the best that bounds and repairs find among fewer folds.
         batch: images that each part works through before the device is reconfigured.
-        max_dsp_utilization, …: usable fraction of the device.
-        mac_pj: energy of one multiply-accumulate of 16×16 bits; other widths in proportion to their product.
-        onchip_pj_per_bit, offchip_pj_per_bit: energy of moving a bit to or from on-chip and off-chip memory.
+        max_dsp_utilization, …: usable fractions of the device.
+        mac_pj: energy of one multiply-accumulate of 16×16 bits, pJ; at other widths in proportion to their product.
+        onchip_pj_per_bit, offchip_pj_per_bit: energy of moving a bit to or from on-chip and off-chip memory, pJ.
 
     Raises:
-        ValueError: a field out of range.
+        ValueError: a field is out of range.
     """
 
     weight_bits: int = 16
@@ -123,27 +123,27 @@ class DataflowOptions:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be ≥ 0")
 
     def stored_fraction(self, weight_density: float) -> float:
-        """Bits that a sparse engine's weights take, over those of all its weights uncompressed."""
+        """The bits that sparse compute engines store for their weights, as a fraction of all weights uncompressed."""
         if self.weights == "dense":
             return 1.0
         return min(1.0, weight_density + 1 / self.weight_bits)
 
     def usable(self, resource: str) -> float:
-        """Fraction of the device's `dsp`, `bram18`, … that a design may use; of its bandwidth, all."""
+        """The fraction of the device's `dsp`, `bram18`, … that a design may use; of its bandwidth, all."""
         return float(getattr(self, f"max_{resource.removesuffix('18')}_utilization", 1.0))
 
     @property
     def rough(self) -> bool:
-        """Whether answers are wanted quickly: nothing is proved, and neighbouring folds are left out."""
+        """Whether a quick answer is wanted, for which nothing is proved and neighbouring folds are left out."""
         return self.tolerance >= 5e-3
 
     @property
     def t_min(self) -> int:
-        """Least cycles of one SPE initiation."""
+        """The least cycles of an initiation of a compute engine."""
         return 0 if self.skip_all_zero else 1
 
     @property
     def pixel_choices(self) -> list[int]:
-        """Input pixels per cycle worth exploring: powers of two, and the most allowed."""
+        """The numbers of input pixels per cycle worth exploring: powers of two, and the most allowed."""
         powers = {1 << k for k in range(self.max_pixels.bit_length())}
         return sorted({*powers, self.max_pixels})

@@ -1,9 +1,9 @@
-"""Parallel streams are never equally sparse: channels are dealt to them, and the slowest one binds.
+"""Load imbalance: parallel streams are never equally sparse, and the slowest one sets the pace.
 
-Where the profile knows each channel's pair density, channels are sorted by it and dealt in snake order, so that every
-stream gets its share of dense and sparse ones (hardware-model, section 2). The imbalance is the slowest stream's mean
-initiation interval over the mean of all, both with binomial windows at the channels' densities; it multiplies the
-initiation interval that the layer's histogram gives.
+Where the profile knows each channel's pair density, channels are sorted by it and dealt to the streams in snake order,
+so that every stream gets its share of dense and of sparse ones (hardware-model, section 2). The imbalance is the
+slowest stream's mean initiation interval over the mean of all, both with binomial windows at the channels' densities.
+It multiplies the initiation interval that the layer's histogram gives.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from hass_train.hardware.workload import Operation
 
 Floats = NDArray[np.float64]
 
-_LEVELS = 64  # intervals are interpolated between so many densities, which saves a binomial for every channel
+_LEVELS = 64  # densities between which intervals are interpolated, which saves a binomial for every channel
 
 
 def deal(values: Floats, streams: int) -> Floats:
-    """Sort descending and deal in snake order.
+    """Sort values in descending order and deal them to streams in snake order.
 
     Args:
-        values: (n,).
-        streams: how many hands.
+        values: (n,) numbers to deal.
+        streams: the number of streams.
 
     Returns:
-        (rounds, streams); the last round is filled up with NaN.
+        (⌈n/streams⌉, streams) the values by stream; where the last row falls short it is filled with NaN.
     """
     rounds = ceil_div(len(values), streams)
     padded = np.full(rounds * streams, np.nan)
@@ -42,14 +42,16 @@ def deal(values: Floats, streams: int) -> Floats:
 
 
 def over_channels(layer: Operation, sparsity: LayerSparsity, i: int, m: int, t_min: int) -> Floats:
-    """Slowest stream over the mean of all i/m engines, for each N of `multiplier_choices`; ones where channels are not
-    known.
+    """The imbalance between parallel channels: the slowest of i/m streams over their mean.
 
     Args:
-        layer: the operation.
-        sparsity: with `channel_densities` of its C input channels, or none.
-        i, m: parallel channels, bundle.
+        layer: convolution, linear layer or matrix product.
+        sparsity: its sparsity; without `channel_densities` nothing is known of an imbalance.
+        i, m: parallel input channels, and how many of them one compute engine bundles.
         t_min: least cycles of an initiation.
+
+    Returns:
+        (choices,) one factor ≥ 1 for each N of `multiplier_choices`.
     """
     pairs = layer.window * m
     if not sparsity.channel_densities or i == m:
@@ -59,7 +61,7 @@ def over_channels(layer: Operation, sparsity: LayerSparsity, i: int, m: int, t_m
 
 
 def over_groups(layer: Operation, sparsity: LayerSparsity, g: int, m: int, t_min: int) -> Floats:
-    """The same over g parallel groups (depthwise: channels)."""
+    """The imbalance between g parallel groups (the channels of a depthwise layer), as `over_channels` gives it."""
     pairs = layer.window * m
     if not sparsity.channel_densities or g == 1:
         return np.ones(len(multiplier_choices(pairs)))
@@ -68,7 +70,7 @@ def over_groups(layer: Operation, sparsity: LayerSparsity, g: int, m: int, t_min
 
 
 def _slowest(densities: Floats, streams: int, bundle: int, pairs: int, t_min: int) -> Floats:
-    """(choices of N,) largest over mean of the streams' mean initiation intervals."""
+    """(choices,) the largest of the streams' mean initiation intervals over their mean, for each N."""
     if bundle > 1:  # channels are dealt to the bundles, and the bundles to the streams
         rounds = ceil_div(len(densities), streams * bundle)
         dealt = (np.nansum(deal(densities, rounds * streams), axis=0) / bundle).reshape(rounds, streams)
@@ -86,5 +88,5 @@ def _slowest(densities: Floats, streams: int, bundle: int, pairs: int, t_min: in
 
 @lru_cache(maxsize=256)
 def _levels(pairs: int, t_min: int) -> Floats:
-    """(_LEVELS + 1, choices of N) initiation intervals of binomial windows at density 0, 1/_LEVELS, … 1."""
+    """(_LEVELS + 1, choices) initiation intervals of binomial windows, at the densities 0, 1/_LEVELS, … 1."""
     return np.stack([initiation_intervals(binomial(pairs, k / _LEVELS), t_min) for k in range(_LEVELS + 1)])

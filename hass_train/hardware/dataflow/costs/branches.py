@@ -1,11 +1,11 @@
-"""What branches cost: how long each operand of a join has to wait, and so how deep its FIFO must be.
+"""What branches cost: how long each operand of a join waits for the others, and so how deep its FIFO must be.
 
 All layers of a balanced pipeline take about one interval for an image, so waiting is measured in images: an operation
 can start when the fraction `fill` of its input map is there and then takes its time for a pixel, and the operand that
 arrives first waits for the last one. That waiting time is the fraction of its map that a FIFO has to hold
 (hardware-model, section 4). The gate of a squeeze-excite block comes out of a global pool, which needs the whole image,
-and then goes through layers of a single pixel: the map it scales is held whole, and longer the longer they take. So
-these are built faster than the pipeline needs.
+and then goes through layers of a single pixel. Meanwhile the whole map that it scales is held back, which is why these
+layers are built faster than the pipeline needs.
 """
 
 from __future__ import annotations
@@ -15,31 +15,31 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from hass_train.hardware.workload import NETWORK_INPUT, FeatureMap, Operation, OperationKind, Workload
+from hass_train.hardware.workload import NETWORK_INPUT, Operation, OperationKind, Workload
 
 _REGISTERS = 2  # words that any FIFO holds, as the peer's
 MARGIN = 1.35
-"""On waiting, for rates that are not uniform within an image; fitted in `benchmarks/truth.py`."""
+"""Factor on waiting times, because rates are not uniform within an image; fitted in `benchmarks/truth.py`."""
 URGENCY = 16
-"""How many times faster than the pipeline an operation is that turns one pixel into one while a whole map waits."""
+"""How many times faster than the pipeline an operation is built that turns one pixel into one while a map waits."""
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """FIFOs of one operation, in words of one image.
+class OperandFifos:
+    """The FIFOs that hold back one operation's operands, in words of one image.
 
     Args:
-        fifos: words that each of its operands has to be held back by, where it has several.
-        bypass: words per image of the edges that run beside it to a later join: what one image of delay in this
-            operation would have to be held back elsewhere.
+        words: how many words the FIFO of each operand holds; empty for an operation with a single operand.
+        bypass: words per image on the edges that run past this operation to a later join. An image of delay in the
+            operation would have to be held back there.
     """
 
-    fifos: tuple[int, ...]
+    words: tuple[int, ...]
     bypass: int
 
 
 def fill(operation: Operation) -> float:
-    """Fraction of the input map that must arrive before the first output pixel."""
+    """The fraction of its input map that an operation needs before it can compute its first output pixel."""
     if operation.kind is OperationKind.GLOBAL_POOL:
         return 1.0
     rows = operation.kernel[0] - 1 - operation.padding[0]
@@ -48,9 +48,9 @@ def fill(operation: Operation) -> float:
 
 
 def delay(operation: Operation, bands: int = 0) -> float:
-    """Images from when an operation could start to when its first pixel leaves: `fill`, and its time for a pixel.
+    """The images that pass from when an operation could start until its first pixel leaves: `fill` and a pixel's time.
 
-    With off-chip weights in `bands`, a whole band must be there and then be computed.
+    With off-chip weights, read once for each of `bands` bands of rows, a whole band must arrive and then be computed.
     """
     if operation.result.pixels == 1:
         return fill(operation) + 1 / URGENCY
@@ -58,35 +58,35 @@ def delay(operation: Operation, bands: int = 0) -> float:
 
 
 def held(operation: Operation, operand: int, words: int) -> int:
-    """Words of an operand of `words` that are needed to the end of an image: a value for every channel or row."""
+    """How many of an operand's `words` are needed until the end of an image, because all of its pixels use them."""
     if operation.kind is OperationKind.MATMUL:
         return words * (operand == len(operation.inputs) - 1)
     return words if operation.kind is OperationKind.MULTIPLY and words < operation.result.words else 0
 
 
 def urgent(operation: Operation, bypass: int) -> bool:
-    """Whether a map waits beside an operation that turns one pixel into one (a squeeze-excite gate's layers)."""
+    """Whether a map waits for this operation on a single pixel, as it does for the layers of a squeeze-excite gate."""
     return operation.source.pixels == operation.result.pixels == 1 and bypass > 0
 
 
 def operand_wait(operation: Operation, operand: int) -> float:
-    """Images that an operand must be ahead: the second one of a matrix product is there as a whole before it starts."""
+    """How many images ahead an operand must be: 1 for the second one of a matrix product, which is needed whole."""
     return 1.0 if operation.kind is OperationKind.MATMUL and operand == len(operation.inputs) - 1 else 0.0
 
 
 def operand_words(operation: Operation, operand: int, words: int) -> int:
-    """Words that an operation reads of a map of so many; a matmul reads its part of queries, keys and values."""
+    """How many of a map's `words` an operation reads; a matmul reads only its part of queries, keys and values."""
     if operation.kind is not OperationKind.MATMUL:
         return words
     return operation.source.words if operand == 0 else operation.operand_words
 
 
 def starts(workload: Workload, bands: Mapping[str, int] = MappingProxyType({})) -> dict[str, float]:
-    """When each operation starts, in images (intervals) after the network's input begins.
+    """The times at which operations start, by name, in images (intervals) after the network's input begins.
 
     Args:
         workload: the network.
-        bands: of operations that fetch their weights.
+        bands: bands of rows of the operations that fetch their weights from off-chip memory, by name.
     """
     ready, begin = {NETWORK_INPUT: 0.0}, {}
     for operation in workload:
@@ -95,30 +95,29 @@ def starts(workload: Workload, bands: Mapping[str, int] = MappingProxyType({})) 
     return begin
 
 
-def waiting(workload: Workload, bands: Mapping[str, int] = MappingProxyType({})) -> dict[str, Waiting]:
-    """FIFOs of every operation, by name; arguments as of `starts`."""
-    channels, height, width = workload.input_shape
-    maps = {NETWORK_INPUT: FeatureMap(height, width, channels)} | {o.name: o.result for o in workload}
+def operand_fifos(workload: Workload, bands: Mapping[str, int] = MappingProxyType({})) -> dict[str, OperandFifos]:
+    """The operand FIFOs of every operation, by name; the arguments are those of `starts`."""
+    maps = workload.maps
     begin = starts(workload, bands)
     ready = {NETWORK_INPUT: 0.0} | {o.name: begin[o.name] + delay(o, bands.get(o.name, 0)) for o in workload}
     ancestors: dict[str, frozenset[str]] = {NETWORK_INPUT: frozenset()}
     bypass = {operation.name: 0 for operation in workload}
-    fifos: dict[str, tuple[int, ...]] = {}
+    depths: dict[str, tuple[int, ...]] = {}
     for operation in workload:
         reached = [ancestors[name] | {name} for name in operation.inputs]
         ancestors[operation.name] = frozenset().union(*reached)
         if len(operation.inputs) < 2:
-            fifos[operation.name] = ()
+            depths[operation.name] = ()
             continue
-        depths = []
+        held_back = []
         for k, name in enumerate(operation.inputs):
             lag = begin[operation.name] - ready[name] - operand_wait(operation, k)
             words = operand_words(operation, k, maps[name].words)
             row = maps[name].width * maps[name].channels if lag > 0 else 0
-            depths.append(
+            held_back.append(
                 math.ceil(MARGIN * lag * words) + min(row, words) + 2 * held(operation, k, words) + _REGISTERS
             )
             for beside in ancestors[operation.name] - reached[k] - {NETWORK_INPUT}:
                 bypass[beside] += words
-        fifos[operation.name] = tuple(depths)
-    return {operation.name: Waiting(fifos[operation.name], bypass[operation.name]) for operation in workload}
+        depths[operation.name] = tuple(held_back)
+    return {operation.name: OperandFifos(depths[operation.name], bypass[operation.name]) for operation in workload}

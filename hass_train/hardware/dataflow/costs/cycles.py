@@ -1,4 +1,4 @@
-"""Cycles of one operation (hardware-model, sections 2 and 3). Arguments may be arrays; results are cycles per image."""
+"""Cycles that one operation takes for an image (hardware-model, sections 2 and 3). Folds may be numbers or arrays."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def _ints(values: ArrayLike) -> Ints:
 
 
 def rounds(layer: Operation, i: ArrayLike, o: ArrayLike, g: ArrayLike, p: ArrayLike = 1) -> Ints:
-    """Initiations of every SPE per image: H'·⌈W'/p⌉·⌈G/g⌉·⌈Cg/i⌉·⌈Fg/o⌉, p output columns at once."""
+    """Initiations of every compute engine per image, H'·⌈W'/p⌉·⌈G/g⌉·⌈Cg/i⌉·⌈Fg/o⌉, with p output columns at once."""
     return np.asarray(layer.result.height * ceil_div(layer.result.width, _ints(p)) * passes(layer, i, o, g))
 
 
 def passes(layer: Operation, i: ArrayLike, o: ArrayLike, g: ArrayLike) -> Ints:
-    """Initiations of every SPE per output pixel: ⌈G/g⌉·⌈Cg/i⌉·⌈Fg/o⌉."""
+    """Initiations of every compute engine per output pixel: ⌈G/g⌉·⌈Cg/i⌉·⌈Fg/o⌉."""
     return np.asarray(
         ceil_div(layer.groups, _ints(g))
         * ceil_div(layer.channels_per_group, _ints(i))
@@ -33,40 +33,40 @@ def passes(layer: Operation, i: ArrayLike, o: ArrayLike, g: ArrayLike) -> Ints:
 def compute_cycles(
     layer: Operation, i: ArrayLike, o: ArrayLike, g: ArrayLike, t: ArrayLike, p: ArrayLike = 1
 ) -> Floats:
-    """Rounds times the initiation interval t."""
+    """Cycles of computing: rounds times t, the mean cycles of a round."""
     return np.asarray(rounds(layer, i, o, g, p) * np.asarray(t, float))
 
 
 def input_cycles(layer: Operation, i: ArrayLike, g: ArrayLike, q: ArrayLike = 1) -> Ints:
-    """⌈(H+2·padH)·(W+2·padW)/q⌉·⌈C/(i·g)⌉: the padded map, q words per stream and cycle."""
+    """Cycles of reading the padded map, q words per stream and cycle: ⌈(H+2·padH)·(W+2·padW)/q⌉·⌈C/(i·g)⌉."""
     streams = _ints(i) * _ints(g)
     return np.asarray(ceil_div(layer.padded_pixels, _ints(q)) * ceil_div(layer.source.channels, streams))
 
 
 def output_cycles(layer: Operation, o: ArrayLike, g: ArrayLike, p: ArrayLike = 1) -> Ints:
-    """⌈H'·W'/p⌉·⌈F/(o·g)⌉: the result, p words per stream and cycle."""
+    """Cycles of writing the result, p words per stream and cycle: ⌈H'·W'/p⌉·⌈F/(o·g)⌉."""
     streams = _ints(o) * _ints(g)
     return np.asarray(ceil_div(layer.result.pixels, _ints(p)) * ceil_div(layer.result.channels, streams))
 
 
 def interval(compute: ArrayLike, read: ArrayLike, write: ArrayLike) -> Ints:
-    """The layer's interval: the slowest of computing, reading and writing; whole cycles, rounded up."""
+    """The interval of a layer: the longest of computing, reading and writing, rounded up to whole cycles."""
     slowest = np.maximum(np.maximum(np.asarray(compute, float), read), write)
     # an expectation such as 3·(1/3) must not round up by an ulp
     return np.asarray(np.maximum(np.ceil(slowest * (1 - 1e-12)), 1), np.int64)
 
 
 def streaming_cycles(operation: Operation, streams: ArrayLike) -> Ints:
-    """Operations without weights: H·W·⌈C/s⌉, pooling on the padded map (hardware-model, section 3).
+    """The interval of an operation without weights: H·W·⌈C/s⌉, on the padded map for pools (hardware-model, section 3).
 
-    Of what is read or written, whichever is more: a concatenation writes more words than either operand has.
+    Reading or writing counts, whichever takes longer: a concatenation writes more words than any of its operands has.
     """
     read = operation.padded_pixels * ceil_div(operation.source.channels, _ints(streams))
     return np.asarray(np.maximum(read, operation.result.pixels * ceil_div(operation.result.channels, _ints(streams))))
 
 
 def dsp_of_multipliers(multipliers: ArrayLike, activation_bits: int, weight_bits: int) -> Ints:
-    """DSP48 slices for so many multipliers: ⌈a/18⌉·⌈b/27⌉ each; two 8×8 or four 4×4 share one (section 5)."""
+    """DSP48 slices of some multipliers: ⌈a/18⌉·⌈b/27⌉ each; two of 8×8 or four of 4×4 bits share one (section 5)."""
     wide = max(activation_bits, weight_bits)
     shared = 4 if wide <= 4 else 2 if wide <= 8 else 1
     each = ceil_div(min(activation_bits, weight_bits), 18) * ceil_div(wide, 27)

@@ -1,4 +1,4 @@
-"""Energy of an image: an estimate from constants per operation and per bit moved (hardware-model, section 8).
+"""The energy of an image, estimated from constants per operation and per bit moved (hardware-model, section 8).
 
 The defaults are orders of magnitude for 45 nm silicon after M. Horowitz, "Computing's energy problem" (ISSCC 2014): an
 8-bit product 0.2 pJ and a 32-bit one 3.1 pJ with their additions, 10 pJ for 64 bits from an 8-KB memory, 1.3–2.6 nJ for
@@ -21,14 +21,14 @@ def image_energy(
     seconds: float,
     static_w: float,
 ) -> Energy:
-    """Joules for one image.
+    """The energy that a design spends on one image, in joules.
 
     Args:
-        operations: each with its design and its weight density.
-        options: word widths and energies.
-        offchip_bits: images, results and weights over the memory bus, for one image.
-        seconds: between two images, all replicas together.
-        static_w: static power of the device.
+        operations: every operation with its design and its weight density.
+        options: word widths and the energy constants.
+        offchip_bits: bits of images, results and weights that cross the memory bus for one image.
+        seconds: time between two images, all replicas together.
+        static_w: static power of the device, W.
     """
     macs = bits = 0.0
     for operation, row, weight_density in operations:
@@ -48,7 +48,7 @@ def image_energy(
 
 
 def _words_read(operation: Operation) -> int:
-    """Words of all operands of an operation, for one image."""
+    """How many words an operation reads for one image, all operands together."""
     if operation.kind is OperationKind.CONCAT:
         return operation.result.words
     if operation.kind is OperationKind.ADD:

@@ -1,12 +1,12 @@
 """How deep the FIFOs of an operation are: a rule that needs no simulation (hardware-model, section 10).
 
-- *input*: results of a pixel come in a burst, and while padding is read words go on coming: one pixel of the producer,
-  and the padding's share of the map as far as reading fills the interval;
-- *rows*: at the start of an image, and between rows of a strided window, words are read and no window is complete; the
-  engines live on rows read ahead: Kh − 1 + stride − 1 of them and a window;
-- *join*: the operand that comes first waits for the other one (`branches.waiting`).
+- *input*: the results of a pixel come in a burst, and words go on coming while padding is read. The FIFO holds one
+  pixel of the producer, and the padding's share of the map as far as reading fills the interval;
+- *rows*: at the start of an image, and between the rows of a strided window, words are read although no window is
+  complete. Compute engines then live on rows read ahead: Kh − 1 + stride − 1 of them and a window;
+- *join*: the operand that comes first waits for the others (`branches.operand_fifos`).
 
-`benchmarks/truth.py` holds the rule against simulations.
+`benchmarks/truth.py` compares the rule with simulations.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ Ints = NDArray[np.int64]
 
 
 def input_depth(operation: Operation, streams: ArrayLike, pixels: ArrayLike, load: ArrayLike) -> Ints:
-    """Entries of the FIFO before an operation, each `streams` words of `pixels` pixels.
+    """Depth of the FIFO before an operation, in entries of `streams` words of `pixels` pixels each.
 
     Args:
-        operation: the reader.
-        streams, pixels: words and pixels of an entry.
-        load: cycles of reading / interval.
+        operation: the operation that reads the FIFO.
+        streams, pixels: parallel words, and pixels read at once.
+        load: cycles that reading takes, as a fraction of the interval.
     """
     s, q, source = np.asarray(streams, np.int64), np.asarray(pixels, np.int64), operation.source
     burst = ceil_div(source.channels, s) + 2
@@ -38,11 +38,11 @@ def input_depth(operation: Operation, streams: ArrayLike, pixels: ArrayLike, loa
 
 
 def rows_depth(operation: Operation, streams: ArrayLike, pixels: ArrayLike) -> Ints:
-    """Entries that a line buffer is longer than its windows reach.
+    """How many entries longer than its windows reach a line buffer is.
 
     Args:
-        operation: the reader.
-        streams, pixels: words and pixels of an entry.
+        operation: the operation that owns the line buffer.
+        streams, pixels: parallel words, and pixels read at once.
     """
     s, q = np.asarray(streams, np.int64), np.asarray(pixels, np.int64)
     steps = ceil_div(operation.source.channels, s)

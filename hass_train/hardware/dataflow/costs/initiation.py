@@ -1,6 +1,6 @@
-"""How many cycles one initiation of a sparse vector dot-product engine takes: t = E[max(t_min, ⌈nnz/N⌉)].
+"""The initiation interval of a sparse compute engine: t = E[max(t_min, ⌈nnz/N⌉)] cycles.
 
-nnz is the number of non-zero pairs among the M of an initiation, N the number of multipliers (hardware-model,
+nnz is the number of non-zero pairs among the M of an initiation and N the number of multipliers (hardware-model,
 section 2).
 """
 
@@ -18,18 +18,18 @@ from hass_train.hardware.profile import LayerSparsity
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_ATOMS = 48  # support points that a long histogram is condensed to before it is thinned
+_ATOMS = 48  # support points to which a long histogram is condensed before it is thinned
 
 
 @lru_cache(maxsize=4096)
 def _log_choose(pairs: int) -> Floats:
-    """log C(pairs, k) for k = 0 … pairs."""
+    """(pairs + 1,) log C(pairs, k) for k = 0 … pairs."""
     k = np.arange(pairs + 1)
     return np.asarray(gammaln(pairs + 1) - gammaln(k + 1) - gammaln(pairs - k + 1))
 
 
 def binomial(pairs: int, density: float) -> Floats:
-    """Probabilities of 0 … pairs non-zero pairs, each pair non-zero independently."""
+    """(pairs + 1,) the probabilities of 0 … `pairs` non-zero pairs if each is non-zero independently."""
     if density in (0.0, 1.0):
         result = np.zeros(pairs + 1)
         result[-1 if density else 0] = 1.0
@@ -40,11 +40,18 @@ def binomial(pairs: int, density: float) -> Floats:
 
 
 def thinned(histogram: Floats, pairs: int) -> Floats:
-    """Histogram of non-zeros among `pairs` drawn without replacement from an initiation with the given histogram.
+    """The histogram of non-zeros among `pairs` pairs drawn without replacement from an initiation of a given histogram.
 
-    Exact if the pairs of an initiation are exchangeable: given n non-zeros among K, those among M ≤ K drawn are
-    hypergeometric. It keeps what a binomial loses, namely that windows differ in density. Histograms with many support
-    points are first condensed to 48 of equal probability.
+    It is exact if the pairs of an initiation are exchangeable: given n non-zeros among K, those among M ≤ K drawn are
+    hypergeometric. Unlike a binomial it preserves that windows differ in density. Histograms with many support points
+    are first condensed to 48 of equal probability.
+
+    Args:
+        histogram: (K + 1,) probabilities of 0 … K non-zero pairs.
+        pairs: how many are drawn, M ≤ K.
+
+    Returns:
+        (M + 1,) probabilities.
     """
     total = len(histogram) - 1
     if pairs == total:
@@ -64,7 +71,7 @@ def thinned(histogram: Floats, pairs: int) -> Floats:
 
 
 def _condensed(histogram: Floats) -> tuple[Ints, Floats]:
-    """Support points and probabilities; past 48 points, the (rounded) means of slices of equal probability."""
+    """Support points and their probabilities; past 48 points, the rounded means of slices of equal probability."""
     support = np.flatnonzero(histogram > 0)
     weight = histogram[support]
     if len(support) <= _ATOMS:
@@ -78,11 +85,14 @@ def _condensed(histogram: Floats) -> tuple[Ints, Floats]:
 
 
 def nonzero_pairs(sparsity: LayerSparsity, window: int, bundle: int) -> Floats:
-    """Distribution of non-zero pairs in an initiation of `bundle` channels × `window` weights.
+    """The distribution of non-zero pairs in an initiation of `bundle` channels × `window` weights.
 
-    The measured histogram of that bundle size if there is one; else the next larger one, thinned; else binomial. Of
-    an N:M pattern whole groups have no more than N weights in each M channels: what pairs are drawn from are these, so
-    that with dense activations there is nothing to expect, the number is known.
+    It is the measured histogram of that bundle size if there is one, else that of the next larger size, thinned, else a
+    binomial. An N:M pattern leaves at most N weights in each group of M channels; where a bundle holds whole groups,
+    pairs are drawn from these only, so that with dense activations their number is known exactly.
+
+    Returns:
+        (pairs + 1,) probabilities of 0 … bundle·window non-zero pairs.
     """
     pairs, structure = window * bundle, sparsity.structure
     if structure is not None and structure.nm is not None and bundle % structure.nm[1] == 0:
@@ -103,9 +113,9 @@ def nonzero_pairs(sparsity: LayerSparsity, window: int, bundle: int) -> Floats:
 
 @lru_cache(maxsize=4096)
 def multiplier_choices(pairs: int) -> Ints:
-    """Multiplier counts N worth exploring for M pairs: all up to 16, then steps of about 8 %, and M.
+    """The multiplier counts N worth exploring for M pairs: all up to 16, then steps of about 8 %, and M itself.
 
-    For windows of up to 128 pairs also the smallest N for each ⌈M/N⌉, all that dense engines need.
+    For windows of up to 128 pairs the smallest N for each ⌈M/N⌉ is added, which is all that dense engines need.
     """
     if pairs <= 16:
         return np.arange(1, pairs + 1)
@@ -116,23 +126,23 @@ def multiplier_choices(pairs: int) -> Ints:
 
 @lru_cache(maxsize=4096)
 def _survival_indices(pairs: int) -> tuple[Ints, Ints]:
-    """For every N of `multiplier_choices`: the indices 0, N, 2N, … < M, laid end to end, and where each run starts."""
+    """The indices 0, N, 2N, … < M for every N of `multiplier_choices`, laid end to end, and where each run starts."""
     runs = [np.arange(0, pairs, n) for n in multiplier_choices(pairs)]
     starts = np.cumsum([0] + [len(run) for run in runs[:-1]])
     return np.concatenate(runs), np.asarray(starts)
 
 
 def initiation_intervals(histogram: Floats, t_min: int) -> Floats:
-    """t = E[max(t_min, ⌈nnz/N⌉)] in cycles, for each N of `multiplier_choices(M)`.
+    """The initiation intervals t = E[max(t_min, ⌈nnz/N⌉)], in cycles, for each N of `multiplier_choices(M)`.
 
-    E⌈nnz/N⌉ = Σ_k P(nnz > k·N); a window without non-zeros adds t_min.
+    E⌈nnz/N⌉ = Σ_k P(nnz > k·N), and a window without non-zeros adds t_min.
 
     Args:
-        histogram: (…, M + 1) probabilities of 0 … M non-zero pairs; one or several distributions.
-        t_min: least cycles.
+        histogram: (…, M + 1) probabilities of 0 … M non-zero pairs, of one or several distributions.
+        t_min: least cycles of an initiation, 0 or 1.
 
     Returns:
-        (…, choices).
+        (…, choices) cycles.
     """
     pairs = histogram.shape[-1] - 1
     survival = np.maximum(1.0 - np.cumsum(histogram, axis=-1), 0.0)

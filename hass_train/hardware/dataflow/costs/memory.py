@@ -1,4 +1,4 @@
-"""On-chip memory: block RAM and UltraRAM counts of weight memories and line buffers (hardware-model, section 4)."""
+"""On-chip memory: the block RAMs and UltraRAMs of weights, line buffers and FIFOs (hardware-model, section 4)."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ Ints = NDArray[np.int64]
 Classes = tuple[tuple[int, int], ...]
 
 BRAM18_CLASSES = ((1, 16384), (2, 8192), (4, 4096), (9, 2048), (18, 1024), (36, 512))
-"""(width in bits, depth in words) that one 18-kbit block RAM can be set to."""
+"""Shapes, (width in bits, depth in words), that one 18-kbit block RAM can be configured to."""
 URAM_CLASSES = ((9, 32768), (18, 16384), (36, 8192), (72, 4096))
-"""The same for a 288-kbit UltraRAM: 72 bits natively, narrower words packed side by side (as the peer counts them)."""
+"""Shapes of a 288-kbit UltraRAM: 72 bits natively, narrower words packed side by side, as the peer counts them."""
 LUTRAM_BITS = 1024
-"""A bank of fewer bits lives in LUTs."""
+"""A bank of fewer bits is put in LUTs."""
 
 
 def bram18(width_bits: ArrayLike, depth: ArrayLike) -> Ints:
-    """18-kbit block RAMs of a memory `width_bits` wide and `depth` deep: the cheapest width class."""
+    """The 18-kbit block RAMs that a memory of `depth` words of `width_bits` takes, in the cheapest shape."""
     return _cheapest(BRAM18_CLASSES, width_bits, depth)
 
 
 def uram(width_bits: ArrayLike, depth: ArrayLike) -> Ints:
-    """288-kbit UltraRAMs of a memory: the cheapest width class."""
+    """The 288-kbit UltraRAMs that a memory of `depth` words of `width_bits` takes, in the cheapest shape."""
     return _cheapest(URAM_CLASSES, width_bits, depth)
 
 
@@ -43,27 +43,27 @@ def in_lutram(word_bits: int, depth: ArrayLike) -> NDArray[np.bool_]:
 
 
 def banked_bram18(word_bits: int, words: ArrayLike, depth: ArrayLike) -> Ints:
-    """Block RAMs of `words` parallel words of `word_bits`, `depth` deep, read together as one wide memory.
+    """The block RAMs of `words` parallel banks of `word_bits`, `depth` deep, read together as one wide memory.
 
-    None where a single word's bank fits LUTs.
+    Banks that are small enough for LUTs take none.
     """
     count = bram18(np.asarray(words, np.int64) * word_bits, depth)
     return np.asarray(np.where(in_lutram(word_bits, depth), 0, count))
 
 
 def banked_uram(word_bits: int, words: ArrayLike, depth: ArrayLike) -> Ints:
-    """UltraRAMs of the same memory."""
+    """The UltraRAMs of the same memory as `banked_bram18` takes."""
     count = uram(np.asarray(words, np.int64) * word_bits, depth)
     return np.asarray(np.where(in_lutram(word_bits, depth), 0, count))
 
 
 class Buffer(NamedTuple):
-    """On-chip memory that is not weights; numbers or arrays.
+    """On-chip memory that does not hold weights, such as a line buffer or FIFO; the fields are numbers or arrays.
 
     Args:
-        bram18: block RAMs if it is put there.
-        uram: UltraRAMs if it is put there instead.
-        lut: LUTs of its shallow parts, in both cases.
+        bram18: block RAMs that it takes if it is put there.
+        uram: UltraRAMs that it takes if it is put there instead.
+        lut: LUTs of its shallow parts in either case.
     """
 
     bram18: Ints
@@ -75,11 +75,12 @@ class Buffer(NamedTuple):
         return Buffer(self.bram18 + other.bram18, self.uram + other.uram, self.lut + other.lut)
 
     def times(self, count: int) -> Buffer:
+        """`count` such memories."""
         return Buffer(self.bram18 * count, self.uram * count, self.lut * count)
 
 
 def buffer(word_bits: int, words: ArrayLike, depth: ArrayLike) -> Buffer:
-    """A memory of `words` parallel words, `depth` deep; in LUTs where a single word's bank is small enough."""
+    """The buffer of `words` parallel words of `word_bits`, `depth` deep; in LUTs if a single word's bank is small."""
     wide, deep = np.broadcast_arrays(np.asarray(words, np.int64), np.asarray(depth, np.int64))
     small = in_lutram(word_bits, deep)
     lut = np.where(small & (deep > 0), LUTS_PER_SLICE * queue(deep, wide * word_bits), 0.0)
@@ -87,9 +88,9 @@ def buffer(word_bits: int, words: ArrayLike, depth: ArrayLike) -> Buffer:
 
 
 def window_buffers(operation: Operation, streams: Ints, bits: int, pixels: ArrayLike = 1) -> Buffer:
-    """Memories of a sliding window: Kh−1 lines of the padded row and Kh·(Kw−1) pixels, all streams side by side.
+    """The memories of a sliding window: Kh−1 lines of the padded row and Kh·(Kw−1) pixels, all streams side by side.
 
-    With q `pixels` a cycle a line is q words wide and as much shallower.
+    With q `pixels` a cycle a line is q words wide and q times shallower.
     """
     rows, columns = operation.kernel
     side = np.asarray(streams, np.int64) * np.asarray(pixels, np.int64)

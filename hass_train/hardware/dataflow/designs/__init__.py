@@ -1,1 +1,1 @@
-"""All designs of one operation, with what each costs."""
+"""All designs of one operation and what each of them costs."""

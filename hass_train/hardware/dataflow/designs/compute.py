@@ -1,4 +1,4 @@
-"""Every design of a convolution, linear layer or matrix product: what it costs and how fast it is, as arrays."""
+"""All designs of a convolution, linear layer or matrix product: how fast they are and what they cost, as arrays."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from hass_train.hardware.arithmetic import ceil_div, spaced, useful_folds
 from hass_train.hardware.dataflow.costs import cycles, memory
-from hass_train.hardware.dataflow.costs.branches import MARGIN, URGENCY, Waiting, urgent
+from hass_train.hardware.dataflow.costs.branches import MARGIN, URGENCY, OperandFifos, urgent
 from hass_train.hardware.dataflow.costs.fifos import input_depth, rows_depth
 from hass_train.hardware.dataflow.costs.logic import Folds, Widths, compute_logic, lutram
-from hass_train.hardware.dataflow.designs.sides import ROUGH_STEP, InputSides, Sides
-from hass_train.hardware.dataflow.designs.skips import Skips
-from hass_train.hardware.dataflow.designs.tables import BANDWIDTH, FORBIDDEN, Space, Table, WeightsIn
+from hass_train.hardware.dataflow.designs.input_side import ROUGH_STEP, InputFolds, InputSide
+from hass_train.hardware.dataflow.designs.tables import BANDWIDTH, FORBIDDEN, DesignSpace, Table, WeightsIn
+from hass_train.hardware.dataflow.designs.zero_tiles import ZeroTiles
 from hass_train.hardware.dataflow.options import DataflowOptions
 from hass_train.hardware.estimate import LayerEstimate, Resources
 from hass_train.hardware.profile import LayerSparsity
@@ -26,40 +26,51 @@ Ints = NDArray[np.int64]
 
 
 class ComputeDesigns(Table):
-    """Designs of an operation with multipliers at one sparsity.
+    """The designs of an operation with multipliers, at one sparsity.
 
-    A fold (N, or the filters o) is widened only as long as that makes the layer faster (or N easier to squeeze to), and
-    no further than the network's floor.
+    A fold (N, or the filters o) is widened only as long as that makes the layer faster, or makes N easier to squeeze
+    to, and no further than the floor of the design space.
 
     Args:
         layer: convolution, linear layer or matrix product.
-        sparsity: of its pairs.
-        waiting: its FIFOs.
+        sparsity: its sparsity.
+        fifos: the FIFOs of its operands.
         options: design rules.
-        space: what there is.
+        space: the bounds of the design space.
+
+    Attributes:
+        folds: the folds of every design in the table.
+        t: mean cycles of a round.
+        uneven: load imbalance between parallel streams, which t contains.
+        alone: mean cycles of a round of one compute engine by itself.
     """
 
     def __init__(
-        self, layer: Operation, sparsity: LayerSparsity, waiting: Waiting, options: DataflowOptions, space: Space
+        self,
+        layer: Operation,
+        sparsity: LayerSparsity,
+        fifos: OperandFifos,
+        options: DataflowOptions,
+        space: DesignSpace,
     ) -> None:
-        self.layer, self.sparsity, self.waiting, self.options = layer, sparsity, waiting, options
-        self.urgency = URGENCY if urgent(layer, waiting.bypass) else 1
+        self.layer, self.sparsity, self.fifos, self.options = layer, sparsity, fifos, options
+        self.urgency = URGENCY if urgent(layer, fifos.bypass) else 1
         self.bits = Widths(options.activation_bits, options.weight_bits, options.accumulator_bits)
-        self._inputs = InputSides(layer, sparsity, options)
-        self._skips = Skips(layer, sparsity)
+        self._input_side = InputSide(layer, sparsity, options)
+        self._zero_tiles = ZeroTiles(layer, sparsity)
         folds, interval, t, uneven, alone = self._enumerate(space)
-        dsp = cycles.dsp_of_multipliers(folds.n * folds.engines, options.activation_bits, options.weight_bits)
+        dsp = cycles.dsp_of_multipliers(folds.n * folds.compute_engines, options.activation_bits, options.weight_bits)
         possible = dsp <= max(space.budget[0], float(dsp.min()))
         folds, interval = folds[possible], interval[possible]
-        engines, memories = self._costs(folds, interval, dsp[possible], space)
-        super().__init__(interval * self.urgency, engines, memories, space)
+        logic, memories = self._costs(folds, interval, dsp[possible], space)
+        super().__init__(interval * self.urgency, logic, memories, space)
         self.folds = folds[self.kept]
         self.t, self.uneven, self.alone = (values[possible][self.kept] for values in (t, uneven, alone))
 
     # ---- designs ---------------------------------------------------------------------------------------------
 
-    def _enumerate(self, space: Space) -> tuple[Folds, Ints, Floats, Floats, Floats]:
-        """Folds, interval, t, imbalance and the time of one engine alone, of all designs."""
+    def _enumerate(self, space: DesignSpace) -> tuple[Folds, Ints, Floats, Floats, Floats]:
+        """The folds of all designs, their intervals, t, load imbalance and the cycles of one engine by itself."""
         layer, divisors = self.layer, self.options.folding == "divisors"
         channels = useful_folds(layer.channels_per_group, divisors)
         if self.options.rough:
@@ -70,70 +81,79 @@ class ComputeDesigns(Table):
         for pixels in self.options.pixel_choices:
             columns = min(ceil_div(pixels, layer.stride[1]), layer.result.width)
             whole = pixels > 1  # only with all channels in parallel
-            sides = self._inputs.sides(channels[-1:] if whole else channels)
-            over_groups = self._inputs.over_groups(sides, groups[-1:] if whole else groups)
+            side = self._input_side.folds(channels[-1:] if whole else channels)
+            over_groups = self._input_side.group_imbalance(side, groups[-1:] if whole else groups)
             for k, g in enumerate(groups[-1:] if whole else groups):
-                uneven, slowest = (
-                    sides.uneven * over_groups[:, k],
-                    self._inputs.slowest(sides, filters, int(g), columns),
-                )
-                for fifo in self._fifos(sides):
-                    t = self._inputs.round_cycles(sides, slowest, uneven, filters, int(g), fifo)
-                    if self._skips.any:
-                        t[~sides.sparse] *= self._skips.left(sides.i[~sides.sparse, None], filters)
-                    blocks.append(self._block(sides, t, uneven, filters, (int(g), pixels, columns, fifo), floor))
+                uneven = side.uneven * over_groups[:, k]
+                lockstep = self._input_side.lockstep_cycles(side, filters, int(g), columns)
+                for fifo in self._fifo_choices(side):
+                    t = self._input_side.round_cycles(side, lockstep, uneven, filters, int(g), fifo)
+                    if self._zero_tiles.any:
+                        t[~side.sparse] *= self._zero_tiles.kept_fraction(side.i[~side.sparse, None], filters)
+                    blocks.append(
+                        self._worth_building(side, t, uneven, filters, (int(g), pixels, columns, fifo), floor)
+                    )
         joined = [np.concatenate(column) for column in zip(*blocks, strict=True)]
         i, m, n, o, gs, q, p, sparse, depth, interval, t, uneven, alone = joined
         return Folds(i, o, gs, m, n, q, p, sparse, depth), interval, t, uneven, alone
 
-    def _fifos(self, sides: Sides) -> list[int]:
-        """Depths of the FIFOs at engines worth exploring; 0 = lock-step."""
-        if not sides.sparse.any() or self.options.engines in ("lockstep", "averaged"):
+    def _fifo_choices(self, side: InputFolds) -> list[int]:
+        """The depths of compute engines' FIFOs that are worth exploring; 0 = lock-step."""
+        if not side.sparse.any() or self.options.engines in ("lockstep", "averaged"):
             return [0]
         return [self.options.engine_fifo] if self.options.engines == "decoupled" else [0, self.options.engine_fifo]
 
-    def _block(
-        self, sides: Sides, t: Floats, uneven: Floats, filters: Ints, folds: tuple[int, int, int, int], floor: int
+    def _worth_building(
+        self, side: InputFolds, t: Floats, uneven: Floats, filters: Ints, folds: tuple[int, int, int, int], floor: int
     ) -> tuple[NDArray[Any], ...]:
-        """All input sides with every number of filters worth building; folds are g, q, p and the engines' FIFOs."""
+        """The designs worth building among all input folds with all numbers of filters, column by column.
+
+        Args:
+            side: (rows,) the input folds.
+            t: (rows, filters) mean cycles of a round.
+            uneven: (rows,) load imbalance.
+            filters: (filters,) numbers of parallel filters.
+            folds: g, q, p and the depth of the compute engines' FIFOs.
+            floor: cycles below which no design has to go.
+        """
         (g, pixels, columns, fifo), column = folds, (slice(None), None)
-        compute = cycles.compute_cycles(self.layer, sides.i[column], filters, g, t, columns)
-        read = cycles.input_cycles(self.layer, sides.i[column], g, pixels)
+        compute = cycles.compute_cycles(self.layer, side.i[column], filters, g, t, columns)
+        read = cycles.input_cycles(self.layer, side.i[column], g, pixels)
         interval = cycles.interval(compute, read, cycles.output_cycles(self.layer, filters, g, columns))
         clipped = np.maximum(interval, floor)
         wanted = np.ones(interval.shape, bool)
         wanted[:, 1:] = clipped[:, 1:] < np.minimum.accumulate(clipped, axis=1)[:, :-1]
         # rows of the same i, m and engine follow each other by ascending N
-        wider = (sides.n[1:] > sides.n[:-1]) & (sides.i[1:] == sides.i[:-1]) & (sides.m[1:] == sides.m[:-1])
-        wider &= sides.sparse[1:] == sides.sparse[:-1]
+        wider = (side.n[1:] > side.n[:-1]) & (side.i[1:] == side.i[:-1]) & (side.m[1:] == side.m[:-1])
+        wider &= side.sparse[1:] == side.sparse[:-1]
         if self.layer.window > 1:  # squeezing to more words can take less logic: from 9 to 6 less than to 5
-            common = np.lcm(self.layer.window, sides.n)
+            common = np.lcm(self.layer.window, side.n)
             wider &= common[1:] >= common[:-1]
         wanted[1:] &= (clipped[1:] < clipped[:-1]) | ~wider[column]
-        if fifo:  # of engines that wait for none
-            engines = filters * (g * columns * (sides.i // sides.m))[column]
-            wanted &= sides.sparse[column] & ((engines > 1) | (self.options.engines == "decoupled"))
+        if fifo:  # only for engines that would otherwise wait for others
+            engines = filters * (g * columns * (side.i // side.m))[column]
+            wanted &= side.sparse[column] & ((engines > 1) | (self.options.engines == "decoupled"))
             if self.options.engines == "decoupled":
-                wanted |= (~sides.sparse)[column] & (filters > 0)
+                wanted |= (~side.sparse)[column] & (filters > 0)
         rows, places = np.nonzero(wanted)
         gs, q, p = (np.full(len(rows), value) for value in (g, pixels, columns))
         return (
-            sides.i[rows], sides.m[rows], sides.n[rows], filters[places], gs, q, p, sides.sparse[rows],
-            np.where(sides.sparse[rows], fifo, 0), interval[rows, places], t[rows, places],
-            uneven[rows], sides.alone[rows],
+            side.i[rows], side.m[rows], side.n[rows], filters[places], gs, q, p, side.sparse[rows],
+            np.where(side.sparse[rows], fifo, 0), interval[rows, places], t[rows, places],
+            uneven[rows], side.alone[rows],
         )  # fmt: skip
 
     # ---- costs -----------------------------------------------------------------------------------------------
 
-    def _costs(self, folds: Folds, interval: Ints, dsp: Ints, space: Space) -> tuple[Floats, Floats]:
-        """(n, 3) DSPs, LUTs, flip-flops; (places, n, 3) memories."""
+    def _costs(self, folds: Folds, interval: Ints, dsp: Ints, space: DesignSpace) -> tuple[Floats, Floats]:
+        """(n, 3) DSPs, LUTs and flip-flops of all designs, and (places, n, 3) their memories at each place."""
         layer, options = self.layer, self.options
         data, streams = options.activation_bits, folds.i * folds.g
         logic = compute_logic(layer, folds, self.bits)
         bits, words, depth = self._weight_banks(folds)
         load = np.minimum(cycles.input_cycles(layer, folds.i, folds.g, folds.q) / interval, 1.0)
-        if self.waiting.fifos:
-            before = ceil_div(sum(self.waiting.fifos), streams * folds.q)
+        if self.fifos.words:
+            before = ceil_div(sum(self.fifos.words), streams * folds.q)
         else:
             before = input_depth(layer, streams, folds.q, load)
         window = memory.window_buffers(layer, streams, data, folds.q) + memory.buffer(data, streams * folds.q, before)
@@ -148,7 +168,7 @@ class ComputeDesigns(Table):
             self.places.append((WeightsIn.URAM, 1))
             places.append(np.stack([window.bram18, uram, none], 1))
         if not streamed and space.budget[BANDWIDTH] > 0:
-            dense = self._skips.left(folds.i, folds.o)
+            dense = self._zero_tiles.kept_fraction(folds.i, folds.o)
             stored = np.where(folds.sparse, options.stored_fraction(self.sparsity.weight_density), dense)
             blocked = np.where(small, FORBIDDEN, 0.0)  # weights that fit LUTs are not fetched from outside
             for bands in self._band_choices():
@@ -162,18 +182,19 @@ class ComputeDesigns(Table):
         return np.stack([dsp, lut, logic.ff], 1), np.stack(places)
 
     def _weight_banks(self, folds: Folds) -> tuple[int, Ints, Ints]:
-        """Bits of a word, words read together and the depth of their banks, compressed if the options say so.
+        """The bits of a weight, how many are read together, and the depth of their banks.
 
-        Dense engines read N of an initiation's M weights a cycle, sparse ones all M at once to pick from; the engines
-        of all columns share them. Tiles of zeros that dense
-        engines skip are not kept. Of a matrix product's second operand one image is written while another is read.
+        Dense compute engines read N of an initiation's M weights a cycle, sparse ones all M at once to pick from; the
+        engines of all columns share them. Weights are compressed if the options say so, and tiles of zeros that dense
+        engines skip are not kept. The second operand of a matrix product is double-buffered: one image is written
+        while another is read.
         """
         pairs = self.layer.window * folds.m
         words = folds.g * folds.o * (folds.i // folds.m) * np.where(folds.sparse, pairs, folds.n)
         passes = cycles.passes(self.layer, folds.i, folds.o, folds.g)
         streamed = self.layer.kind is OperationKind.MATMUL
         stored = 1.0 if streamed else self.options.stored_fraction(self.sparsity.weight_density)
-        kept = np.ceil(passes * self._skips.left(folds.i, folds.o))
+        kept = np.ceil(passes * self._zero_tiles.kept_fraction(folds.i, folds.o))
         depth = np.where(folds.sparse, np.ceil(passes * stored), kept * ceil_div(pairs, folds.n)).astype(np.int64)
         if streamed:
             return self.options.activation_bits, words, 2 * depth
@@ -181,14 +202,14 @@ class ComputeDesigns(Table):
 
     @property
     def _lines(self) -> int:
-        """Rows of the result (pixels, if it has but one row)."""
+        """How many rows the result has; its pixels, if it is a single row."""
         result = self.layer.result
         return result.height if result.height > 1 else result.width
 
     def _band_choices(self) -> list[int]:
-        """Into how many bands of rows an image may be cut: powers of eight, and single rows.
+        """The numbers of bands of rows that an image may be cut into: powers of eight, and one for each row.
 
-        None where a band of one row takes as many bits as the weights: those stay on chip.
+        There are none where a band of a single row takes as many bits as the weights, which then stay on chip.
         """
         layer, lines = self.layer, self._lines
         row = (
@@ -199,12 +220,12 @@ class ComputeDesigns(Table):
         return sorted({min(8**k, lines) for k in range(5)})
 
     def _map_buffers(self, folds: Folds, words: Ints, bands: int) -> memory.Buffer:
-        """Buffers that off-chip weights need instead of their own.
+        """The buffers that off-chip weights need instead of memories of their own.
 
-        Weights read once for a band of rows must meet all its pixels while they are there: the band's input is held
-        while the next one fills, and its results, which come filter by filter, wait for each other while those of the
-        band before are written. Two tiles of weights take turns. What runs beside this layer to a later join is held
-        back by two bands more. One band is the whole image; the weights are read once for each band.
+        Weights are read once for each band of rows and must meet all its pixels while they are there. So the band's
+        input is held while that of the next one arrives, and its results, which come filter by filter, are collected
+        while those of the band before are written. Two tiles of weights take turns. What runs past this layer to a
+        later join is held back by two bands more. A single band is the whole image.
         """
         layer, bits = self.layer, self.options.activation_bits
         lines = ceil_div(self._lines, bands)
@@ -220,10 +241,11 @@ class ComputeDesigns(Table):
         )
         tile = 2 * ceil_div(layer.channels_per_group, folds.i)
         tiles = memory.buffer(self.options.weight_bits, words, tile)
-        beside = memory.buffer(bits, np.ones_like(read), math.ceil(2 * MARGIN * self.waiting.bypass / bands))
+        beside = memory.buffer(bits, np.ones_like(read), math.ceil(2 * MARGIN * self.fifos.bypass / bands))
         return source + result + tiles + beside
 
     def _describe(self, design: int, place: int) -> LayerEstimate:
+        """See `Table.describe`."""
         layer, folds, t = self.layer, self.folds[np.array([design])], float(self.t[design])
         bounds = {
             "compute": float(cycles.compute_cycles(layer, folds.i, folds.o, folds.g, t, folds.p)[0]),
@@ -257,4 +279,5 @@ class ComputeDesigns(Table):
         )
 
 
+# names of the folds in results, and the fields of `Folds` that hold them
 _FOLDS = {"i": "i", "o": "o", "g": "g", "m": "m", "N": "n", "q": "q", "p": "p"}

@@ -1,19 +1,19 @@
-"""The table of designs of any operation."""
+"""The table of designs of any operation, and the interval that no design of the network can beat."""
 
 from __future__ import annotations
 
 from hass_train.hardware.arithmetic import ceil_div
-from hass_train.hardware.dataflow.costs.branches import Waiting
+from hass_train.hardware.dataflow.costs.branches import OperandFifos
 from hass_train.hardware.dataflow.designs.compute import ComputeDesigns
 from hass_train.hardware.dataflow.designs.stream import StreamDesigns
-from hass_train.hardware.dataflow.designs.tables import Space, Table
+from hass_train.hardware.dataflow.designs.tables import DesignSpace, Table
 from hass_train.hardware.dataflow.options import DataflowOptions
 from hass_train.hardware.profile import LayerSparsity
 from hass_train.hardware.workload import Operation, Workload
 
 
 def floor_interval(workload: Workload, options: DataflowOptions) -> int:
-    """Cycles per image that no design of the network can go below: reading and writing at full parallelism."""
+    """The cycles per image that no design of the network can beat: reading and writing at full parallelism."""
     pixels = max(options.pixel_choices)
     fastest = []
     for operation in workload:
@@ -27,9 +27,13 @@ def floor_interval(workload: Workload, options: DataflowOptions) -> int:
 
 
 def designs_of(
-    operation: Operation, sparsity: LayerSparsity | None, waiting: Waiting, options: DataflowOptions, space: Space
+    operation: Operation,
+    sparsity: LayerSparsity | None,
+    fifos: OperandFifos,
+    options: DataflowOptions,
+    space: DesignSpace,
 ) -> Table:
-    """Enumerate an operation's designs; operations with multipliers need their sparsity."""
+    """Enumerate the designs of an operation; only those of operations with multipliers depend on its sparsity."""
     if operation.multiplies:
-        return ComputeDesigns(operation, sparsity or LayerSparsity(), waiting, options, space)
-    return StreamDesigns(operation, waiting, options, space)
+        return ComputeDesigns(operation, sparsity or LayerSparsity(), fifos, options, space)
+    return StreamDesigns(operation, fifos, options, space)

@@ -1,4 +1,4 @@
-"""Designs of operations without weights: so many parallel streams (hardware-model, section 3)."""
+"""Designs of operations without weights, which differ in their parallel streams (hardware-model, section 3)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from hass_train.hardware.arithmetic import ceil_div, useful_folds
 from hass_train.hardware.dataflow.costs import cycles, logic, memory
-from hass_train.hardware.dataflow.costs.branches import URGENCY, Waiting, urgent
+from hass_train.hardware.dataflow.costs.branches import URGENCY, OperandFifos, urgent
 from hass_train.hardware.dataflow.costs.fifos import input_depth, rows_depth
-from hass_train.hardware.dataflow.designs.tables import BANDWIDTH, Space, Table, WeightsIn
+from hass_train.hardware.dataflow.designs.tables import BANDWIDTH, DesignSpace, Table, WeightsIn
 from hass_train.hardware.dataflow.options import DataflowOptions
 from hass_train.hardware.estimate import LayerEstimate, Resources
 from hass_train.hardware.workload import Operation, OperationKind
@@ -18,24 +18,25 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 STREAM_DSP = {"hardswish": 5, "hardsigmoid": 4, "silu": 1, "gelu": 1, "mish": 1, "tanh": 0, "sigmoid": 0}
-"""DSPs per stream of activation functions. Hard-swish as the peer synthesised it (resource coefficients); hard-sigmoid
-is that without its last product; smooth ones are table look-ups, with one product where they multiply by x."""
+"""DSPs per stream of activation functions. Hard-swish is as the peer synthesised it (resource coefficients), and
+hard-sigmoid the same without its last product. Smooth functions are table look-ups, with one product where they
+multiply by x."""
 
 _DEEP_BITS = 16 * 18 * 1024
-"""FIFOs of more bits than sixteen block RAMs may go through off-chip memory."""
-_BURST_WORDS = 512
+"""A FIFO of more bits than sixteen block RAMs hold may go through off-chip memory."""
+_BURST_WORDS = 512  # of each buffer between a FIFO and off-chip memory
 
 _JOINS = frozenset({OperationKind.ADD, OperationKind.MULTIPLY})
 _POOLS = frozenset({OperationKind.MAX_POOL, OperationKind.AVERAGE_POOL})
 _GLOBAL = frozenset({OperationKind.GLOBAL_POOL, OperationKind.LAYER_NORM, OperationKind.SOFTMAX})
 _WHOLE_PIXELS = frozenset({OperationKind.LAYER_NORM, OperationKind.SOFTMAX})
-"""Operations that read all channels of a pixel before they write the first one."""
+"""Operations that read all channels of a pixel before they write its first one."""
 
 
 def stream_dsp(operation: Operation) -> int:
-    """DSPs per stream of an operation without weights.
+    """The DSPs that each stream of an operation without weights takes.
 
-    Layer-norm squares, scales by the deviation and by its gain; softmax scales by the reciprocal of the sum, its
+    Layer norm squares, and scales by the deviation and by its gain. Softmax scales by the reciprocal of the sum; its
     exponential is a table look-up.
     """
     match operation.kind:
@@ -52,10 +53,15 @@ def stream_dsp(operation: Operation) -> int:
 
 
 def stream_logic(operation: Operation, streams: Ints, bits: logic.Widths) -> logic.Logic:
-    """LUTs and flip-flops, memories not included.
+    """The LUTs and flip-flops of an operation without weights, without its memories.
 
-    Layer-norm and softmax are counted as a global pool and an element-wise operation, average pools as an accumulator
-    behind their window: extrapolations of ours.
+    Layer norm and softmax count as a global pool and an element-wise operation, average pools as an accumulator behind
+    their window. These are extrapolations of ours.
+
+    Args:
+        operation: the operation.
+        streams: (n,) numbers of parallel streams.
+        bits: word widths.
     """
     kind = operation.kind
     if kind in _POOLS:
@@ -72,53 +78,42 @@ def stream_logic(operation: Operation, streams: Ints, bits: logic.Widths) -> log
 
 
 class StreamDesigns(Table):
-    """Designs of an operation without multipliers for weights: so many parallel streams.
+    """The designs of an operation without weights, one for each number of parallel streams.
 
     Args:
         operation: pool, activation, addition, multiplication, concatenation, padding, normalisation or softmax.
-        waiting: its FIFOs.
+        fifos: the FIFOs of its operands.
         options: design rules.
-        space: what counts and how much there is.
+        space: the bounds of the design space.
     """
 
-    def __init__(self, operation: Operation, waiting: Waiting, options: DataflowOptions, space: Space) -> None:
+    def __init__(self, operation: Operation, fifos: OperandFifos, options: DataflowOptions, space: DesignSpace) -> None:
         self.operation = operation
+        self.urgency = URGENCY if urgent(operation, fifos.bypass) else 1
         streams = np.array(
             useful_folds(max(operation.source.channels, operation.result.channels), options.folding == "divisors"),
             np.int64,
         )
-        self.urgency = URGENCY if urgent(operation, waiting.bypass) else 1
         fast = cycles.streaming_cycles(operation, streams) * self.urgency <= space.floor
-        streams = streams[np.r_[True, ~fast[:-1]]]
+        streams = streams[np.r_[True, ~fast[:-1]]]  # the first that is fast enough is the last worth building
+        interval = cycles.streaming_cycles(operation, streams)
         bits = options.activation_bits
         used = stream_logic(operation, streams, logic.Widths(bits, options.weight_bits, options.accumulator_bits))
-        held = memory.buffer(bits, streams, 0)
-        fifos = sum(waiting.fifos) * bits
-        if operation.kind in _POOLS:
-            held = memory.window_buffers(operation, streams, bits)
-        elif operation.kind in _WHOLE_PIXELS:
-            held = memory.buffer(bits, streams, ceil_div(operation.source.channels, streams))
-        interval = cycles.streaming_cycles(operation, streams)
-        load = operation.padded_pixels * ceil_div(operation.source.channels, streams) / interval
-        if operation.kind in _POOLS:
-            held = held + memory.buffer(bits, streams, rows_depth(operation, streams, 1))
-        entries = input_depth(operation, streams, 1, load)
-        if not waiting.fifos:
-            held = held + memory.buffer(bits, streams, entries)
-        for words in waiting.fifos:
-            held = held + memory.buffer(bits, streams, np.maximum(ceil_div(words, streams), entries))
+        held = _buffers(operation, fifos, streams, bits, interval)
         none = np.zeros(len(streams))
-        engines = np.stack([stream_dsp(operation) * streams, used.lut + held.lut, used.ff], 1)
         places = [np.stack([held.bram18, none, none], 1)]
         if space.budget[2] > 0:
             places.append(np.stack([none, held.uram, none], 1))
-        if fifos > _DEEP_BITS and space.budget[BANDWIDTH] > 0:  # written out and read back, through a burst each way
-            burst = memory.bram18(bits * streams, _BURST_WORDS) * 2 * len(waiting.fifos)
-            places.append(np.stack([burst, none, none + 2 * fifos], 1))
-        super().__init__(interval * self.urgency, engines, np.stack(places), space)
+        held_back = sum(fifos.words) * bits
+        if held_back > _DEEP_BITS and space.budget[BANDWIDTH] > 0:  # written out and read back, a burst at a time
+            burst = memory.bram18(bits * streams, _BURST_WORDS) * 2 * len(fifos.words)
+            places.append(np.stack([burst, none, none + 2 * held_back], 1))
+        columns = np.stack([stream_dsp(operation) * streams, used.lut + held.lut, used.ff], 1)
+        super().__init__(interval * self.urgency, columns, np.stack(places), space)
         self.streams = streams[self.kept]
 
     def _describe(self, design: int, place: int) -> LayerEstimate:
+        """See `Table.describe`."""
         resources = Resources.of(self.resources(design, place))
         if resources.offchip_bits:
             where = WeightsIn.OFF_CHIP
@@ -135,3 +130,20 @@ class StreamDesigns(Table):
             resources=resources,
             weights_in=str(where),
         )
+
+
+def _buffers(operation: Operation, fifos: OperandFifos, streams: Ints, bits: int, interval: Ints) -> memory.Buffer:
+    """The line buffers and FIFOs of an operation without weights, at each number of parallel streams."""
+    held = memory.buffer(bits, streams, 0)
+    if operation.kind in _POOLS:
+        held = memory.window_buffers(operation, streams, bits)
+        held = held + memory.buffer(bits, streams, rows_depth(operation, streams, 1))
+    elif operation.kind in _WHOLE_PIXELS:
+        held = memory.buffer(bits, streams, ceil_div(operation.source.channels, streams))
+    load = operation.padded_pixels * ceil_div(operation.source.channels, streams) / interval
+    entries = input_depth(operation, streams, 1, load)
+    if not fifos.words:
+        held = held + memory.buffer(bits, streams, entries)
+    for words in fifos.words:
+        held = held + memory.buffer(bits, streams, np.maximum(ceil_div(words, streams), entries))
+    return held

@@ -1,4 +1,4 @@
-"""Tables of designs: what exploration may ask of any operation, and what all tables share."""
+"""Tables of designs: all designs of one operation with their intervals and costs, as the exploration sees them."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from hass_train.hardware.workload import Operation
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-ENGINES = [0, 3, 4]
-"""Columns of a resource vector that do not depend on where memories are: DSPs, LUTs, flip-flops."""
+LOGIC = [0, 3, 4]
+"""Columns of a resource vector that do not depend on where memories are: DSPs, LUTs and flip-flops."""
 MEMORY = [1, 2, 5]
-"""Columns that do: block RAMs, UltraRAMs, off-chip bits per image."""
+"""Columns that do: block RAMs, UltraRAMs and off-chip bits per image."""
 BANDWIDTH = 5
-"""The column of off-chip bits."""
+"""Column of the off-chip bits per image."""
 FORBIDDEN = 1e15
 """Cost of a place where a design's memories cannot be; more than any device has, and still a number."""
 
 
 class WeightsIn(StrEnum):
-    """Where a design's weights (or an operation's FIFOs) live; banks small enough are in LUTs by themselves."""
+    """Where the weights of a design, or the FIFOs of an operation, are stored; small banks are always in LUTs."""
 
     LUTRAM = "lutram"
     BRAM = "bram"
@@ -35,20 +35,20 @@ class WeightsIn(StrEnum):
 
 
 def per_unit(budget: Floats) -> Floats:
-    """What turns spending into fractions of a budget; 0 where it does not count, and defined where it is 0."""
+    """(6,) factors from spending to fractions of a budget; 0 for what does not count, and finite at a budget of 0."""
     counted = np.isfinite(budget)
     return np.where(counted, 1 / np.maximum(np.where(counted, budget, 1.0), 0.5), 0.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Space:
-    """What the tables are made for.
+class DesignSpace:
+    """The bounds within which designs are enumerated.
 
     Args:
-        budget: (6,) what the whole device offers: DSPs, block RAMs, UltraRAMs, LUTs, flip-flops, and off-chip bits per
-            image; infinite where the resource does not count.
-        floor: cycles per image below which no layer has to go, because some other layer of the network cannot; folds
-            are not widened beyond it.
+        budget: (6,) what the whole device offers: DSPs, block RAMs, UltraRAMs, LUTs, flip-flops and off-chip bits per
+            image; infinite for a resource that does not count.
+        floor: cycles per image that some layer of the network cannot go below. No other layer needs to be faster, so
+            folds are not widened beyond it.
     """
 
     budget: Floats
@@ -56,31 +56,34 @@ class Space:
 
 
 class Table:
-    """Designs of one operation, and the places where their memories can be.
+    """The designs of one operation, and the places where their memories can be put.
+
+    Tables are equal only if they are the same object, so that one can be a key.
 
     Args:
         interval: (n,) cycles per image.
-        engines: (n, 3) DSPs, LUTs, flip-flops.
-        memory: (places, n, 3) block RAMs, UltraRAMs, off-chip bits per image; `FORBIDDEN` where nothing can be.
-        space: what there is.
+        logic: (n, 3) DSPs, LUTs and flip-flops.
+        memory: (places, n, 3) block RAMs, UltraRAMs and off-chip bits per image; `FORBIDDEN` where a design's memories
+            cannot be.
+        space: the bounds of the design space.
 
     Attributes:
-        interval, engines, memory: of the designs that fit the device by themselves, intervals ascending.
-        kept: which of the n given designs they are.
+        interval, logic, memory: those of the designs that fit the device by themselves, in ascending order of interval.
+        kept: (designs,) indices of these among the n given ones.
         least: (6,) the least of each resource that any given design takes.
     """
 
-    def __init__(self, interval: Ints, engines: Floats, memory: Floats, space: Space) -> None:
-        engines, memory = np.ceil(engines), np.ceil(memory)
+    def __init__(self, interval: Ints, logic: Floats, memory: Floats, space: DesignSpace) -> None:
+        logic, memory = np.ceil(logic), np.ceil(memory)
         self.least = np.zeros(6)
-        self.least[ENGINES] = engines.min(axis=0, initial=np.inf)
+        self.least[LOGIC] = logic.min(axis=0, initial=np.inf)
         self.least[MEMORY] = memory.min(axis=(0, 1), initial=np.inf)
-        fits = (engines <= space.budget[ENGINES]).all(axis=1)
+        fits = (logic <= space.budget[LOGIC]).all(axis=1)
         fits &= (memory <= space.budget[MEMORY]).all(axis=2).any(axis=0)
         order = np.flatnonzero(fits)
         self.kept = order[np.argsort(interval[order], kind="stable")]
         self.interval = interval[self.kept]
-        self.engines = np.ascontiguousarray(engines[self.kept])
+        self.logic = np.ascontiguousarray(logic[self.kept])
         self.memory = np.ascontiguousarray(memory[:, self.kept])
         self._rows: dict[tuple[int, int], LayerEstimate] = {}
 
@@ -88,15 +91,21 @@ class Table:
         return len(self.interval)
 
     def resources(self, design: int, place: int) -> Floats:
-        """(6,) of a design."""
+        """(6,) what a design takes of every resource, with its memories at a place."""
         vector = np.zeros(6)
-        vector[ENGINES], vector[MEMORY] = self.engines[design], self.memory[place, design]
+        vector[LOGIC], vector[MEMORY] = self.logic[design], self.memory[place, design]
         return vector
 
     def staircase(self, weights: Floats) -> tuple[Ints, Floats]:
-        """(intervals ascending, costs strictly falling): the least weighted sum of resources that reaches each
-        interval."""
-        cost = self.engines @ weights[ENGINES]
+        """The least weighted sum of resources with which a design reaches each interval.
+
+        Args:
+            weights: (6,) of the resources.
+
+        Returns:
+            (steps,) intervals, ascending, and (steps,) costs, strictly falling.
+        """
+        cost = self.logic @ weights[LOGIC]
         if weights[MEMORY].any():
             cost = cost + (self.memory @ weights[MEMORY]).min(axis=0)
         least = np.minimum.accumulate(cost)
@@ -106,10 +115,11 @@ class Table:
         return steps[last], costs[last]
 
     def describe(self, operation: Operation, design: int, place: int) -> LayerEstimate:
-        """A design as a row of the estimate."""
+        """The row of the estimate for a design of this table, its memories at a place, under the operation's name."""
         if (design, place) not in self._rows:
             self._rows[design, place] = self._describe(design, place)
         return replace(self._rows[design, place], name=operation.name)
 
     def _describe(self, design: int, place: int) -> LayerEstimate:
+        """The row of a design; subclasses know what it is."""
         raise TypeError("a table of designs says what a design is")

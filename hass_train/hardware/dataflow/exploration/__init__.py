@@ -1,1 +1,1 @@
-"""The search for the best design of a whole network."""
+"""The exploration of the design space: the best design of a whole network."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from hass_train.hardware.dataflow.designs.tables import BANDWIDTH
 from hass_train.hardware.dataflow.exploration.explore import Explorer
-from hass_train.hardware.dataflow.exploration.selection import Exploration
+from hass_train.hardware.dataflow.exploration.selection import PipelineDesign
 from hass_train.hardware.dataflow.options import LIMITS
 from hass_train.hardware.estimate import Bottleneck, LayerEstimate
 from hass_train.hardware.resources import LABELS
@@ -21,13 +21,13 @@ _WHAT = {
 }
 
 
-def explain(rows: Sequence[LayerEstimate], found: Exploration, explorer: Explorer, max_replicas: int) -> Bottleneck:
-    """The bottleneck of an explored design.
+def explain(rows: Sequence[LayerEstimate], found: PipelineDesign, explorer: Explorer, max_replicas: int) -> Bottleneck:
+    """The bottleneck of a design, with a sentence that says why it is not faster.
 
     Args:
-        rows: the chosen designs.
-        found: the exploration's answer.
-        explorer: what it was found with.
+        rows: the rows of its operations.
+        found: the design.
+        explorer: the explorer that found it.
         max_replicas: most copies allowed; 0 = any number.
     """
     slowest = max(rows, key=lambda row: row.interval_cycles * row.urgency)
@@ -65,7 +65,10 @@ def explain(rows: Sequence[LayerEstimate], found: Exploration, explorer: Explore
 
 
 def _short(explorer: Explorer, interval: int, replicas: int) -> tuple[str, float, float] | None:
-    """The resource that alone rules out an interval, what it would take and what there is; the shortest one."""
+    """The resource that by itself rules out an interval, how much it would take and how much there is.
+
+    Where several do, it is the one that falls shortest; None where no single resource does.
+    """
     worst: tuple[float, str, float, float] | None = None
     for demand in explorer.demands:
         (columns,) = np.nonzero(demand.weights)
@@ -78,8 +81,8 @@ def _short(explorer: Explorer, interval: int, replicas: int) -> tuple[str, float
     return None if worst is None else worst[1:]
 
 
-def _fullest(explorer: Explorer, found: Exploration) -> tuple[str, str]:
-    """The fullest resource by name, and all that are nearly full in words."""
+def _fullest(explorer: Explorer, found: PipelineDesign) -> tuple[str, str]:
+    """The name of the fullest resource, and a text that lists all that are nearly as full."""
     budget = explorer.limits.budget(found.interval, found.replicas)
     spent = found.resources.copy()
     for vector in (budget, spent):

@@ -1,4 +1,4 @@
-"""How much of a resource, or of a weighted sum of resources, a whole network needs at each interval."""
+"""How much of a resource, or of a weighted sum of resources, a whole network needs at each interval; and the limits."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Limits:
     """What a device lets a design spend.
 
     Args:
-        counts: (5,) DSPs, block RAMs, UltraRAMs, LUTs, flip-flops; infinite where one does not count.
-        bits_per_cycle: off-chip bandwidth; infinite where it does not count.
-        image_bits: bits of one image in and one result out, which take their part of it.
+        counts: (5,) DSPs, block RAMs, UltraRAMs, LUTs and flip-flops; infinite for one that does not count.
+        bits_per_cycle: off-chip bandwidth; infinite if it does not count.
+        image_bits: bits of one image in and one result out, which take their share of the bandwidth.
     """
 
     counts: Floats
@@ -29,25 +29,27 @@ class Limits:
     image_bits: int
 
     def budget(self, interval: int, replicas: int) -> Floats:
-        """(6,) what each of `replicas` copies may spend, the last in off-chip weight bits per image; -1 if not even
-        the images get through."""
+        """(6,) what each of `replicas` copies may spend at an interval.
+
+        The last is in off-chip bits per image beside the image itself, and −1 if not even the images get through.
+        """
         bits = self.bits_per_cycle * interval / replicas - self.image_bits
         return np.append(np.floor(self.counts / replicas), bits if bits >= 0 else -1.0)
 
     @property
     def counted(self) -> NDArray[np.bool_]:
-        """(6,) which resources are limited."""
+        """(6,) whether each resource is limited."""
         return np.isfinite(np.append(self.counts, self.bits_per_cycle))
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """Least weighted sum of resources over all operations, by interval.
+    """The least weighted sum of resources over all operations, as a step function of the interval.
 
     Args:
-        weights: (6,) of the sum, ≥ 0, 0 where a resource does not count.
-        intervals: ascending, from the fastest that any design reaches.
-        need: falling; `need[k]` holds from `intervals[k]` up to the next.
+        weights: (6,) weights of the sum, ≥ 0; 0 for a resource that does not count.
+        intervals: (steps,) ascending, from the fastest that any design reaches.
+        need: (steps,) falling; `need[k]` holds from `intervals[k]` up to the next interval.
     """
 
     weights: Floats
@@ -56,7 +58,7 @@ class Demand:
 
     @classmethod
     def of(cls, tables: Sequence[Table], weights: Floats) -> Demand:
-        """Sum of the tables' staircases; every table has a design."""
+        """The demand of a network: the sum of its tables' staircases. Every table has a design."""
         stairs = {table: table.staircase(weights) for table in dict.fromkeys(tables)}
         all_stairs = [stairs[table] for table in tables]
         fastest = max(int(intervals[0]) for intervals, _ in all_stairs)
@@ -68,11 +70,11 @@ class Demand:
         return cls(weights, intervals[last], total[last])
 
     def at(self, interval: int) -> float:
-        """Need at an interval not below the fastest."""
+        """The need at an interval, which must not be below the fastest."""
         return float(self.need[np.searchsorted(self.intervals, interval, side="right") - 1])
 
     def fastest(self, limits: Limits, replicas: int) -> float:
-        """A lower bound of the interval at which so many copies could fit; infinite if they never do."""
+        """A lower bound of the interval at which `replicas` copies could fit; infinite if they never do."""
         per_cycle = self.weights[BANDWIDTH] * limits.bits_per_cycle / replicas if self.weights[BANDWIDTH] else 0.0
         fixed = np.floor(limits.counts / replicas)
         held = self.weights[:BANDWIDTH] > 0

@@ -1,9 +1,9 @@
 """Exact design-space exploration (hardware-model, section 6).
 
-The slowest layer sets the rate and resources add up, so for a candidate interval T every operation takes a design with
+The slowest layer sets the rate and resources add up. So at a given interval T every operation takes a design with an
 interval ≤ T, and whether that fits is monotone in T. Any weighted sum of resources gives a lower bound of T at once
-(`Demand`); `Field` leaves the few designs that matter at T, `Knapsack` decides among them, and the weights of their
-proofs sharpen the bound.
+(`Demand`). `CandidateSet` leaves the few designs that matter at T, `Knapsack` decides among them, and the weights of
+their proofs sharpen the bound.
 """
 
 from __future__ import annotations
@@ -17,41 +17,49 @@ from numpy.typing import NDArray
 
 from hass_train.hardware.dataflow.designs.tables import BANDWIDTH, Table, per_unit
 from hass_train.hardware.dataflow.exploration.demand import Demand, Limits
-from hass_train.hardware.dataflow.exploration.knapsack import FEW_NODES, NODES, Fit, Knapsack
-from hass_train.hardware.dataflow.exploration.relax import Field, Survivors
-from hass_train.hardware.dataflow.exploration.selection import Exploration, Selection, balanced
+from hass_train.hardware.dataflow.exploration.knapsack import FEW_NODES, NODES, Knapsack, NoSelection
+from hass_train.hardware.dataflow.exploration.relax import CandidateSet, Survivors
+from hass_train.hardware.dataflow.exploration.selection import PipelineDesign, Selection, balanced
 from hass_train.hardware.dataflow.options import LIMITS
 from hass_train.hardware.estimate import CannotFit
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_FEW = 48  # designs of each operation that are looked at where nothing is to be proved
+_FEW = 48  # designs of each table that are looked at where nothing is to be proved
 MOST_COPIES = 4096
-"""More replicas than any device holds."""
+"""A number of replicas that no device holds."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
+    """A selection that fits in `replicas` copies at an interval."""
+
     interval: int
     replicas: int
     selection: Selection
 
 
 class Explorer:
-    """Answers questions about the designs of a network within a device's limits.
+    """Finds the best designs of a network within a device's limits.
 
     Args:
-        tables: of every operation; each has at least one design.
-        limits: of the device.
+        tables: the tables of all operations; each has at least one design.
+        limits: what the device lets a design spend.
         tolerance: how far above the optimal interval an answer may be, as a fraction; 0 = exact.
         prove: whether integer programming decides where bounds leave a question open; without it answers are good
             designs, and come quickly.
+
+    Attributes:
+        events: (intervals,) ascending, at which some operation has a design.
+        counted: (6,) whether each resource is limited.
+        fastest, slowest: shortest and longest interval worth asking about, resources aside.
+        demands: the weighted sums of resources that bound the interval: each limited resource, and what proofs taught.
     """
 
     def __init__(self, tables: Sequence[Table], limits: Limits, tolerance: float = 0.0, prove: bool = True) -> None:
         self.tables, self.limits, self.tolerance, self.prove = tables, limits, tolerance, prove
-        self.field = Field(tables)
+        self.candidates = CandidateSet(tables)
         distinct = list(dict.fromkeys(tables))
         self.events = np.unique(np.concatenate([table.interval for table in distinct]))
         self.counted = limits.counted
@@ -62,47 +70,47 @@ class Explorer:
         read = {table: float(table.memory[:, :, -1].max()) for table in distinct}
         self._most_bits = limits.image_bits + sum(read[table] for table in tables)
         self._start: Floats | None = None
-        self._narrow: tuple[int, int, Field] | None = None  # replicas, longest interval, what matters up to it
-        self.undecided = False  # whether integer programming ran out of time anywhere
+        self._narrow: tuple[int, int, CandidateSet] | None = None  # for a number of replicas, up to an interval
+        self.undecided = False  # whether integer programming reached its limit anywhere
 
     # ---- what fits -------------------------------------------------------------------------------------------
 
-    def attempt(self, interval: int, replicas: int, exact: bool) -> Selection | Fit:
-        """A design at the interval within the limits.
+    def attempt(self, interval: int, replicas: int, exact: bool) -> Selection | NoSelection:
+        """Try to find a selection that reaches an interval within the limits.
 
         Args:
             interval: cycles per image.
             replicas: copies that share the device.
             exact: whether to decide by integer programming where bounds leave the answer open.
         """
-        field = self._field(interval, replicas)
-        answer, survivors = self._within(field, interval, self.limits.budget(interval, replicas), exact)
+        candidates = self._candidates(interval, replicas)
+        answer, survivors = self._within(candidates, interval, self.limits.budget(interval, replicas), exact)
         if survivors is not None and (self._narrow is None or self._narrow[:2] != (replicas, interval)):
-            self._narrow = (replicas, interval, field.narrowed(survivors))
+            self._narrow = (replicas, interval, candidates.narrowed(survivors))
         return answer
 
     def _within(
-        self, field: Field, interval: int, budget: Floats, exact: bool
-    ) -> tuple[Selection | Fit, Survivors | None]:
-        """A selection within a budget; and if there is one, the designs that other such selections are made of."""
-        relaxed = field.relax(interval, budget, self._start, None if self.prove else _FEW)
+        self, candidates: CandidateSet, interval: int, budget: Floats, exact: bool
+    ) -> tuple[Selection | NoSelection, Survivors | None]:
+        """A selection within a budget and, if there is one, the designs that all such selections are made of."""
+        relaxed = candidates.relax(interval, budget, self._start, None if self.prove else _FEW)
         self._start = relaxed.weights
         if relaxed.survivors is None:
             self._learn(relaxed.weights, budget)
-            return Fit.IMPOSSIBLE, None
+            return NoSelection.IMPOSSIBLE, None
         left = relaxed.survivors
         knapsack = Knapsack(left.resources[:, self.counted], left.owner, len(self.tables), budget[self.counted])
         answer = knapsack.quick_fit(relaxed.weights[self.counted])
-        if answer is Fit.UNKNOWN and exact and not self.prove:
+        if answer is NoSelection.UNKNOWN and exact and not self.prove:
             answer = knapsack.rounded_fit()
-        elif answer is Fit.UNKNOWN and exact:
+        elif answer is NoSelection.UNKNOWN and exact:
             answer = knapsack.fit(FEW_NODES if self.tolerance else NODES)
-            if answer is Fit.UNKNOWN:
-                self.undecided, answer = True, Fit.IMPOSSIBLE
-        if isinstance(answer, Fit):
+            if answer is NoSelection.UNKNOWN:
+                self.undecided, answer = True, NoSelection.IMPOSSIBLE
+        if isinstance(answer, NoSelection):
             if not self.prove:
-                return Fit.UNKNOWN, None  # of the few designs that were looked at
-            if answer is Fit.IMPOSSIBLE and knapsack.possible:
+                return NoSelection.UNKNOWN, None  # only a few designs were looked at
+            if answer is NoSelection.IMPOSSIBLE and knapsack.possible:
                 weights = np.zeros(6)
                 weights[self.counted] = knapsack.weights
                 self._learn(weights, budget)
@@ -110,11 +118,11 @@ class Explorer:
         chosen = Selection(left.design[answer], left.place[answer], left.interval[answer], left.resources[answer])
         return chosen, left
 
-    def _field(self, interval: int, replicas: int) -> Field:
-        """The designs that matter: what did not survive at a longer interval does not at a shorter one."""
+    def _candidates(self, interval: int, replicas: int) -> CandidateSet:
+        """The designs that matter at an interval: what did not survive at a longer one does not at a shorter one."""
         if self._narrow is not None and self._narrow[0] == replicas and interval <= self._narrow[1]:
             return self._narrow[2]
-        return self.field
+        return self.candidates
 
     def cheapest(self, interval: int, replicas: int, column: int, gap: float, known: Selection) -> Selection:
         """The selection within the limits that takes least of one resource.
@@ -122,18 +130,18 @@ class Explorer:
         Args:
             interval: cycles per image.
             replicas: copies that share the device.
-            column: which resource.
+            column: index of the resource.
             gap: how far above the least the answer may be, as a fraction.
             known: a selection within the limits at this interval, the answer where integer programming finds none.
         """
-        field, budget = self._field(interval, replicas), self.limits.budget(interval, replicas)
+        candidates, budget = self._candidates(interval, replicas), self.limits.budget(interval, replicas)
         answer = self.attempt(interval, replicas, exact=True)
-        best = known if isinstance(answer, Fit) else answer
+        best = known if isinstance(answer, NoSelection) else answer
         low = Demand.of(self.tables, np.eye(6)[column]).at(interval)
         while best.total[column] - low > gap * best.total[column] and best.total[column] - low >= 1:
             budget[column] = np.floor((low + best.total[column]) / 2)
-            answer, _ = self._within(field, interval, budget, exact=True)
-            if isinstance(answer, Fit):
+            answer, _ = self._within(candidates, interval, budget, exact=True)
+            if isinstance(answer, NoSelection):
                 low = float(budget[column]) + 1
             else:
                 best = answer
@@ -147,17 +155,17 @@ class Explorer:
 
     @property
     def learned(self) -> list[Floats]:
-        """(6,) weights of resources whose sum ruled something out."""
+        """The (6,) weights of resources whose sum proved that something does not fit."""
         return [demand.weights for demand in self.demands[int(self.counted.sum()) :]]
 
     def bound(self, replicas: int) -> float:
-        """Lower bound of the interval of so many copies."""
+        """A lower bound of the interval of `replicas` copies."""
         return max(float(self.fastest), *(demand.fastest(self.limits, replicas) for demand in self.demands))
 
     # ---- the fastest -----------------------------------------------------------------------------------------
 
-    def fastest_design(self, max_replicas: int = 0) -> Exploration:
-        """Replicas and interval with the highest replicas / interval.
+    def fastest_design(self, max_replicas: int = 0) -> PipelineDesign:
+        """The design with the highest rate, replicas / interval.
 
         Args:
             max_replicas: most copies; 0 = as many as fit.
@@ -173,7 +181,7 @@ class Explorer:
             promise[replicas] = bound
         best: _Found | None = None
         while promise:
-            # of equal rates the fewest copies; as fractions, since floats do not tie
+            # of equal rates the one of fewest copies; compared as fractions, since floats do not tie
             replicas = max(promise, key=lambda copies: (Fraction(copies, int(promise[copies])), -copies))
             bound = promise.pop(replicas)
             if best is not None:
@@ -195,15 +203,15 @@ class Explorer:
         return self.settled(best.interval, best.replicas, best.selection)
 
     def horizon(self, replicas: int) -> int:
-        """An interval beyond which nothing more can fit."""
+        """An interval beyond which no more designs fit than at it."""
         if not self.counted[BANDWIDTH]:
             return self.slowest
         return max(self.slowest, int(np.ceil(self._most_bits * replicas / self.limits.bits_per_cycle)))
 
     def fastest_of(self, replicas: int, best: _Found | None = None) -> _Found | None:
-        """Smallest interval of so many copies that beats the best so far; None if there is none.
+        """The fastest design of `replicas` copies that beats the best so far; None if there is none.
 
-        Bounds first narrow it from below, quick trials from above; exact knapsacks close what gap is left.
+        Bounds first narrow the interval from below and quick trials from above; exact knapsacks close the gap.
         """
         high = self.horizon(replicas)
         if best is not None:
@@ -215,41 +223,41 @@ class Explorer:
         step, tries = max(low // 128, 1), 0
         while True:
             answer = self.attempt(target, replicas, exact=target >= high)
-            if not isinstance(answer, Fit):
+            if not isinstance(answer, NoSelection):
                 return self._narrowed(_Found(self._tight(target, replicas, answer), replicas, answer), low)
-            if answer is Fit.IMPOSSIBLE:
+            if answer is NoSelection.IMPOSSIBLE:
                 low = int(min(max(low, target + 1, self.bound(replicas)), 2.0**62))
             if target >= high or low > high:
                 return None
             tries += 1
-            if answer is Fit.IMPOSSIBLE and tries <= 3:
+            if answer is NoSelection.IMPOSSIBLE and tries <= 3:
                 target = low  # proofs teach bounds that are often met
             else:
                 target, step = max(low, target + step), 2 * step
             target = min(target, high)
 
     def _narrowed(self, found: _Found, low: int) -> _Found:
-        """Bisect between what is impossible (below `low`) and what was found; quick trials first, then exact ones."""
+        """Bisect between what is impossible (below `low`) and what was found: quick trials first, then exact ones."""
         for exact in (False, True):
             floor = low
             while floor < found.interval and found.interval - floor >= self.tolerance * found.interval:
                 middle = self._changing((floor + found.interval - 1) // 2)
-                if middle < floor:  # no design comes in reach in the lower half
+                if middle < floor:  # no design comes within reach in the lower half
                     floor = (floor + found.interval - 1) // 2 + 1
                     continue
                 answer = self.attempt(middle, found.replicas, exact)
-                if not isinstance(answer, Fit):
+                if not isinstance(answer, NoSelection):
                     found = _Found(self._tight(middle, found.replicas, answer), found.replicas, answer)
                     continue
                 floor = middle + 1
-                if answer is Fit.IMPOSSIBLE:
+                if answer is NoSelection.IMPOSSIBLE:
                     low = floor = int(min(max(floor, self.bound(found.replicas)), found.interval))
         return found
 
     def _changing(self, interval: int) -> int:
-        """The last interval up to this one at which another design comes in reach.
+        """The last interval up to this one at which another design comes within reach.
 
-        Where bandwidth counts, every cycle more lets through more bits.
+        Where bandwidth counts that is any interval, since every cycle more lets through more bits.
         """
         if self.counted[BANDWIDTH]:
             return interval
@@ -263,12 +271,12 @@ class Explorer:
             shortest = max(shortest, int(np.ceil(bits * replicas / self.limits.bits_per_cycle - 1e-9)))
         return min(interval, shortest)
 
-    def settled(self, interval: int, replicas: int, selection: Selection, column: int | None = None) -> Exploration:
-        """The answer from a selection: what it does not need given back, and how much better it could be.
+    def settled(self, interval: int, replicas: int, selection: Selection, column: int | None = None) -> PipelineDesign:
+        """The pipeline's design from a selection: balanced, and with a bound on how much faster it could be.
 
         Args:
             interval: cycles per image.
-            replicas: copies.
+            replicas: copies of the pipeline.
             selection: designs within the limits.
             column: a resource that it was chosen to save, of which no more may be taken.
         """
@@ -276,10 +284,10 @@ class Explorer:
         if column is not None:
             budget[column] = min(budget[column], selection.total[column])
         slack = interval / self.bound(replicas) - 1 if self.undecided or not self.prove else self.tolerance
-        return Exploration(interval, replicas, balanced(self.tables, selection, interval, budget), slack)
+        return PipelineDesign(interval, replicas, balanced(self.tables, selection, interval, budget), slack)
 
     def why_unfit(self) -> str:
-        """Which resource is short even for the slowest, smallest design."""
+        """A text that says which resource is short even for the slowest, smallest design."""
         budget = self.limits.budget(self.slowest, 1)
         names = (*LIMITS[:-1], "off-chip bits per image")
         for k in np.flatnonzero(self.counted):

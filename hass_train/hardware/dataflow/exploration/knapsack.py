@@ -1,4 +1,4 @@
-"""One design per operation within a budget: the multiple-choice knapsack inside the exploration."""
+"""The multiple-choice knapsack inside the exploration: one design per operation within a budget."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _TOLERANCE = 1e-9
 _ROW_SIZE = 1e4
 _INFEASIBLE = 2  # scipy's status
 NODES, FEW_NODES = 500, 50
-"""Most branches that integer programming may look at for one question, and where a small gap is allowed anyway; counts,
-so that answers repeat."""
+"""Most branches that integer programming may look at for one question; the few are for where a small gap is allowed
+anyway. They are counts, not seconds, so that answers repeat."""
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """HiGHS 1.12 prints a stray line of its own to the standard output now and then, whatever it is told."""
+    """Silence the standard output: now and then HiGHS 1.12 prints a stray line to it, whatever it is told."""
     try:
         sys.stdout.flush()
         os.fstat(1)
-    except (OSError, ValueError, AttributeError):  # closed: nothing that could be disturbed
+    except (OSError, ValueError, AttributeError):  # the output is closed: there is nothing to silence
         yield
         return
     kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
@@ -46,25 +46,25 @@ def _quiet() -> Iterator[None]:
         os.close(nowhere)
 
 
-class Fit(Enum):
-    """Answers that are no selection."""
+class NoSelection(Enum):
+    """Why a question has no selection for an answer."""
 
     IMPOSSIBLE = "nothing fits"
     UNKNOWN = "the bounds leave a gap"
 
 
 class Knapsack:
-    """Designs of all operations laid end to end; a selection is one row for each operation.
+    """A multiple-choice knapsack over the designs of all operations, laid end to end; a selection is a row for each.
+
+    `fit` answers whether any selection is within the budget. With the resources weighted so that the budget costs 1,
+    the cheapest selection usually proves the answer either way (`quick_fit`). What it leaves open goes to integer
+    programming (HiGHS) over the few rows whose reduced cost still leaves them a chance.
 
     Args:
-        resources: (rows, k) what each design takes of the resources that count.
-        owner: (rows,) which operation it is a design of, ascending.
-        operations: how many there are.
+        resources: (rows, k) what each design takes of the k resources that count.
+        owner: (rows,) the operation that it is a design of, ascending.
+        operations: the number of operations.
         budget: (k,) what may be spent.
-
-    `fit` answers whether any selection is within the budget. Weighting the resources so that the budget costs 1, the
-    cheapest selection usually proves the answer either way (`quick_fit`); what is left goes to integer programming
-    (HiGHS) over the few rows whose reduced cost still leaves them a chance.
     """
 
     def __init__(self, resources: Floats, owner: Ints, operations: int, budget: Floats) -> None:
@@ -73,33 +73,34 @@ class Knapsack:
         self.rows = np.flatnonzero((resources <= budget).all(axis=1))
         self.resources, self.owner = resources[self.rows], owner[self.rows]
         self.possible = bool((budget >= 0).all()) and self._complete(self.owner)
-        self._left = np.arange(len(self.rows))  # rows that may be in a selection that fits
+        self._left = np.arange(len(self.rows))  # rows that may still be in a selection that fits
         self.weights = np.full(len(budget), 1.0 / len(budget))
         self._fractions = np.zeros(0)
 
     def _complete(self, owner: Ints) -> bool:
+        """Whether every operation has at least one row."""
         return len(owner) > 0 and int((np.diff(owner) > 0).sum()) + 1 == self.operations
 
-    def fit(self, nodes: int = NODES) -> Ints | Fit:
-        """A selection within the budget (rows as given), or `IMPOSSIBLE`; `UNKNOWN` only past so many branches."""
+    def fit(self, nodes: int = NODES) -> Ints | NoSelection:
+        """A selection within the budget, as (operations,) rows, or `IMPOSSIBLE`; `UNKNOWN` past `nodes` branches."""
         answer = self.rounded_fit()
-        return answer if answer is not Fit.UNKNOWN else self._by_integer_programming(nodes)
+        return answer if answer is not NoSelection.UNKNOWN else self._by_integer_programming(nodes)
 
-    def rounded_fit(self) -> Ints | Fit:
-        """As `fit`, but instead of deciding by integer programming rounds the linear relaxation and repairs it."""
+    def rounded_fit(self) -> Ints | NoSelection:
+        """The answer of `fit`, except that what bounds leave open is rounded and repaired, and not decided."""
         answer = self.quick_fit()
-        if answer is not Fit.UNKNOWN:
+        if answer is not NoSelection.UNKNOWN:
             return answer
         if not self._best_weights():
-            return Fit.IMPOSSIBLE
+            return NoSelection.IMPOSSIBLE
         repaired = self._rounded()
-        return Fit.UNKNOWN if repaired is None else repaired
+        return NoSelection.UNKNOWN if repaired is None else repaired
 
     def _best_weights(self) -> bool:
         """Find the weights of the largest bound and drop the rows that it rules out; False if it rules out all.
 
-        The linear relaxation, min z with Σ resources ≤ z·budget and one (fractional) row for each operation, has them
-        as its dual.
+        These weights are the dual of the linear relaxation, min z with Σ resources ≤ z·budget and one (fractional) row
+        for each operation.
         """
         resources, owner = self.resources[self._left] * self.scale, self.owner[self._left]
         count = len(owner)
@@ -128,21 +129,21 @@ class Knapsack:
         return True
 
     def _rounded(self) -> Ints | None:
-        """The relaxation's largest fractions as a selection, repaired where it is over the budget."""
+        """A selection of the relaxation's largest fractions, repaired if it is over the budget; None if that fails."""
         resources, owner = self.resources[self._left], self.owner[self._left]
         order = np.lexsort((-self._fractions, owner))
         chosen = order[np.flatnonzero(np.r_[True, np.diff(owner[order]) > 0])]
         repaired = self._repaired(resources, owner, chosen)
         return None if repaired is None else self.rows[self._left[repaired]]
 
-    def quick_fit(self, start: Floats | None = None) -> Ints | Fit:
-        """As `fit`, but gives up where bounds and repairs leave the answer open.
+    def quick_fit(self, start: Floats | None = None) -> Ints | NoSelection:
+        """The answer of `fit`, or `UNKNOWN` where bounds and repairs leave it open.
 
         Args:
-            start: (k,) weights to begin with, of budgets' fractions; of a similar question.
+            start: (k,) weights of the budget's fractions to begin with, those of a similar question.
         """
         if not self.possible:
-            return Fit.IMPOSSIBLE
+            return NoSelection.IMPOSSIBLE
         weights = self.weights if start is None else start
         for step in range(_STEPS):
             resources, owner = self.resources[self._left], self.owner[self._left]
@@ -152,7 +153,7 @@ class Knapsack:
             bound = float(least.sum())
             self.weights = weights
             if bound > 1 + _TOLERANCE:
-                return Fit.IMPOSSIBLE  # at these weights every selection costs more than the whole budget
+                return NoSelection.IMPOSSIBLE  # at these weights every selection costs more than the whole budget
             excess_cost = cost - least[owner]
             hit = np.flatnonzero(excess_cost <= 0)
             chosen = hit[np.searchsorted(owner[hit], np.arange(self.operations))]
@@ -169,10 +170,10 @@ class Knapsack:
             weights = weights * np.exp(excess * 2 / (1 + step) ** 0.6)
             weights = np.maximum(weights / weights.sum(), 1e-6)
             weights /= weights.sum()
-        return Fit.UNKNOWN
+        return NoSelection.UNKNOWN
 
     def _repaired(self, resources: Floats, owner: Ints, chosen: Ints) -> Ints | None:
-        """The selection after greedy single swaps that lower the summed overdraft; None if that does not mend it."""
+        """The selection after greedy single swaps that lower the summed overdraft; None if some of it remains."""
         chosen = chosen.copy()
         for _ in range(len(chosen)):
             spent = resources[chosen].sum(axis=0)
@@ -187,7 +188,8 @@ class Knapsack:
             chosen[owner[swap]] = swap
         return None
 
-    def _by_integer_programming(self, nodes: int) -> Ints | Fit:
+    def _by_integer_programming(self, nodes: int) -> Ints | NoSelection:
+        """Decide by integer programming over the rows that are left, looking at no more than `nodes` branches."""
         left = self._left
         owner, count = self.owner[left], len(left)
         one_each = csr_array((np.ones(count), (owner, np.arange(count))), shape=(self.operations, count))
@@ -208,6 +210,6 @@ class Knapsack:
             chosen = np.flatnonzero(result.x > 0.5)
             if (self.resources[left[chosen]].sum(axis=0) <= self.budget).all():
                 return self.rows[left[chosen]]
-            return Fit.UNKNOWN  # within the solver's tolerance only
+            return NoSelection.UNKNOWN  # it fits only within the solver's tolerance
         # any other status, such as the limit of nodes, proves nothing
-        return Fit.IMPOSSIBLE if result.status == _INFEASIBLE else Fit.UNKNOWN
+        return NoSelection.IMPOSSIBLE if result.status == _INFEASIBLE else NoSelection.UNKNOWN

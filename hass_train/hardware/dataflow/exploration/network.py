@@ -1,4 +1,4 @@
-"""A network's design tables within a device's limits, and the questions asked of a stretch of its operations."""
+"""A network's design tables within a device's limits, and the parts that it may be cut into."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from hass_train.hardware.dataflow.costs.branches import fill
 from hass_train.hardware.dataflow.designs.tables import Table
 from hass_train.hardware.dataflow.exploration.demand import Limits
 from hass_train.hardware.dataflow.exploration.explore import Explorer
-from hass_train.hardware.dataflow.exploration.selection import Exploration
+from hass_train.hardware.dataflow.exploration.selection import PipelineDesign
 from hass_train.hardware.dataflow.options import LIMITS, DataflowOptions
 from hass_train.hardware.device import Device
 from hass_train.hardware.workload import Workload
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
-    """Operations start … end−1 as one configuration, and its design."""
+class ExploredPart:
+    """A part of a network, operations start … end−1 in one configuration of the device, with its design."""
 
     start: int
     end: int
-    design: Exploration
+    design: PipelineDesign
 
 
 def budget_of(device: Device, options: DataflowOptions) -> NDArray[np.float64]:
-    """(6,) what a design may spend, infinite where a resource does not count.
+    """(6,) what a design may spend; infinite for a resource that does not count.
 
-    The last, off-chip bits, depends on the interval (`Limits.budget`); here it only says whether they count.
+    The last, off-chip bits per image, depends on the interval (`Limits.budget`); here it only says whether they count.
     """
     usable = [
         np.floor(getattr(device, name) * options.usable(name)) if name in options.limits else np.inf
@@ -42,12 +42,13 @@ def budget_of(device: Device, options: DataflowOptions) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Network:
-    """One network at one sparsity, as the exploration sees it.
+    """A network at one sparsity, as the exploration sees it.
 
     Args:
-        workload: its operations.
-        tables: their designs, in the same order; each has at least one.
-        device, options: what may be spent, and the design rules.
+        workload: the network.
+        tables: the designs of its operations, in the same order; each table has at least one.
+        device: what may be spent.
+        options: design rules.
     """
 
     workload: Workload
@@ -56,7 +57,7 @@ class Network:
     options: DataflowOptions
 
     def limits(self, start: int = 0, end: int | None = None) -> Limits:
-        """What a design of operations start … end−1 may spend; what crosses its ends takes part of the bandwidth."""
+        """What a design of operations start … end−1 may spend; the maps that cross its ends share the bandwidth."""
         ends = (start, len(self.workload.operations) if end is None else end)
         words = sum(self.workload.crossing(cut).words for cut in ends)
         bits_per_cycle = np.inf
@@ -70,7 +71,7 @@ class Network:
         return Explorer(self.tables[start:end], self.limits(start, end), tolerance, prove)
 
     def useful_cuts(self) -> list[int]:
-        """Where to cut: of neighbouring cuts with no multiplier between, the one that the smallest map crosses."""
+        """The cuts worth considering: of neighbouring ones without a multiplier between, that with the smallest map."""
         workload = self.workload
         kept: list[int] = []
         for cut in workload.cuts():
@@ -83,15 +84,16 @@ class Network:
 
     @property
     def clock_hz(self) -> float:
+        """The clock of the device, Hz."""
         return self.device.clock_mhz * 1e6
 
-    def part_seconds(self, stretch: Stretch) -> float:
-        """Seconds that a batch takes in one configuration: its images, and the pipeline's depth to fill."""
-        depth = sum(fill(o) for o in self.workload.operations[stretch.start : stretch.end])
-        images = ceil_div(self.options.batch, stretch.design.replicas)
-        return (images + depth) * stretch.design.interval / self.clock_hz
+    def part_seconds(self, part: ExploredPart) -> float:
+        """The seconds that a batch spends in one part: its images, and the depth of the pipeline to fill."""
+        depth = sum(fill(o) for o in self.workload.operations[part.start : part.end])
+        images = ceil_div(self.options.batch, part.design.replicas)
+        return (images + depth) * part.design.interval / self.clock_hz
 
-    def batch_seconds(self, stretches: Sequence[Stretch]) -> float:
-        """Seconds for a batch in these parts, one after another; reconfiguration only where there are several."""
-        reconfigured = len(stretches) if len(stretches) > 1 else 0
-        return sum(map(self.part_seconds, stretches)) + reconfigured * self.device.reconfiguration_s
+    def batch_seconds(self, parts: Sequence[ExploredPart]) -> float:
+        """The seconds that a batch takes in all parts, one after another, with reconfiguration if there are several."""
+        reconfigured = len(parts) if len(parts) > 1 else 0
+        return sum(map(self.part_seconds, parts)) + reconfigured * self.device.reconfiguration_s

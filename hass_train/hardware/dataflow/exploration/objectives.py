@@ -1,4 +1,4 @@
-"""What "best" means: throughput, latency, efficiency or energy (hardware-model, section 6)."""
+"""Objectives: what the best design is, by throughput, latency, efficiency or energy (hardware-model, section 6)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import cache
 
 from hass_train.hardware.dataflow.designs.tables import BANDWIDTH
 from hass_train.hardware.dataflow.exploration.explore import Explorer
-from hass_train.hardware.dataflow.exploration.selection import Exploration, Selection
+from hass_train.hardware.dataflow.exploration.selection import PipelineDesign, Selection
 from hass_train.hardware.dataflow.options import DataflowOptions
 from hass_train.hardware.device import Device
 from hass_train.hardware.estimate import TooSlow
@@ -16,11 +16,12 @@ from hass_train.hardware.estimate import TooSlow
 _GAP = 1e-3  # relative gap at which efficiency and energy are taken as optimal, unless the tolerance is larger
 
 
-def best_design(explorer: Explorer, options: DataflowOptions, device: Device) -> Exploration:
+def best_design(explorer: Explorer, options: DataflowOptions, device: Device) -> PipelineDesign:
     """The best design by the options' objective.
 
     Raises:
-        CannotFit: nothing fits; `TooSlow`: nothing that does reaches `min_throughput`.
+        CannotFit: no design fits.
+        TooSlow: no design that fits reaches `min_throughput`.
     """
     alone = options.objective == "latency"
     fastest = explorer.fastest_design(1 if alone else options.max_replicas)
@@ -49,11 +50,14 @@ def _least(
     clock: float,
     column: int,
     value: Callable[[int, float, int], float],
-) -> Exploration:
-    """Least value(interval, resource of one column, replicas), by branch and bound over intervals.
+) -> PipelineDesign:
+    """The design of the least value(interval, resource of one column, replicas), by branch and bound over intervals.
 
-    The value rises with interval and resource, and the least resource falls with the interval: so over [low, high] it
-    is at least value(low, least at high), and at high there is a design of value(high, least at high).
+    The value rises with the interval and the resource, and the least resource falls with the interval. So the value
+    over [low, high] is at least value(low, least at high), and at high there is a design of value(high, least at high).
+
+    Raises:
+        TooSlow: no design reaches `min_throughput`.
     """
     best: tuple[float, int, int, Selection] | None = None
     gap = max(_GAP, options.tolerance)

@@ -1,8 +1,8 @@
-"""A network that does not fit: parts of the pipeline that run one after another, each for a whole batch.
+"""Partitions of a network that does not fit: parts that run one after another, each for a whole batch of images.
 
-Between parts the device is reconfigured and the maps of the batch wait off-chip (hardware-model, section 6). Legal cuts
-are those that one value crosses. The best set of cuts is a shortest path over them; the length of a part is the time of
-a batch, which an exploration knows exactly and cheap bounds know well enough to leave most parts unexplored.
+Between parts the device is reconfigured, and the maps of the batch wait off-chip (hardware-model, section 6). A cut is
+legal where a single value crosses it. The best set of cuts is a shortest path over the legal ones, in which the length
+of a part is the time of a batch. An exploration gives it exactly, and cheap bounds leave most parts unexplored.
 """
 
 from __future__ import annotations
@@ -14,41 +14,41 @@ from numpy.typing import NDArray
 
 from hass_train.hardware.dataflow.designs.tables import BANDWIDTH, Table
 from hass_train.hardware.dataflow.exploration.explore import MOST_COPIES, Explorer
-from hass_train.hardware.dataflow.exploration.network import Network, Stretch
+from hass_train.hardware.dataflow.exploration.network import ExploredPart, Network
 from hass_train.hardware.estimate import CannotFit
 
 Floats = NDArray[np.float64]
 
-_GRID = 320  # intervals at which bounds are known
-_IMPOSSIBLE = 1e30  # need at an interval that an operation cannot reach
-_GAP = 2e-2  # cuts are chosen on parts explored to about this far, then the parts explored in full
+_GRID = 320  # intervals at which bounds are computed
+_IMPOSSIBLE = 1e30  # the need at an interval that an operation cannot reach
+_GAP = 2e-2  # tolerance of explorations while cuts are chosen; the chosen parts are then explored in full
 
 
-def best_partition(network: Network) -> tuple[list[Stretch], list[Explorer]]:
-    """The parts whose times add up to the least, each with what it was found with.
+def best_partition(network: Network) -> tuple[list[ExploredPart], list[Explorer]]:
+    """The parts whose times add up to the least, each with the explorer that found its design.
 
     Raises:
-        CannotFit: some stretch between two neighbouring cuts fits in no way.
+        CannotFit: the operations between two neighbouring cuts do not fit by themselves.
     """
-    stretches, explorers = [], []
+    parts, explorers = [], []
     for rough in _best_cuts(network):
         explorer = network.explorer(rough.start, rough.end, network.options.tolerance, prove=True)
         design = explorer.fastest_design(network.options.max_replicas)
-        stretches.append(Stretch(rough.start, rough.end, design))
+        parts.append(ExploredPart(rough.start, rough.end, design))
         explorers.append(explorer)
-    return stretches, explorers
+    return parts, explorers
 
 
-def _best_cuts(network: Network) -> list[Stretch]:
-    """The same, with designs that are good enough to compare cuts by."""
+def _best_cuts(network: Network) -> list[ExploredPart]:
+    """The same parts, with designs that are only good enough to compare cuts by."""
     options, overhead = network.options, network.device.reconfiguration_s
     per_cycle = options.batch / network.clock_hz
     points = [0, *network.useful_cuts(), len(network.tables)]
     bounds = _Bounds(network, points)
     for weights in np.eye(6)[:BANDWIDTH]:
         bounds.sharpen(weights)
-    explored: dict[tuple[int, int], Stretch | None] = {}
-    length = np.full((len(points), len(points)), np.nan)  # of the parts that are explored
+    explored: dict[tuple[int, int], ExploredPart | None] = {}
+    length = np.full((len(points), len(points)), np.nan)  # seconds of the parts that are explored
     while True:
         path = _shortest(np.where(np.isnan(length), bounds.cycles * per_cycle + overhead, length))
         if path is None:
@@ -56,7 +56,7 @@ def _best_cuts(network: Network) -> list[Stretch]:
             raise CannotFit(_why(network, points[stuck], points[stuck + 1]))
         unknown = [edge for edge in path if edge not in explored]
         if not unknown:
-            return [stretch for edge in path if (stretch := explored[edge]) is not None]
+            return [part for edge in path if (part := explored[edge]) is not None]
         a, b = max(unknown, key=lambda edge: bounds.cycles[edge])
         explorer = network.explorer(points[a], points[b], max(options.tolerance, _GAP), prove=False)
         try:
@@ -66,23 +66,23 @@ def _best_cuts(network: Network) -> list[Stretch]:
             bounds.cycles[: a + 1, b:] = np.inf  # a longer part needs all that this one does
             length[a, b] = np.inf
         else:
-            explored[a, b] = stretch = Stretch(points[a], points[b], design)
-            length[a, b] = network.part_seconds(stretch) + overhead
-            # and is never faster than it
+            explored[a, b] = part = ExploredPart(points[a], points[b], design)
+            length[a, b] = network.part_seconds(part) + overhead
+            # a longer part is never faster than this one
             bounds.cycles[: a + 1, b:] = np.maximum(bounds.cycles[: a + 1, b:], design.interval / design.replicas)
         for weights in explorer.learned:
             bounds.sharpen(weights)
 
 
 def _why(network: Network, start: int, end: int) -> str:
-    """Why a part does not fit, for people."""
+    """Why a part does not fit, in a sentence."""
     names = [network.workload.operations[k].name for k in (start, end - 1)]
     reason = network.explorer(start, end, 0.0, prove=True).why_unfit()
     return f"the part from {names[0]} to {names[1]} does not fit, because {reason}"
 
 
 def _shortest(length: Floats) -> list[tuple[int, int]] | None:
-    """Shortest path from the first to the last point, as (from, to) pairs; None if there is none."""
+    """The shortest path from the first point to the last, as (from, to) pairs; None if there is none."""
     count = len(length)
     best, came = np.full(count, np.inf), np.zeros(count, int)
     best[0] = 0.0
@@ -100,14 +100,15 @@ def _shortest(length: Floats) -> list[tuple[int, int]] | None:
 
 
 class _Bounds:
-    """Lower bounds of interval / replicas of every part.
+    """Lower bounds of interval/replicas of every part that the network could be cut into.
 
     Args:
-        network: its tables and limits.
-        points: where parts may begin and end.
+        network: the network's tables and limits.
+        points: the operations at which parts may begin and end.
 
     Attributes:
-        cycles: (points, points) from … to; infinite where no part is, or nothing fits.
+        cycles: (points, points) the bound of the part from one point to another; infinite where that is no part, or
+            does not fit.
     """
 
     def __init__(self, network: Network, points: Sequence[int]) -> None:
@@ -129,7 +130,7 @@ class _Bounds:
         self.cycles[self.rows, self.columns] = 0.0
 
     def sharpen(self, weights: Floats) -> None:
-        """Take a weighted sum of resources into account: no part may need more of it than there is."""
+        """Raise the bounds by a weighted sum of resources: no part may need more of it than there is."""
         if (weights[:BANDWIDTH] > 0).any() and not np.isfinite(self.counts[:, weights[:BANDWIDTH] > 0]).all():
             return
         distinct: dict[Table, Floats] = {}

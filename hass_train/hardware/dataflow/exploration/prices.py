@@ -1,9 +1,9 @@
-"""Prices: what density in a layer costs in throughput (hardware-model, section 7).
+"""Prices: what the density of a layer costs in throughput (hardware-model, section 7).
 
 The exact model is made of integer folds and is flat almost everywhere, so prices come from its smooth envelope. At
-interval T, layer l needs macs_l·d_l/T multipliers, but never less than its smallest engine, and logic in proportion to
-them; its weights take weights_l·(w_l·bits + 1) bits, on chip or, for every image, over the memory bus. Throughput is
-R/T for R replicas:
+interval T, layer l needs macs_l·d_l/T multipliers, but never less than its smallest compute engine has, and logic in
+proportion to them. Its weights take weights_l·(w_l·bits + 1) bits, on chip or, for every image, over the memory bus.
+Throughput is R/T for R replicas:
 
 - where DSPs, LUTs or flip-flops bind, R/T is inversely proportional to the sum of what the layers need of them, so
   −∂log(R/T)/∂d_l = ∂need_l/∂d_l / Σ need;
@@ -24,21 +24,21 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 SHARPNESS = 8.0
-"""Exponent of the soft maximum: what is used by half as much as the fullest counts for 0.4 % of it."""
+"""Exponent of the soft maximum: a resource that is half as full as the fullest counts for 0.4 % of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class LayerDemand:
-    """One compute layer on the smooth envelope.
+    """What one compute layer needs on the smooth envelope.
 
     Args:
-        name: of the layer.
-        multiplies: DSP-cycles for one image were no pair zero.
+        name: name of the layer.
+        multiplies: DSP-cycles that an image would take if no pair were zero.
         density: pair density.
-        fewest_dsp: DSPs of its smallest engine.
-        logic: LUTs and flip-flops that its design takes for one DSP.
-        weight_bits: bits of its weights, each once.
-        stored_bits: bits kept for them at its weight density.
+        fewest_dsp: DSPs of its smallest design.
+        logic: LUTs and flip-flops that its present design takes for each DSP.
+        weight_bits: bits of its weights, uncompressed.
+        stored_bits: bits in which they are stored at the present weight density.
         compressible: whether `stored_bits` follows the weight density.
     """
 
@@ -54,11 +54,11 @@ class LayerDemand:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """How fully a design uses what could bind it, as fractions of what there is; 0 where it does not count.
+    """How fully a design uses what could bind it, as fractions; 0 for what does not count.
 
     Args:
-        dsp, lut, ff, memory, bandwidth: of the device.
-        parallelism: fastest possible interval over the design's, 0 if replicas could be added.
+        dsp, lut, ff, memory, bandwidth: used fractions of the device's resources.
+        parallelism: the fastest possible interval over the design's; 0 if replicas could be added.
     """
 
     dsp: float
@@ -69,14 +69,14 @@ class Usage:
     parallelism: float
 
     def shares(self) -> Floats:
-        """(6,) in the order of the fields, summing to 1."""
+        """(6,) how much each binds, in the order of the fields; the shares sum to 1."""
         used = np.array([self.dsp, self.lut, self.ff, self.memory, self.bandwidth, self.parallelism]) ** SHARPNESS
         return np.asarray(used / used.sum())
 
 
 @dataclass(frozen=True, slots=True)
-class Others:
-    """What one replica spends beside the compute layers, whatever the sparsity: DSPs, LUTs, flip-flops."""
+class FixedResources:
+    """The DSPs, LUTs and flip-flops that one replica spends beside its compute layers, whatever their sparsity."""
 
     dsp: float
     lut: float
@@ -84,27 +84,30 @@ class Others:
 
 
 def smooth_prices(
-    layers: Sequence[LayerDemand], interval: int, others: Others, bus_bits: float, usage: Usage
+    layers: Sequence[LayerDemand], interval: int, fixed: FixedResources, bus_bits: float, usage: Usage
 ) -> tuple[Mapping[str, float], Mapping[str, float]]:
-    """(−∂ log(throughput)/∂(pair density), −∂ log(throughput)/∂(weight density)) of every layer, both ≥ 0.
+    """The prices of every layer by name, all ≥ 0.
 
     Args:
-        layers: the compute layers.
-        interval: cycles per image at the current design.
-        others: what no sparsity frees.
+        layers: what the compute layers need.
+        interval: cycles per image of the present design.
+        fixed: what no sparsity frees.
         bus_bits: bits that one replica moves off-chip for an image: weights, image and result.
-        usage: what binds.
+        usage: how fully the design uses what could bind it.
+
+    Returns:
+        −∂ log(throughput)/∂(pair density), and −∂ log(throughput)/∂(weight density).
     """
     multiplies = np.array([layer.multiplies for layer in layers])
     least = np.array([layer.fewest_dsp for layer in layers], float)
     logic = np.array([layer.logic for layer in layers])
     busy = multiplies * [layer.density for layer in layers] / interval
-    # a soft maximum of the layer's busy multipliers and its smallest engine; its slope is the marginal demand
+    # a soft maximum of the layer's busy multipliers and its smallest design; its slope is the marginal demand
     needed = (busy**SHARPNESS + least**SHARPNESS) ** (1 / SHARPNESS)
     slope = (busy / needed) ** (SHARPNESS - 1) * multiplies / interval
     by_dsp, by_lut, by_ff, by_memory, by_bandwidth, _ = usage.shares()
-    pairs = by_dsp * slope / (needed.sum() + others.dsp)
-    for share, ratio, rest in ((by_lut, logic[:, 0], others.lut), (by_ff, logic[:, 1], others.ff)):
+    pairs = by_dsp * slope / (needed.sum() + fixed.dsp)
+    for share, ratio, rest in ((by_lut, logic[:, 0], fixed.lut), (by_ff, logic[:, 1], fixed.ff)):
         pairs = pairs + share * slope * ratio / ((needed * ratio).sum() + rest)
     freed = np.array([layer.weight_bits if layer.compressible else 0.0 for layer in layers])
     stored = sum(layer.stored_bits for layer in layers)

@@ -1,8 +1,8 @@
-"""All designs of a network under one set of weights: bounds, good selections, and the few designs that still matter.
+"""The relaxation of a network's exploration: bounds from weighted resources, and the few designs that still matter.
 
-Weighting the resources so that the budget costs 1, the cheapest design of every operation bounds what any selection
-costs from below. A design dearer than its operation's cheapest by more than what the bound leaves of the budget is in
-no selection that fits. What survives is small enough for `Knapsack`, which decides exactly.
+With the resources weighted so that the budget costs 1, the cheapest designs of all operations bound from below what any
+selection costs. A design that is dearer than its operation's cheapest by more than what the bound leaves of the budget
+is in no selection that fits. What survives is small enough for `Knapsack`, which decides exactly.
 """
 
 from __future__ import annotations
@@ -14,32 +14,32 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linprog
 
-from hass_train.hardware.dataflow.designs.tables import ENGINES, MEMORY, Table, per_unit
+from hass_train.hardware.dataflow.designs.tables import LOGIC, MEMORY, Table, per_unit
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _Cost = tuple[Floats, Floats, Floats]
-"""Of every design of a table: cost of its engines, of its memories at each place, and of both beyond the cheapest."""
+"""Costs of a table's designs: (n,) of their logic, (places, n) of their memories, (n,) of both beyond the cheapest."""
 
-_STEPS = 40
-_CLOSE = 1e-3  # how much more, as a fraction of the budget, other weights might prove where it is not worth looking
+_STEPS = 40  # most cutting planes
+_CLOSE = 1e-3  # a gain, as a fraction of the budget, for which other weights are not worth looking for
 _STEADY = 0.3  # share of the best weights so far in the next ones, without which cutting planes jump about
-_BLOCK = 64
-_ENOUGH = 4000  # surviving designs, of all operations, that are few enough to decide among
+_BLOCK = 64  # rows that are compared with all others at once
+_ENOUGH = 4000  # surviving designs, of all operations together, that are few enough to decide among
 
 
 @dataclass(frozen=True, slots=True)
 class Survivors:
-    """Designs that may be in a selection within the budget, all operations laid end to end.
+    """The designs that may be in a selection within the budget, those of all operations laid end to end.
 
     Args:
-        resources: (rows, 6).
-        owner: (rows,) which operation, ascending.
-        design, place: (rows,) which design of its table, memories at which place.
+        resources: (rows, 6) what each takes.
+        owner: (rows,) the operation that it is a design of, ascending.
+        design, place: (rows,) the design's index in its table, and the place of its memories.
         interval: (rows,) cycles per image.
-        possible: for each distinct table, the designs that may be in a selection at this interval or a shorter one: of
-            those, only the undominated at this interval are rows.
+        possible: for each distinct table, the designs that may be in a selection at this interval or a shorter one.
+            Only those that no other dominates at this interval are rows.
     """
 
     resources: Floats
@@ -51,76 +51,79 @@ class Survivors:
 
 
 @dataclass(frozen=True, slots=True)
-class Relaxed:
-    """Outcome of a relaxation: the last weights, and what is left, or None if nothing fits.
+class Relaxation:
+    """The outcome of a relaxation.
 
     Args:
-        weights: (6,) of the resources, with which the budget costs 1.
-        survivors: what may fit.
+        weights: (6,) weights of the resources as shares of the budget, which sum to 1: those of the best bound.
+        survivors: the designs that may still fit; None if nothing fits.
     """
 
     weights: Floats
     survivors: Survivors | None
 
 
-class Field:
-    """The tables of a network, equal ones once.
+class CandidateSet:
+    """The candidate designs of a network, with each distinct table held once.
 
     Args:
-        tables: of every operation.
-        alive: for each distinct table, which of its designs to look at; all by default.
+        tables: the tables of all operations, one of which may serve several.
+        chosen: for each distinct table, the designs to look at; None = all of them.
+
+    Attributes:
+        owners: for each distinct table, the operations that it serves.
     """
 
-    def __init__(self, tables: Sequence[Table], alive: Sequence[Ints | None] | None = None) -> None:
+    def __init__(self, tables: Sequence[Table], chosen: Sequence[Ints | None] | None = None) -> None:
         self.tables = tables
         distinct: dict[Table, list[int]] = {}
         for k, table in enumerate(tables):
             distinct.setdefault(table, []).append(k)
         self.owners = list(distinct.values())
-        self.alive = list(alive) if alive is not None else [None] * len(self.owners)
+        self.chosen = list(chosen) if chosen is not None else [None] * len(self.owners)
         self._parts = [
-            self._part(tables[owners[0]], chosen) for owners, chosen in zip(self.owners, self.alive, strict=True)
+            self._part(tables[owners[0]], some) for owners, some in zip(self.owners, self.chosen, strict=True)
         ]
 
     @staticmethod
     def _part(table: Table, chosen: Ints | None) -> tuple[Ints, Floats, Floats]:
         if chosen is None:
-            return table.interval, table.engines, table.memory
-        return table.interval[chosen], table.engines[chosen], table.memory[:, chosen]
+            return table.interval, table.logic, table.memory
+        return table.interval[chosen], table.logic[chosen], table.memory[:, chosen]
 
-    def relax(self, interval: int, budget: Floats, start: Floats | None, most: int | None = None) -> Relaxed:
-        """Tighten the weights until nothing can fit, or few designs are left.
+    def relax(self, interval: int, budget: Floats, start: Floats | None, most: int | None = None) -> Relaxation:
+        """Adapt the weights by cutting planes until nothing can fit, or few designs are left.
 
         Args:
             interval: cycles per image that every design must keep.
-            budget: (6,) what may be spent; infinite where it does not count.
-            start: (6,) weights, as shares of the budget, to begin with.
-            most: survivors of a table to keep, the cheapest; all by default, which a proof needs.
+            budget: (6,) what may be spent; infinite for a resource that does not count.
+            start: (6,) weights to begin with, as shares of the budget.
+            most: how many survivors of each table to keep, the cheapest ones; None = all, which a proof needs.
         """
         counted = np.isfinite(budget)
         scale = per_unit(budget)
         weights = counted / counted.sum() if start is None else start
         ends = [int(np.searchsorted(part[0], interval, side="right")) for part in self._parts]
         if (budget < 0).any() or 0 in ends:
-            return Relaxed(weights, None)
+            return Relaxation(weights, None)
         best: tuple[float, Floats, list[_Cost]] | None = None
         cuts: list[Floats] = []  # what selections spend, as shares of the budget
         for step in range(_STEPS):
             priced = weights * scale
             bound, spent = 0.0, np.zeros(6)
             costs: list[_Cost] = []
-            for (_, engines, memory), end, owners in zip(self._parts, ends, self.owners, strict=True):
-                own = engines[:end] @ priced[ENGINES]
+            for (_, logic, memory), end, owners in zip(self._parts, ends, self.owners, strict=True):
+                own = logic[:end] @ priced[LOGIC]
                 places = memory[:, :end] @ priced[MEMORY]
                 total = own + places.min(axis=0)
                 design = int(total.argmin())
                 place = int(places[:, design].argmin())
                 bound += len(owners) * float(total[design])
-                spent[ENGINES] += len(owners) * engines[design]
+                spent[LOGIC] += len(owners) * logic[design]
                 spent[MEMORY] += len(owners) * memory[place, design]
                 costs.append((own, places, total - total[design]))
             if bound > 1 + 1e-9:
-                return Relaxed(weights, None)
+                return Relaxation(weights, None)
             if best is None or bound > best[0]:
                 best = (bound, weights, costs)
             if step >= 2 and self._left(best[0], best[2]) <= _ENOUGH:
@@ -135,9 +138,10 @@ class Field:
             weights[counted] = (1 - _STEADY) * wanted + _STEADY * best[1][counted]
             weights /= weights.sum()  # exactly: the solver's own tolerance would make false proofs
         assert best is not None
-        return Relaxed(best[1], self._survivors(best[0], best[2], counted, most))
+        return Relaxation(best[1], self._survivors(best[0], best[2], counted, most))
 
     def _left(self, bound: float, costs: Sequence[_Cost]) -> int:
+        """How many designs a bound leaves, those of all operations together."""
         count = 0
         for (_, _, reduced), owners in zip(costs, self.owners, strict=True):
             count += len(owners) * int((reduced <= 1 - bound + 1e-7).sum())
@@ -146,10 +150,11 @@ class Field:
     def _survivors(
         self, bound: float, costs: Sequence[_Cost], counted: NDArray[np.bool_], most: int | None
     ) -> Survivors:
+        """The designs that a bound leaves, without those that others dominate in what is `counted`."""
         found: list[tuple[int, Ints, Ints, Floats, Ints]] = []
         possible = []
         for (own, places, reduced), owners, chosen, part in zip(
-            costs, self.owners, self.alive, self._parts, strict=True
+            costs, self.owners, self.chosen, self._parts, strict=True
         ):
             left = np.flatnonzero(reduced <= 1 - bound + 1e-7)
             total = own[left] + places[:, left]
@@ -161,7 +166,7 @@ class Field:
             names = np.arange(len(part[0])) if chosen is None else chosen
             possible.append(names[left])
             rows = np.zeros((len(design), 6))
-            rows[:, ENGINES], rows[:, MEMORY] = part[1][design], part[2][place, design]
+            rows[:, LOGIC], rows[:, MEMORY] = part[1][design], part[2][place, design]
             best = undominated(rows[:, counted])
             design, place, rows = design[best], place[best], rows[best]
             found.extend((owner, names[design], place, rows, part[0][design]) for owner in owners)
@@ -175,19 +180,21 @@ class Field:
             tuple(possible),
         )
 
-    def narrowed(self, survivors: Survivors) -> Field:
-        """The field of the surviving designs alone: enough for all shorter intervals at the same number of copies."""
-        return Field(self.tables, survivors.possible)
+    def narrowed(self, survivors: Survivors) -> CandidateSet:
+        """The candidates that survived: all that matters at shorter intervals of the same number of copies."""
+        return CandidateSet(self.tables, survivors.possible)
 
 
 def cutting_plane(cuts: Sequence[Floats]) -> tuple[float, Floats]:
-    """The weights under which the cheapest of some selections costs most, and that cost: no weights reach more.
+    """The weights under which the cheapest of some selections costs most (Kelley's cutting planes).
 
-    The least cost of all selections is concave in the weights, and each selection's own cost lies above it (Kelley's
-    method).
+    The least cost over all selections is concave in the weights, and the cost of each selection lies above it.
 
     Args:
-        cuts: (k,) what each selection spends, as shares of the budget.
+        cuts: what each selection spends, (k,) shares of the budget.
+
+    Returns:
+        That cost, which no weights exceed, and the (k,) weights.
     """
     k = len(cuts[0])
     found = linprog(
@@ -200,10 +207,10 @@ def cutting_plane(cuts: Sequence[Floats]) -> tuple[float, Floats]:
 
 
 def undominated(resources: Floats) -> Ints:
-    """Indices of rows that no other row matches or beats in everything (one of equals is kept).
+    """The ascending indices of the rows that no other row matches or beats in every column; of equal rows one is kept.
 
     Args:
-        resources: (rows, k).
+        resources: (rows, k) what each row spends.
     """
     order = np.lexsort(resources.T[::-1])
     columns = np.ascontiguousarray(resources[order].T)

@@ -1,4 +1,4 @@
-"""One design for each operation, and rate balancing: giving back what the rate does not need."""
+"""Selections, one design for each operation, and rate balancing, which gives back what the rate does not need."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hass_train.hardware.dataflow.designs.tables import ENGINES, MEMORY, Table
+from hass_train.hardware.dataflow.designs.tables import LOGIC, MEMORY, Table
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_SECOND = 1e-2  # how little other resources weigh beside DSPs when designs are exchanged
+_SECOND = 1e-2  # weight of the other resources beside DSPs when designs are swapped
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +21,9 @@ class Selection:
     """One design for each operation.
 
     Args:
-        designs, places: for each operation, which design of its table and where its memories are.
-        intervals: of those designs.
-        resources: (operations, 6).
+        designs, places: (operations,) the design's index in its table, and the place of its memories.
+        intervals: (operations,) cycles per image.
+        resources: (operations, 6) what each design takes.
     """
 
     designs: Ints
@@ -33,19 +33,19 @@ class Selection:
 
     @property
     def total(self) -> Floats:
-        """(6,) all operations together."""
+        """(6,) what all operations take together."""
         return np.asarray(self.resources.sum(axis=0))
 
 
 @dataclass(frozen=True, slots=True)
-class Exploration:
-    """The best design of a network, or of a part of it.
+class PipelineDesign:
+    """The design of a whole pipeline, of a network or of a part of one.
 
     Args:
         interval: cycles per image of one replica.
         replicas: copies of the pipeline.
-        selection: the designs.
-        slack: how much faster the same number of copies could at most be, as a fraction; 0 = this is the fastest.
+        selection: the designs of its operations.
+        slack: how much faster the same number of copies could be at most, as a fraction; 0 = none is faster.
     """
 
     interval: int
@@ -55,20 +55,20 @@ class Exploration:
 
     @property
     def resources(self) -> Floats:
-        """(6,) of one replica."""
+        """(6,) what one replica takes."""
         return self.selection.total
 
 
 def balanced(tables: Sequence[Table], selection: Selection, interval: int, budget: Floats) -> Selection:
-    """Give back what a selection does not need at its interval: single swaps to fewer DSPs, then less of the rest.
+    """Swap single designs for ones that take fewer DSPs, then less of the rest, and keep the interval.
 
     The rate stays the same; what is left over serves the user (hardware-model, section 6).
 
     Args:
-        tables: of every operation.
+        tables: the tables of all operations.
         selection: designs with intervals up to `interval`, within the budget.
         interval: cycles per image.
-        budget: (6,) of one replica, infinite where a resource does not count.
+        budget: (6,) what one replica may spend; infinite for a resource that does not count.
     """
     designs, places = selection.designs.copy(), selection.places.copy()
     resources = selection.resources.copy()
@@ -80,14 +80,14 @@ def balanced(tables: Sequence[Table], selection: Selection, interval: int, budge
         owners.setdefault(table, []).append(k)
     for table, alike in owners.items():
         end = int(np.searchsorted(table.interval, interval, side="right"))
-        engines, memories = table.engines[:end], table.memory[:, :end]
-        value = engines @ worth[ENGINES] + memories @ worth[MEMORY]
+        logic, memories = table.logic[:end], table.memory[:, :end]
+        value = logic @ worth[LOGIC] + memories @ worth[MEMORY]
         for k in alike:
             better = value < float(resources[k] @ worth) - 1e-12
             if not better.any():
                 continue
             rest = budget - (spent - resources[k])
-            better &= (memories <= rest[MEMORY]).all(axis=2) & (engines <= rest[ENGINES]).all(axis=1)
+            better &= (memories <= rest[MEMORY]).all(axis=2) & (logic <= rest[LOGIC]).all(axis=1)
             if not better.any():
                 continue
             place, design = np.unravel_index(int(np.argmin(np.where(better, value, np.inf))), value.shape)

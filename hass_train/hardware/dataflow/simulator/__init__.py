@@ -1,1 +1,1 @@
-"""Cycle-level simulation of a dataflow design: see `hass_train.hardware.dataflow.simulator.pipeline`."""
+"""Cycle-level simulation of a dataflow design; `pipeline.py` says how the machine works."""

@@ -1,18 +1,18 @@
-"""FIFO depths of a design: by the rule, and the smallest ones that simulations find (hardware-model, section 10)."""
+"""FIFO depths of a design, by rule or as the smallest that simulations find (hardware-model, section 10)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
 from hass_train.hardware.arithmetic import ceil_div
-from hass_train.hardware.dataflow.costs.branches import operand_words, waiting
+from hass_train.hardware.dataflow.costs.branches import operand_fifos, operand_words
 from hass_train.hardware.dataflow.costs.fifos import input_depth, rows_depth
 from hass_train.hardware.dataflow.simulator.pipeline import Pipeline
 from hass_train.hardware.dataflow.simulator.results import Deadlock, Fifo
 
 SLACK = 0.01
-"""How much longer than with infinite FIFOs the interval may be."""
-_DOUBLINGS = 10
+"""How much longer than with infinite FIFOs the interval may be, as a fraction."""
+_DOUBLINGS = 10  # most times that generous depths are doubled
 _GENEROUS = 6  # maps that a join may hold at first
 
 
@@ -26,21 +26,24 @@ def size(
 ) -> dict[str, int]:
     """The smallest depths, to a factor of two, that keep the interval within 1 % of infinite FIFOs.
 
-    From depths that are enough, those that simulations never fill are given back; then depths are halved, all of a kind
-    together and after that one by one, the largest memories first, as long as the interval allows.
+    Beginning with depths that are enough, what simulations never fill is given back. Then depths are halved as long as
+    the interval allows, those of a kind together and after that one by one, the largest memories first.
 
     Args:
         pipeline: the design.
-        first: depths to begin with; made deeper if they are not enough.
-        images, settle: of each simulation.
+        first: depths to begin with, by name; they are made deeper if they are not enough.
+        images, settle: images of each simulation, and those before the interval is measured.
         trials: most simulations.
-        told: called after each one.
+        told: called after each simulation with the number of simulations so far.
+
+    Returns:
+        Entries of each FIFO by name.
     """
     goal = pipeline.play(images, settle=settle).interval_cycles * (1 + SLACK)
     done = 0
 
     def played(depths: Mapping[str, int]) -> dict[str, int] | None:
-        """What the FIFOs held at most, if the depths are enough."""
+        """The most that the FIFOs held if the depths are enough, else None."""
         nonlocal done
         done += 1
         told(done)
@@ -73,12 +76,12 @@ def size(
 
 
 def _given_back(depths: Mapping[str, int], peaks: Mapping[str, int]) -> dict[str, int]:
-    """No deeper than what was held: the same schedule."""
+    """The same depths, but no deeper than what was held, which leaves the schedule as it is."""
     return {name: max(min(depth, peaks[name]), 1) for name, depth in depths.items()}
 
 
 def generous(pipeline: Pipeline) -> dict[str, int]:
-    """Depths that hold whole images."""
+    """Depths, by name, that hold whole images."""
     depths = {}
     for fifo in pipeline.fifos:
         stage = pipeline.stages[fifo.stage]
@@ -90,6 +93,7 @@ def generous(pipeline: Pipeline) -> dict[str, int]:
 
 
 def _least(pipeline: Pipeline, fifo: Fifo) -> int:
+    """The least entries of a FIFO that let anything pass."""
     return ceil_div(pipeline.least(fifo.stage, fifo.operand), fifo.words)
 
 
@@ -97,13 +101,13 @@ def _least(pipeline: Pipeline, fifo: Fifo) -> int:
 
 
 def rule(pipeline: Pipeline, intervals: Mapping[str, int]) -> dict[str, int]:
-    """Depths by the rule that the exploration counts memory by.
+    """Depths, by name, by the rule from which the exploration counts memory.
 
     Args:
         pipeline: the design.
-        intervals: of the operations, by name.
+        intervals: cycles per image of the operations, by name.
     """
-    waits = waiting(pipeline.workload, {design.name: design.bands for design in pipeline.designs if design.bands})
+    fifos = operand_fifos(pipeline.workload, {design.name: design.bands for design in pipeline.designs if design.bands})
     depths = {}
     for fifo in pipeline.fifos:
         operation, design = pipeline.workload.operations[fifo.stage], pipeline.designs[fifo.stage]
@@ -112,7 +116,7 @@ def rule(pipeline: Pipeline, intervals: Mapping[str, int]) -> dict[str, int]:
         if fifo.kind == "join":
             passing = int(pipeline.stages[pipeline.place[operation.inputs[fifo.operand]]].written[-1])
             read = operand_words(operation, fifo.operand, passing)
-            depth = ceil_div(waits[operation.name].fifos[fifo.operand] * passing, read * fifo.words)
+            depth = ceil_div(fifos[operation.name].words[fifo.operand] * passing, read * fifo.words)
         else:
             streams = fifo.words // pixels
             ahead = fifo.kind == "rows"

@@ -1,12 +1,12 @@
-"""The simulator's inner loop, compiled: when every step of every stage happens, to the cycle.
+"""The compiled inner loop of the simulator: it finds when every step of every stage happens, to the cycle.
 
 A pipeline of stages and FIFOs is a Kahn process network: what a stage does next never depends on time, so the time of
 each step is the maximum of a few earlier times plus its own duration. Stages are visited in turn, and each goes on as
-far as the times it depends on are known. No cycle is looked at in which nothing happens, and the result does not depend
-on the order of the visits. If a round of visits moves nothing and steps are left, the pipeline is deadlocked.
+far as the times it depends on are known. Cycles in which nothing happens are never looked at, and the result does not
+depend on the order of the visits. If a round of visits moves nothing while steps are left, the pipeline is deadlocked.
 
-Per image a stage reads `READS` steps, computes `GROUPS`·`BLOCKS`·`FILTERS` rounds and writes `WRITES` steps; see
-`stages.Stage` for what they are. Times are cycles since the start; a step that happens in cycle t has time t + 1.
+For each image a stage reads `READS` steps, computes `GROUPS`·`BLOCKS`·`FILTERS` rounds and writes `WRITES` steps;
+`stages.Stage` says what they are. Times are cycles since the start; a step that happens in cycle t has time t + 1.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ STAGE_COLUMNS = 36
 # columns of the edge table
 PRODUCER, CONSUMER, AT_NEED, AT_USED, CAPACITY, MAP_WORDS = range(6)
 EDGE_COLUMNS = 6
-# kinds of engine
+# kinds of compute engine
 CONSTANT, LOCKSTEP, DECOUPLED, SOURCE = range(4)
 # columns of the progress table
 READ, ROUND, WRITTEN = range(3)
-# columns of the account of an engine's cycles
+# columns of the account of a compute engine's cycles
 BUSY, STARVED, BLOCKED, UNEVEN = range(4)
 
 
 @intrinsic
 def popcount(context, word):  # type: ignore[no-untyped-def]
-    """Set bits of a 64-bit word, in one instruction."""
+    """Count the set bits of a 64-bit word in one instruction."""
 
     def generate(_, builder, __, values):  # type: ignore[no-untyped-def]
         return builder.ctpop(values[0])
@@ -48,7 +48,13 @@ def popcount(context, word):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def nonzero_pairs(activations, first, weights, other, words):  # type: ignore[no-untyped-def]
-    """Pairs of two packed windows of which neither is zero."""
+    """Count the pairs of two packed windows of which neither is zero.
+
+    Args:
+        activations, first: words of all windows, and where the one window begins.
+        weights, other: words of all kernels, and where the one kernel begins.
+        words: words of a window.
+    """
     pairs = 0
     for word in range(words):
         pairs += popcount(activations[first + word] & weights[other + word])  # type: ignore[call-arg]
@@ -57,14 +63,14 @@ def nonzero_pairs(activations, first, weights, other, words):  # type: ignore[no
 
 @njit(cache=True)
 def lockstep_durations(stage, activations, weights, lookup, images, longest, total):  # type: ignore[no-untyped-def]
-    """Cycles of every round, the slowest of all engines; and the cycles of all engines together.
+    """Work out the cycles of every round of a stage in lock-step.
 
     Args:
-        stage: row of the stage table.
-        activations, weights, lookup: see `rounds.Operands`.
-        images: how many.
-        longest: (images, rounds), filled in.
-        total: (images, rounds), filled in.
+        stage: the stage's row of the stage table.
+        activations, weights, lookup: flat arrays of `packing.Packed`.
+        images: how many images.
+        longest: (images, rounds) cycles of the slowest compute engine, filled in.
+        total: (images, rounds) cycles of all compute engines together, filled in.
     """
     words, columns, groups = stage[WORDS], stage[LANE_COLUMNS], stage[LANE_GROUPS]
     bundles, lanes = stage[LANE_BUNDLES], stage[LANE_FILTERS]
@@ -101,14 +107,15 @@ def play(  # type: ignore[no-untyped-def]
     """Play `images` images through the pipeline.
 
     Args:
-        images: how many; `real` of them are given, and repeat.
-        stages, edges, outgoing: tables of stages and of FIFOs; the edges that leave each stage.
-        base … lookup: what the stages' tables point into.
+        images: how many images; `real` of them are given, and repeat.
+        stages, edges, outgoing: the tables of stages and of FIFOs, and the FIFOs that leave each stage.
+        base … lookup: the flat arrays that the tables point into.
         reads, blocks, emits, writes: times of all steps, filled in.
-        lanes, skewed: state of decoupled engines.
+        lanes, skewed: state of decoupled compute engines.
         progress: (stages, 3) steps done, filled in.
-        account: (stages, 4) engine cycles busy, starved, blocked and waiting for slower engines, after the first image.
-        ends: (stages, images, 3) times of each image's first read, first write and last write.
+        account: (stages, 4) cycles in which compute engines were busy, starved, blocked or waiting for slower ones,
+            after the first image; filled in.
+        ends: (stages, images, 3) times of each image's first read, first write and last write, filled in.
 
     Returns:
         Whether all steps happened; if not, the pipeline is deadlocked.
@@ -313,13 +320,13 @@ def play(  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def peak(filled, amounts, per_fill, freed, returns, per_free, whole):  # type: ignore[no-untyped-def]
-    """Most that a FIFO ever held.
+    """Find the most that a FIFO ever held.
 
     Args:
         filled: times at which something entered.
-        amounts, per_fill: what has entered after each entering step of an image, and how many such steps there are.
+        amounts, per_fill: what has entered after each entering step of an image, and the number of these steps.
         freed, returns, per_free: the same for what left.
-        whole: all of an image.
+        whole: what enters with a whole image.
     """
     most, q, gone = 0, 0, 0
     for k in range(len(filled)):

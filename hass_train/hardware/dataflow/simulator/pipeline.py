@@ -1,34 +1,35 @@
-"""A design played cycle by cycle on real activations: what the analytical model is held against.
+"""The simulator: it plays a design cycle by cycle on real activations, to compare the analytical model with.
 
-The machine (hardware-model, section 10). Every operation is a stage with its own hardware; stages are joined by FIFOs;
-images follow each other back to back. A stage reads one step of words a cycle into its line buffer, its engines compute
-rounds, its results leave one step a cycle. A round waits for the last word of its window; a word may enter the line
-buffer when the place it takes is free; a result may leave when every FIFO behind it has room. Sparse engines take
-⌈nnz/N⌉ cycles for the non-zero pairs that really met:
+The machine is that of hardware-model, section 10. Every operation is a stage with hardware of its own, stages are
+joined by FIFOs, and images follow each other back to back. A stage reads one step of words a cycle into its line
+buffer, its compute engines work in rounds, and its results leave one step a cycle. A round waits for the last word of
+its window, a word may enter the line buffer when the place it takes is free, and a result may leave when every FIFO
+behind it has room. Sparse compute engines take ⌈nnz/N⌉ cycles for the non-zero pairs that really meet:
 
 - in lock-step, the next round begins when the slowest engine of all is done;
-- decoupled, each engine has FIFOs of so many rounds before and behind it and may be so far ahead of the slowest one.
+- decoupled, each engine has FIFOs of some rounds before and behind it, and may be that far ahead of the slowest one.
 
 Squeeze-excite gates, global pools and second operands of matrix products are waited for as a whole. Off-chip weights
-are read band by band. Not modelled: the depth of arithmetic pipelines (some tens of cycles once an image), conflicts of
-memory ports, refresh and latency of off-chip memory (its bandwidth spaces the images).
+are read band by band. Not modelled are the depth of arithmetic pipelines (some tens of cycles once an image), conflicts
+of memory ports, and refresh and latency of off-chip memory, whose bandwidth spaces the images.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.dataflow.simulator import kernel
-from hass_train.hardware.dataflow.simulator.results import Deadlock, Fifo, Simulation, StageResult
-from hass_train.hardware.dataflow.simulator.rounds import NonZeros
-from hass_train.hardware.dataflow.simulator.stages import REGISTERS, StageDesign, maps_of, source_stage, stage_of
-from hass_train.hardware.dataflow.simulator.tables import UNLIMITED, Tables, real_images
+from hass_train.hardware.dataflow.simulator.build_stages import source_stage, stage_of
+from hass_train.hardware.dataflow.simulator.kernel_tables import UNLIMITED, KernelTables, real_images
+from hass_train.hardware.dataflow.simulator.outcome import Outcome
+from hass_train.hardware.dataflow.simulator.packing import NonZeros
+from hass_train.hardware.dataflow.simulator.results import Fifo, Simulation
+from hass_train.hardware.dataflow.simulator.stages import REGISTERS, StageDesign
 from hass_train.hardware.profile import SparsityProfile
 from hass_train.hardware.workload import NETWORK_INPUT, Operation, Workload
 
@@ -37,16 +38,21 @@ Floats = NDArray[np.float64]
 
 
 class Pipeline:
-    """A design ready to be played, any number of times with any FIFOs.
+    """A design that is ready to be played, any number of times and with any FIFOs.
 
     Args:
         workload: the network.
-        designs: of every operation, in the same order.
-        nonzeros: operands of the layers with sparse engines, by name, all with equally many images; only playing
-            needs them.
-        profile: whose channel densities decided which lane takes which channel.
+        designs: how its operations are built, in the same order.
+        nonzeros: where the operands of layers with sparse compute engines are not zero, by name and all for equally
+            many images; only playing needs them.
+        profile: the profile whose channel densities decide which engine takes which channel.
         t_min: least cycles of an initiation.
-        image_cycles: that the off-chip bus takes for an image.
+        image_cycles: cycles that the off-chip bus takes for an image.
+
+    Attributes:
+        stages: the stages of the operations, and last that of the network's input.
+        place: index of each stage by name.
+        fifos: the memories between stages whose depths are a choice.
 
     Raises:
         ValueError: the design is not the network's.
@@ -63,9 +69,8 @@ class Pipeline:
     ) -> None:
         check_design(workload, designs)
         self.workload, self.designs = workload, tuple(designs)
-        maps = maps_of(workload)
         operations = list(workload)
-        self.stages = [stage_of(o, d, maps) for o, d in zip(operations, designs, strict=True)]
+        self.stages = [stage_of(o, d, workload.maps) for o, d in zip(operations, designs, strict=True)]
         readers = [
             design.folds[name] * design.folds.get("g", 1) * design.folds.get("q", 1)
             for operation, design in zip(operations, designs, strict=True)
@@ -78,6 +83,7 @@ class Pipeline:
         self._given = (nonzeros or {}, profile, t_min, image_cycles)
 
     def _fifos(self) -> list[Fifo]:
+        """One FIFO for each operand of a join; else one before a stage, and one in its line buffer if it has any."""
         found = []
         for k, (operation, stage) in enumerate(zip(self.workload, self.stages, strict=False)):
             words = stage.words_per_read
@@ -92,12 +98,12 @@ class Pipeline:
 
     @cached_property
     def real(self) -> int:
-        """Real images given, which repeat; 1 where no layer has sparse engines."""
+        """How many real images are given, which repeat; 1 where no layer has sparse compute engines."""
         return real_images(self.designs, self._given[0])
 
     @cached_property
-    def _tables(self) -> Tables:
-        return Tables(self.workload, self.designs, self.stages, *self._given)
+    def _tables(self) -> KernelTables:
+        return KernelTables(self.workload, self.designs, self.stages, *self._given)
 
     # ---- play ------------------------------------------------------------------------------------------------
 
@@ -106,8 +112,8 @@ class Pipeline:
 
         Args:
             images: how many, one after another; the given ones repeat.
-            depths: entries of each FIFO by name, the least that lets anything pass where one is left out; None =
-                unlimited.
+            depths: entries of each FIFO by name; one that is left out has the least depth that lets anything pass.
+                None = all are unlimited.
             settle: images before the interval is measured.
 
         Raises:
@@ -136,18 +142,19 @@ class Pipeline:
             flat["written"], flat["need"], flat["used"], tables.duration, tables.mean_duration, flat["act"],
             flat["weight"], flat["lookup"], reads, blocks, emits, writes, lanes, skewed, progress, account, ends,
         )  # fmt: skip
+        outcome = Outcome(
+            self.stages, self.fifos, table, edges, flat, images, progress, account, ends, reads, writes, blocks
+        )
         if not complete:
-            raise self._deadlock(table, edges, progress, images)
+            raise outcome.deadlock()
         last = len(self.workload.operations) - 1
         done = ends[last, :, 2]
         interval = float(done[-1] - done[settle]) / (images - 1 - settle)
-        return Simulation(
-            interval, int(done[0]), images, tuple(self._stage(v, account[v], ends[v]) for v in range(last + 1)),
-            self._peaks(table, edges, images, reads, writes, blocks),
-        )  # fmt: skip
+        results = tuple(outcome.stage(v) for v in range(last + 1))
+        return Simulation(interval, int(done[0]), images, results, outcome.peaks())
 
     def _limit(self, table: Ints, edges: Ints, depths: Mapping[str, int] | None) -> None:
-        """Depths of FIFOs into the tables."""
+        """Write the depths of the FIFOs into the tables."""
         unknown = sorted(set(depths or {}) - {fifo.name for fifo in self.fifos})
         if unknown:
             raise ValueError(f"there is no FIFO {unknown[0]!r}")
@@ -167,90 +174,27 @@ class Pipeline:
                 edges[e, kernel.CAPACITY] = max(depth * fifo.words, self.stages[edges[e, 0]].words_per_write)
 
     def least(self, consumer: int, operand: int) -> int:
-        """Words that an operand's FIFO holds at least: a burst of one pixel's results, and what is needed at once."""
+        """The least words that an operand's FIFO must hold: a burst of one pixel's results, or all needed at once."""
         taken = self.stages[consumer]
         read = taken.operands[operand]
         given = self.stages[self.place[read.producer]]
         burst = given.burst + REGISTERS * max(given.words_per_write, taken.words_per_read)
         return max(burst, read.together + given.words_per_write)
 
-    def _stage(self, v: int, account: Floats, ends: Ints) -> StageResult:
-        busy, starved, blocked, uneven = (float(value) for value in account)
-        total = max(busy + starved + blocked + uneven, 1.0)
-        first = tuple((int(a), int(b), int(c)) for a, b, c in ends)
-        return StageResult(
-            self.stages[v].name, (busy + uneven) / max(len(ends) - 1, 1), busy / total, starved / total,
-            blocked / total, uneven / total, first,
-        )  # fmt: skip
-
-    def _peaks(
-        self, table: Ints, edges: Ints, images: int, reads: NDArray[Any], writes: NDArray[Any], blocks: NDArray[Any]
-    ) -> dict[str, int]:
-        peaks = {}
-        for fifo in self.fifos:
-            v, stage = fifo.stage, self.stages[fifo.stage]
-            row = table[v]
-            taken = reads[row[kernel.AT_READ] : row[kernel.AT_READ] + stage.reads * images]
-            if fifo.kind != "rows":
-                u, _, _, at_used, _, whole = edges[row[kernel.IN_FIRST] + fifo.operand]
-                producer = self.stages[u]
-                given = writes[table[u, kernel.AT_WRITE] : table[u, kernel.AT_WRITE] + len(producer.written) * images]
-                used = self._tables.flat["used"][at_used : at_used + stage.reads]
-                most = kernel.peak(given, producer.written, len(producer.written), taken, used, stage.reads, whole)
-                peaks[fifo.name] = int(ceil_div(most, fifo.words))
-            else:
-                per_image = stage.groups * stage.blocks
-                place = np.arange(images)[:, None] * per_image + np.where(stage.release < 0, 0, stage.release)
-                freed = np.where(stage.release < 0, 0, blocks[row[kernel.AT_BLOCK] + place]).ravel()
-                step = np.arange(1, stage.reads + 1)
-                freed = np.maximum.accumulate(freed)
-                most = kernel.peak(taken, step, stage.reads, freed, step, stage.reads, stage.reads)
-                peaks[fifo.name] = max(int(most) - stage.window, 1)
-        return peaks
-
-    def _deadlock(self, table: Ints, edges: Ints, progress: Ints, images: int) -> Deadlock:
-        """The full FIFO at which everything waits for everything."""
-        for fifo in self.fifos:
-            if fifo.kind != "join":
-                continue
-            row = table[fifo.stage]
-            n = int(progress[fifo.stage, kernel.READ])
-            if n >= images * row[kernel.READS]:
-                continue
-            waits_for = []
-            for e in range(row[kernel.IN_FIRST], row[kernel.IN_LAST]):
-                u = edges[e, kernel.PRODUCER]
-                wanted = self._tables.flat["need"][edges[e, kernel.AT_NEED] + n % row[kernel.READS]]
-                wanted += (n // row[kernel.READS]) * table[u, kernel.WRITES]
-                if wanted >= progress[u, kernel.WRITTEN]:
-                    waits_for.append(e - int(row[kernel.IN_FIRST]))
-            u = edges[row[kernel.IN_FIRST] + fifo.operand, kernel.PRODUCER]
-            if (
-                waits_for
-                and fifo.operand not in waits_for
-                and progress[u, kernel.WRITTEN] < images * table[u, kernel.WRITES]
-            ):
-                held = edges[row[kernel.IN_FIRST] + fifo.operand, kernel.CAPACITY] // fifo.words
-                other = self.stages[fifo.stage].operands[waits_for[0]].producer
-                return Deadlock(
-                    fifo.name,
-                    f"deadlock: FIFO {fifo.name!r} is full with {held:,} entries while {self.stages[fifo.stage].name} "
-                    f"waits for {other}, which cannot go on; make it deeper",
-                )
-        stuck = next(v for v in range(len(table)) if progress[v, kernel.WRITTEN] < images * table[v, kernel.WRITES])
-        name = self.stages[stuck].name
-        return Deadlock(name, f"deadlock: FIFO {name!r} lets nothing pass; make it deeper")
-
 
 def join_name(operation: Operation, operand: int) -> str:
-    """Name of the FIFO of one of several operands; the second of two equal ones says so."""
+    """The name of the FIFO of one of several operands; the second of two equal operands is numbered."""
     name = f"{operation.name} <- {operation.inputs[operand]}"
     again = operation.inputs[:operand].count(operation.inputs[operand])
     return f"{name} ({again + 1})" if again else name
 
 
 def check_design(workload: Workload, designs: Sequence[StageDesign]) -> None:
-    """Raise ValueError, naming an operation, unless the designs are of the workload's operations, in their order."""
+    """Check that the designs are those of the workload's operations, in their order.
+
+    Raises:
+        ValueError: they are not; the message names an operation.
+    """
     wanted, given = [operation.name for operation in workload], [design.name for design in designs]
     if wanted == given:
         return
@@ -269,12 +213,12 @@ def steady(pipeline: Pipeline, depths: Mapping[str, int] | None = None, most: in
     """Play ever more images until the interval no longer changes by a thousandth.
 
     Args:
-        pipeline: the design; every one of its real images counts equally often.
-        depths: as of `Pipeline.play`.
-        most: images at which to stop anyway.
+        pipeline: the design; each of its real images is played equally often.
+        depths: entries of each FIFO, as in `Pipeline.play`.
+        most: number of images at which to stop anyway.
 
     Raises:
-        Deadlock, ValueError: as `Pipeline.play`.
+        Deadlock, ValueError: as in `Pipeline.play`.
     """
     half = pipeline.real * ceil_div(8, pipeline.real)
     found = pipeline.play(2 * half + 1, depths, half)

@@ -1,4 +1,4 @@
-"""What playing a design gives."""
+"""What a simulation of a design measures."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 
 class Deadlock(RuntimeError):
-    """The pipeline stops for ever; the message names the FIFO that is too small.
+    """The pipeline stands still for ever; the message names the FIFO that is too small.
 
     Attributes:
-        fifo: its name.
+        fifo: name of that FIFO.
     """
 
     def __init__(self, fifo: str, message: str) -> None:
@@ -24,11 +24,11 @@ class StageResult:
     """What one stage did from the second image to the last.
 
     Args:
-        name: of the operation.
-        interval_cycles: per image that its engines were busy or uneven: what it would take alone.
-        busy, starved, blocked, uneven: fractions of the time: computing; without input; without room for results;
-            waiting for a slower engine of the same stage.
-        first: (images, 3) cycles at which each image's first word came in, its first and its last word left.
+        name: name of the operation.
+        interval_cycles: cycles per image that its compute engines were busy or uneven, which it would take by itself.
+        busy, starved, blocked, uneven: fractions of the time that its engines compute, lack input, lack room for
+            results, or wait for a slower engine of the same stage.
+        first: (images, 3) cycles at which each image's first word came in, its first word left and its last word left.
     """
 
     name: str
@@ -45,11 +45,11 @@ class Simulation:
     """What a simulation measured.
 
     Args:
-        interval_cycles: between images, in steady state.
-        latency_cycles: from the first image's first word to its last result.
-        images: played.
-        stages: in topological order.
-        peaks: most entries that every FIFO held, by name.
+        interval_cycles: cycles between images in steady state.
+        latency_cycles: cycles from the first image's first word to its last result.
+        images: how many images were played.
+        stages: what each stage did, in topological order.
+        peaks: the most entries that each FIFO held, by name.
     """
 
     interval_cycles: float
@@ -68,11 +68,11 @@ class Fifo:
     """A memory between two stages whose depth is a choice.
 
     Args:
-        name: the stage it feeds; of several operands `stage <- operand`, of a line buffer `stage rows`.
-        stage, operand: places of both.
-        words: of an entry.
-        kind: `join`: holds an operand back for another one; `input`: before a line buffer, for what arrives while
-            padding is read; `rows`: makes the line buffer longer, for reading ahead of the windows.
+        name: the stage that it feeds; `stage <- operand` for one of several operands, `stage rows` for a line buffer.
+        stage, operand: indices of the stage and of its operand.
+        words: words of an entry.
+        kind: `join` holds an operand back for another one; `input` stands before a line buffer, for what arrives while
+            padding is read; `rows` makes the line buffer longer, to read ahead of the windows.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""From an exploration's designs to the `Estimate`: rows, bottleneck, energy, prices, latency."""
+"""From the designs that an exploration chose to an `Estimate`: rows, bottleneck, energy, prices and latency."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from hass_train.hardware.dataflow.costs.energy import image_energy
 from hass_train.hardware.dataflow.designs.tables import BANDWIDTH
 from hass_train.hardware.dataflow.exploration.bottleneck import explain
 from hass_train.hardware.dataflow.exploration.explore import Explorer
-from hass_train.hardware.dataflow.exploration.network import Network, Stretch
-from hass_train.hardware.dataflow.exploration.prices import LayerDemand, Others, Usage, smooth_prices
+from hass_train.hardware.dataflow.exploration.network import ExploredPart, Network
+from hass_train.hardware.dataflow.exploration.prices import FixedResources, LayerDemand, Usage, smooth_prices
 from hass_train.hardware.dataflow.options import LIMITS
 from hass_train.hardware.estimate import Bottleneck, Energy, Estimate, LayerEstimate, Part, Resources
 from hass_train.hardware.profile import LayerSparsity, SparsityProfile
@@ -25,22 +25,24 @@ _BRAM18_BITS, _URAM_BITS = 18 * 1024, 288 * 1024
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What the chosen designs are worth.
+class EstimateBuilder:
+    """Puts together the estimate of a network from its explored parts.
 
     Args:
-        network: at the profile's sparsity.
-        profile: of its layers.
-        stretches, explorers: the configurations that run one after another, and what each was found with.
+        network: the network's tables at the profile's sparsity.
+        profile: the sparsity of its layers.
+        parts: the parts that run one after another; one, unless the network is partitioned.
+        explorers: for each part, the explorer that found its design.
     """
 
     network: Network
     profile: SparsityProfile
-    stretches: Sequence[Stretch]
+    parts: Sequence[ExploredPart]
     explorers: Sequence[Explorer]
 
     def estimate(self) -> Estimate:
-        network, stretches = self.network, self.stretches
+        """The estimate of the whole network."""
+        network, explored = self.network, self.parts
         workload, clock, options = network.workload, network.clock_hz, network.options
         rows = self._rows()
         parts = tuple(
@@ -51,12 +53,12 @@ class Answer:
                 s.design.replicas,
                 Resources.of(s.design.resources).scaled(s.design.replicas),
             )
-            for s in stretches
+            for s in explored
         )
-        one = stretches[0].design if len(stretches) == 1 else None
-        batch_s = network.batch_seconds(stretches)
+        one = explored[0].design if len(explored) == 1 else None
+        batch_s = network.batch_seconds(explored)
         seconds = one.interval / one.replicas / clock if one else batch_s / network.options.batch
-        used = [self._utilization(s, e) for s, e in zip(stretches, self.explorers, strict=True)]
+        used = [self._utilization(s, e) for s, e in zip(explored, self.explorers, strict=True)]
         pair_prices, weight_prices = self._all_prices(rows, used, seconds)
         return Estimate(
             throughput_ips=1 / seconds,
@@ -72,24 +74,26 @@ class Answer:
             weight_prices=weight_prices,
             energy=self._energy(rows, seconds),
             parts=parts,
-            slack=max(s.design.slack for s in stretches),
+            slack=max(s.design.slack for s in explored),
             limits={name: options.usable(name) for name in LIMITS if name in options.limits},
             available=network.device.available,
             objective=options.objective,
         )
 
     def _rows(self) -> list[LayerEstimate]:
+        """A row for the chosen design of every operation."""
         rows: list[LayerEstimate] = []
-        for part, stretch in enumerate(self.stretches):
-            chosen = stretch.design.selection
+        for number, part in enumerate(self.parts):
+            chosen = part.design.selection
             picked = zip(chosen.designs.tolist(), chosen.places.tolist(), strict=True)
-            for k, (design, place) in enumerate(picked, stretch.start):
+            for k, (design, place) in enumerate(picked, part.start):
                 operation = self.network.workload.operations[k]
-                rows.append(replace(self.network.tables[k].describe(operation, design, place), part=part))
+                rows.append(replace(self.network.tables[k].describe(operation, design, place), part=number))
         return rows
 
-    def _utilization(self, stretch: Stretch, explorer: Explorer) -> dict[str, float]:
-        found, device = stretch.design, self.network.device
+    def _utilization(self, part: ExploredPart, explorer: Explorer) -> dict[str, float]:
+        """The fractions of the device's resources and bandwidth that a part uses, by name."""
+        found, device = part.design, self.network.device
         used: dict[str, float] = {
             name: float(count * found.replicas / max(getattr(device, name), 1))
             for name, count in zip(LIMITS[:-1], found.resources, strict=False)
@@ -99,27 +103,28 @@ class Answer:
         return {**used, "bandwidth": float(bits / available) if available else 0.0}
 
     def _bottleneck(self, rows: Sequence[LayerEstimate]) -> Bottleneck:
-        options, stretches = self.network.options, self.stretches
-        longest = int(np.argmax([s.design.interval / s.design.replicas for s in stretches]))
-        stretch = stretches[longest]
+        """The bottleneck of the part that takes longest."""
+        options, parts = self.network.options, self.parts
+        longest = int(np.argmax([part.design.interval / part.design.replicas for part in parts]))
+        part = parts[longest]
         most = 1 if options.objective == "latency" else options.max_replicas
-        found = explain(rows[stretch.start : stretch.end], stretch.design, self.explorers[longest], most)
+        found = explain(rows[part.start : part.end], part.design, self.explorers[longest], most)
         if options.objective in ("efficiency", "energy"):
             return replace(found, reason=f"chosen for {options.objective}; {found.reason}")
-        if len(stretches) == 1:
+        if len(parts) == 1:
             memory = found.resource in ("bram18", "uram", "bandwidth") and options.partitions == "needed"
             return replace(found, hint=_PARTS) if memory else found
-        lost = len(stretches) * self.network.device.reconfiguration_s / options.batch
+        lost = len(parts) * self.network.device.reconfiguration_s / options.batch
         reason = (
-            f"{len(stretches)} parts run one after another, {lost * 1e3:.1f} ms of reconfiguration an image at batches "
+            f"{len(parts)} parts run one after another, {lost * 1e3:.1f} ms of reconfiguration an image at batches "
             f"of {options.batch}; in the longest part {found.reason}"
         )
         return replace(found, reason=reason)
 
     def _energy(self, rows: Sequence[LayerEstimate], seconds: float) -> Energy:
+        """The energy of an image, of which there is one in so many seconds."""
         bits = sum(
-            s.design.resources[BANDWIDTH] + e.limits.image_bits
-            for s, e in zip(self.stretches, self.explorers, strict=True)
+            s.design.resources[BANDWIDTH] + e.limits.image_bits for s, e in zip(self.parts, self.explorers, strict=True)
         )
         dense = LayerSparsity()
         operations = (
@@ -133,24 +138,24 @@ class Answer:
     def _all_prices(
         self, rows: Sequence[LayerEstimate], used: Sequence[dict[str, float]], seconds: float
     ) -> tuple[dict[str, float], dict[str, float]]:
-        """Prices of pairs and of weights; a part's count as much as it has of the time."""
+        """The prices of pairs and of weights, those of a part in proportion to its share of the time."""
         pair_prices: dict[str, float] = {}
         weight_prices: dict[str, float] = {}
-        for stretch, explorer, utilization in zip(self.stretches, self.explorers, used, strict=True):
-            weight = stretch.design.interval / stretch.design.replicas / self.network.clock_hz / seconds
-            pairs, weights = self._prices(rows, stretch, explorer, utilization)
+        for part, explorer, utilization in zip(self.parts, self.explorers, used, strict=True):
+            weight = part.design.interval / part.design.replicas / self.network.clock_hz / seconds
+            pairs, weights = self._prices(rows, part, explorer, utilization)
             pair_prices |= {name: price * weight for name, price in pairs.items()}
             weight_prices |= {name: price * weight for name, price in weights.items()}
         return pair_prices, weight_prices
 
     def _prices(
-        self, rows: Sequence[LayerEstimate], stretch: Stretch, explorer: Explorer, utilization: dict[str, float]
+        self, rows: Sequence[LayerEstimate], part: ExploredPart, explorer: Explorer, utilization: dict[str, float]
     ) -> tuple[dict[str, float], dict[str, float]]:
-        """Prices within one configuration."""
-        network, options, found = self.network, self.network.options, stretch.design
+        """The prices of pairs and of weights within one part."""
+        network, options, found = self.network, self.network.options, part.design
         layers = [
-            self._demand(operation, rows[k], float(network.tables[k].engines[:, 0].min()))
-            for k in range(stretch.start, stretch.end)
+            self._demand(operation, rows[k], float(network.tables[k].logic[:, 0].min()))
+            for k in range(part.start, part.end)
             if (operation := network.workload.operations[k]).is_compute
         ]
         if not layers:
@@ -166,13 +171,14 @@ class Answer:
             bandwidth=utilization["bandwidth"] * ("bandwidth" in options.limits),
             parallelism=0.0 if may_copy else explorer.fastest / found.interval,
         )
-        streams = [row.resources for row in rows[stretch.start : stretch.end] if row.engine == "stream"]
-        others = Others(*(float(sum(getattr(s, name) for s in streams)) for name in ("dsp", "lut", "ff")))
+        streams = [row.resources for row in rows[part.start : part.end] if row.engine == "stream"]
+        fixed = FixedResources(*(float(sum(getattr(s, name) for s in streams)) for name in ("dsp", "lut", "ff")))
         offchip = float(held[BANDWIDTH]) + explorer.limits.image_bits
-        pairs, weights = smooth_prices(layers, found.interval, others, offchip, usage)
+        pairs, weights = smooth_prices(layers, found.interval, fixed, offchip, usage)
         return dict(pairs), dict(weights)
 
     def _demand(self, operation: Operation, row: LayerEstimate, least_dsp: float) -> LayerDemand:
+        """What a layer needs on the smooth envelope around its present design."""
         options, sparsity = self.network.options, self.profile.layers[operation.name]
         per_mac = float(dsp_of_multipliers(4, options.activation_bits, options.weight_bits)) / 4
         used, bits = row.resources, operation.weights * options.weight_bits
@@ -189,11 +195,16 @@ class Answer:
 
 
 def latency_cycles(workload: Workload, rows: Sequence[LayerEstimate], interval: int) -> float:
-    """Cycles from an image's first pixel to its last result.
+    """The latency of an image that passes an empty pipeline, in cycles from its first pixel to its last result.
 
-    Every operation waits for the pixels of its first window, which arrive at the pipeline's rate, and takes one pixel's
-    share of its own interval; a global pool waits for the whole map, weights from off-chip for a band of it. The
-    longest path through the graph, plus one interval for the image itself.
+    Every operation waits for the pixels of its first window, which arrive at the pipeline's rate, and then takes one
+    pixel's share of its own interval. A global pool waits for the whole map, a layer with off-chip weights for a band
+    of it. The latency is the longest path through the graph, plus one interval for the image itself.
+
+    Args:
+        workload: the network.
+        rows: the rows of its operations.
+        interval: cycles per image of the pipeline.
     """
     ready = {NETWORK_INPUT: 0.0}
     for operation, row in zip(workload, rows, strict=True):

@@ -1,7 +1,7 @@
-"""Initiations that dense engines leave out: those in which every block of weights is zero.
+"""Tiles of zero weights, which the schedule of dense compute engines leaves out.
 
-A layer's engines compute a tile of i input channels × o filters at once. Where blocks of zeros fill a tile, no engine
-of it has anything to do for any pixel, and the schedule, known before an image is seen, goes on to the next one.
+The engines of a layer compute a tile of i input channels × o filters at once. Where blocks of zeros fill a tile, no
+engine has anything to do for any pixel, and the schedule, which is known before an image is seen, goes on to the next.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-class Skips:
-    """How many tiles of a layer are left.
+class ZeroTiles:
+    """The tiles of a layer that hold nothing but zero weights.
 
-    Tiles whose sides neither divide a block's nor are multiples of it cut blocks in ways that hardly ever leave them
-    empty; they count as full, and so does everything in grouped convolutions.
+    A tile whose sides neither divide a block's sides nor are multiples of them cuts blocks in ways that hardly ever
+    leave it empty, so it counts as full. So does every tile of a grouped convolution.
 
     Args:
         layer: convolution or linear layer.
-        sparsity: of its weights: which blocks hold anything or, of blocks that are not known yet, how many.
+        sparsity: its sparsity, which says what blocks are zero or, where that is not known yet, how many.
     """
 
     def __init__(self, layer: Operation, sparsity: LayerSparsity) -> None:
@@ -41,25 +41,26 @@ class Skips:
 
     @property
     def any(self) -> bool:
-        """Whether there is anything to leave out."""
+        """Whether any tile may be left out."""
         return self._density < 1
 
-    def left(self, i: Ints, o: Ints) -> Floats:
-        """Fraction of tiles that hold anything.
+    def kept_fraction(self, i: Ints, o: Ints) -> Floats:
+        """The fraction of tiles that hold a non-zero weight.
 
         Args:
-            i, o: input channels and filters of tiles; arrays that broadcast.
+            i, o: input channels and filters of a tile, as arrays that broadcast.
 
         Returns:
-            Of their common shape.
+            An array of their common shape.
         """
         i, o = np.broadcast_arrays(np.asarray(i), np.asarray(o))
         if not self.any:
             return np.ones(i.shape)
         pairs, place = np.unique(np.stack([i.ravel(), o.ravel()], 1), axis=0, return_inverse=True)
-        return np.array([self._of(int(a), int(b)) for a, b in pairs])[place].reshape(i.shape)
+        return np.array([self._kept_fraction(int(a), int(b)) for a, b in pairs])[place].reshape(i.shape)
 
-    def _of(self, i: int, o: int) -> float:
+    def _kept_fraction(self, i: int, o: int) -> float:
+        """`kept_fraction` of tiles of one size."""
         rows, columns = (
             1 if size % fold == 0 else fold // size if fold % size == 0 else 0
             for fold, size in zip((o, i), self._size, strict=True)

@@ -1,4 +1,4 @@
-"""Real zeros for the simulator: windows and kernels as packed bits, in the order in which engines take them."""
+"""Real zeros for the simulator: windows and kernels as packed bits, in the order in which compute engines take them."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ Ints = NDArray[np.int64]
 Bits = NDArray[np.uint64]
 Bools = NDArray[np.bool_]
 
-_CHUNK = 2**26  # window bits unpacked at a time
+_CHUNK = 2**26  # window bits that are unpacked at a time
 
 
 @dataclass(frozen=True)
 class NonZeros:
-    """Where one layer's operands are not zero.
+    """Where the operands of one layer are not zero.
 
     Args:
-        activations: (images, H, W, C) of the padded input as the layer sees it, after its threshold; of a linear layer
+        activations: (images, H, W, C) the padded input as the layer sees it, after its threshold; for a linear layer
             (images, 1, tokens, C).
-        weights: (F, C/G, Kh, Kw); of a linear layer (F, C, 1, 1).
+        weights: (F, C/G, Kh, Kw); for a linear layer (F, C, 1, 1).
     """
 
     activations: Bools
@@ -36,12 +36,12 @@ class NonZeros:
 
 @dataclass(frozen=True)
 class Packed:
-    """One layer's operands as its engines take them: one bit a word, windows padded to 64 bits.
+    """One layer's operands as its compute engines take them: one bit for each word, windows padded to 64 bits.
 
     Args:
-        activations: (images, groups of pixels, blocks of groups, of channels, p, g, i/m, words).
-        weights: (blocks, filters, g, i/m, o, words).
-        lookup: (pairs + 1,) cycles for so many non-zero pairs.
+        activations: (images, groups of pixels, blocks of groups, blocks of channels, p, g, i/m, words).
+        weights: (blocks of groups and channels, blocks of filters, g, i/m, o, words).
+        lookup: (pairs + 1,) cycles of an initiation by its non-zero pairs.
     """
 
     activations: Bits
@@ -52,17 +52,17 @@ class Packed:
 def pack(
     operation: Operation, design: StageDesign, nonzeros: NonZeros, sparsity: LayerSparsity | None, t_min: int
 ) -> Packed:
-    """Sort channels, filters and groups to the engines' lanes, as `balance` takes it for granted, and pack.
+    """Deal channels, filters and groups to the compute engines as `costs.balance` assumes, and pack the operands.
 
     Args:
         operation: convolution or linear layer.
-        design: of sparse engines.
-        nonzeros: its operands.
-        sparsity: whose channel densities decide which lane takes which channel; None = in order.
+        design: how it is built, with sparse compute engines.
+        nonzeros: where its operands are not zero.
+        sparsity: its channel densities decide which engine takes which channel; None = in their order.
         t_min: least cycles of an initiation.
 
     Raises:
-        ValueError: operands of another shape than the operation's.
+        ValueError: the operands have another shape than the operation's.
     """
     folds, groups = design.folds, operation.groups
     i, o, g, m, n, p = (folds[name] for name in ("i", "o", "g", "m", "N", "p"))
@@ -87,7 +87,7 @@ def pack(
 
 
 def bundled(densities: NDArray[np.float64], lanes: int, bundle: int) -> Ints:
-    """(blocks, lanes, bundle) channels: single ones dealt to the lanes, bundles dealt so that all are equally dense."""
+    """(blocks, lanes, bundle) the channels of each lane: dealt one by one, or in bundles that are equally dense."""
     if bundle == 1:
         return dealt(densities, lanes)[:, :, None]
     blocks = ceil_div(len(densities), lanes * bundle)
@@ -98,7 +98,7 @@ def bundled(densities: NDArray[np.float64], lanes: int, bundle: int) -> Ints:
 
 
 def dealt(densities: NDArray[np.float64], lanes: int) -> Ints:
-    """(rounds, lanes) indices, densest first in snake order as `balance.deal` deals; −1 where none is left.
+    """(rounds, lanes) indices, the densest first in snake order, as `balance.deal` deals; −1 where none is left.
 
     Equal densities keep their order.
     """
@@ -108,7 +108,7 @@ def dealt(densities: NDArray[np.float64], lanes: int) -> Ints:
 
 
 def _words(bits: Bools) -> Bits:
-    """Pack the last axis into 64-bit words."""
+    """The last axis packed into 64-bit words."""
     packed = np.packbits(bits, axis=-1, bitorder="little")
     missing = -packed.shape[-1] % 8
     padded = np.pad(packed, [(0, 0)] * (packed.ndim - 1) + [(0, missing)])
@@ -116,38 +116,21 @@ def _words(bits: Bools) -> Bits:
 
 
 def _windows(operation: Operation, activations: Bools, groups: Ints, channels: Ints, columns: int) -> Bits:
-    result, (rows, width) = operation.result, operation.kernel
+    """The windows of all images, packed as `Packed.activations`.
+
+    Args:
+        operation: convolution or linear layer.
+        activations: as in `NonZeros`.
+        groups: (blocks, g) the groups that are computed at once; −1 = none.
+        channels: (blocks, lanes, bundle) the channels of a group that are taken at once; −1 = none.
+        columns: output columns that are computed at once.
+    """
     pixel = _pixels(operation, columns)
     chosen = groups[:, None, :, None, None] * operation.channels_per_group + channels[None, :, None, :, :]
     chosen = np.where((groups[:, None, :, None, None] >= 0) & (channels[None, :, None, :, :] >= 0), chosen, -1)
     packed = []
     for image in activations:
-        if operation.kind is OperationKind.LINEAR:
-            taps = image.reshape(-1, image.shape[-1])[:, :, None]
-        else:
-            last_row = (result.height - 1) * operation.stride[0] + 1
-            last_column = (result.width - 1) * operation.stride[1] + 1
-            if (
-                image.shape[0] < last_row + (rows - 1) * operation.dilation[0]
-                or image.shape[1] < last_column + (width - 1) * operation.dilation[1]
-            ):
-                raise ValueError(f"activations of {operation.name} are {image.shape[:2]}, too few for its windows")
-            taps = np.stack(
-                [
-                    image[
-                        y * operation.dilation[0] : y * operation.dilation[0] + last_row : operation.stride[0],
-                        x * operation.dilation[1] : x * operation.dilation[1] + last_column : operation.stride[1],
-                    ].reshape(result.pixels, -1)
-                    for y in range(rows)
-                    for x in range(width)
-                ],
-                axis=-1,
-            )
-        if taps.shape[:2] != (result.pixels, operation.source.channels):
-            raise ValueError(
-                f"activations of {operation.name} have {taps.shape[0]}×{taps.shape[1]} words, not "
-                f"{result.pixels}×{operation.source.channels}"
-            )
+        taps = _taps(operation, image)
         taps = np.concatenate([taps, np.zeros((len(taps), 1, taps.shape[2]), bool)], axis=1)  # channel −1
         taps = np.concatenate([taps, np.zeros((1, *taps.shape[1:]), bool)])  # pixel −1
         step = max(1, _CHUNK // max(chosen.size * taps.shape[2] * columns, 1))
@@ -161,8 +144,39 @@ def _windows(operation: Operation, activations: Bools, groups: Ints, channels: I
     return np.ascontiguousarray(np.stack(packed))
 
 
+def _taps(operation: Operation, image: Bools) -> Bools:
+    """(pixels, channels, window) the word of one image that each kernel position of each output pixel reads.
+
+    Raises:
+        ValueError: the image has another shape than the operation's input.
+    """
+    result, (rows, columns) = operation.result, operation.kernel
+    stride, dilation = operation.stride, operation.dilation
+    if operation.kind is OperationKind.LINEAR:
+        taps = image.reshape(-1, image.shape[-1])[:, :, None]
+    else:
+        bottom = (result.height - 1) * stride[0] + 1
+        right = (result.width - 1) * stride[1] + 1
+        if image.shape[0] < bottom + (rows - 1) * dilation[0] or image.shape[1] < right + (columns - 1) * dilation[1]:
+            raise ValueError(f"activations of {operation.name} are {image.shape[:2]}, too few for its windows")
+        corners = [(y * dilation[0], x * dilation[1]) for y in range(rows) for x in range(columns)]
+        taps = np.stack(
+            [
+                image[y : y + bottom : stride[0], x : x + right : stride[1]].reshape(result.pixels, -1)
+                for y, x in corners
+            ],
+            axis=-1,
+        )
+    if taps.shape[:2] != (result.pixels, operation.source.channels):
+        raise ValueError(
+            f"activations of {operation.name} have {taps.shape[0]}×{taps.shape[1]} words, not "
+            f"{result.pixels}×{operation.source.channels}"
+        )
+    return taps
+
+
 def _pixels(operation: Operation, columns: int) -> Ints:
-    """(groups of pixels, p) output pixels computed at once; −1 beyond the end of a row."""
+    """(groups of pixels, p) the output pixels that are computed at once; −1 beyond the end of a row."""
     result = operation.result
     across = ceil_div(result.width, columns)
     column = np.arange(across * columns).reshape(across, columns)
@@ -171,7 +185,7 @@ def _pixels(operation: Operation, columns: int) -> Ints:
 
 
 def _kernels(kernels: Bools, groups: Ints, channels: Ints, filters: Ints) -> Bits:
-    """(blocks of groups · of channels, of filters, g, lanes, o, words) from (groups, filters, channels, window)."""
+    """All kernels, (groups, filters, channels, window), packed as `Packed.weights`."""
     widened = np.pad(kernels, ((0, 1), (0, 1), (0, 1), (0, 0)))  # −1 takes the zeros at the end
     g, f, c = (
         groups[:, None, None, :, None, None, None],

@@ -1,0 +1,181 @@
+"""Stages, designs and operands as the flat arrays that the compiled kernel reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hass_train.hardware.arithmetic import ceil_div
+from hass_train.hardware.dataflow.simulator import kernel
+from hass_train.hardware.dataflow.simulator.packing import NonZeros, Packed, pack
+from hass_train.hardware.dataflow.simulator.stages import REGISTERS, Operand, Stage, StageDesign
+from hass_train.hardware.profile import SparsityProfile
+from hass_train.hardware.workload import NETWORK_INPUT, Workload
+
+UNLIMITED = 2**50
+"""Words in a FIFO without a limit."""
+_BITS = ("act", "weight")  # arrays of packed bits
+_ARRAYS = ("base", "offset", "release", "written", "need", "used", *_BITS, "lookup")
+
+
+class KernelTables:
+    """All that the kernel reads of a pipeline but the depths of its FIFOs.
+
+    Args:
+        workload: the network.
+        designs: how its operations are built.
+        stages: the stages of the operations, and last that of the network's input.
+        nonzeros: where the operands of layers with sparse compute engines are not zero, by name.
+        profile, t_min, image_cycles: as in `pipeline.Pipeline`.
+
+    Attributes:
+        table: (stages, columns of `kernel`).
+        edges: (FIFOs, columns of `kernel`).
+        outgoing: the FIFOs that leave each stage, stage by stage.
+        flat: the arrays that the tables point into, by name.
+        duration, mean_duration: cycles of rounds in lock-step, of the slowest compute engine and on average.
+        lanes, skewed: sizes of the state of decoupled compute engines.
+        real: how many images are given.
+
+    Raises:
+        ValueError: a layer with sparse compute engines has no operands, or operands of another shape or for another
+            number of images.
+    """
+
+    def __init__(
+        self,
+        workload: Workload,
+        designs: Sequence[StageDesign],
+        stages: Sequence[Stage],
+        nonzeros: Mapping[str, NonZeros],
+        profile: SparsityProfile | None,
+        t_min: int,
+        image_cycles: int,
+    ) -> None:
+        self.real = real_images(designs, nonzeros)
+        missing = sorted({design.name for design in designs if design.engine == "sparse"} - set(nonzeros))
+        if missing:
+            raise ValueError(f"{missing[0]} has sparse engines, and no activations and weights are given for it")
+        self._stages, self._place = stages, {stage.name: k for k, stage in enumerate(stages)}
+        self._parts: dict[str, list[NDArray[Any]]] = {name: [] for name in _ARRAYS}
+        self._filled = dict.fromkeys(_ARRAYS, 0)
+        self.table = np.zeros((len(stages), kernel.STAGE_COLUMNS), np.int64)
+        edges: list[list[int]] = []
+        leaving: list[list[int]] = [[] for _ in stages]
+        layers: dict[int, Packed] = {}
+        for v, stage in enumerate(stages):
+            row = self.table[v]
+            self._put_steps(row, stage)
+            if stage.name == NETWORK_INPUT:
+                row[kernel.ENGINE], row[kernel.PACE] = kernel.SOURCE, image_cycles
+                continue
+            operation, design = workload.operations[v], designs[v]
+            if design.engine == "dense":
+                row[kernel.CYCLES] = ceil_div(operation.window * design.folds["m"], design.folds["N"])
+            elif design.engine == "sparse":
+                sparsity = profile.layers.get(stage.name) if profile else None
+                layers[v] = pack(operation, design, nonzeros[stage.name], sparsity, t_min)
+                self._put_engines(row, design, layers[v])
+            row[kernel.IN_FIRST], row[kernel.IN_LAST] = len(edges), len(edges) + len(stage.operands)
+            for operand in stage.operands:
+                leaving[self._place[operand.producer]].append(len(edges))
+                edges.append(self._edge(v, operand))
+        for v, each in enumerate(leaving):
+            self.table[v, kernel.OUT_FIRST] = sum(map(len, leaving[:v]))
+            self.table[v, kernel.OUT_LAST] = self.table[v, kernel.OUT_FIRST] + len(each)
+        self.edges = np.array(edges, np.int64).reshape(-1, kernel.EDGE_COLUMNS)
+        self.outgoing = np.array([e for each in leaving for e in each], np.int64)
+        self.flat = {name: self._joined(name) for name in _ARRAYS}
+        self._set_durations(layers)
+
+    def _put(self, name: str, values: NDArray[Any]) -> int:
+        """Append values to a flat array; returns where they begin."""
+        at = self._filled[name]
+        self._parts[name].append(np.ravel(values))
+        self._filled[name] += values.size
+        return at
+
+    def _joined(self, name: str) -> NDArray[Any]:
+        dtype = np.uint64 if name in _BITS else np.int64
+        parts = self._parts[name]
+        return np.concatenate(parts).astype(dtype) if parts else np.zeros(1, dtype)
+
+    def _put_steps(self, row: NDArray[np.int64], stage: Stage) -> None:
+        """Fill in what a stage reads, computes and writes."""
+        row[kernel.READS], row[kernel.GROUPS], row[kernel.BLOCKS] = stage.reads, stage.groups, stage.blocks
+        row[kernel.FILTERS], row[kernel.DEPTH], row[kernel.WRITES] = stage.filters, stage.depth, len(stage.written)
+        row[kernel.BAND] = stage.band
+        row[kernel.REGISTERS] = REGISTERS if stage.band == 1 else 2 * stage.band
+        row[kernel.CYCLES], row[kernel.ENGINE] = 1, kernel.CONSTANT
+        row[kernel.AT_BASE], row[kernel.AT_OFFSET] = self._put("base", stage.base), self._put("offset", stage.offset)
+        row[kernel.AT_RELEASE] = self._put("release", stage.release)
+        row[kernel.AT_WRITTEN] = self._put("written", stage.written)
+
+    def _put_engines(self, row: NDArray[np.int64], design: StageDesign, packed: Packed) -> None:
+        """Fill in the sparse compute engines of a stage, with their operands."""
+        shape = packed.activations.shape
+        row[kernel.ENGINE] = kernel.DECOUPLED if design.engine_fifo else kernel.LOCKSTEP
+        row[kernel.AT_ACTIVATION], row[kernel.ACTIVATIONS] = self._put("act", packed.activations), np.prod(shape[1:])
+        row[kernel.AT_WEIGHT] = self._put("weight", packed.weights)
+        row[kernel.AT_LOOKUP] = self._put("lookup", packed.lookup)
+        row[kernel.LANE_COLUMNS], row[kernel.LANE_GROUPS], row[kernel.LANE_BUNDLES] = shape[4:7]
+        row[kernel.WORDS], row[kernel.LANE_FILTERS] = shape[7], packed.weights.shape[4]
+        row[kernel.SKEW] = design.engine_fifo
+        row[kernel.REGISTERS] += design.engine_fifo  # results wait behind the engines that are ahead
+
+    def _edge(self, v: int, operand: Operand) -> list[int]:
+        """The row of the FIFO that brings stage v an operand."""
+        u = self._place[operand.producer]
+        written = self._stages[u].written
+        step = np.minimum(np.searchsorted(written, operand.needed), len(written) - 1)
+        step = np.where(operand.needed > 0, step, -1)
+        return [u, v, self._put("need", step), self._put("used", operand.used), UNLIMITED, int(written[-1])]
+
+    def _set_durations(self, layers: Mapping[int, Packed]) -> None:
+        """Work out the rounds of engines in lock-step, which last as long as the slowest engine whatever else happens.
+
+        Of decoupled engines only the size of their state is known beforehand.
+        """
+        longest, means, at = [], [], 0
+        lanes, skewed = 0, 0
+        for v in layers:
+            row = self.table[v]
+            if row[kernel.ENGINE] == kernel.DECOUPLED:
+                row[kernel.AT_LANE], row[kernel.AT_SKEW] = lanes, skewed
+                lanes += self._engines(v)
+                skewed += int(row[kernel.SKEW]) + 1
+                continue
+            rounds = int(row[kernel.GROUPS] * row[kernel.BLOCKS] * row[kernel.FILTERS])
+            most, total = np.zeros((self.real, rounds), np.int64), np.zeros((self.real, rounds), np.int64)
+            kernel.lockstep_durations(
+                row, self.flat["act"], self.flat["weight"], self.flat["lookup"], self.real, most, total
+            )
+            row[kernel.AT_DURATION] = at
+            at += most.size
+            longest.append(most.ravel().astype(np.int32))
+            means.append((total.ravel() / self._engines(v)).astype(np.float32))
+        self.duration = np.concatenate(longest) if longest else np.zeros(1, np.int32)
+        self.mean_duration = np.concatenate(means) if means else np.zeros(1, np.float32)
+        self.lanes, self.skewed = max(lanes, 1), max(skewed, 1)
+
+    def _engines(self, v: int) -> int:
+        """The number of compute engines of stage v."""
+        row = self.table[v]
+        sides = (kernel.LANE_COLUMNS, kernel.LANE_GROUPS, kernel.LANE_BUNDLES, kernel.LANE_FILTERS)
+        return int(np.prod([row[side] for side in sides]))
+
+
+def real_images(designs: Sequence[StageDesign], nonzeros: Mapping[str, NonZeros]) -> int:
+    """How many real images are given for the layers with sparse compute engines; 1 where there are no such layers.
+
+    Raises:
+        ValueError: layers are given different numbers of them, or none.
+    """
+    sparse = (design.name for design in designs if design.engine == "sparse" and design.name in nonzeros)
+    images = {len(nonzeros[name].activations) for name in sparse}
+    if len(images) > 1 or 0 in images:
+        raise ValueError(f"the layers' activations are of {sorted(images)} images; they must be of equally many")
+    return images.pop() if images else 1

@@ -1,0 +1,91 @@
+"""Operands of stages: how far a map must have arrived before each read step, and how much of it is used up after it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hass_train.hardware.arithmetic import ceil_div
+from hass_train.hardware.dataflow.simulator.stages import Operand
+from hass_train.hardware.workload import FeatureMap, Operation, OperationKind
+
+Ints = NDArray[np.int64]
+
+
+def padded_operand(operation: Operation, maps: Mapping[str, FeatureMap], streams: int, pixels: int) -> Operand:
+    """The first operand, read pixel by pixel, padding included: `streams` channels of `pixels` pixels a step.
+
+    Args:
+        operation: the operation that reads it.
+        maps: feature maps by the name of what makes them.
+        streams, pixels: parallel channels, and pixels read at once.
+    """
+    source = operation.source
+    if operation.kind in (OperationKind.LINEAR, OperationKind.MATMUL):
+        inside = np.ones(operation.result.pixels, bool)
+    else:
+        rows, columns = operation.padding
+        grid = np.zeros((source.height + 2 * rows, source.width + 2 * columns), bool)
+        grid[rows : rows + source.height, columns : columns + source.width] = True
+        inside = grid.ravel()
+    ends = np.minimum(np.arange(1, ceil_div(len(inside), pixels) + 1) * pixels, len(inside))
+    seen = np.append(0, np.cumsum(inside))
+    steps = ceil_div(source.channels, streams)
+    part = np.minimum((np.arange(steps) + 1) * streams, source.channels)
+    before = seen[np.append(0, ends[:-1])]
+    used = (before[:, None] * source.channels + (seen[ends] - before)[:, None] * part).ravel()
+    taken = np.repeat(seen[ends] > before, steps)
+    return _scaled(operation.inputs[0], maps, used, np.where(taken, used, 0), source.words)
+
+
+def whole_operand(name: str, maps: Mapping[str, FeatureMap], words: int, reads: int) -> Operand:
+    """An operand of `words` words that must be there whole before the first read step, and is needed to the last.
+
+    Args:
+        name: name of what makes it.
+        maps: feature maps by the name of what makes them.
+        words: words that are read of it.
+        reads: read steps of an image.
+    """
+    used, needed = np.zeros(reads, np.int64), np.full(reads, words, np.int64)
+    used[-1] = words
+    return _scaled(name, maps, used, needed, words)
+
+
+def elementwise_operand(operation: Operation, k: int, maps: Mapping[str, FeatureMap], written: Ints) -> Operand:
+    """The k-th operand of an operation that goes through its result word by word.
+
+    Args:
+        operation: the operation that reads it.
+        k: which operand.
+        maps: feature maps by the name of what makes them.
+        written: (writes,) words written after each step; there is one read step for each.
+    """
+    name, result = operation.inputs[k], operation.result
+    own = maps[name]
+    if operation.kind is OperationKind.CONCAT:
+        before = sum(maps[other].channels for other in operation.inputs[:k])
+        pixel, channel = (written - 1) // result.channels, (written - 1) % result.channels + 1
+        used = np.minimum(pixel, own.pixels) * own.channels + np.clip(channel - before, 0, own.channels)
+        fresh = np.diff(used, prepend=0) > 0
+        return _scaled(name, maps, used, np.where(fresh, used, 0), own.words)
+    if own.words < result.words and len(operation.inputs) > 1 and result.channels and own.channels == result.channels:
+        channel = (written - 1) % result.channels + 1  # one value for each channel of all pixels
+        used = np.zeros(len(written), np.int64)
+        used[written > result.words - own.channels] = channel[written > result.words - own.channels]
+        return Operand(name, used, channel)
+    used = written * own.words // result.words
+    needed = ceil_div(written * own.words, result.words)
+    used[-1:] = own.words
+    return Operand(name, used, needed)
+
+
+def _scaled(name: str, maps: Mapping[str, FeatureMap], used: Ints, needed: Ints, words: int) -> Operand:
+    """An operand of `words` words, in proportion where the producer's map has more or fewer (slices, repeats)."""
+    there = maps[name].words
+    if there != words:
+        used, needed = ceil_div(used * there, words), ceil_div(needed * there, words)
+        used[-1:] = there
+    return Operand(name, used, needed)

@@ -1,0 +1,61 @@
+"""Stages of operations without multipliers: pools, and operations that go through their result word by word."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hass_train.hardware.arithmetic import ceil_div
+from hass_train.hardware.dataflow.simulator.operands import elementwise_operand, padded_operand
+from hass_train.hardware.dataflow.simulator.stages import Stage, StageDesign
+from hass_train.hardware.dataflow.simulator.windows import Windows
+from hass_train.hardware.workload import FeatureMap, Operation, OperationKind
+
+Ints = NDArray[np.int64]
+
+_WHOLE_PIXELS = frozenset({OperationKind.LAYER_NORM, OperationKind.SOFTMAX})
+_POOLS = frozenset({OperationKind.MAX_POOL, OperationKind.AVERAGE_POOL, OperationKind.GLOBAL_POOL})
+
+
+def stream_stage(operation: Operation, design: StageDesign, maps: Mapping[str, FeatureMap]) -> Stage:
+    """The stage of an operation without multipliers.
+
+    Args:
+        operation: any but a convolution, a linear layer or a matrix product.
+        design: how it is built, with the fold `s`.
+        maps: feature maps by the name of what makes them.
+    """
+    streams, result = design.folds["s"], operation.result
+    out = ceil_div(result.channels, streams)
+    write = np.arange(result.pixels * out)
+    written = write // out * result.channels + np.minimum((write % out + 1) * streams, result.channels)
+    if operation.kind in _POOLS:
+        return _pool_stage(operation, streams, out, written, maps)
+    # one read step for each write step; a reshaped or padded map is read in proportion
+    reads, base, offset = result.pixels * out, np.arange(result.pixels) * out, np.arange(out)
+    release, window = np.arange(reads), 0
+    if operation.kind in _WHOLE_PIXELS:
+        offset, window = np.full(out, out - 1), 2 * out  # one pixel is written while the next is read
+        release = (release // out) * out + out - 1
+    operands = tuple(elementwise_operand(operation, k, maps, written) for k in range(len(operation.inputs)))
+    return Stage(
+        operation.name, operands, reads, base, offset, release, 1, 1, written, window, streams, streams, streams
+    )
+
+
+def _pool_stage(operation: Operation, streams: int, out: int, written: Ints, maps: Mapping[str, FeatureMap]) -> Stage:
+    """The stage of a pool, over windows or the whole map, that writes each pixel in `out` steps."""
+    operand, steps = padded_operand(operation, maps, streams, 1), ceil_div(operation.source.channels, streams)
+    reads = len(operand.used)
+    if operation.kind is OperationKind.GLOBAL_POOL:
+        base, offset = np.array([reads - steps]), np.full(out, steps - 1)
+        release, window = np.full(reads, out - 1), 2 * reads  # one image's sums are emitted while the next's form
+    else:
+        windows = Windows.of(operation, 1, 1)
+        base, offset, window = windows.base * steps, np.arange(steps), windows.reach * steps
+        release = windows.release(offset, steps, reads)
+    return Stage(
+        operation.name, (operand,), reads, base, offset, release, 1, 1, written, window, streams, streams, out * streams
+    )

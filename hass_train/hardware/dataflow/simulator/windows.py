@@ -1,0 +1,74 @@
+"""Sliding windows over padded maps: which read step completes a window, and which one is its oldest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hass_train.hardware.arithmetic import ceil_div
+from hass_train.hardware.workload import Operation, OperationKind
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The sliding windows of an operation over its padded map, in steps of the pixels that are read at once.
+
+    Args:
+        base: (groups,) for each group of output pixels, the pixel step that completes its windows.
+        oldest: (groups,) the first pixel step that its windows need.
+        pixels_before: (groups + 1,) output pixels before each group.
+        reach: pixel steps from the oldest to the newest of a window.
+    """
+
+    base: Ints
+    oldest: Ints
+    pixels_before: Ints
+    reach: int
+
+    @property
+    def groups(self) -> int:
+        """Number of groups of output pixels."""
+        return len(self.base)
+
+    @classmethod
+    def of(cls, operation: Operation, pixels: int, columns: int) -> Windows:
+        """The windows of an operation that reads `pixels` pixels a step and computes `columns` columns at once."""
+        result = operation.result
+        if operation.kind in (OperationKind.LINEAR, OperationKind.MATMUL):
+            height, width = result.height, result.width  # a linear layer's pixels are its tokens
+        else:
+            height = operation.source.height + 2 * operation.padding[0]
+            width = operation.source.width + 2 * operation.padding[1]
+        across = ceil_div(result.width, columns)
+        group = np.arange(result.height * across)
+        row, first = group // across, (group % across) * columns
+        last = np.minimum(first + columns, result.width) - 1
+        span = [(size - 1) * step for size, step in zip(operation.kernel, operation.dilation, strict=True)]
+        top, left = row * operation.stride[0], first * operation.stride[1]
+        bottom = np.minimum(top + span[0], height - 1)
+        right = np.minimum(last * operation.stride[1] + span[1], width - 1)
+        oldest = np.minimum(top * width + left, height * width - 1) // pixels
+        base = np.maximum.accumulate((bottom * width + right) // pixels)
+        before = np.append(row * result.width + first, result.pixels)
+        return cls(base, oldest, before, ceil_div(span[0] * width + span[1], pixels))
+
+    def release(self, offset: Ints, steps: int, reads: int) -> Ints:
+        """The last block that needs what each read step brings.
+
+        Args:
+            offset: (blocks,) for each block of channels, the read step within a pixel that completes it.
+            steps: read steps of a pixel.
+            reads: read steps of an image.
+
+        Returns:
+            (reads,) group · blocks + block; −1 for a step that no window needs.
+        """
+        step, blocks = np.arange(reads), len(offset)
+        group = np.searchsorted(self.oldest * steps, step // steps * steps, side="right") - 1
+        block = np.searchsorted(offset, step % steps, side="right") - 1
+        block = np.where(block < 0, blocks - 1, block)
+        return np.where(group < 0, -1, group * blocks + block)
