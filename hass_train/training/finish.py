@@ -50,7 +50,7 @@ def finish(run: Run, module: SparseClassifier, result: Result, workload: Workloa
             result.save(run.output / "result.json")
     page, pictures = None, []
     if run.typed.report:
-        from hass_train.report.figures import save_figures  # late: plotly takes half a second
+        from hass_train.report.figures import save_figures  # late: altair takes half a second
         from hass_train.report.html import REPORT, save_report
 
         with _extra("figures", again.format("report")):
