@@ -22,11 +22,11 @@ ARRAY_LABELS = {
     "streams": "time of streams into cores",
     "ddr": "time of DDR",
 }
-"""What arrays make use of."""
+"""What an array's utilization is called, by its name in an estimate."""
 
 
 def unit_of(estimate: Estimate) -> str:
-    """What efficiency is counted per."""
+    """The unit that efficiency is counted per: a core of an array, or a DSP."""
     return "core" if estimate.cores else "DSP"
 
 

@@ -1,4 +1,4 @@
-"""The tables that a run ends with."""
+"""The tables that a run prints when it ends."""
 
 from __future__ import annotations
 
@@ -24,7 +24,14 @@ def report_console() -> Console:
 
 
 def print_result(result: Result, files: Iterable[Path], console: Console, note: str = "") -> None:
-    """Three columns, the goal, what a simulation found, the slowest layers and every file that was written."""
+    """Print the three designs side by side, the goal, the slowest layers and every file that was written.
+
+    Args:
+        result: of the search.
+        files: the files that were written.
+        console: to print on.
+        note: what a simulation found, in a sentence; empty without one.
+    """
     console.print()
     console.print(_columns(result))
     gain, goal = result.gain, result.goal
@@ -45,7 +52,7 @@ def print_result(result: Result, files: Iterable[Path], console: Console, note: 
 
 
 def print_files(files: Iterable[Path], console: Console) -> None:
-    """Every file that was written."""
+    """Print the path of every file that was written, relative to the working directory where it lies below it."""
     console.print("Written:")
     here = Path.cwd()
     for path in files:
@@ -54,7 +61,7 @@ def print_files(files: Iterable[Path], console: Console) -> None:
 
 
 def print_comparison(compared: Comparison, console: Console) -> None:
-    """The runs on the Pareto front of each data set, the fastest first."""
+    """Print, for each data set, the runs on its Pareto front, the fastest first."""
     for data in compared.data:
         title = f"{len(compared.runs)} runs; on {data} no other is as accurate and as fast as these"
         table = Table(title=title, title_justify="left")
@@ -81,7 +88,7 @@ def _columns(result: Result) -> Table:
 
 
 def slowest_table(title: str, estimate: Estimate) -> Table:
-    """The five operations with the longest intervals."""
+    """A table of the five operations with the longest intervals."""
     table = Table(title=title, title_justify="left")
     for heading in ("layer", "kind", "cycles", "bound by", "engine", "pair density", "folds", "weights in"):
         right = heading in ("cycles", "pair density")

@@ -1,4 +1,4 @@
-"""What an estimate looks like: the table in the terminal and the picture."""
+"""How an estimate is shown: the tables in the terminal, and the picture."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def print_estimate(
     files: Iterable[Path],
     console: Console,
 ) -> None:
-    """The network, what its best design reaches and takes, its slowest layers, and why it is not faster.
+    """Print the network, what its best design reaches and takes, its slowest layers, and why it is not faster.
 
     Args:
         workload, profile: the network and its sparsity, which were asked about.
@@ -100,7 +100,7 @@ def _resources(estimate: Estimate) -> Table:
 
 
 def _shares(estimate: Estimate) -> Table:
-    """What accelerators that run layer after layer make use of."""
+    """What an accelerator that runs layer after layer makes use of, as fractions of what it could do."""
     table = Table(title="In use", title_justify="left")
     for heading, justify in (("", "left"), ("", "right"), ("", "left")):
         table.add_column(heading, justify=justify)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""layers.csv."""
+"""layers.csv: every operation of the searched network with its sparsity, its design and its cycles."""
 
 from __future__ import annotations
 
@@ -11,7 +11,16 @@ from hass_train.runtime.files import replacing
 
 
 def save_layers(path: Path, result: Result, workload: Workload) -> None:
-    """One row per operation: sparsity, design and interval of the searched network beside the dense one."""
+    """Write one row for each operation: sparsity, design and interval of the searched network beside the dense one.
+
+    Args:
+        path: the file to write.
+        result: of the search that has just ended.
+        workload: the network, whose operations are those of the result's estimates.
+
+    Raises:
+        ValueError: the result was read back, and its profile, which holds the densities, was not.
+    """
     measured = result.sparse.profile
     if measured is None:
         raise ValueError("a result that was read back has no profile, whose densities layers.csv holds")

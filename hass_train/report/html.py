@@ -16,7 +16,11 @@ REPORT = "report.html"
 
 
 def save_report(record: Record) -> Path:
-    """Write a run's report.html; returns its path."""
+    """Write a run's report.html.
+
+    Returns:
+        Its path.
+    """
     path = record.folder / REPORT
     save_page(path, Page(
         record.title, _subtitle(record), _cards(record), panels(record), [_comparison(record), _design(record)],

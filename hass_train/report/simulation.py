@@ -29,7 +29,7 @@ _MOST = 40  # rows of the chart
 
 
 def print_simulation(found: DesignSimulation, files: Iterable[Path], console: Console) -> None:
-    """Analytical against simulated interval, stalls by layer, and every file that was written."""
+    """Print analytical against simulated intervals, stalls by layer, and every file that was written."""
     for number, part in enumerate(found.parts):
         where = f", part {number + 1} of {len(found.parts)}" if len(found.parts) > 1 else ""
         console.print()
@@ -46,7 +46,11 @@ def print_simulation(found: DesignSimulation, files: Iterable[Path], console: Co
 
 
 def save_simulation(folder: Path, found: DesignSimulation) -> list[Path]:
-    """simulation.json and its picture; which files they are."""
+    """Write simulation.json and its picture into a run's directory.
+
+    Returns:
+        Their paths.
+    """
     files = [folder / "simulation.json", folder / "simulation.png"]
     files[0].write_text(json.dumps(found.to_dict(), indent=1))
     save_gantt(files[1], found)
@@ -54,7 +58,7 @@ def save_simulation(folder: Path, found: DesignSimulation) -> list[Path]:
 
 
 def headline(found: DesignSimulation) -> str:
-    """Both numbers in one sentence."""
+    """The simulated interval against the analytical one, in a sentence."""
     part = max(found.parts, key=lambda part: abs(part.error))
     return (
         f"Simulated on {found.images} validation images: an image every {part.simulated.interval_cycles:,.0f} cycles, "

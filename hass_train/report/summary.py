@@ -9,11 +9,11 @@ from hass_train.hardware import Estimate, LayerEstimate, Operation, Workload
 
 
 def print_summary(workload: Workload, dense: Estimate, console: Console, depth: int) -> None:
-    """A row for each part of the network: parameters, multiply-accumulates, DSPs, and its slowest layer's folds.
+    """Print a row for each part of the network: its weights, multiply-accumulates and DSPs, and its slowest layer.
 
     Args:
         workload: the network.
-        dense: the design of the dense network.
+        dense: the estimate of the dense network.
         console: to print on.
         depth: how many levels of names make a part (`blocks.2.1.se.conv_reduce` at 2 belongs to `blocks.2`); 0 = a row
             for each layer.

@@ -1,4 +1,4 @@
-"""What a sweep ends with: every job's outcome in one table, and which ones failed."""
+"""What a sweep ends with: every job's outcome in one table, and which jobs failed."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class Job:
     """One job of a sweep.
 
     Args:
-        folder: its directory.
-        overrides: key and value of each that the sweep gave it.
-        error: why it failed; empty if it ended well.
-        data: set that its accuracy is of.
-        engine: that searched; empty for plain training.
-        goal_met: None for plain training.
-        numbers: by the names of the summary's columns.
+        folder: the job's directory.
+        overrides: the overrides that the sweep gave it, value by key.
+        error: why it failed, in one line; empty if it ended well.
+        data: the data set that its accuracy is measured on.
+        engine: the search engine; empty for plain training and for estimates.
+        goal_met: whether the search met its goal; None where there is nothing to meet.
+        numbers: what it reached, by the names of the summary's columns.
         best: whether no other job on the same data is as accurate and as fast.
     """
 
@@ -52,7 +52,7 @@ class Job:
 
     @classmethod
     def read(cls, folder: Path) -> Job:
-        """A job from what lies in its directory."""
+        """Read a job from what lies in its directory."""
         given = yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text()) or []
         job = cls(folder, {key.lstrip("+"): value for key, _, value in (one.partition("=") for one in given)})
         try:
@@ -94,7 +94,7 @@ class Job:
 
 
 def jobs_of(sweep: Path) -> list[Job]:
-    """The jobs of a sweep's directory, in their order."""
+    """Read all jobs of a sweep's directory, in the order of their numbers."""
     folders = [path.parent.parent for path in sweep.glob("*/.hydra/overrides.yaml")]
 
     def number(folder: Path) -> tuple[int, str]:
@@ -110,7 +110,7 @@ def jobs_of(sweep: Path) -> list[Job]:
 
 
 def save_summary(path: Path, jobs: list[Job]) -> None:
-    """Write sweep.csv: a row per job."""
+    """Write sweep.csv, a row for each job."""
     keys = list(dict.fromkeys(key for job in jobs for key in job.overrides))
     with replacing(path) as partly, partly.open("w", newline="") as stream:
         writer = csv.writer(stream)
@@ -126,7 +126,7 @@ def save_summary(path: Path, jobs: list[Job]) -> None:
 
 
 def print_summary(sweep: Path, jobs: list[Job], console: Console) -> None:
-    """The table of all jobs, what makes them differ, and the failures."""
+    """Print the table of all jobs with the overrides in which they differ, and every failure in a line."""
     keys = [
         key for key in dict.fromkeys(key for job in jobs for key in job.overrides)
         if len({job.overrides.get(key) for job in jobs}) > 1
@@ -150,7 +150,7 @@ def print_summary(sweep: Path, jobs: list[Job], console: Console) -> None:
 
 
 def _cells(job: Job) -> list[str]:
-    """Its numbers as the table shows them; nothing where it has none."""
+    """A job's numbers as the table shows them, empty where it has none."""
     shown = (("test_acc", "{:.4f}", 1), ("accuracy_drop", "{:.2f}", 100), ("speedup", "{:.2f}×", 1),
              ("throughput_ips", "{:,.0f}", 1))  # fmt: skip
     cells = [form.format(scale * job.numbers[key]) if key in job.numbers else "" for key, form, scale in shown]
@@ -158,7 +158,11 @@ def _cells(job: Job) -> list[str]:
 
 
 def summarise(sweep: Path) -> int:
-    """Write and print the summary of a sweep, and compare its searches; returns how many jobs failed."""
+    """Write and print the summary of a sweep, and compare its searches.
+
+    Returns:
+        How many jobs failed.
+    """
     from hass_train.report.console import (
         print_files,
         report_console,

@@ -1,1 +1,1 @@
-"""Results of finished runs, read back: one run, its history, many runs compared, sweeps, simulations."""
+"""Results of runs, written and read back: one search, its history, an estimate, a simulation, many runs compared."""

@@ -1,4 +1,4 @@
-"""Many runs: who is on the Pareto front, how much each engine gained, and what made them differ."""
+"""Many runs side by side: which are on the Pareto front, how much each engine gained, and what made them differ."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from hass_train.runtime.errors import UserError
 from hass_train.search.front import front, hypervolume
 
 _LOST = 0.05
-"""Accuracy below the dense network's that hyper-volumes count from."""
+"""Hyper-volumes count from this much test accuracy, as a fraction, below the dense network's."""
 _APART = ("paths.", "callbacks.", "logger.")  # where things lie
 _OWN = {"hw.": "hw.name", "model.": "model.name", "data.": "data._target_"}
-"""Sections that differ anyhow between devices, networks and data, which have columns of their own."""
+"""Sections whose settings differ anyhow from device to device and so on, by the setting that names the device."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run that ended.
+    """One search that has ended.
 
     Args:
-        folder: its directory.
+        folder: the run's directory.
         result: what its result.json says.
     """
 
@@ -36,7 +36,7 @@ class Run:
 
     @classmethod
     def read(cls, folder: Path) -> Run:
-        """Read a directory.
+        """Read a run's directory.
 
         Raises:
             UserError: its result.json cannot be read.
@@ -45,7 +45,8 @@ class Run:
 
     @cached_property
     def numbers(self) -> dict[str, float]:
-        """What runs are compared by. Accuracy is the test split's."""
+        """The numbers that runs are compared by, under the names of the columns of compare.csv. Accuracies and their
+        losses are fractions of the test split; `seconds` is the whole run's time."""
         result, gain = self.result, self.result.gain
         estimate = result.sparse.estimate
         return {
@@ -57,12 +58,12 @@ class Run:
 
     @property
     def network(self) -> str:
-        """As timm names it."""
+        """The network, as timm names it."""
         return self.result.model.name
 
     @property
     def device(self) -> str:
-        """As `hw=` names it, and which of its resources do not count: with others it is another problem."""
+        """The device as `hw=` names it, and which of its resources do not count: others make another problem."""
         name, limits = self.result.hw.name, self.result.sparse.estimate.limits
         if not limits:
             return name
@@ -73,34 +74,34 @@ class Run:
 
     @property
     def engine(self) -> str:
-        """As `search=` names it."""
+        """The search engine, as `search=` names it."""
         return self.result.engine
 
     @property
     def data(self) -> str:
-        """As `data=` names it."""
+        """The data set, as its module names it."""
         return self.result.data.name
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Its configuration with dotted keys, without what only says where things lie."""
+        """The run's configuration with dotted keys, without what only says where files lie."""
         found = flat(self.result.config)
         return {key: value for key, value in found.items() if not key.startswith(_APART)}
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs, and what tells them apart.
+    """Several runs, and what tells them apart.
 
     Args:
-        runs: at least one.
+        runs: the runs, at least one.
     """
 
     runs: Sequence[Run]
 
     @classmethod
     def of(cls, folders: Iterable[Path]) -> Comparison:
-        """All runs in some directories: of runs, of sweeps, or of anything that holds such.
+        """Find and read all runs in some directories, which may be runs, sweeps, or anything that holds such.
 
         Raises:
             UserError: there is none, or one cannot be read.
@@ -118,7 +119,7 @@ class Comparison:
 
     @cached_property
     def differing(self) -> list[str]:
-        """Settings that are not the same in all runs."""
+        """Dotted keys of the settings that are not the same in all runs."""
         every = [run.settings for run in self.runs]
         keys = dict.fromkeys(key for settings in every for key in settings)
 
@@ -134,7 +135,7 @@ class Comparison:
 
     @cached_property
     def names(self) -> dict[Path, str]:
-        """What to call each run: its path below the directory that holds all."""
+        """What each run is called: its path below the directory that holds all of them."""
         if len(self.runs) == 1:
             return {run.folder: run.folder.name for run in self.runs}
         whole = {run.folder: run.folder.resolve() for run in self.runs}
@@ -148,7 +149,7 @@ class Comparison:
 
     @cached_property
     def data(self) -> list[str]:
-        """Data sets."""
+        """The data sets that the runs were trained on."""
         return list(dict.fromkeys(run.data for run in self.runs))
 
     @cached_property

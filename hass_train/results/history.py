@@ -1,4 +1,4 @@
-"""What a run logged of every epoch, read back from its CSV log; a resumed run has its predecessors' too."""
+"""What a run logged of every epoch, read back from its CSV log and, if it was resumed, from its predecessors'."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from hass_train.search.phases import Phase
 
 METRICS = Path("csv") / "metrics.csv"
 BEFORE = "earlier.csv"
-"""In a resumed run's directory: what the runs that it went on with had logged."""
+"""File in a resumed run's directory that holds what the runs before it had logged."""
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """Epochs of one phase, from `first` to `last`, counted from 1."""
+    """Consecutive epochs of one phase, from `first` to `last`, counted from 1."""
 
     phase: Phase
     first: int
@@ -30,14 +30,14 @@ class History:
     """What the CSV log says of every epoch.
 
     Args:
-        epochs: number of the epoch, from 1, to what was logged in it.
+        epochs: by the number of the epoch, counted from 1, the scalars that were logged in it, by their keys.
     """
 
     epochs: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, run: Path) -> History:
-        """The history of a run, and before it that of the runs that it went on with."""
+        """Read the history of a run and, before it, that of the runs that it went on with."""
         epochs: dict[int, dict[str, float]] = {}
         for name in (BEFORE, METRICS):
             rows = [row for row in rows_of(run / name) if row.get("epoch")]
@@ -49,18 +49,18 @@ class History:
         return cls(epochs)
 
     def series(self, key: str) -> tuple[list[int], list[float]]:
-        """Epochs that have a value of this name, and the values."""
+        """The epochs in which a scalar was logged, and its values in them."""
         found = [(epoch, values[key]) for epoch, values in sorted(self.epochs.items()) if key in values]
         return [epoch for epoch, _ in found], [value for _, value in found]
 
     def layers(self, prefix: str) -> list[str]:
-        """Names of the layers that have a series `PREFIX/LAYER`, in the order of the log."""
+        """Names of the layers that have a series `PREFIX + LAYER`, in the order of the log."""
         keys = dict.fromkeys(key for values in self.epochs.values() for key in values)
         return [key.removeprefix(prefix) for key in keys if key.startswith(prefix)]
 
     @property
     def stretches(self) -> list[Stretch]:
-        """The phases, in order."""
+        """The phases of the run, in the order of its epochs."""
         found: list[Stretch] = []
         for epoch, index in zip(*self.series("phase/index"), strict=True):
             phase = list(Phase)[int(index)]

@@ -29,12 +29,12 @@ def simulate_design(
     """Play a design on images.
 
     Args:
-        design: of the network.
-        workload, model: the network, with sparse layers.
-        images: (n, channels, height, width).
-        profile: that the design was made for; says which lane takes which channel.
+        design: the design to play.
+        workload, model: the network as it was traced, and as a module with sparse layers.
+        images: tensor of shape (n, channels, height, width).
+        profile: the sparsity that the design was made for; it says which lane takes which channel.
         sized: whether to find the smallest FIFOs too.
-        told: called with what is going on.
+        told: called with what is being done, a few words at a time.
 
     Raises:
         UserError: a design of another network or image size, one with skipped blocks or channels, a deadlock, or

@@ -1,4 +1,4 @@
-"""A finished run as its report needs it, read back from the run's own files."""
+"""A finished search as its report shows it, read back from the files in the run's directory."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ Column = Literal["dense", "sparse"]
 
 @dataclass(frozen=True)
 class Layer:
-    """One compute layer of the searched network beside the dense one.
+    """One compute layer of the searched network beside the same layer of the dense one.
 
     Args:
-        name: of the operation.
-        weight_density, activation_density, pair_density: fractions that are not zero.
-        cycles, dense_cycles: that it needs for an image of the whole device: divided by the number of replicas, and
-            times `urgency` where whole maps wait for it, so that it can be compared with the pipeline's interval.
-        share: of the interval of its pipeline: the whole one, or the part that it belongs to.
-        urgency: how many times faster than the pipeline it has to be.
-        bound: what its cycles are made of.
+        name: the layer's module path.
+        weight_density, activation_density, pair_density: the fractions of its weights, of the words of its input maps
+            and of its weight–activation pairs that are not zero.
+        cycles, dense_cycles: the cycles between two images that the layer alone would allow, searched and dense. They
+            are divided by the number of replicas, and multiplied by `urgency` where whole maps wait for the layer, so
+            that they can be compared with the pipeline's interval.
+        share: the layer's part of the interval of its pipeline (of the part of the network that it belongs to).
+        urgency: how many times faster than the pipeline the layer has to be.
+        bound: what its cycles are made of, such as `compute` or `input`.
     """
 
     name: str
@@ -43,13 +45,13 @@ class Layer:
 
 @dataclass(frozen=True)
 class Record:
-    """A run's result, layers and history.
+    """A run's result, its layers and its history.
 
     Args:
-        folder: of the run.
+        folder: the run's directory.
         result: what its result.json says.
-        rows: layers.csv, a row per operation.
-        history: of its training.
+        rows: the rows of its layers.csv, one for each operation, by the names of the columns.
+        history: what was logged of every epoch.
     """
 
     folder: Path
@@ -59,7 +61,7 @@ class Record:
 
     @classmethod
     def read(cls, folder: Path) -> Record:
-        """Read a run's directory.
+        """Read what lies in a run's directory.
 
         Raises:
             UserError: it holds no result of a search, or one that cannot be read.
@@ -76,9 +78,9 @@ class Record:
 
     @property
     def charts(self) -> list[str]:
-        """What the run has something to show in, in the order of its report."""
+        """Names of the charts that the run has data for, in the order of its report."""
         there = {
-            "resources": not self.sequential,  # an array is taken whole
+            "resources": bool(self.result.sparse.estimate.available),  # an array is taken whole
             "history": bool(self.history.epochs), "trials": bool(self.result.spent.front),
             "prices": bool(self.history.layers("price/")),
         }  # fmt: skip
@@ -87,24 +89,25 @@ class Record:
 
     @property
     def curves(self) -> list[tuple[str, str, str]]:
-        """What is drawn by epoch: key of the log, title, and what colour it has. Without a λ, pair sparsity."""
+        """The three curves by epoch: key in the log, title, and name of the colour. Where the search had no λ, the
+        third is pair sparsity."""
         steered = bool(self.history.series("loss/lambda")[0])
         last = ("loss/lambda", "λ", "pairs") if steered else ("sparsity/pair", "pair sparsity", "pairs")
         return [("val/acc", "validation accuracy", "weights"), ("hw/speedup", "speed-up", "searched"), last]
 
     @property
     def sequential(self) -> bool:
-        """Whether layers run one after another, as on an array of cores, and not all at once."""
+        """Whether the accelerator runs one layer after another, as an array of cores does, and not all at once."""
         return self.result.sparse.estimate.sequential
 
     @property
     def folds(self) -> list[str]:
-        """What a design's folds (of an array, its tiles) are called."""
+        """Names of the numbers that make a design: the folds of a pipeline, or the tiles of an array."""
         return list(dict.fromkeys(name for row in self.result.sparse.estimate.layers for name in row.folds))
 
     @property
     def title(self) -> str:
-        """Network, data and device."""
+        """Network, data and device, for headings."""
         return self.result.title
 
     @property
@@ -120,7 +123,7 @@ class Record:
 
     @property
     def limits(self) -> Mapping[str, float]:
-        """Resources that count, and how much of them may be used, as a fraction of the device's."""
+        """The resources that count, and what fraction of the device's a design may use."""
         return self.result.sparse.estimate.limits
 
     def estimate(self, column: Column) -> Estimate:
@@ -151,20 +154,25 @@ class Record:
 
     @property
     def prices(self) -> tuple[list[int], list[list[float]], float]:
-        """Epochs in which the hardware named prices, for every layer its prices in them, and the price that a
-        logarithmic scale begins with: a thousandth of the highest."""
+        """What the search paid for densities.
+
+        Returns:
+            The epochs in which the hardware named prices; for every layer a row with its price in each of them; and the
+            price that a logarithmic scale begins with, a thousandth of the highest.
+        """
         log, names = self.history.epochs, [layer.name for layer in self.layers]
         epochs = [epoch for epoch in sorted(log) if any(key.startswith("price/") for key in log[epoch])]
         grid = [[log[epoch].get(f"price/{name}", 0.0) for epoch in epochs] for name in names]
         return epochs, grid, 1e-3 * max(max(map(max, grid)), 1e-9)  # where nothing was worth anything, too
 
     def parts(self, column: Column) -> int:
-        """Into how many configurations, one after another, a design is cut; 1 = it is whole."""
+        """How many configurations, one after another, a design is cut into; 1 for a design that fits whole."""
         return len(self.estimate(column).parts)
 
     @property
     def beyond(self) -> dict[str, float]:
-        """Resources that the searched design has more of than the device, because they were not to count."""
+        """What the searched design needs more of than the device has, since it was not to count: fractions of the
+        device's, by resource."""
         used = self.result.sparse.estimate.utilization
         return {name: share for name, share in used.items() if share > 1.005}
 

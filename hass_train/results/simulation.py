@@ -15,13 +15,13 @@ SCHEMA = 1
 @layout(also=("error",))
 @dataclass(frozen=True)
 class PartSimulation:
-    """One configuration of the device.
+    """One configuration of the device, simulated.
 
     Args:
-        analytical_cycles: interval of the analytical model.
-        simulated: with the design's FIFOs.
-        unlimited_cycles: interval with infinite FIFOs.
-        fifos: depths that were played, by name.
+        analytical_cycles: cycles between two images by the analytical model.
+        simulated: what the simulation measured with the design's FIFOs.
+        unlimited_cycles: simulated cycles between two images with infinite FIFOs.
+        fifos: depths of the design's FIFOs, in entries, by their names.
         sized: the smallest depths that keep the interval, where they were asked for.
     """
 
@@ -33,20 +33,20 @@ class PartSimulation:
 
     @property
     def error(self) -> float:
-        """Simulated over analytical interval, less one: positive where the model promised too much."""
+        """Simulated over analytical interval, less one; positive where the model promised too much."""
         return self.simulated.interval_cycles / self.analytical_cycles - 1
 
 
 @layout(also=("error",))
 @dataclass(frozen=True)
 class DesignSimulation:
-    """The whole design.
+    """A whole design, simulated.
 
     Args:
-        network, device: names.
-        clock_mhz: of the device.
-        images: real images that were played.
-        parts: configurations, one after another.
+        network, device: their names.
+        clock_mhz: the device's clock in MHz.
+        images: how many real images were played.
+        parts: the configurations that run one after another; one, unless the network is partitioned.
     """
 
     network: str
@@ -57,7 +57,7 @@ class DesignSimulation:
 
     @property
     def error(self) -> float:
-        """Of the part that the analytical model judged worst."""
+        """The error of the part that the analytical model judged worst, as a fraction."""
         return max((part.error for part in self.parts), key=abs)
 
     def to_dict(self) -> dict[str, Any]:

@@ -30,7 +30,8 @@ SUMMARIES = {
     "sparsity/activation": "last",
     "phase/index": "last",
 }
-"""What of a scalar's history is its summary. `val/acc_sparse` is validation accuracy at full sparsity."""
+"""Which value of a scalar's history W&B keeps as its summary: the last one, the largest or the smallest.
+`val/acc_sparse` is the validation accuracy at full sparsity."""
 LAYERS = "layers"
 HEADS = [
     "layer", "kind", "macs", "weight_density", "activation_density", "pair_density", "price", "engine", "cycles", "dsp",
@@ -41,7 +42,14 @@ _MODEL, _DENSE = "model.onnx", "dense-network"
 def layer_rows(
     workload: Workload, profile: SparsityProfile, prices: Mapping[str, float], answer: Estimate | None
 ) -> list[list[Any]]:
-    """The layer table: a row for each compute layer; without design before the hardware model was asked."""
+    """The layer table of an epoch, a row for each compute layer under `HEADS`.
+
+    Args:
+        workload: the network.
+        profile: its sparsity now.
+        prices: of the layers' pair densities, by layer.
+        answer: of the hardware model; None before it was asked, where the columns of the design stay empty.
+    """
     designs = {row.name: row for row in answer.layers} if answer else {}
     found = []
     for layer in workload.compute_layers:
@@ -55,7 +63,8 @@ def layer_rows(
 
 
 def final_scalars(result: Result) -> dict[str, float]:
-    """The searched network as measured exactly, and its point in the plane of accuracy and throughput."""
+    """The scalars that a run ends with: the searched network as it was measured exactly, and its point in the plane of
+    accuracy and throughput."""
     sparse, gain = result.sparse, result.gain
     estimate = sparse.estimate
     return {
@@ -81,11 +90,12 @@ def publish(
     """Log charts, report and artifacts of a finished run.
 
     Args:
-        log: of the run.
+        log: the run's W&B logger.
         output: the run's directory.
         result: of the search.
-        pictures, page: that were drawn, if any.
-        step: of the trainer.
+        pictures: charts as files, of which the PNGs are logged.
+        page: the report; None if there is none.
+        step: the trainer's global step.
     """
     log.log_pictures({f"plots/{path.stem}": path for path in pictures if path.suffix == ".png"}, page, step)
     network, device = result.model.name, result.hw.name
