@@ -13,7 +13,7 @@ from hass_train.hardware import Estimate, LayerEstimate
 from hass_train.report import columns
 from hass_train.results.result import Result
 
-if TYPE_CHECKING:  # it brings plotly
+if TYPE_CHECKING:  # it brings altair
     from hass_train.results.comparison import Comparison
 
 

@@ -120,7 +120,7 @@ def series(colors: Mapping[str, str], shapes: Sequence[str]) -> tuple[alt.Scale,
 def log_domain(values: Iterable[float]) -> tuple[float, float]:
     """Where a logarithmic axis of such values begins and ends, with some room at both ends."""
     known = [max(value, 1e-12) for value in values]
-    spread = max(max(known) / min(known), 1.2)
+    spread = max(max(known) / min(known), 2)
     return min(known) / spread**0.12, max(known) * spread**0.06
 
 

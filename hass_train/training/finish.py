@@ -51,7 +51,7 @@ def finish(run: Run, module: SparseClassifier, result: Result) -> tuple[Result, 
             result.save(run.output / "result.json")
     page, pictures = None, []
     if run.experiment.config.report:
-        from hass_train.report.figures import save_figures  # late: plotly takes half a second
+        from hass_train.report.figures import save_figures  # late: altair takes half a second
         from hass_train.report.html import REPORT, save_report
 
         with _extra("figures", again.format("report")):

@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 
 from hass_train.report.comparison_page import save_comparison
-from hass_train.report.html import REPORT
+from hass_train.report.html import REPORT, save_report
 from hass_train.report.panels import panels
 from hass_train.results.comparison import Comparison
+from hass_train.results.history import METRICS
 from hass_train.results.record import Record
-from tests.browser import CLIPPED, NARROW, OVERLAPPING, WIDE, opened
+from tests.browser import CLIPPED, NARROW, OVERLAPPING, WIDE, hovered, opened
 
 DRAWN = """() => [...document.querySelectorAll('.chart')].filter(
-  one => one.querySelector('.cartesianlayer .trace, .cartesianlayer .hm')
+  one => one.querySelector('.mark-rect.role-mark path, .mark-symbol.role-mark path')
 ).map(one => one.id)"""
 EMPTY = "() => [...document.querySelectorAll('.card .value, td:first-child')].filter(one => !one.innerText).length"
 WIDTHS = pytest.mark.parametrize(("width", "dark"), [(WIDE, False), (NARROW, True)])
@@ -57,15 +58,65 @@ def test_text_can_be_read_by_day_and_by_night(seen: Path) -> None:
         with opened(seen / REPORT, WIDE, dark) as (page, _):
             ground, ink = page.evaluate(
                 "() => [getComputedStyle(document.body).backgroundColor, "
-                "getComputedStyle(document.querySelector('.xtick text')).fill]"
+                "getComputedStyle(document.querySelector('.role-axis-label text')).fill]"
             )
             shades = [sum(map(int, color[4:-1].split(","))) / 3 for color in (ground, ink)]
             assert abs(shades[0] - shades[1]) > 120
             assert (shades[0] < shades[1]) == dark
             page.emulate_media(color_scheme="light" if dark else "dark")  # the sun sets while one reads
             page.wait_for_function(
-                "before => getComputedStyle(document.querySelector('.xtick text')).fill !== before", arg=ink
+                "before => getComputedStyle(document.querySelector('.role-axis-label text')).fill !== before", arg=ink
             )
+
+
+def test_hovering_tells_the_numbers(seen: Path, record: Record) -> None:
+    first, last = record.layers[0], record.history.series("val/acc")
+    with opened(seen / REPORT, WIDE) as (page, said):
+        told = {
+            name: hovered(page, f"#{name} {marks}")
+            for name, marks in (
+                ("history", ".mark-symbol.role-mark path"), ("pipeline", ".mark-rect.role-mark path"),
+                ("layers", ".mark-rect.role-mark path"), ("prices", ".mark-rect.role-mark path"),
+            )
+        }  # fmt: skip
+        stacked = hovered(page, "#resources .mark-rect.role-mark path")
+        assert said == []
+    for words in (str(last[0][0]), f"{last[1][0]:.4g}"):
+        assert words in told["history"]
+    for words in (first.name, f"{first.cycles:,.0f}", f"{first.dense_cycles:,.0f}", first.bound):
+        assert words in told["pipeline"]
+    for words in (first.name, f"{first.weight_density:.3f}", f"{first.pair_density:.3f}", f"{first.share:.1%}"):
+        assert words in told["layers"]
+    epochs, grid, _ = record.prices
+    for words in (first.name, str(epochs[0]), f"{grid[0][0]:.4f}"):
+        assert words in told["prices"]
+    assert "%" in stacked
+
+
+def test_names_are_shown_as_they_are(record: Record, tmp_path: Path) -> None:
+    odd = "</script><b>x"
+    shutil.copytree(record.folder, tmp_path / "run")
+    for name in ("result.json", "layers.csv", METRICS):
+        file = tmp_path / "run" / name
+        file.write_text(file.read_text().replace("conv1.0", odd))
+    with opened(save_report(Record.read(tmp_path / "run")), WIDE) as (page, said):
+        assert odd in page.evaluate(
+            "() => [...document.querySelectorAll('#pipeline text')].map(one => one.textContent)"
+        )
+        assert odd in hovered(page, "#pipeline .mark-rect.role-mark path")
+        assert page.evaluate("() => document.querySelectorAll('b').length") == 0
+        assert said == []
+
+
+def test_charts_follow_the_window(seen: Path) -> None:
+    with opened(seen / REPORT, WIDE) as (page, said):
+        page.set_viewport_size({"width": NARROW, "height": 900})
+        page.wait_for_function(
+            "() => [...document.querySelectorAll('.chart')].every("
+            "one => Math.abs(one.querySelector('.marks').getBoundingClientRect().width - one.clientWidth) < 2)"
+        )
+        assert page.evaluate("() => document.documentElement.scrollWidth") <= NARROW
+        assert said == []
 
 
 def test_the_design_table_sorts(seen: Path, record: Record) -> None:

@@ -8,6 +8,7 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -15,9 +16,11 @@ from PIL import Image
 from hass_train import pipeline
 from hass_train.report import __main__ as command
 from hass_train.report import columns
-from hass_train.report.figures import prices, save_figures
+from hass_train.report.charts import prices
+from hass_train.report.figures import save_chart, save_figures
 from hass_train.report.html import REPORT, save_report
-from hass_train.report.panels import panels
+from hass_train.report.look import log_domain, log_ticks
+from hass_train.report.panels import Panel, panels
 from hass_train.report.stacks import Stack, stacks
 from hass_train.results.history import METRICS, History, carry_over
 from hass_train.results.record import Record, flat
@@ -38,7 +41,10 @@ def test_a_search_leaves_a_page_and_figures_behind(seen: Path) -> None:
         with Image.open(seen / "figures" / f"{name}.png") as picture:
             assert min(picture.size) > 200
             assert len(picture.convert("RGB").getcolors(2**24)) > 5  # something was drawn
-        assert (seen / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+        printed = (seen / "figures" / f"{name}.pdf").read_bytes()
+        assert printed.startswith(b"%PDF")
+        assert b"+LiberationSans" in printed  # text is text
+        assert b"/Subtype /Image" not in printed or name == "prices"  # the scale of colours is one
 
 
 def test_a_report_that_fails_loses_nothing_else(
@@ -61,7 +67,7 @@ def test_a_report_that_fails_loses_nothing_else(
 
 def test_the_page_needs_nothing_but_itself(seen: Path) -> None:
     page = (seen / REPORT).read_text()
-    rest = re.sub(r'<script type="text/plain" id="plotly">.*?</script>', "", page, flags=re.DOTALL)
+    rest = re.sub(r'<script type="text/plain" id="library">.*?</script>', "", page, flags=re.DOTALL)
     assert not re.search(r'(src|href)="(?!#|data:)', rest)
     assert "url(" not in rest
     assert json.loads((seen / "result.json").read_text())["command"] in rest
@@ -121,23 +127,25 @@ def test_a_stack_is_cut_off_at_the_edge() -> None:
     assert stack.upto(9.0) == [0.75, 1.0, 0.5]
 
 
+def table(panel: Panel) -> list[dict[str, Any]]:
+    """All rows of data that a chart is drawn from."""
+    return [row for rows in panel.chart.to_dict()["datasets"].values() for row in rows]
+
+
 def test_every_panel_shows_the_result(record: Record) -> None:
     found = {panel.name: panel for panel in panels(record)}
     assert list(found) == ["history", "pipeline", "layers", "resources", "prices"]
     names = [layer.name for layer in record.layers]
-    bars = {}
-    for trace in found["pipeline"].figure.data:
-        if trace.type == "bar":
-            bars.update(zip(trace.y, trace.x, strict=True))
+    bars = {row["layer"]: row["cycles"] for row in table(found["pipeline"]) if "layer" in row}
     assert bars == {layer.name: layer.cycles for layer in record.layers}
     assert record.result.sparse.estimate.bottleneck.reason in found["pipeline"].caption
-    pairs = next(trace for trace in found["layers"].figure.data if trace.name == "pairs")
-    assert list(pairs.x) == [layer.pair_density for layer in record.layers]
-    (grid,) = found["prices"].figure.data
-    assert list(grid.y) == names
-    assert [len(row) for row in grid.customdata] == [3] * len(names)
-    final = next(trace for trace in found["history"].figure.data if trace.name == "final speed-up")
-    assert list(final.y) == [record.result.gain.throughput]
+    assert [row["pairs"] for row in table(found["layers"])] == [layer.pair_density for layer in record.layers]
+    grid = table(found["prices"])
+    assert [row["layer"] for row in grid] == names
+    assert [len(row["price"]) for row in grid] == [3] * len(names)
+    assert {"epoch": 7, "value": record.result.gain.throughput} in table(found["history"])
+    pieces = [row for row in table(found["resources"]) if row.get("row") == "DSPs, searched" and "share" in row]
+    assert sum(row["share"] for row in pieces) == pytest.approx(record.result.sparse.estimate.utilization["dsp"])
     for panel in found.values():
         assert panel.caption.endswith(".")
 
@@ -157,16 +165,18 @@ def test_a_search_by_trials_shows_its_front(record: Record, tmp_path: Path) -> N
     again = Record.read(tmp_path / "run")
     found = {panel.name: panel for panel in panels(again)}
     assert list(found) == ["trials", "pipeline", "layers", "resources"]
-    chosen = next(trace for trace in found["trials"].figure.data if trace.name == "chosen")
-    assert (list(chosen.x), list(chosen.y)) == ([200.0], [0.8])
+    (chosen,) = [row for row in table(found["trials"]) if row["kind"] == "chosen"]
+    assert (chosen["rate"], chosen["accuracy"]) == (200.0, 0.8)
     assert (tmp_path / "run" / "figures" / "trials.pdf").is_file()
 
 
-def test_equal_runs_have_equal_pages(record: Record, tmp_path: Path) -> None:
+def test_equal_runs_have_equal_pages_and_figures(record: Record, tmp_path: Path) -> None:
     shutil.copytree(record.folder, tmp_path / "run")
-    before = (tmp_path / "run" / REPORT).read_bytes()
-    save_report(Record.read(tmp_path / "run"))
-    assert (tmp_path / "run" / REPORT).read_bytes() == before
+    again = Record.read(tmp_path / "run")
+    files = [save_report(again), *save_figures(again)]
+    assert len(files) == 1 + 2 * len(NAMES)
+    for file in files:
+        assert file.read_bytes() == (record.folder / file.relative_to(again.folder)).read_bytes(), file.name
 
 
 def test_no_name_can_end_the_script(record: Record, tmp_path: Path) -> None:
@@ -219,7 +229,7 @@ def test_a_design_in_parts_has_no_line_across(record: Record, tmp_path: Path) ->
         assert layer.share == pytest.approx(rows[layer.name]["interval_cycles"] * rows[layer.name]["urgency"] / cycles)
     pipeline_panel = next(panel for panel in panels(again) if panel.name == "pipeline")
     assert "in 2 parts" in pipeline_panel.caption
-    assert len(pipeline_panel.figure.layout.shapes) == 1  # the dense design's
+    assert [row["whose"] for row in table(pipeline_panel) if "whose" in row] == ["the dense pipeline"]
     save_figures(again)
 
 
@@ -234,11 +244,11 @@ def test_a_design_that_does_not_fit_says_so(record: Record, tmp_path: Path) -> N
         assert ("fits the device" in save_report(Record.read(folder)).read_text()) == told
 
 
-def test_prices_of_nothing_can_be_drawn(record: Record) -> None:
+def test_prices_of_nothing_can_be_drawn(record: Record, tmp_path: Path) -> None:
     nothing = {epoch: {key: 0.0 if key.startswith("price/") else value for key, value in values.items()}
                for epoch, values in record.history.epochs.items()}  # fmt: skip
     again = replace(record, history=History(nothing))
-    assert prices(again) is not None
+    assert len(save_chart(prices(again), tmp_path / "prices", pdf=True)) == 2
     assert "prices" in [panel.name for panel in panels(again)]
 
 
@@ -264,3 +274,18 @@ def test_the_small_run_is_what_the_tests_think(record: Record) -> None:
     assert record.wanted_speedup == pytest.approx(4)
     assert set(record.limits) == {"dsp"}
     assert f"search.target_speedup={record.wanted_speedup:g}" in SMALL
+
+
+@pytest.mark.parametrize(
+    ("values", "ticks"),
+    [
+        ((700, 1600), [700, 800, 900, 1000, 1500]), ((1010, 1190), [1000, 1100, 1200]), ((2, 90), [2, 5, 10, 20, 50]),
+        ((3, 80_000), [10, 100, 1000, 10_000]), ((5, 5), [5]),
+    ],
+)  # fmt: skip
+def test_logarithmic_axes_have_marks(values: tuple[float, ...], ticks: list[float]) -> None:
+    low, high = log_domain(values)
+    assert low < min(values) <= max(values) < high
+    found = log_ticks(low, high)
+    assert set(ticks) <= {round(tick, 9) for tick in found}
+    assert 3 <= len(found) <= 12
