@@ -82,7 +82,7 @@ def compose(tmp_path: Path) -> Compose:
     return build
 
 
-def shared(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+def shared(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
     """A folder that all workers of the suite share: the first one that wants it makes it, and all only read.
 
     Args:
