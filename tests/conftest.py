@@ -13,6 +13,8 @@ from typing import Any
 
 os.environ["WANDB_MODE"] = "offline"
 os.environ["HF_HUB_OFFLINE"] = "1"
+if "PYTEST_XDIST_WORKER" in os.environ:  # commands that tests start, too: threads that wait for each other's turn spin
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 import hydra
 import pytest
