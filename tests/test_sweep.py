@@ -18,7 +18,7 @@ from tests.conftest import ROOT, SMALL
 def sweep(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
     """Run a sweep as a user starts it."""
     command = [sys.executable, "search.py", "-m", *SMALL, "logger=csv", *overrides, f"hydra.sweep.dir={folder}"]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=290, check=False)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
