@@ -20,9 +20,10 @@ from torch import nn
 from hass_train.config.checks import checked, checked_estimate, first_line, made
 from hass_train.config.schema import EstimateConfig, ModelConfig, ProfileConfig, RunConfig
 from hass_train.config.values import without_password
-from hass_train.export.profile import load_profile, measured_network
+from hass_train.export.profile import load_profile
 from hass_train.export.weights import DENSE_WEIGHTS, load_weights
 from hass_train.hardware import Accelerator, SparsityProfile, Structure, UnsupportedOperation, Workload, trace
+from hass_train.results.estimation import measured_network
 from hass_train.runtime.errors import UserError, unknown
 from hass_train.sparsity import LayerRule, Mode, Pattern, link_norms, sparse_layers, sparsify
 

@@ -20,15 +20,19 @@ from safetensors.torch import load_file
 
 from hass_train import pipeline
 from hass_train.data import Digits
+from hass_train.data.evaluate import accuracy
 from hass_train.experiment import Experiment
 from hass_train.export.profile import load_profile
-from hass_train.export.weights import gate_activations
+from hass_train.export.weights import gate_activations, load_weights
 from hass_train.hardware import trace
 from hass_train.pipeline import search
 from hass_train.runtime.errors import UserError
 from hass_train.search.trials.study import open_storage
 from tests.conftest import ROOT, SHORT, WITHOUT_LUTS, Compose
 from tests.wandb_file import OfflineRun
+
+DSPS = ("hw=zedboard", "hw.limits=[dsp]")
+"""A device that is explored fast: for tests of everything else."""
 
 
 def test_search_ends_well_and_says_so(run: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
@@ -154,19 +158,25 @@ def test_the_saved_profile_gives_the_same_design(
 
 
 def test_a_finished_run_can_be_fine_tuned(run: tuple[Path, subprocess.CompletedProcess[str]], compose: Compose) -> None:
+    """At a rate of nearly nothing, training leaves the weights it starts from, and a network as good as they are."""
     for name in ("dense.safetensors", "checkpoints/last.ckpt"):
-        config = compose("debug=limit", f"init_from={run[0] / name}", config_name="train")
-        result, _ = pipeline.train(config)
-        assert 0 <= result["test_acc"] <= 1
-        assert Path(result["model"]).is_file()
+        start = load_weights(run[0] / name)
+        still = ("search.warmup.lr=1e-9", "search.weight_decay=0", f"init_from={run[0] / name}")
+        result, objects = pipeline.train(compose("debug=fdr", *still, config_name="train"))
+        trained = load_file(result["model"])
+        learned = [key for key in trained if key.endswith(("weight", "bias"))]
+        assert len(learned) > 100
+        assert all(torch.allclose(trained[key], start[key], atol=1e-6) for key in learned)
+        assert result["test_acc"] == accuracy(objects["module"].model, objects["data"], "test", 1)[0]
 
 
 def test_a_run_starts_from_weights_without_warm_up(
     run: tuple[Path, subprocess.CompletedProcess[str]], compose: Compose
 ) -> None:
     config = compose(
-        "debug=fdr", "search.warmup.epochs=0", "search.penalty=0.1", f"init_from={run[0]}/dense.safetensors"
-    )
+        "debug=fdr", *WITHOUT_LUTS, "search.warmup.epochs=0", "search.penalty=0.1",
+        f"init_from={run[0]}/dense.safetensors",
+    )  # fmt: skip
     result, objects = pipeline.search(config)
     dense = load_file(run[0] / "dense.safetensors")
     again = load_file(Path(config.paths.output) / "dense.safetensors")
@@ -175,12 +185,13 @@ def test_a_run_starts_from_weights_without_warm_up(
     assert objects["trainer"].current_epoch == 2
 
 
-@pytest.mark.parametrize("model", ["test_resnet", "test_efficientnet"])
-def test_other_models_and_devices(model: str, compose: Compose) -> None:
-    config = compose("debug=limit", "model=timm", f"model.name={model}", "hw=zcu104", "search.target_speedup=1.3")
+@pytest.mark.parametrize(("model", "device"), [("test_resnet", DSPS), ("test_efficientnet", ("hw=zcu104",))])
+def test_other_models_and_devices(model: str, device: tuple[str, ...], compose: Compose) -> None:
+    """One where only DSPs count, which is explored fast; one with every limit."""
+    config = compose("debug=limit", "model=timm", f"model.name={model}", *device, "search.target_speedup=1.3")
     result, _ = pipeline.search(config)
     assert result.goal.met
-    assert result.hw.name == "zcu104"
+    assert result.hw.name == device[0].removeprefix("hw=")
 
 
 def test_all_phases_compile_without_a_break_and_a_teacher_helps_to_recover(
@@ -190,7 +201,7 @@ def test_all_phases_compile_without_a_break_and_a_teacher_helps_to_recover(
     compiling = functools.partial(torch.compile, backend="aot_eager", fullgraph=True)  # no C++ compiler needed
     monkeypatch.setattr(torch, "compile", compiling)
     config = compose(
-        "debug=limit", "model=timm", "model.name=test_resnet", "hw=zcu104", "search.penalty=0.1", "search.distill=0.5",
+        "debug=limit", "model=timm", "model.name=test_resnet", *DSPS, "search.penalty=0.1", "search.distill=0.5",
         "trainer.compile=true",
     )  # fmt: skip
     result, objects = pipeline.search(config)
@@ -201,31 +212,34 @@ def test_all_phases_compile_without_a_break_and_a_teacher_helps_to_recover(
     teacher = module._teacher[0].network.state_dict()
     assert all(torch.equal(value, teacher[key]) for key, value in dense.items())
     assert not any(key.startswith("_teacher") for key in module.state_dict())
-    assert 0 <= result.sparse.test_acc <= 1
+    assert result.sparse.weight_sparsity > 0
 
 
 NO_NAME = ["model=timm"]
-BAD: list[tuple[list[str], str]] = [
+STATED: list[tuple[list[str], str]] = [
     (NO_NAME, "model.name is not given"),
     (["hw=dataflow"], "hw.name is not given|hw.dsp is not given"),
-    (["model.name=resnet19"], "there is no timm model 'resnet19'; did you mean 'resnet1"),
-    (["search.target_speedup=500"], r"beyond the roof of u250: .* reaches \d"),
     (["search.target_speedup=2", "search.penalty=1"], "2 goals"),
-    (["+search.penaltie=1"], "no key 'search.penaltie'; did you mean 'search.penalty'"),
     (["+hw.dps=3"], "no key 'hw.dps'; did you mean 'hw.dsp'"),
     (["+trainer.max_epoch=3"], "did you mean 'trainer.max_epochs'"),
     (["+data.batchsize=3"], "did you mean 'data.batch_size'"),
     (["+callbacks.phases.margins=3"], "did you mean 'callbacks.phases.margin'"),
     (["seed=abc"], "seed.*abc"),
-    (["hw.dsp=-4"], "dsp of device u250 is -4"),
-    (["hw.dsp=10", "hw.partitions=never"], "does not fit u250: .*dsp"),
     (["hw.folding=fancy"], "folding is 'fancy'; choose free or divisors"),
-    (["data.batch_size=5000"], "data.batch_size is 5000"),
     (["data.batch_size=1"], "at least 2"),
     (["search.distill=1.5"], "search.distill is 1.5"),
     (["search.queries=0"], "search.queries is 0"),
     (["search.search.lr=0"], "search.search.lr is 0"),
     (["search.warmup.epochs=-1"], "search.warmup.epochs is -1"),
+]
+"""What the configuration alone shows to be wrong."""
+BUILT: list[tuple[list[str], str]] = [
+    (["model.name=resnet19"], "there is no timm model 'resnet19'; did you mean 'resnet1"),
+    (["search.target_speedup=500"], r"beyond the roof of u250: .* reaches \d"),
+    (["+search.penaltie=1"], "no key 'search.penaltie'; did you mean 'search.penalty'"),
+    (["hw.dsp=-4"], "dsp of device u250 is -4"),
+    (["hw.dsp=10", "hw.partitions=never"], "does not fit u250: .*dsp"),
+    (["data.batch_size=5000"], "data.batch_size is 5000"),
     (["search.warmup.epochs=0", "search.search.epochs=0", "search.recover.epochs=0"], "0 epochs"),
     (["init_from=nowhere.ckpt"], "no file nowhere.ckpt"),
     (["ckpt_path=nowhere.ckpt"], "no file nowhere.ckpt"),
@@ -235,21 +249,33 @@ BAD: list[tuple[list[str], str]] = [
     (["+model.kwargs.nonsense=3"], "model.kwargs do not fit"),
     (["model.input_size=[3,64,64]"], "model.input_size"),
 ]
+"""What shows when files, data, the network and its designs are looked at; and one of each kind above."""
 
 
-@pytest.mark.parametrize(("overrides", "message"), BAD, ids=[" ".join(overrides) for overrides, _ in BAD])
-def test_bad_input_is_one_line(overrides: list[str], message: str, compose: Compose, tmp_path: Path) -> None:
-    name = [] if overrides == NO_NAME else ["model.name=test_resnet"]
-    config = compose("debug=fdr", "model=timm", *name, *overrides)
+def small(*overrides: str) -> list[str]:
+    name = [] if list(overrides) == NO_NAME else ["model.name=test_resnet"]
+    return ["debug=fdr", "model=timm", *name, *overrides]
+
+
+@pytest.mark.parametrize(("overrides", "message"), STATED, ids=[" ".join(overrides) for overrides, _ in STATED])
+def test_a_wrong_setting_is_one_line(overrides: list[str], message: str, compose: Compose) -> None:
+    config = compose(*small(*overrides))
     with pytest.raises(UserError, match=message) as caught:
-        pipeline.search(config)
+        Experiment.of(config)
+    assert "\n" not in str(caught.value).strip()
+
+
+@pytest.mark.parametrize(("overrides", "message"), BUILT, ids=[" ".join(overrides) for overrides, _ in BUILT])
+def test_bad_input_is_one_line(overrides: list[str], message: str, compose: Compose, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        pipeline.search(compose(*small(*overrides)))
     assert "\n" not in str(caught.value).strip()
     assert not (tmp_path / "run" / "result.json").exists()
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "search.py", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "search.py", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
     )
 
 
@@ -292,7 +318,8 @@ def test_a_loss_that_is_not_a_number_stops_the_run(
         return loss * float("nan") if next(calls) > 6 else loss
 
     monkeypatch.setattr(module.F, "cross_entropy", poisoned)
-    config = compose("debug=limit", "model=timm", "model.name=test_resnet", "search.penalty=0.1")
+    settings = ("debug=limit", "model=timm", "model.name=test_resnet", *DSPS, "search.penalty=0.1")
+    config = compose(*settings)
     with pytest.raises(UserError, match=r"loss became nan in epoch 2 \(search phase\)"):
         pipeline.search(config)
     last = Path(config.paths.output) / "checkpoints" / "last.ckpt"
@@ -300,10 +327,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run(
     assert not (Path(config.paths.output) / "result.json").exists()
 
     monkeypatch.undo()  # the cause is mended: resume from the last good checkpoint, in a directory of its own
-    again = compose(
-        "debug=limit", "model=timm", "model.name=test_resnet", "search.penalty=0.1", f"ckpt_path={last}",
-        output=tmp_path / "again",
-    )  # fmt: skip
+    again = compose(*settings, f"ckpt_path={last}", output=tmp_path / "again")
     result, objects = pipeline.search(again)
     assert objects["trainer"].current_epoch == 4
     assert result.sparse.pair_sparsity > 0
@@ -311,8 +335,8 @@ def test_a_loss_that_is_not_a_number_stops_the_run(
 
 def test_a_multirun_keeps_its_jobs_apart(tmp_path: Path) -> None:
     done = command(
-        "-m", "model=timm", "model.name=test_resnet", "hw=u250,zcu104", "debug=fdr", "search.penalty=0.1",
-        f"hydra.sweep.dir={tmp_path / 'sweep'}",
+        "-m", "model=timm", "model.name=test_resnet", "hw=u250,zcu104", "hw.limits=[dsp]", "debug=fdr",
+        "search.penalty=0.1", f"hydra.sweep.dir={tmp_path / 'sweep'}",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     jobs = sorted(path for path in (tmp_path / "sweep").iterdir() if path.is_dir())
@@ -339,8 +363,8 @@ def test_every_model_composes(name: str, compose: Compose) -> None:
 def test_accuracy_that_may_be_lost_is_a_goal(
     engine: str, compose: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    small = ("model=timm", "model.name=test_resnet.r160_in1k", "hw=zcu104", "debug=limit")
-    result, _ = search(compose(*small, f"search={engine}", "search.max_accuracy_drop=0.5"))
+    network = ("model=timm", "model.name=test_resnet.r160_in1k", *DSPS, "debug=limit")
+    result, _ = search(compose(*network, f"search={engine}", "search.max_accuracy_drop=0.5"))
     assert result.goal.met == (result.dense.val_acc - result.sparse.val_acc <= 0.5)
     assert "Goal at most 50 points of validation accuracy lost" in capsys.readouterr().out
     assert result.engine == engine
@@ -350,7 +374,7 @@ def test_accuracy_that_may_be_lost_is_a_goal(
 
 
 TRIALS = (
-    "search=tpe", "debug=limit", "logger=csv", "model=timm", "model.name=test_resnet.r160_in1k", "hw=zcu104",
+    "search=tpe", "debug=limit", "logger=csv", "model=timm", "model.name=test_resnet.r160_in1k", *DSPS,
     "search.penalty=0.1", "search.study=shared", "search.recover.epochs=0",
 )  # fmt: skip
 
@@ -373,7 +397,7 @@ def test_two_workers_share_a_study_that_goes_on(tmp_path: Path) -> None:
     before = finished(journal)
     assert before >= 3
     second = start(before + 4, "two")
-    told, _ = second.communicate(timeout=250)
+    told, _ = second.communicate()
     assert second.returncode == 0, told
     assert "study 'shared': its dense network is there, and warm-up is left out" in told
     spent = json.loads((tmp_path / "two" / "result.json").read_text())["spent"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from hass_train.hardware import SparsityProfile
 from hass_train.runtime import ranks
 from hass_train.sparsity import LayerRule, Mode, calibrate, sparse_layers, sparsify
 from tests.chaos.kills import TINY, Search, numbers
+from tests.conftest import shared
 
 PROCESSES = 2
 
@@ -78,16 +80,33 @@ def overrides(strategy: str, keep: Path) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Search:
-    """A finished search of two processes."""
-    folder = tmp_path_factory.mktemp("ranks")
-    search = Search(folder, "run", overrides("ddp", folder))
-    assert search.end() == 0, search.lines[-20:]
-    return search
+@dataclass(frozen=True)
+class Told:
+    """A finished search of two processes.
+
+    Args:
+        folder: of the run; beside it is what its processes kept.
+        lines: that it printed.
+    """
+
+    folder: Path
+    lines: list[str]
 
 
-def check_same_masks(search: Search, keep: Path) -> None:
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Told:
+    """One that nobody stopped."""
+
+    def start(base: Path) -> None:
+        search = Search(base, "run", overrides("ddp", base))
+        assert search.end() == 0, search.lines[-20:]
+        (base / "told.json").write_text(json.dumps(search.lines))
+
+    base = shared(tmp_path_factory, "ranks", start)
+    return Told(base / "run", json.loads((base / "told.json").read_text()))
+
+
+def check_same_masks(search: Search | Told, keep: Path) -> None:
     """Both processes froze the same, and one of them wrote it."""
     one, other = (torch.load(keep / f"rank{rank}.pt", weights_only=True) for rank in range(PROCESSES))
     assert one["controller"] == other["controller"]
@@ -102,12 +121,13 @@ def check_same_masks(search: Search, keep: Path) -> None:
     assert all(torch.equal(masks[f"model.{name}.mask"], tensors[0]) for name, tensors in one["layers"].items())
 
 
-def test_processes_end_with_the_same_masks(whole: Search) -> None:
+def test_processes_end_with_the_same_masks(whole: Told) -> None:
     assert sum("goal: target_speedup" in line for line in whole.lines) == 1  # one of them speaks
     check_same_masks(whole, whole.folder.parent)
 
 
-def test_spawned_processes_do_the_same_even_stopped(whole: Search, tmp_path: Path) -> None:
+@pytest.mark.nightly
+def test_spawned_processes_do_the_same_even_stopped(whole: Told, tmp_path: Path) -> None:
     first = Search(tmp_path, "first", overrides("ddp_spawn", tmp_path))
     first.wait_for(lambda: first.said("4/10 search"))
     first.process.send_signal(signal.SIGTERM)
@@ -118,7 +138,8 @@ def test_spawned_processes_do_the_same_even_stopped(whole: Search, tmp_path: Pat
     assert numbers(search.folder) == numbers(whole.folder)
 
 
-def test_processes_stop_together_and_go_on(whole: Search, tmp_path: Path) -> None:
+@pytest.mark.nightly
+def test_processes_stop_together_and_go_on(whole: Told, tmp_path: Path) -> None:
     first = Search(tmp_path, "first", overrides("ddp", tmp_path))
     first.wait_for(lambda: first.said("4/10 search"))
     os.killpg(first.process.pid, signal.SIGINT)  # as a terminal does: every process is told

@@ -18,7 +18,7 @@ from tests.conftest import ROOT, SMALL
 def sweep(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
     """Run a sweep as a user starts it."""
     command = [sys.executable, "search.py", "-m", *SMALL, "logger=csv", *overrides, f"hydra.sweep.dir={folder}"]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=290, check=False)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
@@ -26,18 +26,16 @@ def rows(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def test_one_failed_job_of_six_leaves_five_results_and_a_table(tmp_path: Path) -> None:
+def test_one_failed_job_of_three_leaves_two_results_and_a_table(tmp_path: Path) -> None:
     folder = tmp_path / "sweep"
-    done = sweep(
-        folder, "search.target_speedup=2.8,3.5,4,500,4.5,5", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"
-    )
+    done = sweep(folder, "search.target_speedup=2.8,500,5", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
     assert done.returncode == 1, done.stderr
-    assert len(list(folder.glob("*/result.json"))) == 5
+    assert len(list(folder.glob("*/result.json"))) == 2
     found = rows(folder)
-    assert [row["search.target_speedup"] for row in found] == ["2.8", "3.5", "4", "500", "4.5", "5"]
-    assert [row["status"] for row in found] == ["ended"] * 3 + ["failed"] + ["ended"] * 2
-    assert "beyond the roof" in found[3]["error"]
-    assert "Traceback" in (folder / "3-timm-zedboard" / "error.log").read_text()
+    assert [row["search.target_speedup"] for row in found] == ["2.8", "500", "5"]
+    assert [row["status"] for row in found] == ["ended", "failed", "ended"]
+    assert "beyond the roof" in found[1]["error"]
+    assert "Traceback" in (folder / "1-timm-zedboard" / "error.log").read_text()
     ended = [row for row in found if row["status"] == "ended"]
     assert all(row["goal_met"] == "True" and float(row["speedup"]) > 2.7 for row in ended)
     for row in found:  # the front, by its definition
@@ -47,7 +45,7 @@ def test_one_failed_job_of_six_leaves_five_results_and_a_table(tmp_path: Path) -
             and float(one["test_acc"]) >= float(row["test_acc"])
         ]  # fmt: skip
         assert (row["pareto"] == "True") == (row in ended and not better)
-    assert "5 of 6 jobs ended well" in done.stdout
+    assert "2 of 3 jobs ended well" in done.stdout
     with (folder / "compare.csv").open() as stream:
         compared = {Path(row["run"]).name: row for row in csv.DictReader(stream)}
     assert list(compared) == [row["job"] for row in ended]
@@ -55,10 +53,11 @@ def test_one_failed_job_of_six_leaves_five_results_and_a_table(tmp_path: Path) -
         name: row["pareto_throughput_ips"] == "True" for name, row in compared.items()
     }
     assert str(folder / "compare.html") in done.stdout
-    assert "failed: 3-timm-zedboard: search.target_speedup is 500" in done.stdout
+    assert "failed: 1-timm-zedboard: search.target_speedup is 500" in done.stdout
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.nightly
 def test_submitit_runs_jobs_in_processes_of_their_own(tmp_path: Path) -> None:
     done = sweep(tmp_path / "sweep", "search.penalty=0.1", "search.target_speedup=null", "seed=0,1",
                  "hydra/launcher=submitit_local", "debug=fdr")  # fmt: skip

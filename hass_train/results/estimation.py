@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hass_train.export.profile import PROFILE
 from hass_train.hardware.estimate import Estimate
-from hass_train.results.result import read_object
+from hass_train.results.result import RESULT, Result, read_object
 from hass_train.runtime.errors import UserError
 from hass_train.runtime.files import write_text
 from hass_train.runtime.plain import from_plain, layout, to_plain
@@ -71,3 +72,26 @@ class Estimation:
             return from_plain(read_object(path), cls)
         except ValueError as error:
             raise UserError(f"{path} cannot be read: {error}") from error
+
+
+def measured_network(path: Path) -> tuple[tuple[int, int, int], dict[str, Any]]:
+    """What network a profile was measured on.
+
+    Args:
+        path: of the profile, or of the run directory that holds it; `load_profile` has accepted it.
+
+    Returns:
+        The shape of its images (channels, height, width), and the arguments that timm made it with: those of the
+        result beside it, or the number of channels alone where the profile lies by itself.
+
+    Raises:
+        UserError: the profile does not say, or the result beside it cannot be read.
+    """
+    file = path / PROFILE if path.is_dir() else path
+    try:
+        channels, height, width = json.loads(file.read_text())["input_shape"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{file} does not say what network it was measured on; give model.input_size") from error
+    beside = file.with_name(RESULT).is_file()
+    arguments = Result.load(file.parent).model.arguments if beside else {"in_chans": channels}
+    return (channels, height, width), dict(arguments)

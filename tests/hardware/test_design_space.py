@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import timm
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -293,7 +293,6 @@ def chain(count: int, channels: int) -> Workload:
     return Workload("chain", (channels, 6, 6), tuple(layers))
 
 
-@settings(max_examples=25)
 @given(st.integers(2, 5), st.integers(2, 6), st.integers(60, 400), st.sampled_from([1, 16, 4096]))
 def test_the_best_cuts_are_those_of_brute_force(count: int, channels: int, dsp: int, batch: int) -> None:
     """Every set of cuts, each part explored by itself; the one that takes least for a batch."""

@@ -12,12 +12,13 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 import timm
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hass_train.hardware import (
     CannotFit,
     Device,
+    Estimate,
     LayerSparsity,
     Operation,
     OperationKind,
@@ -97,7 +98,6 @@ def test_where_nothing_is_decided_the_cheapest_is_what_was_known(monkeypatch: py
     assert open_ended.cheapest(known.interval, 1, 0, 1e-3, known.selection) is known.selection
 
 
-@settings(max_examples=300)
 @given(case(), st.integers(1, 60), st.integers(1, 3))
 def test_exploration_equals_brute_force_with_dsps(
     network: tuple[list[Operation], list[float]], dsp: int, most: int
@@ -106,7 +106,6 @@ def test_exploration_equals_brute_force_with_dsps(
     assert rate(*network, limits, most) == pytest.approx(best(*network, limits, most), rel=1e-12)
 
 
-@settings(max_examples=250)
 @given(case(), st.integers(2, 60), st.integers(200, 30_000), st.integers(1, 3), st.integers(1, 2))
 def test_exploration_equals_brute_force_with_dsps_and_luts(
     network: tuple[list[Operation], list[float]], dsp: int, lut: int, most: int, pixels: int
@@ -115,7 +114,6 @@ def test_exploration_equals_brute_force_with_dsps_and_luts(
     assert rate(*network, limits, most, pixels) == pytest.approx(best(*network, limits, most, pixels), rel=1e-12)
 
 
-@settings(max_examples=250)
 @given(case(), st.integers(2, 60), st.integers(0, 12), st.integers(0, 4), st.integers(1, 3))
 def test_exploration_equals_brute_force_with_three_resources(
     network: tuple[list[Operation], list[float]], dsp: int, bram: int, uram: int, most: int
@@ -124,7 +122,6 @@ def test_exploration_equals_brute_force_with_three_resources(
     assert rate(*network, limits, most) == pytest.approx(best(*network, limits, most), rel=1e-12)
 
 
-@settings(max_examples=100)
 @given(case(), st.integers(4, 60))
 def test_more_of_anything_or_fewer_pairs_is_never_slower(
     network: tuple[list[Operation], list[float]], dsp: int
@@ -164,15 +161,19 @@ def test_estimate_rows_add_up(mobilenet: Workload) -> None:
     assert estimate.throughput_ips == pytest.approx(estimate.replicas * 250e6 / estimate.interval_cycles)
 
 
-def test_a_tolerance_is_kept(mobilenet: Workload) -> None:
-    zcu104 = load_device("zcu104")
-    profile = SparsityProfile.uniform(mobilenet, 0.3)
-    exact = DataflowAccelerator(zcu104, DataflowOptions(tolerance=0)).estimate(mobilenet, profile).throughput_ips
-    proved = DataflowAccelerator(zcu104, DataflowOptions(tolerance=0.004)).estimate(mobilenet, profile).throughput_ips
-    assert exact * 0.996 <= proved <= exact * (1 + 1e-9)
-    quick = DataflowAccelerator(zcu104, DataflowOptions(tolerance=0.02)).estimate(mobilenet, profile)
-    assert quick.throughput_ips <= exact * (1 + 1e-9)
-    assert exact <= quick.throughput_ips * (1 + quick.slack) * 1.02  # says what it left open among fewer folds
+def test_a_tolerance_is_kept() -> None:
+    """On a network small enough to be explored exactly in seconds, and large enough for three answers that differ."""
+    workload = trace(timm.create_model("mobilenetv3_small_050"), (3, 64, 64), "mobilenetv3_small_050")
+    zcu104, profile = load_device("zcu104"), SparsityProfile.uniform(workload, 0.3)
+
+    def found(tolerance: float) -> Estimate:
+        return DataflowAccelerator(zcu104, DataflowOptions(tolerance=tolerance)).estimate(workload, profile)
+
+    exact, proved, quick = found(0.0), found(0.004), found(0.02)
+    assert exact.slack == 0
+    assert exact.throughput_ips * 0.996 <= proved.throughput_ips < exact.throughput_ips
+    # a quick one says what it left open among fewer folds
+    assert quick.throughput_ips < exact.throughput_ips <= quick.throughput_ips * (1 + quick.slack) * 1.02
 
 
 def test_a_device_that_is_too_small_is_named(mobilenet: Workload) -> None:

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 import timm
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hass_train.hardware import (
@@ -233,7 +233,6 @@ def durations(layer: Operation, design: StageDesign, nonzeros: NonZeros) -> list
     return images
 
 
-@settings(max_examples=60, deadline=None)
 @given(sparse_layer())
 def test_sparse_engines_take_the_cycles_of_their_pairs(case: tuple[Operation, StageDesign, NonZeros]) -> None:
     """One layer that always has its input: in lock-step the sum of the slowest engines' cycles; decoupled, D rounds
