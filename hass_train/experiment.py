@@ -7,25 +7,24 @@ images nor Lightning, uses `EstimateExperiment`. Nothing here imports Lightning.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import timm
 import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from hass_train.config.checks import checked, checked_estimate, first_line, made
-from hass_train.config.schema import EstimateConfig, ModelConfig, ProfileConfig, RunConfig
+from hass_train.config.checks import checked, checked_estimate, made
+from hass_train.config.schema import EstimateConfig, ProfileConfig, RunConfig
 from hass_train.config.values import without_password
 from hass_train.export.profile import load_profile
 from hass_train.export.weights import DENSE_WEIGHTS, load_weights
-from hass_train.hardware import Accelerator, SparsityProfile, Structure, UnsupportedOperation, Workload, trace
+from hass_train.hardware import Accelerator, SparsityProfile, Workload
 from hass_train.results.estimation import measured_network
-from hass_train.runtime.errors import UserError, unknown
+from hass_train.runtime.errors import UserError
 from hass_train.sparsity import LayerRule, Mode, Pattern, link_norms, sparse_layers, sparsify
+from hass_train.training.networks import check_network, create_network, traced
 
 if TYPE_CHECKING:  # they bring Lightning
     from hass_train.data import ImageData
@@ -306,59 +305,11 @@ class EstimateExperiment:
 
 def _uniform(config: ProfileConfig, workload: Workload) -> SparsityProfile:
     """The same sparsity in all layers that are not named dense."""
+    block = (config.block[0], config.block[1]) if config.block else None
     try:
-        uniform = SparsityProfile.uniform(workload, config.pair_density, config.dense_layers)
+        return SparsityProfile.uniform(workload, config.pair_density, config.dense_layers, config.weight_density, block)
     except ValueError as error:
         raise UserError(f"profile: {error}") from error
-    structure = Structure(block=(config.block[0], config.block[1])) if config.block else None
-    layers = dict(uniform.layers)
-    for name in layers.keys() - set(config.dense_layers):
-        layers[name] = replace(layers[name], weight_density=config.weight_density, structure=structure)
-    return SparsityProfile(layers)
-
-
-def check_network(name: str) -> None:
-    """Raise UserError, with the nearest name there is, for a network that timm does not have."""
-    if not timm.is_model(name.split(".")[0]):
-        raise unknown("timm model", name, timm.list_models())
-
-
-def create_network(config: ModelConfig, **arguments: Any) -> nn.Module:
-    """Make a timm network.
-
-    Args:
-        config: name, pretrained, kwargs.
-        arguments: of `timm.create_model`; the configuration's kwargs go before them.
-
-    Raises:
-        UserError: an unknown name, arguments it does not take, or pretrained weights that cannot be had.
-    """
-    name = config.name
-    check_network(name)
-    try:
-        network: nn.Module = timm.create_model(name, pretrained=config.pretrained, **{**arguments, **config.kwargs})
-        return network
-    except TypeError as error:
-        raise UserError(f"model.kwargs do not fit {name}: {first_line(error)}") from error
-    except Exception as error:
-        if config.pretrained:
-            raise UserError(
-                f"pretrained weights of {name} cannot be loaded ({type(error).__name__}); without a network put them "
-                "into the Hugging Face cache first, or use model.pretrained=false with init_from=FILE"
-            ) from error
-        raise
-
-
-def traced(network: nn.Module, input_size: tuple[int, int, int], name: str) -> Workload:
-    """Trace a network into a workload.
-
-    Raises:
-        UserError: an operation that no accelerator can cost.
-    """
-    try:
-        return trace(network, input_size, name)
-    except UnsupportedOperation as error:
-        raise UserError(str(error)) from error
 
 
 def _without_passwords(settings: Any) -> Any:

@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from hass_train.runtime.errors import UserError
 from hass_train.sparsity import sparse_layers
-from hass_train.sparsity.layers import SPARSE_CLASSES, Mode
+from hass_train.sparsity.mode import Mode
+from hass_train.sparsity.sparse_classes import SPARSE_CLASSES
 
 DENSE_WEIGHTS, SPARSE_WEIGHTS, SPARSITY = "dense.safetensors", "model.safetensors", "sparsity.json"
 _OWN_KEYS = (

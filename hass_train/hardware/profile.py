@@ -128,11 +128,24 @@ class SparsityProfile:
         return cls({layer.name: LayerSparsity() for layer in workload.compute_layers})
 
     @classmethod
-    def uniform(cls, workload: Workload, pair_density: float, dense_layers: Iterable[str] = ()) -> SparsityProfile:
-        """A profile of one pair density in every layer but `dense_layers`, with binomial numbers of non-zero pairs.
+    def uniform(
+        cls,
+        workload: Workload,
+        pair_density: float,
+        dense_layers: Iterable[str] = (),
+        weight_density: float = 1.0,
+        block: tuple[int, int] | None = None,
+    ) -> SparsityProfile:
+        """The same sparsity in every layer, with binomially distributed non-zero pairs.
+
+        Args:
+            workload: the network.
+            pair_density, weight_density: of every layer but the dense ones.
+            dense_layers: names of the layers without zeros.
+            block: output × input channels, if the weights' zeros come in whole blocks of that size.
 
         Raises:
-            ValueError: the density lies outside [0, 1], or the workload has no such dense layer.
+            ValueError: a density outside [0, 1], or a dense layer that the workload does not have.
         """
         dense = set(dense_layers)
         names = {layer.name for layer in workload.compute_layers}
@@ -140,7 +153,8 @@ class SparsityProfile:
             raise ValueError(
                 f"{unknown[0]!r} is no compute layer of {workload.name}; did you mean {nearest(unknown[0], names)!r}?"
             )
-        sparse = LayerSparsity(pair_density=pair_density)
+        structure = Structure(block=block) if block else None
+        sparse = LayerSparsity(weight_density=weight_density, pair_density=pair_density, structure=structure)
         return cls({name: LayerSparsity() if name in dense else sparse for name in sorted(names)})
 
     def to_dict(self) -> dict[str, Any]:

@@ -3,9 +3,11 @@
 from hass_train.sparsity.block import Block
 from hass_train.sparsity.channel import Channel
 from hass_train.sparsity.convert import LayerRule, link_norms, sparse_layers, sparsify, sparsity_of
-from hass_train.sparsity.layers import Mode, SparseConv2d, SparseLayer, SparseLinear
+from hass_train.sparsity.layers import SparseLayer
+from hass_train.sparsity.mode import Mode
 from hass_train.sparsity.nm import NM
 from hass_train.sparsity.pattern import Grouped, Pattern, ranked
+from hass_train.sparsity.sparse_classes import SparseConv2d, SparseLinear
 from hass_train.sparsity.statistics import calibrate, running_profile
 from hass_train.sparsity.step import SearchStep, apply_masks, watching
 from hass_train.sparsity.thresholds import raw_threshold

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from hass_train.runtime.errors import UserError
-from hass_train.sparsity.layers import SPARSE_CLASSES, SparseLayer
+from hass_train.sparsity.layers import SparseLayer
 from hass_train.sparsity.pattern import Pattern
+from hass_train.sparsity.sparse_classes import SPARSE_CLASSES
 
 FIRST, LAST = "@first", "@last"
 """Patterns for the first and the last compute layer of a network, in the order of its modules."""

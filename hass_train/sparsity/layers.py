@@ -6,17 +6,15 @@ of three modes: DENSE (gates off), SEARCH (thresholds learn) and FROZEN (weights
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import Any, Self
 
 import torch
-from timm.layers.conv2d_same import Conv2dSame, conv2d_same
-from timm.layers.linear import Linear as TimmLinear
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hass_train.hardware.arithmetic import ceil_div
 from hass_train.sparsity.gate import gate, keep_strides, traceable_gate
+from hass_train.sparsity.mode import Mode
 from hass_train.sparsity.pattern import Pattern
 from hass_train.sparsity.thresholds import InputStats, StepState, follow, levels_of, raw_threshold
 from hass_train.sparsity.unstructured import Unstructured
@@ -28,14 +26,6 @@ WEIGHTS = 2**14
 _BEYOND = 1e30  # a level that takes all that can be taken
 SAMPLE = 8
 """Images of a batch that statistics and threshold gradients are estimated on."""
-
-
-class Mode(IntEnum):
-    """What the gates do."""
-
-    DENSE = 0
-    SEARCH = 1
-    FROZEN = 2
 
 
 class SparseLayer(nn.Module):
@@ -311,35 +301,3 @@ class SparseLayer(nn.Module):
             follow([self], [InputStats(scale, density)])
         else:
             self.step_state.stats = InputStats(scale, density)
-
-
-class SparseConv2d(SparseLayer, nn.Conv2d):  # type: ignore[misc]
-    """A convolution with thresholds."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        x, weight = self._operands(x)
-        return self._conv_forward(x, weight, self.bias)
-
-
-class SparseConv2dSame(SparseLayer, Conv2dSame):
-    """timm's convolution with TensorFlow's padding, with thresholds."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        x, weight = self._operands(x)
-        return conv2d_same(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
-
-
-class SparseLinear(SparseLayer, nn.Linear):  # type: ignore[misc]
-    """A linear layer with thresholds."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        x, weight = self._operands(x)
-        return F.linear(x, weight, self.bias)
-
-
-SPARSE_CLASSES: dict[type[nn.Module], type[SparseLayer]] = {
-    nn.Conv2d: SparseConv2d,
-    Conv2dSame: SparseConv2dSame,
-    nn.Linear: SparseLinear,
-    TimmLinear: SparseLinear,  # the same but for TorchScript
-}

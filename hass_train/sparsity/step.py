@@ -11,7 +11,7 @@ from torch import nn
 
 from hass_train.runtime import ranks
 from hass_train.sparsity.convert import sparse_layers
-from hass_train.sparsity.layers import Mode
+from hass_train.sparsity.mode import Mode
 from hass_train.sparsity.thresholds import InputStats, Level, Levels, StepState, follow, levels_of
 
 

@@ -11,7 +11,6 @@ from hydra.utils import get_class, instantiate
 
 from hass_train.config.schema import ModelConfig
 from hass_train.data import ImageData
-from hass_train.experiment import create_network, traced
 from hass_train.export.design import load_design
 from hass_train.export.profile import load_profile
 from hass_train.export.weights import load_sparse
@@ -19,6 +18,7 @@ from hass_train.results.playing import simulate_design
 from hass_train.results.result import Result
 from hass_train.results.simulation import DesignSimulation
 from hass_train.runtime.errors import UserError
+from hass_train.training.networks import create_network, traced
 
 
 def simulate_run(

@@ -1,0 +1,42 @@
+"""The sparse version of every layer class that has one."""
+
+from __future__ import annotations
+
+from timm.layers.conv2d_same import Conv2dSame, conv2d_same
+from timm.layers.linear import Linear as TimmLinear
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hass_train.sparsity.layers import SparseLayer
+
+
+class SparseConv2d(SparseLayer, nn.Conv2d):  # type: ignore[misc]
+    """A convolution with thresholds."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x, weight = self._operands(x)
+        return self._conv_forward(x, weight, self.bias)
+
+
+class SparseConv2dSame(SparseLayer, Conv2dSame):
+    """timm's convolution with TensorFlow's padding, with thresholds."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x, weight = self._operands(x)
+        return conv2d_same(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+
+class SparseLinear(SparseLayer, nn.Linear):  # type: ignore[misc]
+    """A linear layer with thresholds."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x, weight = self._operands(x)
+        return F.linear(x, weight, self.bias)
+
+
+SPARSE_CLASSES: dict[type[nn.Module], type[SparseLayer]] = {
+    nn.Conv2d: SparseConv2d,
+    Conv2dSame: SparseConv2dSame,
+    nn.Linear: SparseLinear,
+    TimmLinear: SparseLinear,  # the same but for TorchScript
+}
