@@ -154,7 +154,7 @@ class RunConfig:
     """
 
     seed: int = within(0, 0, 2**32 - 1)
-    tolerance: float = 0.001
+    tolerance: float = within(0.001, 0.0, 1.0)
     model: ModelConfig = field(default_factory=ModelConfig)
     data: dict[str, Any] = field(default_factory=dict)
     hw: dict[str, Any] = field(default_factory=dict)
@@ -196,7 +196,7 @@ class ProfileConfig:
 class EstimateConfig:
     """What `python -m hass_train.estimate` asks."""
 
-    tolerance: float = 0.001
+    tolerance: float = within(0.001, 0.0, 1.0)
     model: ModelConfig = field(default_factory=ModelConfig)
     hw: dict[str, Any] = field(default_factory=dict)
     profile: ProfileConfig = field(default_factory=ProfileConfig)
