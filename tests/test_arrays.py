@@ -39,10 +39,11 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_search_for_blocks_ends_with_a_report(searched: Path) -> None:
     record = Record.read(searched)
-    estimate = record.result["sparse"]["estimate"]
-    assert estimate["sequential"]
-    assert estimate["cores"] == 4
-    assert set(estimate["utilization"]) == {"cores", "ddr", "streams"}
+    estimate = record.result.sparse.estimate
+    assert estimate.sequential
+    assert estimate.cores == 4
+    assert not estimate.available
+    assert set(estimate.utilization) == {"cores", "ddr", "streams"}
     assert any(record.history.layers("price/"))
     shown = {panel.name: panel for panel in panels(record)}
     assert "resources" not in shown
