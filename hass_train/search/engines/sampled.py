@@ -1,4 +1,4 @@
-"""Engines whose thresholds an Optuna sampler draws: TPE, as HASS published it, and NSGA-II."""
+"""Search engines whose thresholds are drawn by an Optuna sampler: TPE, as in the HASS paper, and NSGA-II."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from hass_train.search.trials.trial import Trial
 
 
 class TPE(TrialEngine):
-    """Tree-structured Parzen estimator on HASS's objective; every threshold lies between 0 and `max_threshold`."""
+    """The tree-structured Parzen estimator on HASS's objective; thresholds lie between 0 and `max_threshold`, or the
+    maximum of their pattern."""
 
     name = "tpe"
     drawn = True
@@ -31,7 +32,7 @@ class TPE(TrialEngine):
 
 
 class NSGA2(TPE):
-    """NSGA-II on two objectives: validation accuracy, and throughput over the dense network's."""
+    """NSGA-II on two objectives: validation accuracy, and throughput as a multiple of the dense network's."""
 
     name = "nsga2"
     directions = ("maximize", "maximize")
