@@ -82,6 +82,7 @@ class PricedPenalty:
         return self.log_speedup - math.log(max(1.0 - (self.cost - cost), 0.05))
 
     def state_dict(self) -> dict[str, Any]:
+        """The fields as plain data, for a checkpoint."""
         return asdict(self)
 
 
@@ -202,9 +203,11 @@ class PenaltyController:
             self.ceiling = math.inf
 
     def state_dict(self) -> dict[str, Any]:
+        """What changes during the search, as plain data, for a checkpoint."""
         return {name: getattr(self, name) for name in _STATE}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
         for name in _STATE:
             setattr(self, name, state[name])
 

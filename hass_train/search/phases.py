@@ -43,6 +43,7 @@ class PhasePlan:
 
     @property
     def total(self) -> int:
+        """The number of epochs of all phases together."""
         return sum(self.epochs)
 
     def phase_at(self, epoch: int) -> Phase:

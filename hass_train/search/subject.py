@@ -114,17 +114,17 @@ class Subject:
             f"{before:.4f}: the goal is given up for what the network survives (more search epochs or a smaller goal "
             "helps)"
         )
-        alive, dead, kept = start, target, learned
+        survived, destroyed, kept = start, target, learned
         for _ in range(_HALVINGS):
-            middle = math.sqrt(alive * dead)
+            middle = math.sqrt(survived * destroyed)
             restore(self.model, learned)
             settle(self.model, self._quick_ips, middle, BEYOND)  # the goal is missed anyway: the quick model will do
             if self.accuracy() >= least:
-                alive, kept = min(middle, self._quick_ips()), state_of(self.model)
+                survived, kept = min(middle, self._quick_ips()), state_of(self.model)
             else:
-                dead = middle
+                destroyed = middle
         restore(self.model, kept)
-        return alive
+        return survived
 
     def _quick_ips(self) -> float:
         return self.question.quick.estimate(self.question.workload, self.profile()).throughput_ips

@@ -31,8 +31,8 @@ class Channel(Grouped):
 
     def structure(self, mask: Tensor, groups: int) -> Structure:
         """See `Pattern`."""
-        dead = (~mask.flatten(1).any(1)).nonzero().flatten().tolist()
-        return Structure(filters=True, dead_filters=tuple(dead))
+        pruned = (~mask.flatten(1).any(1)).nonzero().flatten().tolist()
+        return Structure(filters=True, dead_filters=tuple(pruned))
 
     def promise(self) -> Structure:
         """See `Pattern`."""

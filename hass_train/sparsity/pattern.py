@@ -153,14 +153,14 @@ class Grouped(Pattern):
         """See `Pattern`: the surrogate of `hass_train.sparsity.gate`, with scores of groups in the place of |x|."""
         with torch.no_grad():
             scores, threshold = self.scores(weight.detach(), groups), level.threshold.detach()
-            live = self.spread(scores > threshold, weight, groups)
+            kept = self.spread(scores > threshold, weight, groups)
             half_width = level.half_width.clamp_min(1.01 * self.step)
             near = self.spread((scores - threshold).abs() < half_width, weight, groups)
             slope = near.to(weight.dtype) / (2 * half_width)
-            density, density_slope = live.to(weight.dtype).mean(), slope.mean()
+            density, density_slope = kept.to(weight.dtype).mean(), slope.mean()
             weight_slope = slope.mul_(weight.detach())
         change = level.threshold - level.threshold.detach()  # its value is zero, its gradient one
-        gated: Tensor = _Masked.apply(weight, live, self.pull)
+        gated: Tensor = _Masked.apply(weight, kept, self.pull)
         return keep_strides(gated - change * weight_slope, weight), density - change * density_slope
 
 
@@ -168,18 +168,18 @@ class _Masked(torch.autograd.Function):
     """Masks a weight. The gradient passes everywhere, plus a decay `pull` · w of the masked weights."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, live: Tensor, pull: float) -> Tensor:
+    def forward(ctx: Any, weight: Tensor, kept: Tensor, pull: float) -> Tensor:
         ctx.pull = pull
         if pull:
-            ctx.save_for_backward(weight, live)
-        return keep_strides(weight * live, weight)
+            ctx.save_for_backward(weight, kept)
+        return keep_strides(weight * kept, weight)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         (grad,) = gradients
         if ctx.pull:
-            weight, live = ctx.saved_tensors
-            grad = grad + ctx.pull * weight * ~live
+            weight, kept = ctx.saved_tensors
+            grad = grad + ctx.pull * weight * ~kept
         return grad, None, None
 
 
