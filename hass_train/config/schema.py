@@ -179,7 +179,7 @@ class RunConfig:
     """
 
     seed: int = within(0, 0, 2**32 - 1)
-    tolerance: float = 0.001
+    tolerance: float = within(0.001, 0.0, 1.0)
     model: ModelConfig = field(default_factory=ModelConfig)
     data: dict[str, Any] = field(default_factory=dict)
     hw: dict[str, Any] = field(default_factory=dict)
@@ -229,7 +229,7 @@ class EstimateConfig:
         paths: the folders that are read and written.
     """
 
-    tolerance: float = 0.001
+    tolerance: float = within(0.001, 0.0, 1.0)
     model: ModelConfig = field(default_factory=ModelConfig)
     hw: dict[str, Any] = field(default_factory=dict)
     profile: ProfileConfig = field(default_factory=ProfileConfig)

@@ -43,18 +43,21 @@ _MANY = 6000
 
 
 def history(record: Record) -> Chart:
-    """Accuracy, speed-up and λ by epoch (without one, pair sparsity), with the phases as bands."""
+    """Accuracy, speed-up and λ by epoch (without one, pair sparsity), as far as logged, with the phases as bands."""
     plots = []
-    for number, (key, title, color) in enumerate(record.curves):
-        last = number == len(record.curves) - 1
-        scale = alt.Scale(domain=[0.5, max(record.history.epochs) + 0.7], nice=False)
+    logged = [(*curve, record.history.series(curve[0])) for curve in record.curves]
+    curves = [curve for curve in logged if curve[-1][0] or curve[0] == "hw/speedup"]
+    scale = alt.Scale(domain=[0.5, max(record.history.epochs) + 0.7], nice=False)
+    for number, (key, title, color, log) in enumerate(curves):
+        last = number == len(curves) - 1
         x = axis_of("epoch" if last else "", scale, labels=last, ticks=last, tickMinStep=1)
-        height = alt.Axis(title=title, minExtent=34, tickCount=4)
-        y = alt.Y("value:Q", axis=height, scale=alt.Scale(zero=False, padding=8))
-        log = [{"epoch": epoch, "value": value} for epoch, value in zip(*record.history.series(key), strict=True)]
-        curve = rows(log).encode(x=x("epoch:Q"), y=y, tooltip=[tip("epoch:Q", "epoch"), tip("value:Q", title, ".4~g")])
+        axis = alt.Axis(title=title, minExtent=34, tickCount=4)
+        y = alt.Y("value:Q", axis=axis, scale=alt.Scale(zero=False, padding=8))
+        table = rows([{"epoch": epoch, "value": value} for epoch, value in zip(*log, strict=True)])
+        curve = table.encode(x=x("epoch:Q"), y=y, tooltip=[tip("epoch:Q", "epoch"), tip("value:Q", title, ".4~g")])
         seen = [curve.mark_line(color=COLORS[color]), dots(curve, 28, color=COLORS[color]), hits(curve)]
-        layers = [*_phases(record, x, named=number == 0), *_level(record, key, x, y), *seen, *_final(record, key, x, y)]
+        layers = [*_phases(record, x, named=number == 0), *_level(record, key, x, y), *_final(record, key, x, y)]
+        layers += seen if log[0] else []
         plots.append(alt.layer(*layers, width=WIDTH - 61, height=(200, 180, 120)[number]))
     return styled(alt.vconcat(*plots, spacing=12))
 

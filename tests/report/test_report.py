@@ -16,7 +16,7 @@ from PIL import Image
 from hass_train import pipeline
 from hass_train.report import __main__ as command
 from hass_train.report import columns
-from hass_train.report.charts import prices
+from hass_train.report.charts import history, prices
 from hass_train.report.figures import save_chart, save_figures
 from hass_train.report.html import REPORT, save_report
 from hass_train.report.look import log_domain, log_ticks
@@ -250,6 +250,14 @@ def test_prices_of_nothing_can_be_drawn(record: Record, tmp_path: Path) -> None:
     again = replace(record, history=History(nothing))
     assert len(save_chart(prices(again), tmp_path / "prices", pdf=True)) == 2
     assert "prices" in [panel.name for panel in panels(again)]
+
+
+def test_what_was_not_logged_has_no_row(record: Record) -> None:
+    kept = {epoch: {key: values[key] for key in ("val/acc", "phase/index")} for epoch, values in
+            record.history.epochs.items()}  # fmt: skip
+    drawn = history(replace(record, history=History(kept))).to_dict()
+    assert len(drawn["vconcat"]) == 2  # the speed-up has its final value
+    assert all(rows for rows in drawn["datasets"].values())
 
 
 def test_whatever_fails_after_the_search_costs_no_result(
