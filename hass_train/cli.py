@@ -49,7 +49,8 @@ class RefuseUsedDirectory(Callback):
     def _refuse(self, folder: Path) -> None:
         if int(os.environ.get("LOCAL_RANK", "0")):
             return  # not the first process of the run, which has begun already
-        if folder.is_dir() and any(folder.iterdir()):
+        left = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        if left - {".hydra", ERROR_LOG}:  # which a refused command leaves behind
             fail(f"{folder} already holds a run; choose another hydra.run.dir (or hydra.sweep.dir), or leave it out")
         if folder.exists() and not folder.is_dir():
             fail(f"{folder} is a file; choose another hydra.run.dir (or hydra.sweep.dir)")

@@ -254,7 +254,9 @@ def _check_engine(config: RunConfig) -> None:
     takes, name = inspect.signature(engine).parameters, getattr(engine, "name", engine.__name__)
     for key in _OF_ENGINES:
         if getattr(search, key) and key not in takes:
-            ways = "search.target_speedup" if "sparsity" in key else "search=tpe, nsga2, greedy or uniform"
+            ways = (
+                "search.target_speedup" if "sparsity" in key else "search=tpe, or another engine that looks at trials"
+            )
             raise UserError(f"search.{key} is {getattr(search, key)!r}, but search={name} takes none; use {ways}")
     strategy = str(config.trainer.get("strategy", "auto"))
     if getattr(engine, "single_process", False) and strategy.startswith("ddp"):

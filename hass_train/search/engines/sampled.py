@@ -8,16 +8,10 @@ from hass_train.search.trials.engine import Bench, TrialEngine
 from hass_train.search.trials.trial import Trial
 
 
-class TPE(TrialEngine):
-    """The tree-structured Parzen estimator on HASS's objective; thresholds lie between 0 and `max_threshold`, or the
-    maximum of their pattern."""
+class Sampled(TrialEngine):
+    """An engine whose sampler draws every threshold from 0 to `max_threshold`; subclasses give the sampler."""
 
-    name = "tpe"
     drawn = True
-
-    def sampler(self, seed: int) -> BaseSampler:
-        """See `TrialEngine`."""
-        return TPESampler(seed=seed, constant_liar=self.workers > 1)
 
     def run(self, bench: Bench) -> None:
         """See `TrialEngine`."""
@@ -31,7 +25,17 @@ class TPE(TrialEngine):
                 return
 
 
-class NSGA2(TPE):
+class TPE(Sampled):
+    """A tree-structured Parzen estimator on HASS's objective."""
+
+    name = "tpe"
+
+    def sampler(self, seed: int) -> BaseSampler:
+        """See `TrialEngine`."""
+        return TPESampler(seed=seed, constant_liar=self.workers > 1)
+
+
+class NSGA2(Sampled):
     """NSGA-II on two objectives: validation accuracy, and throughput as a multiple of the dense network's."""
 
     name = "nsga2"
