@@ -1,4 +1,4 @@
-"""Tells the loggers what run this is, and W&B what it shows of every epoch."""
+"""Logs the configuration of a run, and on W&B the layer table of every epoch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from hass_train.training.module import classifier, search_state
 
 
 class Board(pl.Callback):
-    """Logs the configuration as one level of keys, and on W&B a table of all layers after every epoch."""
+    """Logs the configuration as a flat dictionary when training starts; on W&B also the dense network that a run starts
+    from, and a table of all layers after every epoch."""
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.is_global_zero:

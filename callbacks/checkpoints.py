@@ -1,4 +1,4 @@
-"""Checkpoints: the latest, and the best among networks that have their final sparsity."""
+"""Saves checkpoints: the latest one, and the best one among networks that have their final sparsity."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from hass_train.runtime.files import BEST, LAST
 from hass_train.search.phases import Phase
 from hass_train.training.module import search_state
 
-_EVERY = 8  # steps of several processes between two looks for a signal
+_EVERY = 8  # optimizer steps between two checks for a signal, where several processes train together
 
 
 class Checkpoints(Checkpoint):
-    """`last.ckpt` when training begins, at every epoch's end and when a signal asks for a stop; `best.ckpt` at the
-    best validation accuracy of the recover phase.
+    """Saves `last.ckpt` when training begins, at the end of every epoch and when a signal asks for a stop, and
+    `best.ckpt` at the best validation accuracy of the recover phase.
 
-    "Best" must not mean a network that was not sparse yet (nncf#38, model-optimization#206).
+    Other phases do not count, since "best" must not be a network that is not sparse yet (nncf#38,
+    model-optimization#206).
 
     Args:
-        dirpath: folder.
+        dirpath: folder of the checkpoints.
 
     Raises:
-        Stopped: training ends here because a signal asked for it, and all is saved.
+        Stopped: a signal asked for a stop, and everything is saved; raised by the hooks that end a step or an epoch.
     """
 
     def __init__(self, dirpath: str) -> None:
@@ -47,17 +48,17 @@ class Checkpoints(Checkpoint):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
         if ranks.together() and batch_idx // trainer.accumulate_grad_batches % _EVERY:
-            return  # asking each other costs an exchange
+            return  # agreeing on a stop takes a broadcast
         if (batch_idx + 1) % trainer.accumulate_grad_batches:
-            return  # gradients that wait for their step are in no checkpoint
+            return  # a checkpoint does not hold accumulated gradients
         signum = ranks.from_first(stopping.requested)
-        if signum is not None and batch_idx + 1 < trainer.num_training_batches:  # else the epoch's end does it
+        if signum is not None and batch_idx + 1 < trainer.num_training_batches:  # else `on_train_epoch_end` stops
             trainer.save_checkpoint(self.folder / LAST)
             raise stopping.Stopped(signum)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         found = trainer.callback_metrics.get("val/acc")
-        # the latest after the best: it knows that it was saved
+        # the latest one is saved after the best one, so that it contains the new best accuracy
         if search_state(pl_module).phase is Phase.RECOVER and found is not None and float(found) > self.best:
             self.best = float(found)
             trainer.save_checkpoint(self.folder / BEST)
@@ -67,4 +68,4 @@ class Checkpoints(Checkpoint):
             raise stopping.Stopped(signum)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        trainer.save_checkpoint(self.folder / LAST)  # frozen, even where recovery has no epochs
+        trainer.save_checkpoint(self.folder / LAST)  # `Phases` has frozen the network, even without recover epochs

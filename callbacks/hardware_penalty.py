@@ -1,4 +1,4 @@
-"""Asks the hardware model what the present sparsity is worth, and hands its prices to the loss."""
+"""Estimates the hardware at the present sparsity, and passes the prices of densities to the loss."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from hass_train.training.module import SparseClassifier, classifier, search_stat
 
 
 class HardwarePenalty(pl.Callback):
-    """Queries the hardware model before the first search step, after every search epoch, and within epochs where they
-    are few.
+    """Queries the hardware model before the first search step and after every search epoch; if there are fewer epochs
+    than `queries`, also within epochs.
 
     Args:
         margin: how far beyond a throughput target the controller aims, as a fraction.
         max_penalty: the largest weight λ of the penalty.
-        prices: `hardware`, or as a control `macs` (a layer's multiply-accumulates) or `ones` (all layers alike).
-        queries: the least number of queries in a search; a network that changes fast outruns the prices it is steered
-            by.
+        prices: `hardware`, or for control experiments `macs` (a layer's multiply-accumulates) or `ones` (the same for
+            all layers).
+        queries: least number of queries in a search; with too few, prices become outdated while the network changes.
         images: number of validation images on which sparsity is measured for a query.
     """
 
@@ -61,7 +61,7 @@ class HardwarePenalty(pl.Callback):
         state = search_state(pl_module)
         if state.phase is not Phase.SEARCH:
             return
-        parts = ceil_div(self.queries, state.plan.epochs[1])  # of an epoch; its end is the last one's
+        parts = ceil_div(self.queries, state.plan.epochs[1])  # queries per epoch, the last one at its end
         batches = classifier(pl_module).batches_per_epoch
         if any(batch_idx + 1 == part * batches // parts for part in range(1, parts)):
             self._ask(trainer, classifier(pl_module))
@@ -70,25 +70,25 @@ class HardwarePenalty(pl.Callback):
         state = search_state(pl_module)
         if state.phase is Phase.SEARCH:
             found = self._ask(trainer, classifier(pl_module))
-            if state.dense_val_acc is not None and "val/acc" in trainer.callback_metrics:  # not if validation is rarer
+            if state.dense_val_acc is not None and "val/acc" in trainer.callback_metrics:  # not without validation
                 drop = state.dense_val_acc - float(trainer.callback_metrics["val/acc"])
                 state.steering.observe(drop, state.penalty.log_speedup, state.plan.epochs[1])
             pl_module.log_dict(found, rank_zero_only=True)
 
     def _measured(self, data: Any, module: SparseClassifier) -> SparsityProfile:
-        """Exact sparsity on a few validation images: histograms, and how alike compute engines are, decide what zeros
-        gain."""
+        """Measure the exact sparsity on a few validation images. Densities alone would not do: how much zeros gain also
+        depends on histograms, and on the independence of compute engines."""
         share = ranks.rank(), ranks.processes()
         images = data.images("val", module.device, images=max(self.images, share[1]), share=share)
         closely = module.state.asked.accelerator.uses_activations
         return calibrate(module.model, images, together=True, closely=closely)
 
     def _ask(self, trainer: pl.Trainer, module: SparseClassifier) -> dict[str, float]:
-        """Query, set the prices, and return what to log."""
+        """Query the hardware model, update the penalty, and return the scalars to log."""
         state, question = module.state, module.state.asked
         started = time.monotonic()
-        profile = self._measured(trainer.datamodule, module)  # type: ignore[attr-defined]  # of all processes
-        # the point where the prices hold is what the training step sees; what it is worth is measured
+        profile = self._measured(trainer.datamodule, module)  # type: ignore[attr-defined]  # by all processes together
+        # prices are applied to running densities, as training steps compute them; the estimate is for exact sparsity
         running = running_profile(module.model)
         layers = question.workload.compute_layers
         weights = None
@@ -98,7 +98,7 @@ class HardwarePenalty(pl.Callback):
         def ask() -> tuple[PricedPenalty, dict[str, float]]:
             try:
                 estimate = question.quick.estimate(question.workload, profile)
-            except CannotFit as error:  # the dense network fitted, so a sparser one does
+            except CannotFit as error:  # must not happen, since the dense network has fitted
                 raise RuntimeError(f"a sparser network no longer fits: {error}") from error
             state.answer = estimate
             found = PricedPenalty.at(estimate, running, question.dense_ips, weights)
@@ -110,7 +110,7 @@ class HardwarePenalty(pl.Callback):
 
 
 def _scalars(estimate: Estimate, found: PricedPenalty) -> dict[str, float]:
-    """What to log of an answer."""
+    """The scalars to log of an estimate and its prices."""
     return {
         "hw/throughput_ips": estimate.throughput_ips,
         "hw/speedup": math.exp(found.log_speedup),

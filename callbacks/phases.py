@@ -1,4 +1,4 @@
-"""Moves a run from warm-up to search to recover; when thresholds freeze, the engine has its say."""
+"""Moves a run from warm-up to search to recover; between the last two, the search engine chooses the thresholds."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from hass_train.sparsity import sparse_layers, watching
 from hass_train.training.module import SparseClassifier, classifier, search_state
 from hass_train.training.state import SearchState
 
-_NORM_BATCHES = 50
+_NORM_BATCHES = 50  # number of batches for batch-norm statistics
 
 
 class Phases(pl.Callback):
-    """Owns the transitions between phases.
+    """Makes the transitions between the phases.
 
     Args:
-        output: run directory; the dense network is kept there at the end of warm-up.
+        output: the run's directory, in which the dense network is saved at the end of warm-up.
         margin: how far beyond a throughput target the thresholds settle, as a fraction.
-        calibration_images: validation images that exact histograms are measured on.
+        calibration_images: number of validation images on which exact histograms are measured.
     """
 
     def __init__(self, output: str, margin: float = 0.01, calibration_images: int = 256) -> None:
@@ -44,7 +44,7 @@ class Phases(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._since = time.monotonic()
-        self._teach(classifier(pl_module))  # an epoch that is resumed in its middle has begun already
+        self._teach(classifier(pl_module))  # when a run resumes within an epoch, `on_train_epoch_start` is not called
 
     def _teach(self, module: SparseClassifier) -> None:
         if module.state.phase is Phase.RECOVER and not module.taught:
@@ -58,10 +58,10 @@ class Phases(pl.Callback):
         pl_module.log_dict({key: float(value) for key, value in values.items()}, rank_zero_only=True)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.reach(trainer, classifier(pl_module), Phase.RECOVER)  # where recover has no epochs, freeze all the same
+        self.reach(trainer, classifier(pl_module), Phase.RECOVER)  # freezes the network even without recover epochs
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # where nothing is left to train, training neither starts nor ends
+        # without any epoch to train, neither `on_train_start` nor `on_train_end` is called
         self.reach(trainer, classifier(pl_module), Phase.RECOVER)
 
     def _charge(self, state: SearchState) -> None:
@@ -70,7 +70,7 @@ class Phases(pl.Callback):
         self._since = now
 
     def reach(self, trainer: pl.Trainer, module: SparseClassifier, phase: Phase) -> None:
-        """Make all transitions up to a phase."""
+        """Make all transitions from the present phase up to a given one."""
         order, state = list(Phase), module.state
         while order.index(state.phase) < order.index(phase):
             module.seed_chance(trainer.global_step, order.index(state.phase))
@@ -84,7 +84,7 @@ class Phases(pl.Callback):
         if trainer.is_global_zero:
             save_dense(module.model, self.output / DENSE_WEIGHTS)
         training = module.training
-        with watching(module.eval()), torch.no_grad():  # without a warm-up the layers have not yet seen an input
+        with watching(module.eval()), torch.no_grad():  # without a warm-up, layers have no input statistics yet
             for images in _data(trainer).images("train", module.device, batches=2):
                 module(images)
         module.train(training)
@@ -94,7 +94,7 @@ class Phases(pl.Callback):
     def _begin_recover(self, trainer: pl.Trainer, module: SparseClassifier) -> None:
         state = module.state
         subject = Subject(module.model, state.asked, _data(trainer), self.calibration_images, self.margin, self.output)
-        # the first process decides for all
+        # the first process chooses for all
         state.choice = ranks.from_first(lambda: state.engine.choose(subject))
         layers = [layer for _, layer in sparse_layers(module.model)]
         ranks.shared([one for layer in layers for one in (*layer.thresholds, layer.activation_scale)])
@@ -104,8 +104,8 @@ class Phases(pl.Callback):
         self._renew_batch_norm(trainer, module)
 
     def _renew_batch_norm(self, trainer: pl.Trainer, module: SparseClassifier) -> None:
-        """Measure batch-norm statistics anew, as a plain average over some batches: those of the search lag behind the
-        thresholds."""
+        """Measure batch-norm statistics again, as the plain mean over some batches, since the running means of the
+        search lag behind the thresholds."""
         training = module.training
         update_bn(_data(trainer).images("train", module.device, batches=_NORM_BATCHES), module)
         module.train(training)

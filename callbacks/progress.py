@@ -1,4 +1,4 @@
-"""Where the run is and what it has reached: a live bar on a terminal, and a line after every epoch everywhere."""
+"""Shows the progress of a run: a line after every epoch, and on a terminal a live bar."""
 
 from __future__ import annotations
 
@@ -24,16 +24,17 @@ _SHOWN = (
 
 
 class Progress(pl.Callback):
-    """Prints phase, epoch, loss, accuracy, throughput, speed-up, pair sparsity and λ at each epoch's end, and the time
-    left; on a terminal a bar below the lines shows the step.
+    """Prints phase, epoch, loss, accuracy, throughput, speed-up, pair sparsity, λ and the time left at the end of every
+    epoch; on a terminal, a bar below these lines shows the step.
 
     Args:
-        bar: whether to show the bar where there is a terminal.
+        bar: whether to show the bar on a terminal.
     """
 
     def __init__(self, bar: bool = True) -> None:
         self.bar = bar
-        self._began, self._spent, self._epochs = time.monotonic(), 0.0, 0  # of epochs, without trials between them
+        # start of the present epoch, and seconds and number of finished ones; trials between epochs do not count
+        self._began, self._spent, self._epochs = time.monotonic(), 0.0, 0
         self._live: tuple[Bar, TaskID] | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -93,14 +94,19 @@ class Progress(pl.Callback):
             self._live = None
 
     def _left(self, trainer: pl.Trainer, done: float) -> float:
-        """Seconds until the last epoch ends, if all take as long as those before; `done` is of this one."""
+        """The seconds until the end of training, if the remaining epochs take as long as those before.
+
+        Args:
+            trainer: Lightning's trainer.
+            done: fraction of the present epoch that is done.
+        """
         spent = self._spent + (time.monotonic() - self._began if done else 0.0)
         remaining = (trainer.max_epochs or 0) - trainer.current_epoch - done
         return spent / max(self._epochs + done, 1e-9) * remaining
 
 
 class _Left(ProgressColumn):
-    """The time left of the whole training."""
+    """The column of the bar with the time left until the end of training."""
 
     def render(self, task: Task) -> Text:
         left = task.fields["left"]

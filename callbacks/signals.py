@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT ask for a clean stop while training goes on."""
+"""Lets SIGTERM and SIGINT ask for a clean stop during training."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from hass_train.runtime import stopping
 
 
 class Signals(pl.Callback):
-    """Listens from the beginning of training to its end, in every process that trains.
+    """Listens for signals from the beginning to the end of training, in every process that trains.
 
-    It takes the place of Lightning's own handlers, which lose the epoch and, with several processes, talk to the others
-    from within a handler.
+    It replaces Lightning's own handlers, which lose the epoch and, with several processes, communicate with the others
+    from within a signal handler.
     """
 
     def __init__(self) -> None:

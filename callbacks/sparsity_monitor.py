@@ -1,4 +1,4 @@
-"""Logs how sparse the network is, every epoch."""
+"""Logs the sparsity of the network after every epoch."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from hass_train.training.module import classifier, search_state
 
 
 class SparsityMonitor(pl.Callback):
-    """Logs weight, activation and pair sparsity of the whole network, and every layer's pair density, from the running
-    averages; and the validation accuracy of networks that have their final sparsity."""
+    """Logs the weight, activation and pair sparsity of the whole network and the pair density of every layer, all from
+    running averages, and in the recover phase the validation accuracy at the final sparsity (`val/acc_sparse`)."""
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         state = search_state(pl_module)
         workload, profile = state.asked.workload, running_profile(classifier(pl_module).model)
         if state.phase is Phase.RECOVER and "val/acc" in trainer.callback_metrics:
-            # a network that is not sparse yet is no candidate for the best one
+            # networks of other phases must not count as the best, since they are not sparse yet
             pl_module.log("val/acc_sparse", trainer.callback_metrics["val/acc"], rank_zero_only=True)
         pl_module.log_dict(
             {

@@ -1,4 +1,4 @@
-"""Hydra's main with this project's manners: user errors are one line and exit status 2."""
+"""Runs scripts through Hydra, with errors of the user reported in one line and exit status 2."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _sweep: Path | None = None  # directory of the sweep that this process runs
 
 
 class RefuseUsedDirectory(Callback):
-    """Stops before Hydra writes anything into a run directory that already holds something."""
+    """Hydra callback that stops before anything is written if the run directory is not empty."""
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         HydraConfig.instance().set_config(config)  # the directory's name refers to it
@@ -48,43 +48,48 @@ class RefuseUsedDirectory(Callback):
 
     def _refuse(self, folder: Path) -> None:
         if int(os.environ.get("LOCAL_RANK", "0")):
-            return  # one of several processes of a run that has begun
-        if folder.is_dir() and any(folder.iterdir()):
+            return  # not the first process of the run, which has begun already
+        left = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        if left - {".hydra", ERROR_LOG}:  # which a refused command leaves behind
             fail(f"{folder} already holds a run; choose another hydra.run.dir (or hydra.sweep.dir), or leave it out")
         if folder.exists() and not folder.is_dir():
             fail(f"{folder} is a file; choose another hydra.run.dir (or hydra.sweep.dir)")
 
 
 def fail(message: str) -> NoReturn:
-    """Print one line and exit with status 2."""
+    """Print an error message in one line, and exit with status 2."""
     _tell(message)
     sys.exit(2)
 
 
 class Parser(argparse.ArgumentParser):
-    """Command lines that are not Hydra's, with the same manners."""
+    """Parser of command lines that are not Hydra's; errors are reported in the same way."""
 
     def error(self, message: str) -> NoReturn:
-        """One line, status 2."""
+        """Print the message in one line, and exit with status 2."""
         fail(message)
 
 
 def _tell(message: str) -> None:
     if int(os.environ.get("LOCAL_RANK", "0")):
-        return  # the first process speaks
+        return  # the first process prints it
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
 
 
 def run(config_name: str, task: Callable[[DictConfig], Any]) -> None:
-    """Compose `conf/<config_name>.yaml` with the command line and run the task, in Hydra's way.
+    """Compose `conf/<config_name>.yaml` with the overrides of the command line, and run a task through Hydra.
 
-    Exits with status 2 and one line for what a user can cause: unknown groups, options, keys and values, and every
-    `UserError` of the task.
+    Errors that the user can cause end with one line and status 2: unknown groups, options and keys, wrong values, and
+    every `UserError` of the task.
+
+    Args:
+        config_name: name of the configuration.
+        task: function of the composed configuration.
     """
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors reach us instead of being printed by Hydra
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors are raised here instead of printed by Hydra
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a terminal without the characters must not end a run
+            stream.reconfigure(errors="replace")  # a terminal that lacks a character must not end a run
     failed: list[str] = []
 
     @functools.wraps(task)
@@ -93,7 +98,7 @@ def run(config_name: str, task: Callable[[DictConfig], Any]) -> None:
             return task(config)
         except Stopped as stop:
             sys.exit(_stopped(stop, Path(config.paths.output)))
-        except Exception as error:  # told now, so that the other jobs of a sweep go on
+        except Exception as error:  # reported here, so that the other jobs of a sweep go on
             known = isinstance(error, UserError)
             message = _said(error) if known else f"{type(error).__name__}: {str(error) or 'no message'}"
             failed.append(message)
@@ -111,7 +116,7 @@ def run(config_name: str, task: Callable[[DictConfig], Any]) -> None:
         fail(_composition(error, config_name))
     except yaml.YAMLError as error:
         fail(f"a configuration file cannot be read: {error}")
-    except BrokenPipeError:  # `… | head` has read enough; nor must Python complain when it ends
+    except BrokenPipeError:  # `… | head` has closed the pipe; Python must not complain about it when it exits
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except KeyboardInterrupt:
@@ -120,12 +125,12 @@ def run(config_name: str, task: Callable[[DictConfig], Any]) -> None:
         sys.exit(130)
     except SystemExit as stop:
         if stop.code:
-            _summarise_sweep()  # of what there is
+            _summarise_sweep()  # of the jobs that have ended
         raise
     except Exception as error:
         if _sweep is None or not _sweep.is_dir():
             raise
-        _tell(f"the sweep ended early: {type(error).__name__}: {error}")  # a worker was killed, say
+        _tell(f"the sweep ended early: {type(error).__name__}: {error}")  # for example, a worker was killed
         failed.append(str(error))
     if _sweep is not None and _sweep.is_dir():
         sys.exit(1 if _summarise_sweep() or failed else 0)
@@ -134,17 +139,17 @@ def run(config_name: str, task: Callable[[DictConfig], Any]) -> None:
 
 
 def _summarise_sweep() -> int:
-    """Write and print the summary of the sweep, if this is one; how many of its jobs failed."""
+    """Write and print the summary of the sweep, if this is one, and return the number of jobs that failed."""
     return summarise(_sweep) if _sweep is not None and _sweep.is_dir() else 0
 
 
 def _said(error: Exception) -> str:
-    """The error's own words; loader processes hand them on below their traceback."""
+    """The message of an error; those from loader processes have it at the end, below a traceback."""
     return str(error).rpartition("UserError: ")[2] if "Original Traceback" in str(error) else str(error)
 
 
 def _keep_traceback(message: str, error: Exception) -> None:
-    """The error with all of its traceback, in the job's directory."""
+    """Write an error with its complete traceback into the directory of the job."""
     folder = Path(HydraConfig.get().runtime.output_dir)
     if folder.is_dir() and not int(os.environ.get("LOCAL_RANK", "0")):
         whole = "".join(traceback.format_exception(error))
@@ -163,7 +168,7 @@ def _options(group: str) -> list[str]:
 
 
 def _composition(error: Exception, config_name: str) -> str:
-    """One line for what Hydra could not compose, with the nearest key that exists."""
+    """Describe in one line what Hydra could not compose; for an unknown key, with the nearest one that exists."""
     first = str(error).strip().splitlines()[0]
     for marker in ("Could not override '", "Could not append to config. An item is already at '"):
         if first.startswith(marker):
@@ -180,7 +185,7 @@ def _composition(error: Exception, config_name: str) -> str:
 
 
 def _all_keys(config_name: str) -> list[str]:
-    """Every key of the default configuration, and the groups."""
+    """All keys of the default configuration, and the names of the groups."""
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
         config = hydra.compose(config_name)
@@ -197,10 +202,10 @@ def _all_keys(config_name: str) -> list[str]:
 
 
 def job_command(*more: str) -> str:
-    """The command that started this job, for people to repeat it.
+    """The command that repeats this job, without passwords.
 
     Args:
-        more: overrides that go in the place of those of the same key.
+        more: overrides to add; they replace those of the same key.
     """
     overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
     replaced = {one.partition("=")[0] for one in more}
@@ -210,9 +215,14 @@ def job_command(*more: str) -> str:
 
 
 def _stopped(stop: Stopped, output: Path) -> int:
-    """Say how to go on; returns the exit status."""
+    """Print how to resume a stopped run, and return the exit status.
+
+    Args:
+        stop: the signal that stopped it.
+        output: the run's directory.
+    """
     if int(os.environ.get("LOCAL_RANK", "0")):
-        return 0  # the first process speaks, and exits, for all
+        return 0  # the first process prints it, and its exit status counts
     last = output / "checkpoints" / "last.ckpt"
     hint = f"; go on with: {job_command(f'ckpt_path={last}')}" if last.exists() else ""
     print(f"{stop}{hint}", file=sys.stderr)

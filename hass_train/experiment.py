@@ -1,4 +1,4 @@
-"""An experiment: everything that a configuration describes, each part built once, at the moment it is first needed.
+"""An experiment: everything that a configuration describes; each part is built once, when it is first needed.
 
 `search`, `train` and the workers of a study use `Experiment`; `python -m hass_train.estimate`, which needs neither
 images nor Lightning, uses `EstimateExperiment`. Nothing here imports Lightning.
@@ -36,15 +36,15 @@ if TYPE_CHECKING:  # they bring Lightning
 
 
 class Experiment:
-    """What a run works with.
+    """The network, data, accelerator, search engine and goal of a run.
 
     Args:
-        config: the checked configuration, which nothing changes afterwards.
-        whole: the same as plain data, passwords included, for the workers of a study.
+        config: the checked configuration, which is never changed afterwards.
+        whole: the same as plain data, with passwords, for the workers of a study.
 
     Attributes:
-        config: see above.
-        settings: the configuration as plain data without passwords; what is stored and printed.
+        config: the checked configuration.
+        settings: the configuration as plain data without passwords, which may be stored and printed.
         output: the run's directory.
     """
 
@@ -58,16 +58,16 @@ class Experiment:
 
     @classmethod
     def of(cls, config: DictConfig) -> Experiment:
-        """Check a composed configuration, and make accelerator, engine and goal from it; data and network wait.
+        """Check a composed configuration, and make accelerator, search engine and goal; data and network come later.
 
         Raises:
-            UserError: whatever the user can mend.
+            UserError: a problem that the user can solve.
         """
         typed = checked(config)
         return cls(typed, OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
 
     def _check(self, accelerator: Accelerator, pattern: Pattern) -> None:
-        """Refuse what does not go together."""
+        """Raise UserError for parts of the configuration that contradict each other."""
         search, goal = self.config.search, self.goal
         if goal is not None and goal.of_recipe != self.engine.recipe:
             ways = "search=one_shot or search=incremental" if goal.of_recipe else "search=learned, or search.sparsity"
@@ -91,7 +91,7 @@ class Experiment:
 
     @cached_property
     def accelerator(self) -> Accelerator:
-        """The accelerator, answering exactly."""
+        """The accelerator, with exact estimates."""
         return made(self.config.hw, "hw", Accelerator)  # type: ignore[type-abstract]
 
     @cached_property
@@ -103,19 +103,19 @@ class Experiment:
 
     @cached_property
     def goal(self) -> Goal | None:
-        """The goal that the user states; None leaves it to the accelerator (`HardwareQuestion.of`)."""
+        """The goal that the user states; None if `HardwareQuestion.of` is to choose one for the accelerator."""
         from hass_train.search.goals import stated
 
         return stated(self.config.search)
 
     @cached_property
     def pattern(self) -> Pattern:
-        """The pattern of the weights' zeros."""
+        """The pattern by which weights are pruned."""
         return made(self.config.sparsity.pattern, "sparsity.pattern", Pattern)  # type: ignore[type-abstract]
 
     @cached_property
     def data(self) -> ImageData:
-        """The images, loaded."""
+        """The data module, with its images loaded."""
         from hass_train.data import ImageData
 
         data = made(self.config.data, "data", ImageData)
@@ -126,16 +126,16 @@ class Experiment:
 
     @property
     def model_arguments(self) -> dict[str, Any]:
-        """Arguments of `timm.create_model` for this run."""
+        """The arguments of `timm.create_model` for this run."""
         model = self.config.model
         channels = (model.input_size or self.data.input_size)[0]
         return {"num_classes": self.data.classes, "in_chans": channels, **model.kwargs}
 
     def dense_network(self) -> nn.Module:
-        """Make a dense timm network, laid out channels-last; a new one at every call.
+        """Make a new dense timm network in channels-last format.
 
         Raises:
-            UserError: an unknown name, arguments it does not take, or pretrained weights that cannot be had.
+            UserError: its input size is not that of the data, or `create_network` cannot make it.
         """
         check_network(self.config.model.name)
         size = self.config.model.input_size
@@ -148,13 +148,13 @@ class Experiment:
         return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
     def made_sparse(self, model: nn.Module) -> nn.Module:
-        """Swap sparse layers into a network, by the configuration's pattern and rules; returns the same network.
+        """Make the layers of a network sparse in place, as the configuration's pattern and rules say, and return it.
 
         Raises:
-            UserError: rules that do not fit the network.
+            UserError: the rules do not fit the network.
         """
         given = {name: rule for name, rule in self.config.sparsity.rules.items() if rule}
-        # zeros that gain nothing would only cost accuracy
+        # where zero activations gain nothing, they would only cost accuracy
         activations = self.accelerator.uses_activations
         rules = {name: LayerRule(r.match, r.weight, r.activation and activations) for name, r in given.items()}
         sparsify(model, rules, self.pattern)
@@ -165,7 +165,7 @@ class Experiment:
 
     @cached_property
     def _traced(self) -> tuple[nn.Module, Workload, int]:
-        """The network with sparse layers; as a workload, traced while it was dense; and its number of parameters."""
+        """The network with sparse layers; its workload and number of parameters, both of the dense network."""
         model = self.dense_network()
         workload = traced(model, self.data.input_size, self.config.model.name)
         parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -178,17 +178,17 @@ class Experiment:
 
     @property
     def workload(self) -> Workload:
-        """The network as hardware sees it."""
+        """The network as a workload of the accelerator."""
         return self._traced[1]
 
     @property
     def parameters(self) -> int:
-        """Number of the dense network's parameters."""
+        """The number of parameters of the dense network."""
         return self._traced[2]
 
     @cached_property
     def question(self) -> HardwareQuestion:
-        """What the search asks the hardware, and the goal.
+        """The network on the accelerator, and the goal of the search.
 
         Raises:
             UserError: see `HardwareQuestion.of`.
@@ -201,18 +201,18 @@ class Experiment:
 
     @cached_property
     def study_dense(self) -> Path | None:
-        """The dense network of a study that goes on, whose warm-up is left out; None where there is none."""
+        """The dense network of a study that is continued, which replaces the warm-up; None if there is none."""
         fresh = not self.config.init_from and not self.config.ckpt_path
         return self.engine.dense_weights() if fresh else None
 
     @property
     def init_from(self) -> Path | None:
-        """The weights that training starts from; None for the network as timm makes it."""
+        """The file of weights that training starts from; None if it starts from those that timm gives."""
         return Path(self.config.init_from) if self.config.init_from else self.study_dense
 
     @property
     def plan(self) -> PhasePlan:
-        """Epochs and learning rates of the three phases."""
+        """The epochs and learning rates of the three phases."""
         from hass_train.search.phases import PhasePlan
 
         search = self.config.search
@@ -221,13 +221,13 @@ class Experiment:
 
 
 def rebuilt(settings: dict[str, Any], goal: Goal, dense_ips: float, worker: int) -> tuple[SearchEngine, Subject]:
-    """Build engine and subject of a search anew in another process; see `hass_train.search.engine.Context`.
+    """Build the engine and the subject of a search again in another process; see `hass_train.search.engine.Context`.
 
     Args:
         settings: the whole configuration as plain data.
-        goal: the goal, as the first process has decided on it.
+        goal: the goal of the first process.
         dense_ips: images/s of the dense network.
-        worker: number of this process, from 1.
+        worker: number of this process among the workers, from 1.
     """
     from hass_train.search.question import HardwareQuestion
     from hass_train.search.subject import Subject
@@ -249,7 +249,7 @@ def rebuilt(settings: dict[str, Any], goal: Goal, dense_ips: float, worker: int)
 
 
 class EstimateExperiment:
-    """A network on an accelerator at a sparsity, without images or training.
+    """A network, an accelerator and a sparsity to estimate, without images or training.
 
     Args:
         config: the checked configuration.
@@ -263,7 +263,7 @@ class EstimateExperiment:
         """Check a composed configuration.
 
         Raises:
-            UserError: whatever the user can mend.
+            UserError: a problem that the user can solve.
         """
         return cls(checked_estimate(config))
 
@@ -274,12 +274,12 @@ class EstimateExperiment:
 
     @cached_property
     def workload(self) -> Workload:
-        """The network, of the size that is given, the measured run had, or timm's own."""
+        """The network as a workload; its input size is the one that is given, the measured run's, or timm's default."""
         model, shape, arguments = self.config.model, None, dict[str, Any]()
         if model.input_size is not None:
             shape, arguments = tuple(model.input_size), {"in_chans": model.input_size[0]}
         elif self.config.profile.kind == "run":
-            load_profile(Path(self.config.profile.path))  # says what is wrong with it
+            load_profile(Path(self.config.profile.path))  # raises a clear error if there is none
             shape, arguments = measured_network(Path(self.config.profile.path))
         network: Any = create_network(model, **arguments)
         if shape is not None and getattr(network, "default_cfg", {}).get("fixed_input_size"):
@@ -289,10 +289,10 @@ class EstimateExperiment:
 
     @cached_property
     def profile(self) -> SparsityProfile:
-        """The sparsity that the configuration describes.
+        """The sparsity profile that the configuration describes.
 
         Raises:
-            UserError: a profile of another network.
+            UserError: the profile is of another network, or cannot be loaded.
         """
         config = self.config.profile
         profile = load_profile(Path(config.path)) if config.kind == "run" else _uniform(config, self.workload)
@@ -304,7 +304,7 @@ class EstimateExperiment:
 
 
 def _uniform(config: ProfileConfig, workload: Workload) -> SparsityProfile:
-    """The same sparsity in all layers that are not named dense."""
+    """The profile with the same sparsity in all layers, except those that are named dense."""
     block = (config.block[0], config.block[1]) if config.block else None
     try:
         return SparsityProfile.uniform(workload, config.pair_density, config.dense_layers, config.weight_density, block)
@@ -313,7 +313,7 @@ def _uniform(config: ProfileConfig, workload: Workload) -> SparsityProfile:
 
 
 def _without_passwords(settings: Any) -> Any:
-    """Settings whose URLs hold no passwords."""
+    """Copy settings without the passwords in their URLs."""
     if isinstance(settings, Mapping):
         return {key: _without_passwords(value) for key, value in settings.items()}
     if isinstance(settings, list):

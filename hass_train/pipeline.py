@@ -1,4 +1,4 @@
-"""`train(config)` and `search(config)`: build an experiment, run it, and leave the results behind."""
+"""`train(config)` and `search(config)`: build an experiment, run it, and write its results."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ from hass_train.training.run import Run, initialise, running
 
 
 def train(config: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Train the network alone, dense, or fine-tune it with `init_from=`.
+    """Train a dense network without a search, or fine-tune one with `init_from=`.
 
     Returns:
-        Accuracies and the path of the weights; the objects built.
+        The accuracies and the path of the weights; and the objects that were made, by name.
 
     Raises:
-        UserError: whatever the user can mend.
+        UserError: a problem that the user can solve.
     """
     experiment = Experiment.of(config)
     plan = PhasePlan((experiment.plan.epochs[0], 0, 0), experiment.plan.rates)
@@ -73,13 +73,13 @@ def train(config: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def search(config: DictConfig) -> tuple[Result, dict[str, Any]]:
-    """Search, recover and cost a sparse network in one training run.
+    """Search for a sparse network, recover its accuracy and estimate its hardware, in one training run.
 
     Returns:
-        The result, and the objects built.
+        The result; and the objects that were made, by name.
 
     Raises:
-        UserError: whatever the user can mend.
+        UserError: a problem that the user can solve.
     """
     experiment, started = Experiment.of(config), time.monotonic()
     checkpoint = Checkpoint.of(experiment.config)
@@ -98,7 +98,11 @@ def search(config: DictConfig) -> tuple[Result, dict[str, Any]]:
 
 
 def _planned(experiment: Experiment, checkpoint: Checkpoint | None) -> PhasePlan:
-    """The phases: as configured, or as the run that is resumed had them."""
+    """The phases of the configuration, or of the run that is resumed.
+
+    Raises:
+        UserError: no phase has epochs, but the network needs training.
+    """
     if experiment.study_dense:
         print(f"study {experiment.config.search.study!r}: its dense network is there, and warm-up is left out")
     plan = experiment.plan if checkpoint is None else checkpoint.plan(experiment.plan)
@@ -112,7 +116,7 @@ def _planned(experiment: Experiment, checkpoint: Checkpoint | None) -> PhasePlan
 
 @rank_zero_only
 def _announce(experiment: Experiment) -> None:
-    """Say what the device makes of the dense network, and what the search aims at."""
+    """Print the layers that stay dense, the estimate of the dense network, the roof, the goal and a summary."""
     left = [(name, layer) for name, layer in sparse_layers(experiment.network) if layer.unprunable]
     if left:
         some = ", ".join(name for name, _ in left[:2]) + (", …" if len(left) > 2 else "")
@@ -129,8 +133,8 @@ def _announce(experiment: Experiment) -> None:
 
 
 def _settle_again(run: Run, module: SparseClassifier) -> None:
-    """Take the best network of the recovery, and move it just so far that the goal is met again: activations drift
-    while the accuracy recovers."""
+    """Load the best network of the recover phase, and correct its thresholds so that the goal is met again, since
+    activations have drifted during recovery."""
     best = run.output / FOLDER / BEST
     if best.is_file():
         module.load_state_dict(torch.load(best, map_location="cpu", weights_only=True)["state_dict"])
@@ -147,7 +151,12 @@ def _settle_again(run: Run, module: SparseClassifier) -> None:
 
 
 def _measured(run: Run, module: SparseClassifier, started: float) -> Result:
-    """Measure the dense and the recovered network, and cost both exactly."""
+    """Measure the dense and the recovered network, estimate both exactly, and return the result.
+
+    Args:
+        run, module: the run, and the module that it has trained.
+        started: `time.monotonic()` at the start of the search.
+    """
     experiment, state, asked = run.experiment, module.state, time.monotonic()
     question, workload = state.asked, experiment.workload
     profile = run.profile(module.model)
@@ -187,7 +196,7 @@ def _measured(run: Run, module: SparseClassifier, started: float) -> Result:
 
 
 def _spent(module: SparseClassifier) -> Spent:
-    """What the search itself took, by whichever engine: the same account for all."""
+    """What the search spent, in the same terms for all search engines."""
     state = module.state
     if state.choice is None:
         raise RuntimeError("the search ended without a choice; callbacks.Phases makes it")

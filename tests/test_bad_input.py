@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import timm
 import torch
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf, open_dict
 from PIL import Image
@@ -128,7 +128,6 @@ OPEN = ("data.batch_size", "data.workers", "data.size", "trainer.devices", "trai
         "model.kwargs", "sparsity.rules.all.match", "sparsity.rules.all.weight")  # fmt: skip
 
 
-@settings(max_examples=120)
 @given(st.sampled_from([path for path, _ in leaves(RunConfig) if path != "paths.output"] + list(OPEN)), ANYTHING)
 @example("data.batch_size", "many")
 @example("trainer.devices", {"a": 1})

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from hass_train.hardware import Accelerator, DataflowAccelerator, DataflowOptions, ai_engine_array, load_device
+from hass_train.search import engines
 from hass_train.search.engine import SearchEngine
 from hass_train.search.engines import NSGA2, TPE, Greedy, Incremental, Learned, OneShot, Uniform
 from hass_train.sparsity import NM, Block, Channel, Pattern, Unstructured
 from hass_train.testing import AcceleratorContract, EngineContract, PatternContract
+from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize("pattern", [Unstructured(), Block(), Block((4, 2), "l1"), NM(), NM(1, 8), Channel()], ids=str)
@@ -52,3 +56,16 @@ class TestEngines(EngineContract):
 
     def make_engine(self, output: Path) -> SearchEngine:
         return ENGINES[self.engine_name](output)
+
+
+@pytest.mark.parametrize("place", ["docs/using.md", "docs/sparsity-and-search.md", "conf/hydra/default.yaml"])
+def test_engines_are_told_of_where_users_look_for_them(place: str) -> None:
+    text = (ROOT / place).read_text()
+    assert [name for name in ENGINES if not re.search(rf"\b{name}\b", text)] == []
+
+
+def test_every_engine_can_be_chosen_by_its_name() -> None:
+    files = {path.stem: OmegaConf.load(path) for path in (ROOT / "conf" / "search").glob("*.yaml")}
+    named = {stem: str(file.engine._target_).rpartition(".")[2] for stem, file in files.items() if stem != "trials"}
+    assert named == {one.name: name for name, one in vars(engines).items() if name in engines.__all__}
+    assert named.keys() == ENGINES.keys()

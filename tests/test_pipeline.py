@@ -305,6 +305,13 @@ def test_a_used_run_directory_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["precious"]
 
 
+def test_the_directory_of_a_refused_command_can_be_used_for_the_corrected_one(tmp_path: Path) -> None:
+    for _ in range(2):
+        done = command("data.batch_size=1", f"hydra.run.dir={tmp_path / 'run'}")
+        assert done.returncode == 2
+        assert "data.batch_size is 1" in done.stderr
+
+
 def test_a_loss_that_is_not_a_number_stops_the_run(
     compose: Compose, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -1,1 +1,1 @@
-"""The typed schema of `conf/`, and the checks that a configuration goes through."""
+"""The typed schema of `conf/`, and the checks of a configuration."""

@@ -1,4 +1,4 @@
-"""What a configuration may say: its keys, types, bounds and the arguments of classes. One line where it is wrong."""
+"""Checks of a configuration: its keys, types and bounds, and the arguments of classes. Errors are one line each."""
 
 from __future__ import annotations
 
@@ -22,21 +22,22 @@ _OPEN = (
     "model.kwargs", "data", "hw", "trainer", "callbacks", "logger", "sparsity.rules", "sparsity.pattern",
     "search.engine", "search.goals",
 )  # fmt: skip
-"""Keys below these are checked against a class's signature, or are the user's own names."""
+"""The schema does not say which keys are below these: they are arguments of a class, or names that the user chooses."""
 _FORMER = {
     "hw.kind": "hw._target_, the class of the accelerator",
     "hw.model": "hw._target_, the class of the accelerator, with its arguments beside it",
 }
-"""Keys of earlier versions, and what has taken their place."""
+"""Keys of earlier versions, and what replaces them."""
 _OF_ENGINES = ("study", "storage", "sparsity", "activation_sparsity")
-"""Settings of a search that mean nothing to engines that do not take them."""
+"""Settings under `search` that are refused for search engines without such an argument."""
 
 
 def checked(config: DictConfig) -> RunConfig:
-    """The configuration of a run as typed objects.
+    """Check the configuration of a run, and return it as typed objects.
 
     Raises:
-        UserError: an unknown key (with the nearest one), a value of the wrong type, or one out of range.
+        UserError: a key is unknown (the message suggests the nearest one), or a value has the wrong type, is out of
+            range, or contradicts another one.
     """
     typed, plain = _typed(config, RunConfig)
     check_values(typed)
@@ -50,10 +51,10 @@ def checked(config: DictConfig) -> RunConfig:
 
 
 def checked_estimate(config: DictConfig) -> EstimateConfig:
-    """The configuration of an estimate as typed objects.
+    """Check the configuration of an estimate, and return it as typed objects.
 
     Raises:
-        UserError: as `checked`.
+        UserError: see `checked`.
     """
     typed, plain = _typed(config, EstimateConfig)
     check_values(typed)
@@ -77,15 +78,16 @@ def made(section: Mapping[str, Any], path: str, kind: type[_T]) -> _T:
     """Make the object that a section of the configuration names by `_target_`.
 
     Args:
-        section: class or function, and its arguments.
-        path: of the section, for messages.
-        kind: that the object must be of.
+        section: the class or function, and its arguments.
+        path: the key of the section, for messages.
+        kind: the class that the object must be an instance of.
 
     Raises:
-        UserError: what the class refuses, in its own words; or an object of another kind.
+        UserError: the class refuses its arguments, which the message says in its words; or the object is of another
+            kind.
     """
     try:
-        found = instantiate(section, _convert_="all")  # plain lists: other libraries know no ListConfig
+        found = instantiate(section, _convert_="all")  # plain lists, since other libraries do not know ListConfig
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, UserError):
@@ -97,12 +99,12 @@ def made(section: Mapping[str, Any], path: str, kind: type[_T]) -> _T:
 
 
 def is_given(section: Mapping[str, Any] | None) -> bool:
-    """Return whether a goal of the configuration has all of its arguments."""
+    """Whether a goal of the configuration has values for all of its arguments."""
     return section is not None and bool(section) and all(value is not None for value in section.values())
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an error says, or its class where it says nothing."""
+    """The first line of an error's message, or the name of its class if the message is empty."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
@@ -112,7 +114,7 @@ _Schema = TypeVar("_Schema", RunConfig, EstimateConfig)
 
 
 def _typed(config: DictConfig, schema: type[_Schema]) -> tuple[_Schema, dict[str, Any]]:
-    """Typed objects, and the same as plain data."""
+    """The configuration as typed objects, and as plain data."""
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     structured = OmegaConf.structured(schema)
     _check_keys(plain, structured, "")
@@ -151,7 +153,7 @@ def _hint(where: str) -> str:
 
 
 def _sections(plain: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Everything that names a class."""
+    """The sections of a configuration that name a class, with their keys."""
     yield "data", plain["data"]
     yield "hw", plain["hw"]
     yield "sparsity.pattern", plain["sparsity"]["pattern"]
@@ -163,7 +165,7 @@ def _sections(plain: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _check_target(path: str, section: Any) -> None:
-    """Check the arguments of a class named by `_target_` against its signature."""
+    """Check the arguments of a section against the signature of the class that its `_target_` names."""
     for key in section if isinstance(section, dict) else ():
         if f"{path}.{key}" in _FORMER:
             raise UserError(f"{path}.{key} is of an earlier version; say {_FORMER[f'{path}.{key}']}")
@@ -182,7 +184,11 @@ def _check_target(path: str, section: Any) -> None:
 
 
 def target_of(section: Mapping[str, Any], path: str) -> Callable[..., Any]:
-    """The class or function that a section names.
+    """Import the class or function that a section names.
+
+    Args:
+        section: the section, with `_target_`.
+        path: the key of the section, for messages.
 
     Raises:
         UserError: it cannot be imported.
@@ -204,7 +210,7 @@ def _check_names(path: str, section: Mapping[str, Any], parameters: Mapping[str,
 
 
 def _check_trainer(section: Mapping[str, Any]) -> None:
-    import pytorch_lightning as pl  # late: estimates need none of it, and it takes seconds
+    import pytorch_lightning as pl  # late, since it takes seconds, and estimates do without
 
     ours = {"compile": inspect.Parameter("compile", inspect.Parameter.KEYWORD_ONLY)}
     _check_names("trainer", section, {**inspect.signature(pl.Trainer).parameters, **ours})
@@ -242,12 +248,15 @@ def _check_data(data: Mapping[str, Any]) -> None:
 
 
 def _check_engine(config: RunConfig) -> None:
-    """Refuse settings that the engine would ignore, and engines that cannot run as the trainer would run them."""
+    """Refuse settings that the search engine would ignore, and search engines that cannot run with several processes
+    where the trainer has them."""
     search, engine = config.search, target_of(config.search.engine, "search.engine")
     takes, name = inspect.signature(engine).parameters, getattr(engine, "name", engine.__name__)
     for key in _OF_ENGINES:
         if getattr(search, key) and key not in takes:
-            ways = "search.target_speedup" if "sparsity" in key else "search=tpe, nsga2, greedy or uniform"
+            ways = (
+                "search.target_speedup" if "sparsity" in key else "search=tpe, or another engine that looks at trials"
+            )
             raise UserError(f"search.{key} is {getattr(search, key)!r}, but search={name} takes none; use {ways}")
     strategy = str(config.trainer.get("strategy", "auto"))
     if getattr(engine, "single_process", False) and strategy.startswith("ddp"):

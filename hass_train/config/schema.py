@@ -1,4 +1,4 @@
-"""What a user may configure: one typed schema, which the composed Hydra configuration is checked against."""
+"""The typed schema of everything that a user may configure; the composed Hydra configuration is checked against it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from omegaconf import MISSING
 
 
 def within(default: Any, low: float, high: float = math.inf) -> Any:
-    """A field of a number with bounds, which `hass_train.config.values.check_values` holds it to.
+    """Make a dataclass field for a number with bounds, which `hass_train.config.values.check_values` checks.
 
     Args:
-        default: value where none is given; None where the number may be left out.
-        low, high: the least and the largest value that are allowed.
+        default: the value if none is given; None if the number may be left out.
+        low, high: the smallest and the largest value that are allowed.
     """
     return field(default=default, metadata={"low": low, "high": high})
 
@@ -24,10 +24,10 @@ class ModelConfig:
     """A timm model.
 
     Args:
-        name: timm's name.
-        pretrained: load timm's weights (downloads them unless cached).
-        input_size: [channels, height, width]; the data's by default.
-        kwargs: handed to `timm.create_model`.
+        name: name of the model in timm.
+        pretrained: whether to load timm's weights, which are downloaded unless they are cached.
+        input_size: [channels, height, width] of an image; by default that of the data, or for an estimate the model's.
+        kwargs: further arguments of `timm.create_model`.
     """
 
     name: str = MISSING
@@ -38,7 +38,7 @@ class ModelConfig:
 
 @dataclass
 class RuleConfig:
-    """See `hass_train.sparsity.LayerRule`."""
+    """A rule that says which layers may become sparse; see `hass_train.sparsity.LayerRule`."""
 
     match: str = MISSING
     weight: bool = True
@@ -47,7 +47,12 @@ class RuleConfig:
 
 @dataclass
 class SparsityConfig:
-    """Pattern, a class and its arguments (`_target_`), and rules per layer; the last rule that matches holds."""
+    """Where zeros may be.
+
+    Args:
+        pattern: the pattern of the weights' zeros: a class (`_target_`) and its arguments.
+        rules: the rules by name; for each layer the last one that matches holds.
+    """
 
     pattern: dict[str, Any] = field(default_factory=dict)
     rules: dict[str, RuleConfig] = field(default_factory=dict)
@@ -55,7 +60,7 @@ class SparsityConfig:
 
 @dataclass
 class PhaseConfig:
-    """The epochs and the peak learning rate of one phase."""
+    """The number of epochs and the peak learning rate of one phase."""
 
     epochs: int = within(MISSING, 0, 10**6)
     lr: float = within(MISSING, 1e-12, 10)
@@ -63,39 +68,41 @@ class PhaseConfig:
 
 @dataclass
 class SearchConfig:
-    """The engine, the goal, the phases and the controller of a search.
+    """The search engine, the goal, the phases and the hardware penalty of a search.
 
     Args:
         engine: the search engine: a class (`_target_`) and its arguments, most of which are fields below.
-        goals: what may be asked for, by name: each a class (`_target_`) and its arguments. The one whose arguments are
-            all given is the goal.
+        goals: the possible goals by name: each a class (`_target_`) and its arguments. The goal is the one whose
+            arguments are all given.
         penalty: fixed weight λ of the hardware penalty, in cross-entropy per e-fold of throughput.
-        target_speedup: throughput to reach, over the dense network's on the same device.
-        target_throughput: throughput to reach, images/s.
+        target_speedup: throughput to reach, as a multiple of the dense network's on the same device.
+        target_throughput: throughput to reach, in images/s.
         max_accuracy_drop: validation accuracy that may be lost, as a fraction.
-        sparsity: for the recipes, the fraction of zeros among the weights of every layer that may be pruned.
-        activation_sparsity: for the recipes, the fraction of zeros among the inputs of every layer that may be gated.
-        increment, increment_epochs: `incremental` adds this fraction of the weights every so many epochs.
-        default_density: where no goal is given, the search aims at what the device gains at this pair density.
+        sparsity: for recipes, the fraction of zeros among the weights of every layer that may be pruned.
+        activation_sparsity: for recipes, the fraction of zeros among the inputs of every layer that may be gated.
+        increment, increment_epochs: the fraction of the weights that `incremental` adds, and the number of epochs
+            between two increments.
+        default_density: the pair density that determines the goal if none is given: the speed-up of the device there.
         margin: how far beyond a throughput target the search aims, as a fraction, since activations drift in recovery.
-        prices: what the densities in the loss are weighted by: `hardware`, or for comparison `macs` or `ones`.
-        queries: least number of questions to the hardware model in a search; at least one is asked in every epoch.
-        density_floor: the least pair density of any layer that the roof assumes.
-        threshold_travel: how far raw thresholds may move in the search phase, in units of softplus's argument.
-        learning_steps: the least number of search steps in which thresholds learn; where a search has more steps,
-            thresholds learn in one step of up to four.
-        distill: weight of the dense network's answers against the labels while the accuracy recovers.
+        prices: what weights the densities in the loss: `hardware`, or for comparison `macs` or `ones`.
+        queries: least number of queries to the hardware model in a search; there is at least one in every epoch.
+        density_floor: the pair density of all layers at which the highest throughput, the roof, is estimated.
+        threshold_travel: how far raw thresholds can move in the search phase, in units of softplus's argument.
+        learning_steps: least number of search steps that train thresholds; where a search has more, only every second,
+            third or fourth step trains them.
+        distill: weight of the dense network's answers against the labels in the recover phase, in [0, 1].
         max_penalty: the largest λ.
-        calibration_images: validation images on which exact histograms are measured.
-        trials, seconds: what engines that look at trials may spend: networks, and wall clock (null = no limit).
-        study: a name under which the trials are stored, to go on with them later; by default they stay in the run's
-            directory.
+        calibration_images: number of validation images on which exact histograms are measured.
+        trials, seconds: limits of search engines that work by trials: number of trials, and wall-clock seconds
+            (null = no limit).
+        study: a name under which the trials are stored, so that a later run can continue them; by default they stay in
+            the run's directory.
         storage: database URL of the study; by default a journal file under `paths.runs`.
-        workers: processes that share the study.
-        max_threshold, threshold_step: the largest threshold and the greedy walk's step, in typical magnitudes.
+        workers: number of processes that share the study.
+        max_threshold, threshold_step: the largest threshold and the step of the greedy walk, in typical magnitudes.
         sparsity_weight, throughput_weight, dsp_weight: λ1, λ2 and λ3 of HASS's objective.
-        warmup, search, recover: the three phases.
-        weight_decay, label_smoothing: of the weights' training in all phases.
+        warmup, search, recover: epochs and learning rates of the three phases.
+        weight_decay, label_smoothing: regularisation of the training, in all phases.
     """
 
     engine: dict[str, Any] = field(default_factory=dict)
@@ -137,7 +144,13 @@ class SearchConfig:
 
 @dataclass
 class PathsConfig:
-    """Where things are read and written."""
+    """The folders that are read and written.
+
+    Args:
+        runs: folder of all runs and studies.
+        data: folder of the data sets.
+        output: directory of this run.
+    """
 
     runs: str = "runs"
     data: str = "data"
@@ -146,11 +159,23 @@ class PathsConfig:
 
 @dataclass
 class RunConfig:
-    """A whole run. `data`, `hw`, `trainer`, `callbacks` and `logger` name classes (`_target_`) and their arguments.
+    """The configuration of a run.
 
     Args:
+        seed: seed of everything random.
         tolerance: how far from the optimum designs may be, as a fraction; for accelerators that search designs.
-        summary_depth: levels of layers' names that make a row of the network's summary; 0 = every layer.
+        model: the network.
+        data, hw: the data module and the accelerator: a class (`_target_`) and its arguments.
+        sparsity: where zeros may be.
+        search: the search.
+        trainer: arguments of Lightning's trainer, and `compile`, whether to train through `torch.compile`.
+        callbacks, logger: Lightning's callbacks and loggers by name: each a class (`_target_`) and its arguments.
+        paths: the folders that are read and written.
+        simulate: whether to simulate the searched design on validation images at the end.
+        report: whether to write figures and the HTML report at the end.
+        summary_depth: number of parts of a layer's name by which the network's summary groups layers; 0 = every layer.
+        init_from: file of weights to start from.
+        ckpt_path: checkpoint to resume: a file, a run's directory, `last` or `best`.
     """
 
     seed: int = within(0, 0, 2**32 - 1)
@@ -173,15 +198,15 @@ class RunConfig:
 
 @dataclass
 class ProfileConfig:
-    """Sparsity to estimate with.
+    """The sparsity for which an estimate is made.
 
     Args:
-        kind: `uniform`, or `run`: as a run measured it.
-        pair_density: of every layer's pairs, binomial.
-        weight_density: of every layer's weights; for weights kept compressed.
-        dense_layers: layers without zeros.
+        kind: `uniform` for the same sparsity in every layer, or `run` for what a run measured.
+        pair_density: pair density of every layer; the pairs of a dot product are binomial.
+        weight_density: weight density of every layer; it matters where weights are stored compressed.
+        dense_layers: names of layers without zeros.
         block: [output, input] channels, if the weights' zeros come in whole blocks of that size.
-        path: run directory, or a profile.json.
+        path: the run's directory, or its profile.json.
     """
 
     kind: str = "uniform"
@@ -194,7 +219,15 @@ class ProfileConfig:
 
 @dataclass
 class EstimateConfig:
-    """What `python -m hass_train.estimate` asks."""
+    """The configuration of `python -m hass_train.estimate`.
+
+    Args:
+        tolerance: how far from the optimum designs may be, as a fraction; for accelerators that search designs.
+        model: the network.
+        hw: the accelerator: a class (`_target_`) and its arguments.
+        profile: the sparsity.
+        paths: the folders that are read and written.
+    """
 
     tolerance: float = within(0.001, 0.0, 1.0)
     model: ModelConfig = field(default_factory=ModelConfig)

@@ -1,4 +1,4 @@
-"""Single values of a configuration: the type that a class declares, and bounds that hold for all."""
+"""Checks of single values of a configuration: the types that classes declare, and bounds."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from typing import Any
 from hass_train.runtime.errors import UserError
 
 LARGEST = 10**12
-"""No whole number of a configuration is larger; what is, is a slip of the finger that ends in an overflow."""
+"""The largest number that a configuration may hold; a larger one is a typing error that would end in an overflow."""
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 
 def check_values(config: Any, path: str = "") -> None:
-    """Check every number of typed objects against the bounds that its field has (`hass_train.config.schema.within`).
+    """Check every number of a dataclass against the bounds of its field (`hass_train.config.schema.within`).
 
     Args:
-        config: a dataclass; inner ones are checked too.
-        path: of it, for messages.
+        config: the dataclass; dataclasses within it are checked too.
+        path: its key with a final dot, for messages.
 
     Raises:
-        UserError: a number that is infinite or none, one beyond `LARGEST`, or one out of its field's bounds.
+        UserError: a number is infinite or NaN, beyond `LARGEST`, or out of the bounds of its field.
     """
     for item in fields(config):
         value, where = getattr(config, item.name), f"{path}{item.name}"
@@ -41,7 +41,15 @@ def check_values(config: Any, path: str = "") -> None:
 
 
 def check_number(value: float, where: str) -> None:
-    """Raise UserError for a number that is infinite or none, or one beyond `LARGEST`."""
+    """Check that a number is finite and not beyond `LARGEST`.
+
+    Args:
+        value: the number.
+        where: its key, for messages.
+
+    Raises:
+        UserError: the number is infinite, NaN or too large.
+    """
     if not math.isfinite(value):
         raise UserError(f"{where} is {value}; it must be a finite number")
     if abs(value) > LARGEST:
@@ -52,12 +60,12 @@ def check_arguments(path: str, section: Mapping[str, Any], target: Callable[...,
     """Check values against the types that a class or function declares for its arguments.
 
     Args:
-        path: of the section, for messages.
-        section: arguments by name; what begins with _ is Hydra's.
-        target: class or function.
+        path: the key of the section, for messages.
+        section: arguments by name; names that begin with _ belong to Hydra.
+        target: the class or function.
 
     Raises:
-        UserError: a value of another type, or a number that `check_number` refuses.
+        UserError: a value is of another type, or a number is refused by `check_number`.
     """
     hints = _hints(target)
     for key, value in section.items():
@@ -70,7 +78,7 @@ def check_arguments(path: str, section: Mapping[str, Any], target: Callable[...,
 
 
 def without_password(text: str) -> str:
-    """URLs in a text without the passwords they hold; for what is stored, printed and uploaded."""
+    """Replace the passwords of URLs in a text, before it is stored, printed or uploaded."""
     return re.sub(r"(://[^:/@\s]+):[^@\s]*@", r"\1:***@", text)
 
 
@@ -78,7 +86,7 @@ def _hints(target: Callable[..., Any]) -> dict[str, Any]:
     function = target.__init__ if inspect.isclass(target) else target  # type: ignore[misc]
     try:
         return typing.get_type_hints(function)
-    except Exception:  # names that exist for type checkers alone: such a class is not checked
+    except Exception:  # names that are imported for type checkers only: such a class is not checked
         return {}
 
 
@@ -88,7 +96,7 @@ def _plain(hint: Any) -> list[type]:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether a plain value may be of a declared type; declarations that say more than plain types fit everything."""
+    """Whether a plain value fits a declared type; any value fits a type that is more than plain types and lists."""
     if hint is Any:
         return True
     if typing.get_origin(hint) in (typing.Union, types.UnionType):

@@ -1,4 +1,4 @@
-"""Lightning data modules: digits (embedded default), Fashion-MNIST, CIFAR, folders of images."""
+"""Lightning data modules: digits (the default, which scikit-learn brings), Fashion-MNIST, CIFAR, image folders."""
 
 from hass_train.data.base import ImageData
 from hass_train.data.digits import Digits

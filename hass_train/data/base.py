@@ -1,4 +1,4 @@
-"""What all data modules share: three splits, loaders, and the checks that users need."""
+"""The base class of all data modules: three splits, their loaders, and checks of what a user may get wrong."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from hass_train.runtime.errors import UserError
 
 
 class ImageData(pl.LightningDataModule):
-    """Images and labels in a train, a validation and a test split.
+    """Images and labels in a training, a validation and a test split.
 
     Args:
-        name: of the data set.
+        name: name of the data set.
         classes: number of labels.
-        input_size: (channels, height, width) of one image as the network sees it.
-        batch_size: images per step; at most the training split's size.
-        workers: loader processes.
-        seed: decides the order of training images, together with the epoch.
+        input_size: (channels, height, width) of one image as the network receives it.
+        batch_size: images per batch, in each of the processes that train together.
+        workers: number of loader processes.
+        seed: seed of the order of training images, and of their random transforms.
     """
 
     def __init__(
@@ -35,21 +35,21 @@ class ImageData(pl.LightningDataModule):
         self.name, self.classes, self.input_size = name, classes, input_size
         self.batch_size, self.workers, self.seed = batch_size, workers, seed
         self.splits: dict[str, Dataset[Any]] = {}
-        self.position = 0, 0  # epoch and batches of it that are over when training begins
+        self.position = 0, 0  # the epoch that training begins in, and how many of its batches are done
 
     def load(self) -> dict[str, Dataset[Any]]:
-        """The splits `train`, `val` and `test`; called once.
+        """Load the splits `train`, `val` and `test`; called once.
 
         Raises:
-            UserError: the files are missing or not as they should be.
+            UserError: the files are missing or damaged.
         """
         raise TypeError(f"{type(self).__name__} does not say where its images come from")
 
     def setup(self, stage: str | None = None) -> None:
-        """Load the splits.
+        """Load the splits, unless they are loaded already.
 
         Raises:
-            UserError: files missing, or a batch larger than the training split.
+            UserError: files are missing, or a batch is larger than the training split.
         """
         if self.splits:
             return
@@ -62,7 +62,7 @@ class ImageData(pl.LightningDataModule):
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """How far training is: epochs that are over, and batches of the present one."""
+        """How far training has come: finished epochs, finished batches of the present one, and number of processes."""
         trainer = self._training()
         if trainer is None:
             return {}
@@ -75,10 +75,10 @@ class ImageData(pl.LightningDataModule):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where a checkpoint was.
+        """Continue where a checkpoint was made.
 
         Raises:
-            UserError: in the middle of an epoch whose images were dealt to another number of processes.
+            UserError: it was made in the middle of an epoch, by another number of processes than there are now.
         """
         (_, processes), before = self._place(), int(state.get("processes", 1))
         if state["batches"] and processes != before:
@@ -92,15 +92,15 @@ class ImageData(pl.LightningDataModule):
         return self.trainer if isinstance(self.trainer, pl.Trainer) else None
 
     def _place(self) -> tuple[int, int]:
-        """Rank of this process, and how many there are."""
+        """The rank of this process, and the number of processes."""
         trainer = self._training()
         return (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Batches in an order that seed and epoch decide; processes have shares of their own.
+        """Load this process's share of the training images, in an order that seed and epoch determine.
 
         Raises:
-            UserError: a share is smaller than a batch.
+            UserError: the share is smaller than a batch.
         """
         (rank, processes), (epoch, batches) = self._place(), self.position
         images = self.splits["train"]
@@ -120,24 +120,24 @@ class ImageData(pl.LightningDataModule):
         return self._loader(self._share("test"))
 
     def _share(self, split: str) -> Dataset[Any]:
-        """This process's images of a split: none twice, none left out."""
+        """This process's share of a split; over all processes every image occurs exactly once."""
         (rank, processes), images = self._place(), self.splits[split]
         return images if processes == 1 else Subset(images, range(rank, len(cast(Sized, images)), processes))
 
     def statistics_dataloader(self, split: str) -> DataLoader[Any]:
-        """A split in a fixed order, for measurements between epochs; does not disturb the training order."""
+        """Load a whole split in a fixed order, for measurements; the order of training is not affected."""
         return DataLoader(self.splits[split], batch_size=self.batch_size, drop_last=split == "train")
 
     def images(
         self, split: str, device: torch.device, images: int = 0, batches: int = 0, share: tuple[int, int] = (0, 1)
     ) -> Iterator[Tensor]:
-        """Images of a split in a fixed order, channels-last, for measurements.
+        """Yield batches of images, (n, channels, height, width) in channels-last format, in a fixed order.
 
         Args:
             split: `train`, `val` or `test`.
-            device: to put them on.
-            images, batches: at most so many; 0 = all.
-            share: only this one of so many successive parts of them.
+            device: device to move the images to.
+            images, batches: limits on the number of images and of batches; 0 = no limit.
+            share: (k, n) to yield only the k-th of n consecutive parts of the images, counted from 0.
         """
         left = min(images or sys.maxsize, len(cast(Sized, self.splits[split])))
         first, last = (number * left // share[1] for number in (share[0], share[0] + 1))
@@ -156,7 +156,7 @@ class ImageData(pl.LightningDataModule):
             batch_size=self.batch_size,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
-            generator=torch.Generator().manual_seed(self.seed),  # else loaders draw from the run's own
+            generator=torch.Generator().manual_seed(self.seed),  # else loaders draw from torch's global generator
             **options,
         )
 
@@ -165,9 +165,9 @@ class TensorImages(Dataset[tuple[Tensor, Tensor]]):
     """Images held in memory, with an optional random transform for training.
 
     Args:
-        images: (n, channels, height, width), ready for the network.
+        images: (n, channels, height, width) normalised images.
         labels: (n,) integers.
-        transform: of one image.
+        transform: function of one image (channels, height, width), applied when it is loaded; None = no transform.
     """
 
     def __init__(self, images: Tensor, labels: Tensor, transform: Any = None) -> None:

@@ -1,4 +1,4 @@
-"""scikit-learn's bundled handwritten digits: real images, no download."""
+"""The handwritten digits that come with scikit-learn: real images without a download."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ _SPLIT_SEED = 0  # the split is part of the data set: the same whatever the run'
 
 
 class Digits(ImageData):
-    """1,797 grey 8×8 digits, enlarged; split 60/20/20, stratified, always the same.
+    """1,797 grey 8×8 digits, enlarged. The stratified split, 60/20/20, is the same for every seed.
 
     Args:
-        size: height and width after enlarging.
-        augment: shift training images at random by up to a sixteenth of their size.
+        batch_size, workers, seed: see `ImageData`.
+        size: height and width in pixels after enlarging.
+        augment: whether to shift training images at random, by up to a sixteenth of their size.
     """
 
     def __init__(

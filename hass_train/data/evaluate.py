@@ -1,4 +1,4 @@
-"""Accuracy of a network on a split."""
+"""The accuracy of a network on a split of the data."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from hass_train.data import ImageData
 
 
 def accuracy(model: nn.Module, data: ImageData, split: str, batches: int | None = None) -> tuple[float, int]:
-    """Fraction of a split that a network classifies rightly, in evaluation mode, and of how many images.
+    """Measure the accuracy of a network in evaluation mode.
 
     Args:
-        model: any classifier; its mode is left as it was.
-        data: the split's owner.
+        model: a classifier of images; its training mode is restored.
+        data: the data module.
         split: `train`, `val` or `test`.
-        batches: at most so many; None = all.
+        batches: limit on the number of batches; None = no limit.
+
+    Returns:
+        The fraction of images that are classified correctly, and the number of images.
     """
     device = next(model.parameters()).device
     training, right, seen = model.training, 0, 0

@@ -1,4 +1,4 @@
-"""Data sets read from files: Fashion-MNIST, CIFAR and folders of images. Nothing is ever downloaded."""
+"""Data sets that are read from files: Fashion-MNIST, CIFAR and image folders. Nothing is ever downloaded."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:
-    """Read an IDX file of bytes (LeCun's format), gzipped or not.
+    """Read an IDX file of bytes (the format of MNIST), gzipped or not.
 
     Raises:
-        UserError: the file is not such a file, or is truncated.
+        UserError: the file is not an IDX file of bytes, or is truncated.
     """
     raw = path.read_bytes()
     if path.suffix == ".gz":
@@ -52,7 +52,7 @@ def _split_train(labels: Tensor, validation: float) -> tuple[list[int], list[int
 
 
 def read_image(path: str) -> Image.Image:
-    """An RGB image.
+    """Read an image file as RGB.
 
     Raises:
         UserError: the file cannot be read or decoded.
@@ -60,18 +60,22 @@ def read_image(path: str) -> Image.Image:
     try:
         with Image.open(path) as image:
             return image.convert("RGB")
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow's ways of saying so
+    except (OSError, SyntaxError, ValueError) as error:  # Pillow raises any of these for a damaged file
         raise UserError(f"{path} cannot be read as an image; remove it or replace it") from error
 
 
 class _InMemory(ImageData):
-    """Small images, normalised by the training split's mean and deviation per channel.
+    """Base class of data sets that fit into memory.
+
+    Images are normalised by the mean and the standard deviation of the training split, per channel; a twelfth of the
+    training images is held back for validation.
 
     Args:
-        root: folder of the files.
-        size: height and width to enlarge to.
-        augment: shift and mirror training images at random.
-        train_images: use only so many training images; 0 = all.
+        root: folder that holds the files.
+        batch_size, workers, seed: see `ImageData`.
+        size: height and width in pixels to which images are enlarged.
+        augment: whether to shift and mirror training images at random.
+        train_images: limit on the number of training images; 0 = no limit.
     """
 
     NAME: ClassVar[str]
@@ -92,7 +96,11 @@ class _InMemory(ImageData):
         self.root, self.augment, self.train_images = Path(root), augment, train_images
 
     def read(self, train: bool) -> tuple[Tensor, Tensor]:
-        """Bytes (n, channels, height, width) and labels (n,)."""
+        """Read the training or the test images: (n, channels, height, width) bytes and (n,) labels.
+
+        Raises:
+            UserError: the files are missing or damaged.
+        """
         raise TypeError(f"{type(self).__name__} does not say how its files are read")
 
     def load(self) -> dict[str, Dataset[Any]]:
@@ -147,7 +155,7 @@ class FashionMnist(_InMemory):
 
 
 class Cifar10(_InMemory):
-    """60,000 colour 32×32 images in 10 classes, as torchvision unpacks them; `root` holds `cifar-10-batches-py`."""
+    """60,000 colour 32×32 images in 10 classes, in torchvision's layout: `root` holds `cifar-10-batches-py`."""
 
     NAME, CLASSES, CHANNELS = "cifar10", 10, 3
     KIND: ClassVar[type[CIFAR10]] = CIFAR10
@@ -164,7 +172,7 @@ class Cifar10(_InMemory):
 
 
 class Cifar100(Cifar10):
-    """The same in 100 classes; `root` holds `cifar-100-python`."""
+    """60,000 colour 32×32 images in 100 classes, in torchvision's layout: `root` holds `cifar-100-python`."""
 
     NAME, CLASSES = "cifar100", 100
     KIND = CIFAR100
@@ -173,11 +181,18 @@ class Cifar100(Cifar10):
 class ImageFolders(ImageData):
     """ImageNet-style folders: `root/train/CLASS/*` and `root/val/CLASS/*`, with timm's transforms.
 
-    The `val` folder is the test split; a stratified twentieth of `train` is held back for validation.
+    The `val` folder is the test split; a stratified twentieth of `train` is held back for validation, or one image per
+    class if that is more.
 
     Args:
         root: folder that holds `train` and `val`.
-        input_size, mean, std, interpolation, crop_pct: as the pretrained network wants them (timm's data config).
+        input_size: (channels, height, width) of an image after the transforms.
+        mean, std, interpolation, crop_pct: timm's data configuration of the network, for pretrained weights.
+        batch_size, workers, seed: see `ImageData`.
+        augment: whether to apply timm's random training transforms.
+
+    Raises:
+        UserError: a folder is missing, or holds no classes.
     """
 
     def __init__(

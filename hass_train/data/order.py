@@ -1,7 +1,7 @@
-"""The order of training images, and the chance in their transforms: functions of seed and epoch alone.
+"""The order of training images, and the randomness of their transforms, as functions of seed and epoch alone.
 
-A run that is resumed, even in the middle of an epoch, so sees the same images, transformed alike, as one that was never
-interrupted, whatever the number of loader processes.
+A resumed run, even one that stopped in the middle of an epoch, therefore sees the same transformed images as one that
+was never interrupted, whatever the number of loader processes.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ class Draw(NamedTuple):
     """An image to load.
 
     Args:
-        image: its index in the data set.
-        seed: of its random transform.
+        image: index of the image in the data set.
+        seed: seed of its random transform.
     """
 
     image: int
@@ -29,14 +29,16 @@ class Draw(NamedTuple):
 
 
 class Draws(Sampler[Draw]):
-    """A permutation of all images for every epoch, dealt to the processes that train together.
+    """Samples a new permutation of all images in every epoch, and distributes it over the processes.
 
     Args:
-        images: in the data set.
-        seed: of the run.
-        rank, processes: which share to take, of how many; a remainder is left out.
-        epoch: to begin with.
-        start: images of that epoch's share that have been seen already.
+        images: number of images in the data set.
+        seed: seed of the run.
+        rank, processes: number of this process, from 0, and number of processes. All have equally many images; those
+            that are left over are skipped in this epoch.
+        epoch: the first epoch.
+        start: number of images of this process's share of the first epoch that are skipped, since a run that is
+            resumed has seen them.
     """
 
     def __init__(
@@ -46,7 +48,7 @@ class Draws(Sampler[Draw]):
         self.epoch, self.start = epoch, start
 
     def set_epoch(self, epoch: int) -> None:
-        """Lightning says which epoch comes."""
+        """Set the next epoch; Lightning calls this before each."""
         if epoch != self.epoch:
             self.epoch, self.start = epoch, 0
 
@@ -64,10 +66,10 @@ class Draws(Sampler[Draw]):
 
 
 class Drawn(Dataset[Any]):
-    """A data set whose transforms take their chance from the draw; a batch from its first, which is quicker.
+    """A data set whose random transforms are seeded by the draw; a whole batch by its first draw, which is faster.
 
     Args:
-        images: the data set; indices that are no draws go to it as they are.
+        images: the data set; plain indices are passed on to it without seeding.
     """
 
     def __init__(self, images: Dataset[Any]) -> None:
@@ -86,14 +88,14 @@ class Drawn(Dataset[Any]):
 
 
 def mixed(*numbers: int) -> int:
-    """A seed below 2³¹ from several numbers, well mixed."""
+    """Mix several numbers into one seed below 2³¹."""
     return int(np.random.SeedSequence([number % 2**63 for number in numbers]).generate_state(1)[0]) >> 1
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed torch (CPU), Python and NumPy, which transforms draw from; afterwards they go on as before."""
-    # transforms of other libraries draw from NumPy's global generator
+    """Seed the generators of torch (CPU), Python and NumPy inside the body; their states are restored afterwards."""
+    # NumPy's global generator too, since transforms of other libraries draw from it
     before = torch.get_rng_state(), random.getstate(), np.random.get_state()  # noqa: NPY002
     torch.default_generator.manual_seed(seed)
     random.seed(seed)

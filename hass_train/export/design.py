@@ -1,4 +1,4 @@
-"""design.json: every fold and FIFO of an estimate's design, for those who build or simulate it."""
+"""design.json: the folds and FIFOs of an estimate's design, for those who build or simulate it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ SCHEMA = 2
 
 
 def save_design(path: Path, design: Design, workload: Workload, estimate: Estimate) -> None:
-    """Write a design with the shapes of the network's operations.
+    """Write a design together with the shapes of the network's operations.
 
     Args:
-        path: file to write.
-        design: of the network.
+        path: the file to write.
+        design: the design of the network.
         workload: the network.
-        estimate: that the design was made for.
+        estimate: the estimate that belongs to the design.
     """
     fifos = {name: depth for part in design.parts for name, depth in part.fifos.items()}
     rows = []
@@ -70,10 +70,13 @@ def save_design(path: Path, design: Design, workload: Workload, estimate: Estima
 
 
 def load_design(folder: Path) -> Design:
-    """Read a run's design.json.
+    """Read the design.json of a run.
+
+    Args:
+        folder: the run's directory.
 
     Raises:
-        UserError: no such directory or file, or one that is none; one line.
+        UserError: there is no such directory or file, or the file is not a design; one line.
     """
     if not folder.is_dir():
         raise UserError(f"there is no run directory {folder}")

@@ -1,4 +1,4 @@
-"""profile.json: the measured sparsity of a network, to ask hardware models about it again without the network."""
+"""profile.json: the measured sparsity of a network, with which hardware can be estimated again without the network."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def save_profile(path: Path, workload: Workload, profile: SparsityProfile) -> No
     """Write a profile.
 
     Args:
-        path: file to write.
+        path: the file to write.
         workload: the network that was measured.
         profile: its sparsity.
 
     Raises:
-        ValueError: a profile of other layers than the network's.
+        ValueError: the profile is of other layers than the network's.
     """
     profile.check_covers(workload)
     about = {"schema": SCHEMA, "network": workload.name, "input_shape": list(workload.input_shape)}
@@ -32,10 +32,10 @@ def load_profile(path: Path) -> SparsityProfile:
     """Read a profile.
 
     Args:
-        path: of the file, or of the run directory that holds it.
+        path: the file, or the run directory that holds it.
 
     Raises:
-        UserError: no such file or directory, a directory without a profile, or a file that is none; one line.
+        UserError: there is no such file or directory, the directory holds no profile, or the file is not one; one line.
     """
     if path.is_dir():
         file = path / PROFILE

@@ -1,4 +1,4 @@
-"""Networks as files: safetensors with timm's own keys, and sparsity.json for what timm does not know."""
+"""Networks as files: weights as safetensors with timm's keys, and activation thresholds in sparsity.json."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _OWN_KEYS = (
 
 
 def plain_state(model: nn.Module) -> dict[str, Tensor]:
-    """The model's state with timm's keys alone, in the default memory format."""
+    """The model's state dict with timm's keys alone, contiguous and on the CPU."""
     own = {f"{name}.{key}" for name, _ in sparse_layers(model) for key in _OWN_KEYS}
     return {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items() if key not in own}
 
@@ -36,12 +36,12 @@ def save_dense(model: nn.Module, path: Path) -> None:
 
 
 def save_sparse(model: nn.Module, folder: Path, model_settings: dict[str, Any]) -> None:
-    """Write a frozen network: `model.safetensors` (masked weights exactly zero) and `sparsity.json`.
+    """Write a frozen network as `model.safetensors`, where masked weights are exactly zero, and `sparsity.json`.
 
     Args:
-        model: with sparse layers, frozen.
-        folder: to write into.
-        model_settings: arguments of `timm.create_model`, for those who load it.
+        model: a network with frozen sparse layers.
+        folder: the directory to write into.
+        model_settings: the arguments of `timm.create_model`, for those who load the network.
     """
     save_dense(model, folder / SPARSE_WEIGHTS)
     layers = {
@@ -59,14 +59,14 @@ def save_sparse(model: nn.Module, folder: Path, model_settings: dict[str, Any]) 
 
 
 def load_weights(path: Path, key: str = "init_from") -> dict[str, Tensor]:
-    """State dict of a safetensors file or of a checkpoint of this project, without sparse layers' own keys.
+    """Read the state dict of a safetensors file or of a checkpoint of this project, with timm's keys alone.
 
     Args:
-        path: of the file.
-        key: of the configuration that named it, for error messages.
+        path: the file.
+        key: the key of the configuration that named the file, for error messages.
 
     Raises:
-        UserError: no such file, or not one of either kind.
+        UserError: there is no such file, or it is of neither kind.
     """
     if not path.is_file():
         raise UserError(f"{key}: there is no file {path}")
@@ -84,19 +84,19 @@ def load_weights(path: Path, key: str = "init_from") -> dict[str, Tensor]:
 
 
 def plain_content(path: Path, key: str) -> dict[str, Any]:
-    """What a checkpoint of any program holds, if it is plain data.
+    """Read a checkpoint of any program, provided that it holds nothing but plain data and tensors.
 
     Args:
-        path: of the file.
-        key: of the configuration that named it, for error messages.
+        path: the file.
+        key: the key of the configuration that named the file, for error messages.
 
     Raises:
-        UserError: it cannot be read, or would run code; nothing of it is run.
+        UserError: the file cannot be read, or loading it would run code, which is refused.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a file of any content may cause
-        code = "GLOBAL" in str(error)  # torch's word for a function or class that a pickle names
+    except Exception as error:  # a file of arbitrary content can cause any error
+        code = "GLOBAL" in str(error)  # pickle's opcode for a function or class, which torch's message names
         what = "holds more than plain data and is refused" if code else "is no readable checkpoint"
         raise UserError(f"{key}: {path} {what}") from error
     if not isinstance(content, dict):
@@ -105,14 +105,14 @@ def plain_content(path: Path, key: str) -> dict[str, Any]:
 
 
 def load_sparse(model: nn.Module, folder: Path) -> nn.Module:
-    """Turn a dense timm model into the frozen network of a run, with sparse layers.
+    """Turn a dense timm model into the frozen network of a run, with sparse layers, in place.
 
     Args:
-        model: as `sparsity.json` describes it.
-        folder: of the run.
+        model: the model that `sparsity.json` describes.
+        folder: the run's directory.
 
     Raises:
-        UserError: a file that is missing or does not fit the model.
+        UserError: a file is missing, or does not fit the model.
     """
     try:
         layers = json.loads((folder / SPARSITY).read_text())["layers"]
@@ -131,9 +131,13 @@ def load_sparse(model: nn.Module, folder: Path) -> nn.Module:
 
 
 def gate_activations(model: nn.Module, folder: Path) -> nn.Module:
-    """Give a plain timm model the activation thresholds of `sparsity.json`, by hooks on its layers' inputs.
+    """Apply the activation thresholds of `sparsity.json` to a dense timm model, by hooks on the inputs of its layers.
 
-    With the weights of `model.safetensors` it then computes what the run's network computed.
+    With the weights of `model.safetensors` it then computes the same as the network of the run.
+
+    Args:
+        model: the model that `sparsity.json` describes; it is changed in place and returned.
+        folder: the run's directory.
     """
     layers = json.loads((folder / SPARSITY).read_text())["layers"]
     modules = dict(model.named_modules())

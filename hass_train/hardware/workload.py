@@ -91,7 +91,7 @@ class Operation:
 
     @property
     def is_compute(self) -> bool:
-        """Whether it has weights, which sparsity profiles cover."""
+        """Whether it has weights, which sparsity profiles cover; a matmul has none, though it `multiplies`."""
         return self.kind in COMPUTE_KINDS
 
     @property

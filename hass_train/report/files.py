@@ -27,41 +27,26 @@ def save_layers(path: Path, result: Result, workload: Workload) -> None:
     dense = {row.name: row for row in result.dense.estimate.layers}
     sparse = result.sparse.estimate
     folds = list(dict.fromkeys(name for row in sparse.layers for name in row.folds))
+    lines = []
+    for operation, row in zip(workload, sparse.layers, strict=True):
+        profile, used = measured.layers.get(row.name), row.resources
+        lines.append({
+            "layer": row.name, "kind": row.kind, "macs": operation.macs, "weights": operation.weights,
+            "weight_density": profile.weight_density if profile else None,
+            "activation_density": profile.activation_density if profile else None,
+            "pair_density": profile.pair_density if profile else None,
+            "engine": row.engine, **{f"fold_{name}": row.folds.get(name) for name in folds},
+            "interval_cycles": row.interval_cycles, "bound": row.bound,
+            "initiation_interval": row.initiation_interval,
+            "initiation_interval_of_mean": row.initiation_interval_of_mean,
+            "imbalance": row.imbalance, "waiting": row.waiting, "engine_fifo": row.engine_fifo,
+            "block_density": row.block_density, "block_imbalance": row.block_imbalance,
+            "dsp": used.dsp, "bram18": used.bram18, "uram": used.uram, "lut": used.lut, "ff": used.ff,
+            "offchip_bits": used.offchip_bits, "weights_in": row.weights_in,
+            "price": sparse.prices.get(row.name), "weight_price": sparse.weight_prices.get(row.name),
+            "dense_interval_cycles": dense[row.name].interval_cycles, "dense_dsp": dense[row.name].resources.dsp,
+        })  # fmt: skip
     with replacing(path) as partly, partly.open("w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(
-            ["layer", "kind", "macs", "weights", "weight_density", "activation_density", "pair_density", "engine"]
-            + [f"fold_{name}" for name in folds]
-            + [
-                "interval_cycles",
-                "bound",
-                "initiation_interval",
-                "initiation_interval_of_mean",
-                "imbalance",
-                "waiting",
-                "engine_fifo",
-                "block_density",
-                "block_imbalance",
-                "dsp",
-                "bram18",
-                "uram",
-                "lut",
-                "ff",
-            ]
-            + ["offchip_bits", "weights_in", "price", "weight_price", "dense_interval_cycles", "dense_dsp"]
-        )
-        for operation, row in zip(workload, sparse.layers, strict=True):
-            profile = measured.layers.get(row.name)
-            densities = (
-                [profile.weight_density, profile.activation_density, profile.pair_density] if profile else [""] * 3
-            )
-            used = row.resources
-            writer.writerow(
-                [row.name, row.kind, operation.macs, operation.weights, *densities, row.engine]
-                + [row.folds.get(name, "") for name in folds]
-                + [row.interval_cycles, row.bound, row.initiation_interval, row.initiation_interval_of_mean]
-                + [row.imbalance, row.waiting, row.engine_fifo, row.block_density, row.block_imbalance]
-                + [used.dsp, used.bram18, used.uram, used.lut, used.ff, used.offchip_bits, row.weights_in]
-                + [sparse.prices.get(row.name, ""), sparse.weight_prices.get(row.name, "")]
-                + [dense[row.name].interval_cycles, dense[row.name].resources.dsp]
-            )
+        writer = csv.DictWriter(stream, lines[0])
+        writer.writeheader()
+        writer.writerows(lines)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -76,40 +78,60 @@ def _comparison(record: Record) -> Sheet:
     return Sheet("designs", "Three designs", caption, heads, rows)
 
 
+@dataclass(frozen=True)
+class _Column:
+    """A column of the table of layers.
+
+    Args:
+        head: its heading.
+        cell: makes a cell from a row of layers.csv.
+        words: whether the cells hold words, not numbers.
+    """
+
+    head: str
+    cell: Callable[[Mapping[str, str]], Cell]
+    words: bool = False
+
+
+def _words(head: str, key: str) -> _Column:
+    return _Column(head, lambda row: Cell(row[key].replace("_", "-")), words=True)
+
+
+def _numbers(head: str, key: str, form: str) -> _Column:
+    """A column of numbers, empty where a row (or a run of an older version) has none."""
+    return _Column(head, lambda row: Cell(format(float(row[key]), form), float(row[key])) if row.get(key) else Cell(""))
+
+
+def _columns(record: Record) -> list[_Column]:
+    """The columns of the table of layers; to add one, add it here and to `hass_train.report.files.save_layers`."""
+    return [
+        _Column("layer", lambda row: Cell(row["layer"]), words=True), _words("kind", "kind"),
+        _words("compute engine", "engine"), _numbers("cycles", "interval_cycles", ",.0f"), _words("bound by", "bound"),
+        *(_numbers(f"{kind} density", f"{kind}_density", ".3f") for kind in ("weight", "activation", "pair")),
+        _numbers("price", "price", ".3f"),
+        *(_numbers(name, f"fold_{name}", ".0f") for name in record.folds),
+        _numbers("block density", "block_density", ".3f") if record.sequential
+        else _numbers("cycles an initiation", "initiation_interval", ".2f"),
+        _numbers("DSPs", "dsp", ",.0f"), _numbers("block RAMs", "bram18", ",.0f"),
+        _numbers("UltraRAMs", "uram", ",.0f"), _numbers("LUTs", "lut", ",.0f"), _words("weights in", "weights_in"),
+    ]  # fmt: skip
+
+
 def _design(record: Record) -> Sheet:
     """Every operation with its folds and costs."""
-    heads = [
-        "layer", "kind", "engine", "cycles", "bound by", "weight density", "activation density", "pair density",
-        "price", *record.folds, "block density" if record.sequential else "cycles an initiation", "DSPs", "block RAMs",
-        "UltraRAMs", "LUTs", "weights in",
-    ]  # fmt: skip
-
-    def number(row: dict[str, str], key: str, form: str) -> Cell:
-        return Cell(format(float(row[key]), form), float(row[key])) if row.get(key) else Cell("")
-
-    rows = [
-        [
-            Cell(row["layer"]), Cell(row["kind"]), Cell(row["engine"]), number(row, "interval_cycles", ",.0f"),
-            Cell(row["bound"]),
-            *(number(row, f"{kind}_density", ".3f") for kind in ("weight", "activation", "pair")),
-            number(row, "price", ".3f"), *(number(row, f"fold_{name}", ".0f") for name in record.folds),
-            number(row, "block_density", ".3f") if record.sequential else number(row, "initiation_interval", ".2f"),
-            *(number(row, name, ",.0f") for name in ("dsp", "bram18", "uram", "lut")),
-            Cell(row["weights_in"].replace("_", "-")),
-        ]
-        for row in record.rows
-    ]  # fmt: skip
+    columns = _columns(record)
+    title, caption = "The design, layer by layer", (
+        "Folds: i input channels, o filters and g groups in parallel, m channels bundled into one dot product, N "
+        "multipliers of a compute engine, q and p pixels read and written a cycle, s streams. Click a head to sort."
+    )  # fmt: skip
     if record.sequential:
-        tiles = (
+        title, caption = "The layers, one after another", (
             "Tiles of a core's loop: rows, columns and input channels of the map, and filters; pieces: that a column's "
             "rows are cut into so that its memory tile holds them. Click a head to sort."
-        )
-        return Sheet("design", "The layers, one after another", tiles, heads, rows, (0, 1, 2, 4, len(heads) - 1), True)
-    folds = (
-        "Folds: i input channels, o filters and g groups in parallel, m channels bundled into one dot product, N "
-        "multipliers of an engine, q and p pixels read and written a cycle, s streams. Click a head to sort."
-    )
-    return Sheet("design", "The design, layer by layer", folds, heads, rows, (0, 1, 2, 4, len(heads) - 1), True)
+        )  # fmt: skip
+    rows = [[column.cell(row) for column in columns] for row in record.rows]
+    words = [place for place, column in enumerate(columns) if column.words]
+    return Sheet("design", title, caption, [column.head for column in columns], rows, words, True)
 
 
 def _blocks(record: Record) -> list[Block]:

@@ -1,1 +1,1 @@
-"""What any program needs: errors, files, signals, processes, memory; nothing of this project's own field."""
+"""General utilities: errors, files, signals, processes and memory; nothing here is about sparsity or hardware."""

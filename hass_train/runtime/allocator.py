@@ -1,4 +1,4 @@
-"""Keeps freed memory within the process: a training step on a CPU asks for the same large blocks again and again."""
+"""Keeps freed memory within the process: every training step on a CPU allocates the same large blocks again."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # glibc, malloc.h
 
 
 def keep_freed_memory() -> bool:
-    """Let glibc's allocator keep what torch frees.
+    """Let glibc's allocator keep the memory that torch frees.
 
-    By default it hands every block of more than 32 MiB (less at first) back to the kernel, which clears its pages anew
-    for the next step; where page faults are dear this is most of a step's time (benchmarks/results/step.md). The price
-    is a resident memory that stays at its peak.
+    By default it returns every block of more than 32 MiB (less at first) to the kernel, which clears the pages again
+    for the next step. Where page faults are slow, this is most of the time of a step (benchmarks/results/step.md). In
+    exchange, resident memory stays at its peak.
 
     Returns:
-        Whether it was done; other C libraries have no such switch.
+        Whether the setting was changed; C libraries other than glibc do not have it.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

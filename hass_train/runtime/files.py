@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that are written completely or not at all, and the names of a run's checkpoints."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 FOLDER, LAST, BEST, PREVIOUS = "checkpoints", "last.ckpt", "best.ckpt", "previous.ckpt"
-"""Folder and names of a run's checkpoints."""
+"""The folder of a run's checkpoints, and their names."""
 ORIGIN = "resumed_from.txt"
-"""In a resumed run's directory: names that of the run it went on with."""
+"""The file in a resumed run's directory that holds the directory of the run that it continues."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Where to write a file that takes its place only once it is complete and on the disk.
+    """Yield a temporary path, whose file replaces `path` once the body has written it and it is on the disk.
 
     Args:
-        path: of the file; its folder is made. What lies there is kept until the new file replaces it, and stays if the
-            body fails or the process is killed.
+        path: the final path; its folder is created. A file that is there already is kept if the body fails or the
+            process is killed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partly = path.with_name(f"{path.stem}.part{os.getpid()}{path.suffix}")
@@ -33,6 +33,6 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
+    """Write a text file, completely or not at all."""
     with replacing(path) as partly:
         partly.write_text(text)

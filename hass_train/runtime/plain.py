@@ -1,4 +1,4 @@
-"""Dataclasses to plain data for JSON, and back: the one (de)serialiser of everything that a run writes and reads."""
+"""Converts dataclasses to plain data for JSON, and back, for the results that a run writes and reads."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: 
 
 
 def to_plain(value: Any) -> Any:
-    """A dataclass as plain data for JSON: dictionaries, sequences, numbers and text."""
+    """Convert a dataclass to plain data for JSON: dictionaries, sequences, numbers and text."""
     return _CONVERTER.unstructure(value)
 
 
 def from_plain(data: Any, kind: type[T]) -> T:
-    """The inverse of `to_plain`.
+    """Make a dataclass from plain data, the inverse of `to_plain`.
 
     Args:
         data: plain data, such as `json.loads` returns.
-        kind: the dataclass that was written. Keys that it has no field for are ignored.
+        kind: the dataclass to make. Keys that are not among its fields are ignored.
 
     Raises:
-        ValueError: a key is missing, or a value is of another type than the field; one line that names the place.
+        ValueError: a key is missing, or a value is of another type than its field; one line that names the key.
     """
     try:
         return _CONVERTER.structure(data, kind)
@@ -37,11 +37,11 @@ def from_plain(data: Any, kind: type[T]) -> T:
 
 
 def layout(also: Collection[str] = (), without: Collection[str] = ()) -> Callable[[type[T]], type[T]]:
-    """Decorate a dataclass whose plain data is not just its fields.
+    """Decorate a dataclass whose plain data differs from its fields.
 
     Args:
-        also: properties that are written too, for whoever reads the file without this package; they are not read back.
-        without: fields that are not written, and have their default when they are read back.
+        also: properties to write as well, for readers without this package; they are ignored when they are read back.
+        without: fields that are not written; they have their default when the data is read back.
     """
 
     def register(kind: type[T]) -> type[T]:
@@ -50,7 +50,7 @@ def layout(also: Collection[str] = (), without: Collection[str] = ()) -> Callabl
             fields = make_dict_unstructure_fn(kind, _CONVERTER, **left_out)
             return lambda value: {**fields(value), **{name: to_plain(getattr(value, name)) for name in also}}
 
-        # by a factory, since annotations can be resolved only when the module is complete
+        # a factory, since annotations can be resolved only when the module is complete
         _CONVERTER.register_unstructure_hook_factory(lambda asked: asked is kind, make)
         return kind
 
@@ -58,14 +58,17 @@ def layout(also: Collection[str] = (), without: Collection[str] = ()) -> Callabl
 
 
 def _told(error: BaseException, _: type | None) -> str:
-    """What is wrong with a place, without the place."""
+    """What is wrong with a value; the caller adds where it is."""
     if isinstance(error, KeyError):
         return "is missing"
-    return str(error) if isinstance(error, ValueError) else "has another form"  # a list for an object, and the like
+    return str(error) if isinstance(error, ValueError) else "has another form"  # such as a list instead of an object
 
 
 def _register(kind: type, allowed: tuple[type, ...]) -> None:
-    """Take a plain value as it is if it is of the type; JSON does not tell 3 from 3.0, so numbers may be either."""
+    """Register how a plain value is read: only if it is of an allowed type, so that text never becomes a number.
+
+    JSON does not distinguish 3 from 3.0, so a whole number may come as a float, and a float as a whole number.
+    """
 
     def read(value: Any, _: type) -> Any:
         whole = kind is not int or not isinstance(value, float) or value.is_integer()

@@ -1,4 +1,4 @@
-"""What processes that train together tell each other; with a single process nothing happens."""
+"""Communication between processes that train together; with a single process these functions do nothing."""
 
 from __future__ import annotations
 
@@ -13,45 +13,49 @@ T = TypeVar("T")
 
 
 def together() -> bool:
-    """Whether several processes train."""
+    """Whether several processes train together."""
     return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
 
 
 def rank() -> int:
-    """Number of this process, from 0."""
+    """The rank of this process, from 0."""
     return distributed.get_rank() if together() else 0
 
 
 def processes() -> int:
-    """How many there are."""
+    """The number of processes that train together."""
     return distributed.get_world_size() if together() else 1
 
 
 def summed(values: Tensor) -> Tensor:
-    """Sum over all processes, of tensors of the same shape."""
+    """Sum a tensor, of the same shape in all processes, over the processes."""
     if not together():
         return values
-    total = values.to(_device(), copy=True)  # NCCL reduces what is on the GPU alone
+    total = values.to(_device(), copy=True)  # NCCL reduces only tensors on the GPU
     distributed.all_reduce(total)
     return total.to(values.device)
 
 
 def averaged(values: Sequence[Tensor]) -> list[Tensor]:
-    """Mean over all processes, of scalars, in one exchange."""
+    """Average scalars over all processes, in a single all-reduce."""
     if not together() or not values:
         return list(values)
     return list((summed(torch.stack([value.detach().float() for value in values])) / processes()).unbind())
 
 
 def from_first(make: Callable[[], T]) -> T:
-    """What the first process makes, for all of them; the others wait and make nothing."""
+    """Call `make` in the first process alone, and return its result, which must be picklable, in all processes.
+
+    Raises:
+        Exception: whatever `make` raised in the first process, in all processes.
+    """
     if not together():
         return make()
     made: list[tuple[T | None, Exception | None]] = [(None, None)]
     if rank() == 0:
         try:
             made = [(make(), None)]
-        except Exception as error:  # else the others would wait for ever
+        except Exception as error:  # otherwise the others would wait for ever
             made = [(None, error)]
     distributed.broadcast_object_list(made, src=0, device=_device())
     value, failure = made[0]
@@ -61,7 +65,7 @@ def from_first(make: Callable[[], T]) -> T:
 
 
 def shared(tensors: Sequence[Tensor]) -> None:
-    """Give the first process's values of tensors to all."""
+    """Overwrite tensors, in place, by those of the first process."""
     if together():
         for tensor in tensors:
             moved = tensor.detach().to(_device())
@@ -71,7 +75,15 @@ def shared(tensors: Sequence[Tensor]) -> None:
 
 
 def check_same(tensors: Sequence[Tensor], what: str) -> None:
-    """Raise RuntimeError if tensors differ between the processes."""
+    """Check that tensors are the same in all processes.
+
+    Args:
+        tensors: the tensors to compare.
+        what: what they are, in the plural, for the message.
+
+    Raises:
+        RuntimeError: the tensors differ.
+    """
     if not together():
         return
     digest = hashlib.sha256()

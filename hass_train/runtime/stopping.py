@@ -1,4 +1,4 @@
-"""A clean stop on SIGTERM and SIGINT: the first asks for it, the second ends at once."""
+"""A clean stop on SIGTERM and SIGINT: the first signal asks for it, the second one ends the process at once."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _listeners = 0
 
 
 class Stopped(Exception):
-    """A signal asked for an end, and everything is saved.
+    """A signal asked the run to stop, and everything is saved.
 
     Args:
-        signum: of the signal.
+        signum: number of the signal.
     """
 
     def __init__(self, signum: int) -> None:
@@ -29,12 +29,12 @@ class Stopped(Exception):
 
 
 def requested() -> int | None:
-    """The signal that asked this process to stop; None if none did."""
+    """The number of the signal that asked this process to stop; None if none did."""
     return _asked
 
 
 def check() -> None:
-    """Raise Stopped if a signal asked for it; where nothing can be lost."""
+    """Raise Stopped if a signal asked for it; to be called where everything is saved."""
     if _asked is not None:
         raise Stopped(_asked)
 
@@ -44,18 +44,18 @@ def listening(forward: Callable[[int], None] | None = None) -> Iterator[None]:
     """Let signals ask for a clean stop while the body runs.
 
     Args:
-        forward: told of the signal too, for those who have processes of their own.
+        forward: called with the number of the signal, to pass it on to child processes.
     """
     global _asked
     if threading.current_thread() is not threading.main_thread():
-        yield  # signals reach the main thread alone
+        yield  # handlers can be set in the main thread only
         return
 
     def ask(signum: int, _: FrameType | None) -> None:
         global _asked
         if _asked is not None:
             if _helps():
-                return  # a terminal tells every process, and the first one tells its helpers again
+                return  # not a second signal: a terminal signals every process, and the first one forwards it
             if forward:
                 forward(signal.SIGKILL)
             for one in _SIGNALS:
@@ -83,5 +83,5 @@ def listening(forward: Callable[[int], None] | None = None) -> Iterator[None]:
 
 
 def _helps() -> bool:
-    """Whether this process is not the one that the user started."""
+    """Whether this is a helper process rather than the one that the user started."""
     return int(os.environ.get("LOCAL_RANK", "0")) > 0 or multiprocessing.parent_process() is not None

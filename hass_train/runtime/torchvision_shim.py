@@ -1,9 +1,9 @@
 """Lets a CPU build of torch import a torchvision that was built for CUDA (architecture, decision 10).
 
-Such a torchvision fails at import because its compiled library cannot be loaded and nobody declares the two operators
-that it registers shapes for. Declaring their schemas is enough for everything that this project and timm use. `install`
-places a hook that does so at the moment torchvision is first imported, by whomever. Where torchvision loads by itself,
-nothing happens, and torch is not loaded before anybody needs it.
+Such a torchvision fails at import: its compiled library cannot be loaded, so the two operators that it registers shapes
+for do not exist. Declaring their schemas is enough for everything that this project and timm use. `install` sets an
+import hook that does so when torchvision is first imported, by any module. Where torchvision can be imported as it is,
+nothing changes, and setting the hook does not import torch.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
-_declared: list[Any] = []  # operators vanish with the library object that declared them
+_declared: list[Any] = []  # keeps the library object: the operators vanish with it
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Finds torchvision as Python would, and has `_Loader` load it."""
+    """Finds torchvision as Python does, and has `_Loader` load it."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -67,6 +67,6 @@ def _declare() -> None:
 
 
 def install() -> None:
-    """Place the hook before Python's own finders; a second call does nothing."""
+    """Put the import hook before Python's own finders; a second call does nothing."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())

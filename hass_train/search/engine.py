@@ -1,4 +1,4 @@
-"""What every search engine is asked to do, and what it answers."""
+"""The base class of all search engines, and what they return."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from hass_train.search.subject import Subject
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What a search spent, and what it found on the way.
+    """What a search engine reports when it has chosen thresholds: what it spent, and what it found.
 
     Args:
-        trials: number of networks that were looked at.
-        images: validation images that they were evaluated on, and training images that the engine itself used.
+        trials: number of trials.
+        images: number of images that the engine itself used: those that trials were evaluated on, and any that it
+            trained on.
         front: the trials that no other one beats in both validation accuracy and throughput, each with its `number`,
-            `val_acc`, `throughput_ips` and `pair_sparsity`; empty for engines that have but one network.
-        chosen: number of the trial whose thresholds were taken; None where there are no trials.
-        settled_ips: images/s that the thresholds settled on, where the goal would have destroyed the network.
+            `val_acc`, `throughput_ips` and `pair_sparsity`; empty for engines without trials.
+        chosen: number of the trial whose thresholds were chosen; None if there are no trials.
+        settled_ips: the throughput, images/s, that was reached instead of the goal's, if the goal's would have
+            destroyed the network; otherwise None.
     """
 
     trials: int = 0
@@ -38,18 +40,19 @@ class Choice:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Choice:
-        """Return the choice that `to_dict` made the data of."""
+        """Return the choice from what `to_dict` returned."""
         return cls(**{**data, "front": tuple(data["front"])})
 
 
 @dataclass(frozen=True)
 class Context:
-    """The experiment around an engine, for engines that work in several processes.
+    """What a search engine needs to know of the experiment in order to work in several processes.
 
     Args:
         settings: the whole configuration, resolved, as plain data.
-        rebuild: builds the experiment anew in another process, from these settings, the goal, the dense network's
-            images/s and the number of the worker; returns the worker's engine and subject. Importable by name.
+        rebuild: function that builds the experiment again in another process, from these settings, the goal, the dense
+            network's images/s and the number of the worker; it returns the worker's engine and subject. It must be
+            importable by name.
     """
 
     settings: Mapping[str, Any]
@@ -57,17 +60,17 @@ class Context:
 
 
 class SearchEngine(ABC):
-    """Decides how sparse a network becomes: in its search epochs, if it has any, and before it recovers.
+    """Decides how sparse a network becomes, during the search epochs or at their end, before the network recovers.
 
     A configuration names a subclass by `search.engine._target_`, with its arguments beside it.
     `hass_train.testing.EngineContract` tests an engine of your own.
 
     Attributes:
-        name: what results call it.
-        trains: whether thresholds learn by gradient in the search epochs, under the hardware penalty.
-        recipe: whether it takes a fraction of every layer (`search.sparsity`) instead of aiming at another goal.
-        single_process: whether it cannot share its work with the processes of `trainer.strategy=ddp`.
-        context: the experiment around it, which whoever makes the engine fills in.
+        name: name of the engine in results and messages.
+        trains: whether the search epochs train thresholds by gradient descent, under the hardware penalty.
+        recipe: whether the engine prunes a given fraction of every layer (`search.sparsity`) and serves no other goal.
+        single_process: whether it cannot run with the several processes of `trainer.strategy=ddp`.
+        context: the experiment that the engine belongs to, which sets this; None without an experiment.
     """
 
     name: ClassVar[str] = "engine"
@@ -77,36 +80,42 @@ class SearchEngine(ABC):
     context: Context | None = None
 
     def epochs(self, planned: int) -> int:
-        """Return the number of search epochs, given what `search.search.epochs` plans; 0 for engines that do not train
-        while they search."""
+        """Return the number of search epochs; 0 for engines that do not train while they search.
+
+        Args:
+            planned: the number that the configuration asks for (`search.search.epochs`).
+        """
         return 0
 
     def dense_weights(self) -> Path | None:
-        """Return the file of a dense network from an earlier search that this one goes on with; None if there is none.
-        The warm-up is then left out."""
+        """Return the dense network's weights of an earlier search that this one continues, a file; None if there is
+        none. With such weights the warm-up is skipped."""
         return None
 
     def prepare(self, model: nn.Module) -> None:
-        """Look for whatever would fail after training: asked before it, with the model whose layers are to be sparse.
+        """Check before training for whatever would make the search fail after it.
+
+        Args:
+            model: the network, with sparse layers.
 
         Raises:
-            UserError: what the user can mend.
+            UserError: a problem that the user can solve.
         """
         return
 
     def begin_epoch(self, model: nn.Module, epoch: int) -> None:
-        """Set thresholds where a search epoch begins, if gradients do not.
+        """Set thresholds at the beginning of a search epoch; called if the engine does not train them.
 
         Args:
-            model: the network in its search mode, with sparse layers.
+            model: the network, with sparse layers in the search mode.
             epoch: number of the epoch within the search phase, from 0.
         """
         return
 
     @abstractmethod
     def choose(self, subject: Subject) -> Choice:
-        """Leave the subject's layers with the thresholds to freeze.
+        """Set the final thresholds of the subject's layers, which are frozen afterwards.
 
         Raises:
-            UserError: what the user can mend, such as a study of another network.
+            UserError: a problem that the user can solve, such as a study of another network.
         """

@@ -1,4 +1,4 @@
-"""Pareto fronts of points in a plane, and their hyper-volume."""
+"""Pareto fronts of points in a plane, and their hypervolume."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ T = TypeVar("T")
 
 
 def front(points: Iterable[T], fast: Callable[[T], float], accurate: Callable[[T], float]) -> list[T]:
-    """Points that no other one matches or beats in both respects, the fastest first; of equal ones the first.
+    """The points that no other one matches or beats in both respects, the fastest first; of equal points the first.
 
     Args:
-        points: any number, in any order.
-        fast, accurate: what is better the larger it is.
+        points: any number of points, in any order.
+        fast, accurate: the two respects, as functions of a point; larger is better.
     """
     best: list[T] = []
     for point in sorted(points, key=lambda one: (-fast(one), -accurate(one))):
@@ -23,11 +23,11 @@ def front(points: Iterable[T], fast: Callable[[T], float], accurate: Callable[[T
 
 
 def hypervolume(points: Sequence[tuple[float, float]], reference: tuple[float, float]) -> float:
-    """Area that points dominate beyond a reference, both coordinates being better the larger they are.
+    """The area between a reference point and the points that dominate it; larger coordinates are better.
 
     Args:
-        points: any number, in any order.
-        reference: points not better than it in both coordinates count nothing.
+        points: any number of points, in any order.
+        reference: the reference; points that are not better in both coordinates add nothing.
     """
     area, reached = 0.0, reference[1]
     for x, y in sorted(points, reverse=True):

@@ -1,4 +1,4 @@
-"""What a user may want from a search. A goal is a class that `search.goals` names by `_target_`."""
+"""The goals of a search. A goal is a class that `search.goals` names by `_target_`."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from hass_train.search.trials.trial import Trial
 from hass_train.sparsity import sparsity_of
 
 SHORT_BY = 0.01
-"""How much of a sparsity small layers, and groups that must be kept, may leave unmet."""
-_HOPELESS = 0.3  # accuracy lost beyond which a walk without a target ends
+"""How far below a sparsity goal a network may end, as a fraction: small layers cannot be pruned so finely."""
+_HOPELESS = 0.3  # a walk without a target ends once it has lost more validation accuracy than this fraction
 
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """What a finished network reached, for a goal to judge.
+    """What a finished network has reached, which a goal compares with what was asked for.
 
     Args:
         model: the frozen network, with sparse layers.
@@ -40,15 +40,14 @@ class Reached:
 
 
 class Goal(ABC):
-    """What a user wants. Subclasses are frozen dataclasses whose fields are the arguments in the configuration.
+    """What a user wants of a search. Subclasses are frozen dataclasses whose fields are arguments in the configuration.
 
-    The base class serves goals that are a throughput: they give `target_ips` and `words`. Goals of another kind
-    override what else they need.
+    For goals that are a throughput it is enough to define `value`, `words` and `target_ips`; other goals override more.
 
     Attributes:
         name: key of the goal under `search.goals`, for results and messages.
-        of_recipe: whether only recipes serve it, engines that take a fraction of every layer; other engines serve all
-            other goals.
+        of_recipe: whether only recipes serve the goal, that is, engines that prune a given fraction of every layer;
+            all other goals are served by all other engines.
     """
 
     name: ClassVar[str] = "goal"
@@ -61,19 +60,19 @@ class Goal(ABC):
 
     @abstractmethod
     def words(self) -> str:
-        """Return the goal as people say it: `3× throughput`."""
+        """Return the goal in words, such as `3× throughput`."""
 
     def target_ips(self, dense_ips: float) -> float | None:
-        """Return the images/s to reach, given the dense network's; None if the goal is no throughput."""
+        """Return the images/s to reach, given the dense network's; None if the goal is not a throughput."""
         return None
 
     def met(self, reached: Reached) -> bool | None:
-        """Return whether a finished network meets the goal; None if it is a goal that cannot be missed."""
+        """Return whether a finished network meets the goal; None if the goal cannot be missed."""
         target = self.target_ips(reached.dense_ips)
         return None if target is None else reached.throughput_ips >= target
 
     def controller(self, dense_ips: float, roof_ips: float, margin: float, cap: float) -> PenaltyController:
-        """Return what sets the weight of the hardware penalty on the way to this goal.
+        """Return the controller that sets the weight λ of the hardware penalty on the way to this goal.
 
         Args:
             dense_ips, roof_ips: images/s of the dense network, and of one at the density floor.
@@ -103,20 +102,20 @@ class Goal(ABC):
             )
 
     def best(self, front: Sequence[Trial], dense: Trial, dense_ips: float) -> Trial:
-        """Return the trial that serves the goal best.
+        """Return the trial that is best for the goal.
 
         Args:
             front: at least one trial, the fastest first, each more accurate than those before it.
-            dense: the network without thresholds.
+            dense: the trial of the network without thresholds.
             dense_ips: images/s of the dense network on dense compute engines.
         """
         target = self.target_ips(dense_ips)
         reached = [trial for trial in front if target is None or trial.throughput_ips >= target]
-        # where none reaches it, thresholds are scaled up from the fastest
+        # if none reaches the target, the thresholds of the fastest are scaled up afterwards
         return max(reached, key=lambda trial: trial.val_acc) if reached else front[0]
 
     def enough(self, trial: Trial, dense: Trial, dense_ips: float) -> bool:
-        """Return whether a walk towards ever higher throughput may end at this trial; arguments as of `best`."""
+        """Return whether a walk towards ever higher throughput may end at a trial; other arguments as in `best`."""
         target = self.target_ips(dense_ips)
         return trial.val_acc < dense.val_acc - _HOPELESS if target is None else trial.throughput_ips >= target
 
@@ -126,7 +125,7 @@ class TargetSpeedup(Goal):
     """A throughput, as a multiple of the dense network's on the same device.
 
     Raises:
-        ValueError: a speed-up that is not positive.
+        ValueError: the speed-up is not positive.
     """
 
     speedup: float
@@ -153,7 +152,7 @@ class TargetThroughput(Goal):
     """A throughput in images/s.
 
     Raises:
-        ValueError: a throughput that is not positive.
+        ValueError: the throughput is not positive.
     """
 
     images_per_second: float
@@ -177,13 +176,13 @@ class TargetThroughput(Goal):
 
 @dataclass(frozen=True)
 class MaxAccuracyDrop(Goal):
-    """As fast as can be, at no more than so much validation accuracy lost.
+    """The highest throughput with a limited loss of validation accuracy.
 
     Args:
-        drop: fraction of the validation images.
+        drop: the accuracy that may be lost, as a fraction of the validation images.
 
     Raises:
-        ValueError: a negative drop.
+        ValueError: the drop is negative.
     """
 
     drop: float
@@ -205,11 +204,11 @@ class MaxAccuracyDrop(Goal):
         return reached.dense_val_acc - reached.val_acc <= self.drop
 
     def controller(self, dense_ips: float, roof_ips: float, margin: float, cap: float) -> PenaltyController:
-        """See `Goal`: towards the roof, as far as accuracy lets it go."""
+        """See `Goal`: it aims at the roof, and holds back where accuracy is lost."""
         return PenaltyController(None, math.log(roof_ips / dense_ips), cap, allowance=2 * self.drop)
 
     def best(self, front: Sequence[Trial], dense: Trial, dense_ips: float) -> Trial:
-        """See `Goal`: the fastest that is accurate enough, or else the most accurate."""
+        """See `Goal`: the fastest trial that is accurate enough, or if there is none the most accurate one."""
         return next((trial for trial in front if trial.val_acc >= dense.val_acc - self.drop), front[-1])
 
     def enough(self, trial: Trial, dense: Trial, dense_ips: float) -> bool:
@@ -219,10 +218,10 @@ class MaxAccuracyDrop(Goal):
 
 @dataclass(frozen=True)
 class FixedPenalty(Goal):
-    """A fixed weight of the hardware penalty, in cross-entropy per e-fold of throughput.
+    """A fixed weight λ of the hardware penalty, in cross-entropy per e-fold of throughput.
 
     Raises:
-        ValueError: a negative weight.
+        ValueError: the weight is negative.
     """
 
     weight: float
@@ -244,7 +243,7 @@ class FixedPenalty(Goal):
         return PenaltyController(self.weight, 0.0, cap)
 
     def best(self, front: Sequence[Trial], dense: Trial, dense_ips: float) -> Trial:
-        """See `Goal`: the largest val_acc + λ · log(throughput)."""
+        """See `Goal`: the trial with the largest val_acc + λ · log(throughput)."""
         return max(front, key=lambda trial: trial.val_acc + self.weight * math.log(trial.throughput_ips / dense_ips))
 
 
@@ -253,7 +252,7 @@ class Sparsity(Goal):
     """A fraction of zeros among the weights of every layer that may be pruned, for recipes.
 
     Raises:
-        ValueError: a negative fraction.
+        ValueError: the fraction is negative.
     """
 
     sparsity: float
@@ -276,15 +275,15 @@ class Sparsity(Goal):
         return sparsity_of(reached.model) >= self.sparsity - SHORT_BY
 
     def controller(self, dense_ips: float, roof_ips: float, margin: float, cap: float) -> PenaltyController:
-        """See `Goal`: recipes pay no penalty."""
+        """See `Goal`: recipes train without a hardware penalty."""
         return PenaltyController(0.0, 0.0, cap)
 
 
 def stated(config: SearchConfig) -> Goal | None:
-    """Return the goal that the configuration states: the one of `search.goals` whose arguments are all given.
+    """Return the goal of the configuration, the one of `search.goals` whose arguments are all given; None without one.
 
     Raises:
-        UserError: more than one goal, or one that is out of range.
+        UserError: there is more than one goal, or its value is out of range.
     """
     given = {name: section for name, section in config.goals.items() if is_given(section)}
     if len(given) > 1:

@@ -1,4 +1,4 @@
-"""The hardware penalty, prices times densities, and what sets its weight λ (sparsity-and-search, section 4)."""
+"""The hardware penalty, prices times densities, and the controller of its weight λ (sparsity-and-search, section 4)."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from hass_train.sparsity import SparseLayer
 
 @dataclass
 class PricedPenalty:
-    """Prices frozen within an epoch, and the point they were taken at.
+    """The hardware penalty: prices, which are constant between two queries, and the point at which they were computed.
 
     Args:
         pair_prices, weight_prices: −∂ log(throughput) / ∂ pair density and / ∂ weight density, by layer.
-        cost: Σ price · density at that point.
-        log_speedup: log of the exact speed-up there.
+        cost: value of the penalty, Σ price · density, at that point.
+        log_speedup: log of the speed-up that was estimated for that point.
     """
 
     pair_prices: Mapping[str, float] = field(default_factory=dict)
@@ -37,13 +37,13 @@ class PricedPenalty:
         dense_ips: float,
         weights: Mapping[str, float] | None = None,
     ) -> PricedPenalty:
-        """Take an estimate's prices.
+        """Make the penalty from the prices of an estimate.
 
         Args:
-            estimate: of the present network.
-            profile: densities where the prices hold.
-            dense_ips: throughput of the dense network.
-            weights: by layer, prices to put in the place of the estimate's, as a control; scaled to the same sum.
+            estimate: the estimate of the present network.
+            profile: the densities at which the prices hold.
+            dense_ips: images/s of the dense network.
+            weights: prices by layer that replace the estimate's, for control experiments; scaled to the same sum.
         """
         prices, weight_prices = dict(estimate.prices), dict(estimate.weight_prices)
         if weights is not None:
@@ -57,7 +57,10 @@ class PricedPenalty:
         return cls(prices, weight_prices, cost, math.log(estimate.throughput_ips / dense_ips))
 
     def __call__(self, layers: Iterable[tuple[str, SparseLayer]]) -> Tensor:
-        """Σ price·(weight density · activation density) + Σ weight price · weight density, differentiable."""
+        """The penalty of the densities in the last step, a differentiable scalar.
+
+        It is Σ pair price · weight density · activation density + Σ weight price · weight density, over the layers.
+        """
         seen = [(name, layer.penalty_densities) for name, layer in layers if layer.penalty_densities is not None]
         weight = torch.stack([densities[0] for _, densities in seen])
         activation = torch.stack([densities[1] for _, densities in seen])
@@ -67,37 +70,51 @@ class PricedPenalty:
 
     @property
     def prices(self) -> dict[str, float]:
-        """What each layer's density costs, of its pairs and of its weights together."""
+        """The price of each layer's densities, by layer: the sum of its pair price and its weight price."""
         return {name: price + self.weight_prices[name] for name, price in self.pair_prices.items()}
 
     def speedup_at(self, cost: float) -> float:
-        """Log speed-up where the penalty is `cost`, by the prices.
+        """Extrapolate the log of the speed-up to where the penalty is `cost`.
 
-        Prices are ∂ log(interval)/∂ density, and an interval is about linear in densities: a cost that falls by Δ
-        leaves 1 − Δ of it. The last twentieth is not trusted.
+        Prices are ∂ log(interval)/∂ density, and an interval is about linear in the densities: where the cost falls by
+        Δ, the interval becomes 1 − Δ of what it was. The extrapolation ends at a twentieth of the interval.
         """
         return self.log_speedup - math.log(max(1.0 - (self.cost - cost), 0.05))
 
     def state_dict(self) -> dict[str, Any]:
+        """The fields as plain data, for a checkpoint."""
         return asdict(self)
 
 
 @dataclass
 class PenaltyController:
-    """Sets λ: fixed, or by dual ascent on a goal that is ramped up over the search phase.
+    """Sets the weight λ of the hardware penalty: a fixed one, or by dual ascent towards a speed-up.
+
+    The speed-up that is asked for rises over the search phase. λ is an integral term (dual ascent) plus a proportional
+    term, so that it falls as soon as the goal is met; the integral does not rise while λ is at its cap. While too much
+    accuracy is lost, λ may be negative, since the gradient of the task alone hardly brings thresholds back that have
+    gone too far.
 
     Args:
         fixed: λ, if the user gave it.
-        log_target: log speed-up to reach; ignored with a fixed λ.
-        cap: largest λ.
-        ramp: fraction of the search phase after which the full goal holds.
-        allowance: accuracy that the search phase may lose, of validation images against the dense network or of recent
-            training images against the best so far. Beyond half of it the goal waits, beyond all of it it gives way:
-            what collapses once hardly comes back.
+        log_target: log of the speed-up to reach; ignored with a fixed λ.
+        cap: the largest λ.
+        ramp: fraction of the search phase after which the full speed-up is asked for.
+        proportional: λ per unit of log speed-up that is missing.
+        integral_per_phase: growth of λ's integral term over a search phase with one unit of log speed-up missing.
+        allowance: accuracy that the search phase may lose, as a fraction: of validation images against the dense
+            network, or of recent training images against the best so far. Beyond half of it the goal waits, and beyond
+            all of it the goal retreats, since a network that has collapsed hardly recovers.
+        release: the largest −λ while accuracy is lost.
 
-    λ is an integral term (dual ascent) plus a proportional one, so that it lets go as soon as the goal is met; the
-    integral does not rise while λ is at its cap. While accuracy is lost, λ may fall below zero, as far as `release`:
-    thresholds that went too far hardly come back by the task's gradient alone.
+    Attributes:
+        start: log speed-up at the first step; None before it.
+        integral: the integral term of λ.
+        value: the present λ.
+        ceiling: log speed-up that is not exceeded for the sake of accuracy; infinite if accuracy holds.
+        seen: number of batches whose accuracy was followed.
+        images: number of images of such a batch.
+        recent, best: running accuracy of training batches as a fraction, and its best value so far.
     """
 
     fixed: float | None
@@ -118,12 +135,12 @@ class PenaltyController:
     best: float = 0.0
 
     def update(self, log_speedup: float, done: float, steps: int) -> float:
-        """λ for the next step.
+        """Compute λ for the next step.
 
         Args:
-            log_speedup: present log speed-up.
+            log_speedup: log of the present speed-up.
             done: fraction of the search phase that is over.
-            steps: steps of the whole search phase.
+            steps: number of steps of the whole search phase that train thresholds.
         """
         if self.fixed is not None:
             self.value = self.fixed
@@ -132,7 +149,7 @@ class PenaltyController:
             self.start = min(log_speedup, self.log_target)
         wanted = self.start + (self.log_target - self.start) * min(1.0, done / self.ramp)
         error = min(wanted, self.ceiling) - log_speedup
-        if self.lost > self.allowance / 2:  # no time to wait for the next query
+        if self.lost > self.allowance / 2:  # at once: `observe` comes only at the end of the epoch
             self.integral *= 0.9
             self.value = 0.0 if self.lost < self.allowance else -self.release
             return self.value
@@ -143,38 +160,38 @@ class PenaltyController:
         return self.value
 
     def follow(self, accuracy: float, images: int) -> None:
-        """Follow the accuracy of training batches, step by step.
+        """Update the running accuracy of training batches.
 
         Args:
-            accuracy: of one batch.
-            images: of that batch.
+            accuracy: fraction of the images of one batch that is classified correctly.
+            images: number of images in that batch.
         """
         self.seen, self.images = self.seen + 1, images
-        weight = max(_RECENT, 1 / self.seen)  # a plain mean at first
+        weight = max(_RECENT, 1 / self.seen)  # the plain mean of the first batches
         self.recent += weight * (accuracy - self.recent)
         if self.seen >= 2 / _RECENT:
             self.best = max(self.best, self.recent)
 
     @property
     def lost(self) -> float:
-        """Accuracy of training batches that is lost, against the best so far, beyond what chance explains: two standard
-        deviations of the difference of two averages."""
+        """The loss of training accuracy against the best so far, as a fraction, as far as it is significant: beyond two
+        standard deviations of the difference of two running means."""
         if not self.best:
             return 0.0
         effective = self.images * (2 - _RECENT) / _RECENT
         return max(self.best - self.recent - 2 * math.sqrt(2 * self.best * (1 - self.best) / effective), 0.0)
 
     def observe(self, accuracy_drop: float, log_speedup: float, epochs: int) -> None:
-        """Hold the goal back where accuracy falls, and let it go on where it holds; once an epoch.
+        """Lower the ceiling of the speed-up if accuracy falls, and raise it if accuracy holds; called every epoch.
 
         Args:
-            accuracy_drop: validation accuracy of the dense network, less the present one.
-            log_speedup: present log speed-up.
-            epochs: of the whole search phase.
+            accuracy_drop: validation accuracy of the dense network minus the present one.
+            log_speedup: log of the present speed-up.
+            epochs: number of epochs of the whole search phase.
         """
         if self.fixed is not None or self.start is None:
             return
-        pace = (self.log_target - self.start) / max(self.ramp * epochs, 1.0)  # of the ramp, per epoch
+        pace = (self.log_target - self.start) / max(self.ramp * epochs, 1.0)  # rise of the ramp per epoch
         if accuracy_drop > self.allowance:
             self.ceiling = min(self.ceiling, log_speedup) - pace
             self.integral /= 2
@@ -186,12 +203,14 @@ class PenaltyController:
             self.ceiling = math.inf
 
     def state_dict(self) -> dict[str, Any]:
+        """What changes during the search, as plain data, for a checkpoint."""
         return {name: getattr(self, name) for name in _STATE}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
         for name in _STATE:
             setattr(self, name, state[name])
 
 
 _STATE = ("start", "integral", "value", "ceiling", "seen", "images", "recent", "best")
-_RECENT = 0.15  # weight of a batch in the recent accuracy
+_RECENT = 0.15  # weight of a batch in the running accuracy

@@ -10,7 +10,8 @@ from hass_train.config.schema import SearchConfig
 
 
 class Phase(StrEnum):
-    """Warm-up trains dense, search learns thresholds, recover trains what is frozen."""
+    """The phases of a run: warm-up trains the dense network, search finds thresholds, and recover trains the weights
+    that are left after freezing them."""
 
     WARMUP = "warmup"
     SEARCH = "search"
@@ -19,10 +20,11 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PhasePlan:
-    """How many epochs each phase has, and at which peak learning rate.
+    """The number of epochs of each phase, and its learning rate.
 
     Args:
-        epochs, rates: of warm-up, search and recover.
+        epochs: numbers of epochs of warm-up, search and recover.
+        rates: their peak learning rates.
     """
 
     epochs: tuple[int, int, int]
@@ -30,21 +32,22 @@ class PhasePlan:
 
     @classmethod
     def of(cls, config: SearchConfig, search_epochs: int) -> PhasePlan:
-        """The plan of a configuration.
+        """Make the plan of a configuration.
 
         Args:
-            config: epochs and learning rates.
-            search_epochs: epochs in which the engine trains while it searches.
+            config: the configuration of the search, with epochs and learning rates.
+            search_epochs: number of search epochs, which the search engine decides.
         """
         warmup, search, recover = config.warmup, config.search, config.recover
         return cls((warmup.epochs, search_epochs, recover.epochs), (warmup.lr, search.lr, recover.lr))
 
     @property
     def total(self) -> int:
+        """The number of epochs of all phases together."""
         return sum(self.epochs)
 
     def phase_at(self, epoch: int) -> Phase:
-        """The phase that an epoch (from 0) belongs to; past the end, the last one that has epochs, or recover."""
+        """The phase of an epoch, counted from 0; past the last epoch, the last phase that has any, or else recover."""
         left = epoch
         for phase, count in zip(Phase, self.epochs, strict=True):
             if left < count:
@@ -53,14 +56,15 @@ class PhasePlan:
         return next((phase for phase in reversed(Phase) if self.epochs[list(Phase).index(phase)]), Phase.RECOVER)
 
     def progress(self, step: int, steps_per_epoch: int) -> tuple[Phase, float]:
-        """Phase of a step and how much of the phase is done, in [0, 1)."""
+        """The phase of a step, and the fraction of the phase that is done, in [0, 1]."""
         phase = self.phase_at(step // steps_per_epoch)
         index = list(Phase).index(phase)
         before = sum(self.epochs[:index]) * steps_per_epoch
         return phase, min((step - before) / (self.epochs[index] * steps_per_epoch), 1.0)
 
     def learning_rate(self, step: int, steps_per_epoch: int) -> float:
-        """Linear rise over the first tenth of a phase, then a cosine; the search ends at a third of its peak."""
+        """The learning rate at a step: a linear rise over the first tenth of a phase, then a cosine, which falls to
+        zero, or in the search phase to a third of the peak."""
         if not self.total:
             return 0.0  # nothing is trained
         phase, done = self.progress(step, steps_per_epoch)

@@ -1,4 +1,4 @@
-"""What a search asks its accelerator, again and again, and the limits that the answers have."""
+"""What a search asks the accelerator: estimates of one network, and whether the goal is within reach."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from hass_train.runtime.errors import UserError
 from hass_train.search.goals import Goal, TargetSpeedup
 from hass_train.sparsity import sparse_layers
 
-_GAIN = 1.1  # of an accelerator that no activation's zero helps: below it there is nothing to search for
+_GAIN = 1.1  # least speed-up at the density floor, where zero activations gain nothing, that is worth a search
 
 
 @dataclass(frozen=True)
 class HardwareQuestion:
-    """A network on an accelerator, and what the user wants of the two.
+    """A network on an accelerator, and the goal of the search.
 
     Args:
         workload: the network, traced once.
-        accelerator: gives exact answers.
-        quick: the same accelerator, answering within about a percent, for every epoch.
-        goal: what the user wants.
-        dense: the estimate of the dense network; None in helpers, which only compare with its throughput.
-        dense_ips: its throughput, images/s.
+        accelerator: the accelerator, which gives exact estimates.
+        quick: the same accelerator with quick estimates, accurate to about a percent, for every epoch.
+        goal: the goal of the search.
+        dense_ips: throughput of the dense network, images/s.
         roof_ips: throughput at the density floor, images/s.
-        roof_binds: the resource that binds there.
+        roof_binds: the resource that binds at the density floor.
+        dense: the estimate of the dense network; None in the workers of a study, which only need its throughput.
     """
 
     workload: Workload
@@ -44,7 +44,7 @@ class HardwareQuestion:
 
     @property
     def target_ips(self) -> float | None:
-        """Images/s to reach; None where the goal is no throughput."""
+        """The throughput to reach, images/s; None if the goal is not a throughput."""
         return self.goal.target_ips(self.dense_ips)
 
     @property
@@ -52,7 +52,7 @@ class HardwareQuestion:
         """The estimate of the dense network.
 
         Raises:
-            RuntimeError: this question was made for a helper, which has none.
+            RuntimeError: this is the process of a worker, which does not have it.
         """
         if self.dense is None:
             raise RuntimeError("only the process that began the search has the dense network's estimate")
@@ -62,15 +62,15 @@ class HardwareQuestion:
     def of(
         cls, workload: Workload, model: nn.Module, accelerator: Accelerator, goal: Goal | None, config: SearchConfig
     ) -> HardwareQuestion:
-        """Ask what the dense network and the sparsest possible one are worth, and check the goal against them.
+        """Estimate the dense network and the sparsest possible one, and check that the goal can be reached.
 
         Args:
             workload: the network.
-            model: the same, with sparse layers.
-            accelerator: to be asked.
-            goal: what the user states; without one the goal is what the accelerator gains at
-                `config.default_density`, since how much zeros gain depends on what binds a device.
-            config: density floor and default density.
+            model: the same network as a module with sparse layers.
+            accelerator: the accelerator.
+            goal: the goal of the user. None = the speed-up of the accelerator at `config.default_density`; how much
+                zeros gain depends on the resource that binds, so no fixed speed-up suits all devices.
+            config: the configuration of the search, with the density floor and the default density.
 
         Raises:
             UserError: the network does not fit, sparsity gains nothing, or the goal is beyond the roof.
@@ -108,15 +108,15 @@ def _usual(
     dense: Estimate,
     config: SearchConfig,
 ) -> Goal:
-    """The speed-up at the default density, rounded down to a percent."""
-    # where activations gain nothing, weights are asked for no more zeros than where they share with them
+    """The goal if the user states none: the speed-up at the default density, rounded down to a percent."""
+    # where activations gain nothing, weights get as many zeros as where both share the pair density
     wanted = config.default_density ** (1.0 if accelerator.uses_activations else 0.5)
     usual = estimate(_floor(workload, model, wanted, False))
     return TargetSpeedup(math.floor(100 * usual.throughput_ips / dense.throughput_ips) / 100)
 
 
 def _floor(workload: Workload, model: nn.Module, density: float, weights_alone: bool) -> SparsityProfile:
-    """`floor_profile` of a model's layers, by their rules and patterns."""
+    """The `floor_profile` of a model, whose layers know their rules and patterns."""
     layers = dict(sparse_layers(model))
     return floor_profile(
         workload,
@@ -141,11 +141,11 @@ def floor_profile(
     Args:
         workload: the network.
         gated: for each compute layer, whether its weights and its activations may be sparse.
-        floor: the least pair density.
-        weights_alone: let weights have all the zeros where they may be sparse, which relieves memories and bandwidth
-            most; otherwise they are shared evenly between weights and activations.
-        promises: by layer, where a pattern would leave the weights' zeros.
-        least: by layer, the weight density that a pattern cannot go below.
+        floor: the lowest pair density.
+        weights_alone: whether to put all zeros into the weights where they may be sparse, which relieves memories and
+            bandwidth most; otherwise weights and activations have the same density.
+        promises: by layer, the structure of the zeros that the pattern of its weights guarantees.
+        least: by layer, the lowest weight density that its pattern can reach.
     """
     layers = {}
     for layer in workload.compute_layers:

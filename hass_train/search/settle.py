@@ -1,4 +1,4 @@
-"""Meet a throughput goal exactly: scale all thresholds by one factor, found by interpolation on the hardware model."""
+"""Meets a throughput goal exactly: scales all thresholds by a factor, found by interpolation on the hardware model."""
 
 from __future__ import annotations
 
@@ -17,27 +17,28 @@ from hass_train.sparsity.thresholds import inverse_softplus
 
 BEYOND = 0.01
 """How much faster than its target a settled network may be, as a fraction."""
-_LARGEST = math.log(16.0)
-_FIRST_STEP = 0.04
+_LARGEST = math.log(16.0)  # limit on the log of the factor
+_FIRST_STEP = 0.04  # first step of the log of the factor
 
 
 def settle(model: nn.Module, reaches: Callable[[], float], target: float, resolution: float = 0.004) -> float:
     """Scale the thresholds of all layers so that the throughput just reaches the target.
 
-    In the search mode weight and activation thresholds are scaled, so that the relative sparsity of the layers stays as
-    it was learned. In the frozen mode activation thresholds are, and with a factor f > 1 all layers also lose the same
-    fraction 1 − 1/f of their remaining weights, the smallest: where memories or the bus bind, activations gain nothing.
-    Groups of several weights stay as they are.
+    In the search mode weight and activation thresholds are scaled by the same factor, so the layers keep the relative
+    sparsity that was learned. In the frozen mode only activation thresholds are scaled. With a factor f > 1 the
+    fraction 1 − 1/f of the remaining weights is pruned too, the smallest of every layer, since activations gain nothing
+    where memories or the bus bind; groups of several weights are left as they are.
 
     Args:
-        model: with sparse layers in the search or frozen mode.
-        reaches: measures the throughput at the present thresholds.
-        target: throughput to reach.
+        model: a network with sparse layers, all in the search or all in the frozen mode.
+        reaches: function that measures the throughput at the present thresholds.
+        target: the throughput to reach, in the units of `reaches`.
         resolution: how far beyond the target the throughput may be, or how much larger than necessary the factor, as a
             fraction.
 
     Returns:
-        The factor, between 1/16 and 16 (in the frozen mode 1/2 and 2). If the target cannot be reached, the largest.
+        The factor, between 1/16 and 16 (in the frozen mode between 1/2 and 2); the largest one if the target cannot be
+        reached.
     """
     saved = state_of(model)
     frozen = any(int(state["mode"]) == Mode.FROZEN for state in saved)
@@ -50,8 +51,8 @@ def settle(model: nn.Module, reaches: Callable[[], float], target: float, resolu
         apply(log_factor)
         return math.log(max(reaches(), 1e-300) / target)
 
-    # the thresholds as they are meet the target or miss it; walk to the other side in growing steps, then close in
-    # a frozen network is only put right: it is not changed beyond recognition for the sake of a percent
+    # walk in growing steps until the target lies between two factors, then interpolate between them; a frozen network
+    # is only corrected, since a small gain in throughput does not justify large changes
     most = math.log(2.0) if frozen else _LARGEST
     low, high, step, least = 0.0, 0.0, _FIRST_STEP, -most
     over = under = excess(0.0)
@@ -67,7 +68,7 @@ def settle(model: nn.Module, reaches: Callable[[], float], target: float, resolu
             low, under, step = high, over, 2 * step
     if over >= 0 > under:
         while over > resolution and high - low > resolution:
-            # throughput is nearly a power of the factor: interpolate, but no nearer to an end than three tenths
+            # throughput is nearly a power of the factor; the interval shrinks by three tenths at least
             share = min(max((0.5 * resolution - under) / (over - under), 0.3), 0.7)
             middle = low + share * (high - low)
             found = excess(middle)
@@ -81,16 +82,16 @@ def meet(
 ) -> None:
     """Scale thresholds so that a throughput is reached, and hardly exceeded, on the exact hardware model.
 
-    The quick model is asked while thresholds move, since the exact one takes many times as long; it finds slower
-    designs, and the aim of the next try is corrected for that. What is missed after all is met on the exact model; what
-    is exceeded stays.
+    The factor is found on the quick model, since the exact one takes many times as long. The quick model finds slower
+    designs, for which the target of the next try is corrected. If the last try still misses the target, the factor is
+    found on the exact model; if it exceeds the target, it is accepted.
 
     Args:
-        model: with sparse layers in the search or frozen mode.
-        question: what the hardware is asked.
-        profile: measures the present sparsity.
-        target: images/s.
-        tries: times that thresholds may settle on the quick model.
+        model: a network with sparse layers, all in the search or all in the frozen mode.
+        question: the network's workload, and the accelerator.
+        profile: function that measures the present sparsity.
+        target: the throughput to reach, images/s.
+        tries: number of times that a factor is sought on the quick model.
     """
 
     def reached(hardware: Accelerator) -> float:
@@ -108,19 +109,19 @@ def meet(
 
 
 def state_of(model: nn.Module) -> list[dict[str, Tensor]]:
-    """A copy of all sparse layers' weights, thresholds, masks and statistics."""
+    """Copy the weights, thresholds, masks and statistics of all sparse layers."""
     return [{key: value.clone() for key, value in layer.state_dict().items()} for _, layer in sparse_layers(model)]
 
 
 def restore(model: nn.Module, states: list[dict[str, Tensor]]) -> None:
-    """Put back what `state_of` copied."""
+    """Restore what `state_of` copied."""
     for (_, layer), state in zip(sparse_layers(model), states, strict=True):
         layer.load_state_dict(state)
         layer.synchronize()
 
 
 def _scale_thresholds(model: nn.Module, saved: list[dict[str, Tensor]], factor: float) -> None:
-    """Set the thresholds of searching layers to a multiple of what they were."""
+    """Set the thresholds of layers in the search mode to a multiple of the saved ones."""
     for (_, layer), state in zip(sparse_layers(model), saved, strict=True):
         for name in ("weight_threshold", "activation_threshold"):
             with torch.no_grad():
@@ -128,10 +129,11 @@ def _scale_thresholds(model: nn.Module, saved: list[dict[str, Tensor]], factor: 
 
 
 class _Frozen:
-    """Sets activation thresholds of frozen layers to a multiple of what they were, and prunes with them.
+    """Scales the activation thresholds of frozen layers by a factor, and prunes weights if it is larger than 1.
 
     Args:
-        model, saved: the layers and their state before.
+        model: a network with frozen sparse layers.
+        saved: the state to which the factor is applied, from `state_of`.
     """
 
     def __init__(self, model: nn.Module, saved: list[dict[str, Tensor]]) -> None:

@@ -1,4 +1,4 @@
-"""The network that a search engine chooses thresholds for, and how far it can be moved towards a goal."""
+"""The network whose thresholds a search engine chooses, and how far it can be moved towards a goal."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from hass_train.search.settle import BEYOND, meet, restore, settle, state_of
 from hass_train.sparsity import calibrate
 
 ALIVE = 0.5
-"""Share of the accuracy beyond chance that settling must leave: what is gone then does not come back in recovery."""
-_LEARNED = 0.25  # share of the accuracy beyond chance below which a network has nothing to lose
-_HALVINGS = 3
+"""The fraction of the accuracy above chance that settling must preserve; a network that loses more does not recover."""
+_LEARNED = 0.25  # fraction of the possible accuracy above chance below which a network has nothing to lose
+_HALVINGS = 3  # steps of the bisection for the throughput that a network survives
 
 
 @dataclass
 class Subject:
-    """A network in its search mode, with everything that an engine may look at.
+    """A network in the search mode, with everything that a search engine may use.
 
     Args:
         model: the network, with sparse layers.
-        question: what the hardware is asked, and the goal.
-        data: its validation split is all that engines look at.
-        calibration_images: validation images on which sparsity is measured exactly.
+        question: the network on its accelerator, and the goal.
+        data: the data module, of which search engines use only the validation split.
+        calibration_images: number of validation images on which sparsity is measured exactly.
         margin: how far beyond a throughput target to aim, as a fraction.
         output: the run's directory.
     """
@@ -51,19 +51,23 @@ class Subject:
 
     @property
     def goal(self) -> Goal:
-        """What the user wants."""
+        """The goal of the search."""
         return self.question.goal
 
     def profile(self, images: int = 0) -> SparsityProfile:
-        """Measure the exact sparsity at the present thresholds, on the first validation images."""
+        """Measure the exact sparsity at the present thresholds.
+
+        Args:
+            images: number of validation images to use, the first ones; 0 = `calibration_images`.
+        """
         chosen = self.data.images("val", self.device, images=images or self.calibration_images)
         return calibrate(self.model, chosen, closely=self.question.accelerator.uses_activations)
 
     def settle(self, target: float | None = None) -> None:
-        """Scale all thresholds so that a throughput is just met: the goal's by default; nothing if it has none.
+        """Scale all thresholds so that a throughput is just reached.
 
         Args:
-            target: images/s.
+            target: images/s; by default the goal's. Nothing happens if the goal is not a throughput.
         """
         target = self.question.target_ips if target is None else target
         if target is not None:
@@ -74,10 +78,10 @@ class Subject:
         return accuracy(self.model, self.data, "val")[0]
 
     def survive(self) -> float | None:
-        """Settle on the goal's throughput as far as the network survives it.
+        """Scale all thresholds so that the goal's throughput is reached, or a lower one that the network survives.
 
         Returns:
-            The images/s it settled on instead, if the goal would have destroyed the network; otherwise None.
+            The images/s of the lower one, if the goal would have destroyed the network; otherwise None.
         """
         target = self.question.target_ips
         if target is None:
@@ -86,14 +90,16 @@ class Subject:
         return None if settled == target else settled
 
     def reach(self, target: float, move: Callable[[float], None]) -> float:
-        """Move towards a throughput as far as the network survives it.
+        """Move the network to a throughput, or to a lower one that it survives, and print a line in that case.
+
+        A network survives if it keeps the fraction `ALIVE` of its accuracy above chance.
 
         Args:
             target: images/s.
-            move: changes the network so that it reaches the target.
+            move: function that changes the network so that it reaches a throughput in images/s.
 
         Returns:
-            The target, or the throughput that it was given up for; a line says so.
+            The throughput, images/s: the target or the lower one.
         """
         learned = state_of(self.model)
         chance, before = 1 / self.data.classes, self.accuracy()
@@ -108,17 +114,17 @@ class Subject:
             f"{before:.4f}: the goal is given up for what the network survives (more search epochs or a smaller goal "
             "helps)"
         )
-        alive, dead, kept = start, target, learned
+        survived, destroyed, kept = start, target, learned
         for _ in range(_HALVINGS):
-            middle = math.sqrt(alive * dead)
+            middle = math.sqrt(survived * destroyed)
             restore(self.model, learned)
-            settle(self.model, self._quick_ips, middle, BEYOND)  # the goal is missed anyhow: no exact model
+            settle(self.model, self._quick_ips, middle, BEYOND)  # the goal is missed anyway: the quick model will do
             if self.accuracy() >= least:
-                alive, kept = min(middle, self._quick_ips()), state_of(self.model)
+                survived, kept = min(middle, self._quick_ips()), state_of(self.model)
             else:
-                dead = middle
+                destroyed = middle
         restore(self.model, kept)
-        return alive
+        return survived
 
     def _quick_ips(self) -> float:
         return self.question.quick.estimate(self.question.workload, self.profile()).throughput_ips

@@ -1,4 +1,4 @@
-"""Sparse layers, the rules that place them, and what they measure."""
+"""Sparse layers: the patterns they prune by, the rules that choose them, and measurements of their sparsity."""
 
 from hass_train.sparsity.block import Block
 from hass_train.sparsity.channel import Channel

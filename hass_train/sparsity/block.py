@@ -18,18 +18,20 @@ Score = Literal["l2", "l1", "variance"]
 
 @dataclass(frozen=True)
 class Block(Grouped):
-    """Blocks of weights; the best block of every row and of every column of blocks always lives.
+    """Weights are pruned in blocks of channels; the best block of every row and of every column of blocks is kept.
 
-    Channel counts that the size does not divide leave smaller blocks at the edges. A grouped convolution has blocks in
-    each of its groups; in a depthwise one every kernel is its own row and column, so none is ever taken.
+    Where the size does not divide the channel counts, the blocks at the edges are smaller. The blocks of a grouped
+    convolution lie within its groups. In a depthwise convolution every kernel is the only block of its row and column,
+    so none is ever pruned.
 
     Args:
-        size: output channels × input channels.
-        score: of a block: root of the mean square (`l2`), mean magnitude (`l1`) or `variance` of its weights. Means,
-            not sums, so that edge blocks are judged like all others; where sizes divide the order is the paper's.
+        size: output channels × input channels of a block.
+        score: how blocks are ranked: by the mean square (`l2`), the mean magnitude (`l1`) or the `variance` of their
+            weights. Means rather than sums, so that the smaller blocks at the edges are ranked fairly; among blocks of
+            equal size the order is the paper's.
 
     Raises:
-        ValueError: a size that is not two numbers ≥ 1, or an unknown score.
+        ValueError: the size is not two numbers ≥ 1, or the score is unknown.
     """
 
     simulated = False
@@ -45,7 +47,7 @@ class Block(Grouped):
             raise ValueError(f"score is {self.score!r}; choose l2, l1 or variance")
 
     def scores(self, weight: Tensor, groups: int) -> Tensor:
-        """(groups, rows, columns of blocks): rank among the layer's blocks."""
+        """The rank of each block among all blocks of the layer, (groups, rows of blocks, columns of blocks)."""
         ones = self._sums(torch.ones_like(weight), groups)
         if self.score == "l1":
             values = self._sums(weight.abs(), groups) / ones
@@ -67,7 +69,7 @@ class Block(Grouped):
         return wide.expand(weight.shape)
 
     def _sums(self, weight: Tensor, groups: int) -> Tensor:
-        """Sum over each block, (groups, rows, columns)."""
+        """The sum of the weights of each block, (groups, rows of blocks, columns of blocks)."""
         kernels = weight.flatten(2).sum(2) if weight.dim() > 2 else weight
         kernels = kernels.unflatten(0, (groups, -1))
         rows, columns = self.size

@@ -1,4 +1,4 @@
-"""Channel sparsity: whole filters, with their bias and batch-norm, so that the next layer has less to read."""
+"""Channel sparsity: whole filters are pruned with their bias and batch-norm, so that the next layer reads less."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from hass_train.sparsity.pattern import Grouped, ranked
 
 @dataclass(frozen=True)
 class Channel(Grouped):
-    """Filters, by the root of the mean square of their weights; the best one of every layer lives."""
+    """Filters are pruned by the mean square of their weights; the best filter of every layer is kept."""
 
     prunes_norm = True
     simulated = False
 
     def scores(self, weight: Tensor, groups: int) -> Tensor:
-        """(filters,): rank among the layer's filters."""
+        """The rank of each filter among the layer's filters, (filters,)."""
         values = weight.flatten(1).square().mean(1)
         best = torch.zeros_like(values, dtype=torch.bool)
         best[values.argmax()] = True
@@ -31,8 +31,8 @@ class Channel(Grouped):
 
     def structure(self, mask: Tensor, groups: int) -> Structure:
         """See `Pattern`."""
-        dead = (~mask.flatten(1).any(1)).nonzero().flatten().tolist()
-        return Structure(filters=True, dead_filters=tuple(dead))
+        pruned = (~mask.flatten(1).any(1)).nonzero().flatten().tolist()
+        return Structure(filters=True, dead_filters=tuple(pruned))
 
     def promise(self) -> Structure:
         """See `Pattern`."""

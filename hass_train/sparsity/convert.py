@@ -1,4 +1,4 @@
-"""Swap sparse layers into a model, by rules."""
+"""Replaces the layers of a model by sparse ones, as rules say."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from hass_train.sparsity.pattern import Pattern
 from hass_train.sparsity.sparse_classes import SPARSE_CLASSES
 
 FIRST, LAST = "@first", "@last"
-"""Patterns for the first and the last compute layer of a network, in the order of its modules."""
+"""What a rule's `match` says for the first and the last compute layer of a network, in the order of its modules."""
 
 
 @dataclass(frozen=True, slots=True)
 class LayerRule:
-    """What may become sparse in the layers that a pattern matches.
+    """Says which operands of some layers may become sparse.
 
     Args:
-        match: a glob on module paths, `@first` or `@last`, or a class name (`Conv2d`, `Linear`).
+        match: the layers: a glob on module paths, `@first` or `@last`, or a class name (`Conv2d`, `Linear`).
         weight: whether their weights are pruned.
         activation: whether their inputs are gated.
     """
@@ -38,13 +38,16 @@ def sparsify(model: nn.Module, rules: Mapping[str, LayerRule], pattern: Pattern 
 
     Args:
         model: any torch module.
-        rules: by name, in order; for each layer the last one that matches holds. Layers that none matches, or whose
-            rule allows nothing, stay out of the search but are still measured.
-        pattern: of the weights; unstructured by default.
+        rules: the rules by name, in order; for each layer the last one that matches holds. Layers that no rule
+            matches, or whose rule allows nothing, are left out of the search but still measured.
+        pattern: how weights are grouped for pruning; unstructured by default.
+
+    Returns:
+        The same model.
 
     Raises:
-        UserError: a rule that matches nothing, a layer class without a sparse version that a rule wants sparse, or a
-            model in which nothing may become sparse.
+        UserError: a rule matches nothing, a rule allows sparsity in a layer whose class has no sparse version, or
+            nothing in the model may become sparse.
     """
     layers: dict[str, nn.Module] = {
         name: module
@@ -102,13 +105,15 @@ def sparsity_of(model: nn.Module) -> float:
 
 
 def link_norms(model: nn.Module, image: Tensor) -> None:
-    """Let each convolution and linear layer know the batch-norm that its result goes through, and nothing else.
+    """Set `batch_norm` of every sparse layer whose output goes directly into a batch-norm.
+
+    The pairs are found by running the model once.
 
     Args:
-        model: with sparse layers; its mode is restored.
-        image: (1, channels, height, width), any content, on the model's device.
+        model: a network with sparse layers; its training mode is restored.
+        image: (1, channels, height, width) an image of any content, on the model's device.
     """
-    makers: dict[int, tuple[SparseLayer, Tensor]] = {}  # with the tensor, so that its identity stays taken
+    makers: dict[int, tuple[SparseLayer, Tensor]] = {}  # keeps the output alive, so that its id is not reused
     hooks = []
     for _, layer in sparse_layers(model):
         hooks.append(layer.register_forward_hook(lambda one, _, out: makers.update({id(out): (one, out)})))

@@ -1,9 +1,9 @@
 """The thresholding gate: x·1[|x| > τ] with a surrogate gradient to τ (sparsity-and-search, section 2).
 
-The forward pass is hard and fused (`hardshrink`). To the threshold flows the gradient of a rectangular window of
-half-width T around it: dL/dτ = −Σ g·x·1[||x|−τ|<T]/(2T). The density of what passes is returned beside it, with
-dd/dτ = −mean(1[||x|−τ|<T])/(2T) and dd/dx = sign(x)·1[…]/(2T·n). Threshold gradient and density are means, so
-a slice of the batch estimates them.
+The forward pass is the hard threshold, a single fused operation (`hardshrink`). In the backward pass the step at τ is
+smoothed by a rectangular window of half-width T: dL/dτ = −Σ g·x·1[||x|−τ|<T]/(2T). The gate also returns the density d
+of its output, with dd/dτ = −mean(1[||x|−τ|<T])/(2T) and dd/dx = sign(x)·1[||x|−τ|<T]/(2T·n). The density is a mean, and
+the threshold gradient scales with the number of values, so both can be estimated on a slice of the batch.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 WINDOW = 0.3
-"""Half-width of the surrogate window in units of the tensor's scale."""
+"""Half-width T of the surrogate window, in units of the tensor's scale."""
 
 
 class _Gate(torch.autograd.Function):
@@ -33,7 +33,7 @@ class _Gate(torch.autograd.Function):
         y = keep_strides(F.hardshrink(x, level), x)
         some = None if sample >= x.shape[0] else slice(first, first + sample)
         part = y if some is None else y[some]
-        # a norm counts and converts in one pass; half precision cannot count beyond 2,048
+        # the 0-norm counts and converts in one pass; half precision cannot count beyond 2,048
         wide = None if x.dtype.itemsize > 2 else torch.float32
         density = torch.linalg.vector_norm(part, 0, dtype=wide).div_(part.numel())
         ctx.save_for_backward(x)
@@ -48,7 +48,7 @@ class _Gate(torch.autograd.Function):
         slope, share = 0.5 / ctx.half_width, part.shape[0] / x.shape[0]
         low, high = max(ctx.level - ctx.half_width, 0.0), ctx.level + ctx.half_width
         window = F.hardshrink(part, low).sub_(F.hardshrink(part, high))  # x within the window, 0 beyond it
-        # the slice stands for the whole tensor: its sum is scaled up
+        # the sum over the slice is scaled up to estimate the sum over the whole tensor
         by_value = (grad_part * window).sum().mul_(-slope / share)
         inside = torch.linalg.vector_norm(window, 0, dtype=grad_density.dtype)
         to_threshold = by_value.addcmul(inside, grad_density, value=-slope / part.numel())
@@ -63,25 +63,26 @@ class _Gate(torch.autograd.Function):
 
 
 def traceable_gate(x: Tensor, threshold: Tensor, half_width: Tensor, straight_through: bool) -> tuple[Tensor, Tensor]:
-    """The same gate in differentiable operations that no value of a tensor decides, for `torch.compile`.
+    """The same gate for `torch.compile`: made of differentiable operations, without reading the value of any tensor.
 
     Args:
-        x, threshold, straight_through: see `gate`; all of x is looked at, since a compiler fuses it into one pass.
-        half_width: of the window, scalar.
+        x, threshold, straight_through: see `gate`. Nothing is sampled, since the compiler fuses everything into one
+            pass over x.
+        half_width: scalar, half-width of the surrogate window in the units of x.
 
     Returns:
-        See `gate`.
+        The gated tensor and its density (scalar), as `gate` returns them.
     """
     with torch.no_grad():
         magnitude = x.abs()
-        lives = (magnitude > threshold).to(x.dtype)
-        near = ((magnitude - threshold).abs() < half_width) & (magnitude > 0)  # what is zero stays so
+        kept = (magnitude > threshold).to(x.dtype)
+        near = ((magnitude - threshold).abs() < half_width) & (magnitude > 0)  # zeros have no gradient
         window = near.to(x.dtype) / (2 * half_width)
-    moves = threshold - threshold.detach()  # zero, with a gradient
-    y = (x + (x * lives - x).detach()) if straight_through else x * lives
-    y = y - moves * (x.detach() * window)
+    change = threshold - threshold.detach()  # its value is zero, its gradient one
+    y = (x + (x * kept - x).detach()) if straight_through else x * kept
+    y = y - change * (x.detach() * window)
     by_x = ((x - x.detach()) * x.detach().sign() * window).mean()
-    return y, lives.mean() + by_x - moves * window.mean()
+    return y, kept.mean() + by_x - change * window.mean()
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -95,17 +96,17 @@ class _StraightThrough(torch.autograd.Function):
 
 
 def straight_through(x: Tensor, level: float) -> Tensor:
-    """Zero what is not larger in magnitude than `level`; the gradient passes everywhere. Nothing learns the level."""
+    """Zero the elements with |x| ≤ `level`. The gradient to x passes everywhere; the level has none."""
     gated: Tensor = _StraightThrough.apply(x, level)
     return gated
 
 
 def keep_strides(value: Tensor, like: Tensor) -> Tensor:
-    """`value` laid out as `like`.
+    """Give a tensor the strides of another one of the same shape.
 
     An element-wise operation on a 1×1 or depthwise weight drops its channels-last strides, because such shapes count as
-    contiguous in both layouts; the convolution then takes a path 2.7× slower (sparsity-and-search, section 2).
-    Where both strides address the same elements in memory order, the tensor is only relabelled.
+    contiguous in both layouts; the convolution is then 2.7× slower (sparsity-and-search, section 2). Where both
+    layouts have the same order in memory, only the strides are changed; otherwise the values are copied.
     """
     if value.stride() == like.stride():
         return value
@@ -123,16 +124,18 @@ def gate(
     first: int = 0,
     level: float | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Zero what is not larger in magnitude than the threshold.
+    """Zero the elements with |x| ≤ threshold, with a surrogate gradient to the threshold.
 
     Args:
-        x: any shape; axis 0 is what `sample` slices.
+        x: tensor of any shape.
         threshold: scalar ≥ 0, in the units of x.
-        scale: typical magnitude of x, which sets the surrogate's width.
-        sample: entries of axis 0 that density and threshold gradient are estimated on; all by default.
-        straight_through: let the gradient to x pass where the gate is closed too, so that pruned weights can return.
-        first: where the sample begins; what is beyond the end of x is left out.
-        level: the threshold's value, where the caller knows it; reading it would stall a GPU.
+        scale: typical magnitude of x, which sets the width of the surrogate window.
+        sample: number of entries of axis 0 on which the density and the threshold gradient are estimated; all by
+            default.
+        straight_through: whether the gradient to x also passes where the output is zero, so that pruned weights can
+            return.
+        first: index of the sample's first entry; a sample that reaches beyond the end of x is cut off there.
+        level: the value of the threshold, if the caller knows it; reading it from the tensor would stall a GPU.
 
     Returns:
         The gated tensor, with the strides of x, and its density (scalar).

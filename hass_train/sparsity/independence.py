@@ -1,4 +1,4 @@
-"""How independent engines side by side are, measured on a sample of real windows."""
+"""How independent compute engines side by side are, measured on a sample of real windows."""
 
 from __future__ import annotations
 
@@ -13,24 +13,30 @@ from hass_train.hardware.dataflow.costs.rounds import logit
 from hass_train.hardware.lanes import LEVELS, Lanes, grid
 
 RUN = 4
-"""Neighbouring output pixels of a sample, which engines of several columns compute at once."""
-_PAIRS = 2**22  # windows × kernels of a layer that are looked at
+"""Length of a run: neighbouring output pixels, which the engines of several columns would compute at once."""
+_PAIRS = 2**22  # limit on windows × kernels in the sample of a layer
 
 
 def sample_size(lanes: int, pixels: int) -> int:
-    """How many runs of pixels to look at in a layer of so many channels × filters."""
+    """The number of runs of `RUN` output pixels to sample in a layer.
+
+    Args:
+        lanes: input channels × filters of the layer.
+        pixels: output pixels to choose from.
+    """
     return max(2, min(64, _PAIRS // max(lanes * RUN, 1), ceil_div(pixels, RUN)))
 
 
 def measure_lanes(windows: Tensor, kernels: Tensor) -> Lanes:
-    """The `Lanes` of one layer.
+    """Measure how far the compute engines of a layer depend on each other.
 
     Args:
-        windows: (runs, columns, groups, channels, taps) 1 where the activations of sampled windows are not zero.
-        kernels: (groups, filters, channels, taps) 1 where weights are not zero.
+        windows: (runs, columns, groups, channels, taps) 1 where the activations of the sampled windows are not zero, 0
+            elsewhere; the taps are the Kh·Kw kernel positions.
+        kernels: (groups, filters, channels, taps) 1 where the weights are not zero, 0 elsewhere.
     """
     channels, taps = windows.shape[3:]
-    # an engine takes the window of one channel or, where that is a single pixel, a bundle of channels
+    # an engine multiplies the window of one channel or, where a window is a single pixel, a bundle of channels
     sizes = [1] if taps > 1 or channels == 1 else bundle_sizes(channels)
     axes = [grid(windows.shape[1], 2), grid(windows.shape[2] * channels), grid(kernels.shape[1])]
     if taps == 1:
@@ -44,8 +50,13 @@ def measure_lanes(windows: Tensor, kernels: Tensor) -> Lanes:
 
 
 def _lasting(pairs: Tensor) -> float:
-    """Share of the variance that lies between kernels: of their means over pixels, less what few pixels leave to
-    chance."""
+    """The share of the variance of non-zero pairs that lies between kernels.
+
+    It is the variance of the kernels' means over pixels, less what sampling few pixels adds to it, over the total.
+
+    Args:
+        pairs: (runs, columns, engines, filters) numbers of non-zero pairs.
+    """
     windows = pairs.flatten(0, 1)
     total = float(pairs.var())
     if windows.shape[0] < 2 or not total > 0:
@@ -56,29 +67,52 @@ def _lasting(pairs: Tensor) -> float:
 
 
 def bundle_sizes(channels: int) -> list[int]:
-    """Bundles of single pixels' channels that are measured: 4, 16, … and all."""
+    """The bundle sizes, in channels, that are measured in a layer with windows of one pixel: 4, 16, … and all."""
     return sorted({*grid(channels)[1:], channels})
 
 
 def bundled(densities: Tensor, size: int) -> Tensor:
-    """(bundles, size) channels, dealt so that all bundles are equally dense; a remainder is left out."""
+    """Distribute channels over bundles so that all bundles are about equally dense.
+
+    Args:
+        densities: (channels,) by which the channels are sorted.
+        size: channels of a bundle.
+
+    Returns:
+        (bundles, size) channel indices; the sparsest channels are left out where the size does not divide their number.
+    """
     count = len(densities) // size
     return densities.argsort(descending=True)[: count * size].reshape(size, count).T
 
 
 def _pairs(windows: Tensor, kernels: Tensor, bundle: int) -> Tensor:
-    """(runs, columns, engines, filters) non-zero pairs of bundles of channels, dealt and sorted as compilers would."""
+    """The numbers of non-zero pairs of all engines, (runs, columns, engines, filters).
+
+    Channels are distributed over bundles, and engines and filters sorted by density, as a compiler would do it.
+
+    Args:
+        windows, kernels: as in `measure_lanes`.
+        bundle: channels of an engine.
+    """
     if bundle > 1:
         dealt = bundled(windows.mean((0, 1, 2, 4)), bundle)
         windows = windows[:, :, :, dealt].flatten(4)
         kernels = kernels[:, :, dealt].flatten(3)
     pairs = torch.einsum("rpgck,gfck->rpgcf", windows, kernels).flatten(2, 3)
-    pairs = pairs[:, :, pairs.mean((0, 1, 3)).argsort(descending=True)]  # alike densities side by side
+    pairs = pairs[:, :, pairs.mean((0, 1, 3)).argsort(descending=True)]  # engines of similar density side by side
     return pairs[..., pairs.mean((0, 1, 2)).argsort(descending=True)]
 
 
 def _independent(pairs: Tensor, axes: list[list[int]]) -> Any:
-    """(columns, channels, filters, levels) independent engines, nested."""
+    """The number of independent engines at every grid point of the three axes and every level.
+
+    Args:
+        pairs: (runs, columns, engines, filters) numbers of non-zero pairs.
+        axes: the grid points of columns, channels and filters.
+
+    Returns:
+        (columns, channels, filters, levels) as nested tuples.
+    """
     most = int(pairs.max())
     one = _survival(pairs, most)
     table = []
@@ -98,7 +132,10 @@ def _independent(pairs: Tensor, axes: list[list[int]]) -> Any:
 
 
 def _largest(pairs: Tensor, axis: int, lanes: int, before: int) -> Tensor:
-    """Largest of every `lanes` / `before` neighbours along an axis; what is left over is dropped."""
+    """The maximum over groups of `lanes` neighbours along an axis, where groups of `before` are reduced already.
+
+    Neighbours that do not fill a group are dropped.
+    """
     step = lanes // before
     if step == 1:
         return pairs
@@ -107,17 +144,17 @@ def _largest(pairs: Tensor, axis: int, lanes: int, before: int) -> Tensor:
 
 
 def _survival(pairs: Tensor, most: int) -> Tensor:
-    """P(pairs > x) for x = 0 … most."""
+    """P(pairs > x) for x = 0 … most, (most + 1,)."""
     counts = torch.bincount(pairs.flatten().long(), minlength=most + 1)
     return (1 - counts.double().cumsum(0) / counts.sum()).clamp(0, 1)
 
 
 def _worth(one: Tensor, largest: Tensor, lanes: int) -> list[float]:
-    """The independent engines that lanes are worth at every level: P(largest ≤ x) = P(one ≤ x)^k.
+    """The number k of independent engines that some lanes amount to at every level: P(largest ≤ x) = P(one ≤ x)^k.
 
     Args:
-        one, largest: survival of a single engine and of the largest of all lanes.
-        lanes: how many there are, and so the most that they are worth.
+        one, largest: survival functions of the pairs of a single engine, and of the largest number among the lanes.
+        lanes: number of lanes, which k does not exceed.
     """
     below, all_below = 1 - one.numpy(), 1 - largest.numpy()
     inside = (below > 0) & (below < 1)

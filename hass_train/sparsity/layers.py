@@ -1,7 +1,7 @@
 """Sparse layers: convolution and linear with learnable weight and activation thresholds.
 
-They are subclasses swapped in for timm's layers and keep the `weight` key (architecture, decision 1). A layer is in one
-of three modes: DENSE (gates off), SEARCH (thresholds learn) and FROZEN (weights masked, thresholds plain numbers).
+They are subclasses that replace timm's layers and keep the `weight` key (architecture, decision 1). A layer is in one
+of three modes: DENSE (gates off), SEARCH (thresholds are learned) and FROZEN (fixed mask and activation threshold).
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from hass_train.sparsity.thresholds import InputStats, StepState, follow, levels
 from hass_train.sparsity.unstructured import Unstructured
 
 RAW_START = -4.0
-"""Where raw thresholds start: softplus(−4) = 0.018 typical magnitudes."""
+"""Initial value of the raw thresholds: softplus(−4) = 0.018 typical magnitudes."""
 WEIGHTS = 2**14
-"""Weights of a layer that density and threshold gradient are estimated on in a step; its filters take turns."""
-_BEYOND = 1e30  # a level that takes all that can be taken
+"""Number of weights on which a step estimates a layer's density and threshold gradient; its filters take turns."""
+_BEYOND = 1e30  # a level at which everything is pruned that the pattern can prune
 SAMPLE = 8
-"""Images of a batch that statistics and threshold gradients are estimated on."""
+"""Number of images of a batch on which activation statistics and threshold gradients are estimated."""
 
 
 class SparseLayer(nn.Module):
-    """Thresholds, mask and running statistics shared by the sparse layer classes; not used by itself.
+    """Base class of the sparse layers, with their thresholds, mask and running statistics; not used by itself.
 
     Attributes:
         weight_threshold, activation_threshold: raw learnable scalars; the threshold is softplus(raw) · scale.
-        mask: bool, like the weight; what lives once frozen.
-        mode: 0-d integer, a `Mode`.
+        mask: bool, of the weight's shape; True for the weights that are kept once the layer is frozen.
+        mode: scalar integer, a `Mode`.
         activation_scale: running mean |x| of the input.
         activation_density: running density of the input after its gate.
-        frozen_threshold: activation threshold once frozen, in the units of the input.
-        turn: the filter that the next sample of weights begins with.
-        prune_weights, gate_activations: whether the rules (and the pattern) let this layer do either.
-        unprunable: whether the rules would let its weights be pruned, but the pattern finds nothing to take.
-        pattern: how its weights are grouped.
-        batch_norm: the batch-norm that normalises its result, where a dead filter prunes_norm it.
+        frozen_threshold: the activation threshold of a frozen layer, in the units of the input.
+        turn: index of the first filter of the next sample of weights.
+        prune_weights, gate_activations: whether weights are pruned, and inputs gated, as rules and pattern allow.
+        unprunable: whether the rules allow its weights to be pruned, but the pattern can prune none of them.
+        pattern: how its weights are grouped for pruning.
+        batch_norm: the batch-norm behind the layer, if `link_norms` has found one; it is pruned with its filters.
     """
 
     weight: nn.Parameter
@@ -67,10 +67,9 @@ class SparseLayer(nn.Module):
         """Turn a dense layer into a sparse one in place: same object, same parameters, same `weight` key.
 
         Args:
-            layer: of the class that this one is the sparse version of.
-            prune_weights, gate_activations: what may become sparse. Weights of which the pattern could take none, such
-                as a depthwise convolution's blocks, are left alone.
-            pattern: of the weights; unstructured by default.
+            layer: a layer of the dense class that this one is the sparse version of.
+            prune_weights, gate_activations: what may become sparse, except weights that the pattern cannot prune.
+            pattern: how its weights are grouped for pruning; unstructured by default.
         """
         layer.__class__ = cls
         assert isinstance(layer, cls)
@@ -89,41 +88,41 @@ class SparseLayer(nn.Module):
         layer.register_buffer("turn", torch.tensor(0))
         layer._mode, layer._level, layer._seen, layer._live = Mode.DENSE, 0.0, False, None
         layer.watched, layer.step_state, layer.penalty_densities = False, None, None
-        layer.__dict__["batch_norm"] = None  # no child of this layer, but of the network
+        layer.__dict__["batch_norm"] = None  # past torch's __setattr__, which would make it a child of this layer
         return layer
 
-    # plain-number shadows of the buffers: reading a tensor in every forward pass would stall a GPU
+    # plain copies of the buffers: reading a tensor in every forward pass would stall a GPU
     _mode: Mode
     _level: float
     _seen: bool
     _live: Tensor | None
-    # what a training step lends the layer: see `hass_train.sparsity.step`
+    # state of the present training step, which `hass_train.sparsity.step` sets
     watched: bool
     step_state: StepState | None
     penalty_densities: tuple[Tensor, Tensor] | None
     batch_norm: nn.Module | None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without what belongs to a step: its graph can be neither copied nor pickled."""
+        """The state without what belongs to a training step, whose graph can be neither copied nor pickled."""
         return {**self.__dict__, "penalty_densities": None, "step_state": None, "_live": None}
 
     @property
     def kernel_groups(self) -> int:
-        """Groups of a convolution; 1 of a linear layer."""
+        """The number of groups of a convolution; 1 for a linear layer."""
         return int(getattr(self, "groups", 1))
 
     @property
     def mode_now(self) -> Mode:
-        """The mode, as a plain value."""
+        """The present mode, known without reading a tensor."""
         return self._mode
 
     @property
     def thresholds(self) -> tuple[nn.Parameter, nn.Parameter]:
-        """Raw thresholds of weights and input."""
+        """The raw thresholds of the weights and of the input."""
         return self.weight_threshold, self.activation_threshold
 
     def set_mode(self, mode: Mode) -> None:
-        """Change the mode; entering FROZEN fixes mask and activation threshold from the present thresholds."""
+        """Change the mode; entering FROZEN fixes mask and activation threshold at the present thresholds."""
         if mode is Mode.FROZEN and self._mode is not Mode.FROZEN:
             with torch.no_grad():
                 if self.prune_weights:
@@ -135,37 +134,37 @@ class SparseLayer(nn.Module):
         self.synchronize()
 
     def synchronize(self) -> None:
-        """Read mode and frozen threshold back from their buffers, after a checkpoint was loaded."""
+        """Update the plain copies of the buffers, after a checkpoint was loaded or the mask changed."""
         self._mode, self._level = Mode(int(self.mode)), float(self.frozen_threshold)
         self._seen = float(self.activation_scale) > 0
         self._live = None
 
     @torch.no_grad()
     def apply_mask(self) -> None:
-        """Zero the masked weights in place, and what else keeps a dead filter's result from being zero."""
+        """Zero the masked weights in place, and for some patterns bias and batch-norm of pruned filters."""
         self.weight.mul_(self.mask)
         if self.pattern.prunes_norm and self.prune_weights:
             self.prune_norm()
 
     @torch.no_grad()
     def prune_norm(self) -> None:
-        """Zero the bias of dead filters, and the batch-norm's scale and shift after them."""
-        alive = self.live.flatten(1).amax(1)
+        """Zero the bias of filters without a weight left, and their batch-norm's scale and shift."""
+        kept = self.live.flatten(1).amax(1)
         norm = self.batch_norm
         for one in (self.bias, *((norm.weight, norm.bias) if norm is not None else ())):
             if one is not None:
-                one.mul_(alive)
+                one.mul_(kept)
 
     @property
     def live(self) -> Tensor:
-        """The mask as ones and zeros of the weight's type and layout, to multiply by: several times as quick as by
-        booleans. Made anew after `synchronize`, which whoever changes the mask calls."""
+        """The mask as ones and zeros of the weight's type and layout; multiplying by it is several times as fast as by
+        booleans. It is cached: whoever changes the mask must call `synchronize`."""
         if self._live is None or self._live.device != self.weight.device or self._live.dtype != self.weight.dtype:
             self._live = keep_strides(self.mask.to(self.weight.dtype), self.weight)
         return self._live
 
     def weight_scale(self) -> Tensor:
-        """Typical score of the pattern's groups: mean |w| of an unstructured one."""
+        """The typical score of the pattern's groups, scalar; for an unstructured pattern the mean |w|."""
         return self.pattern.scale(self.weight)
 
     def weight_level(self) -> float:
@@ -173,7 +172,7 @@ class SparseLayer(nn.Module):
         return float(F.softplus(self.weight_threshold.detach()) * self.weight_scale()) if self.prune_weights else 0.0
 
     def activation_level(self) -> float:
-        """The activation threshold in the units of the input; 0 where it is not gated."""
+        """The activation threshold in the units of the input; 0 where the input is not gated."""
         if self._mode is Mode.FROZEN:
             return self._level
         if not self.gate_activations:
@@ -182,29 +181,28 @@ class SparseLayer(nn.Module):
 
     @torch.no_grad()
     def set_sparsity(self, weights: float, activation_level: float) -> None:
-        """Set the thresholds.
+        """Set the thresholds of the search mode.
 
         Args:
-            weights: fraction of the groups of weights below it.
-            activation_level: in typical magnitudes of the input.
+            weights: fraction of the groups of weights that the weight threshold prunes.
+            activation_level: the activation threshold, in typical magnitudes of the input.
         """
         level = self.pattern.level_at(self.weight, self.kernel_groups, weights) if weights > 0 else 0.0
         for raw, value in zip(self.thresholds, (level / float(self.weight_scale()), activation_level), strict=True):
             raw.copy_(raw_threshold(value))
 
     def least_density(self) -> float:
-        """Weight density that the pattern cannot go below."""
+        """The smallest weight density that the pattern can reach."""
         return float(self.pattern.keep_mask(self.weight.detach(), self.kernel_groups, _BEYOND).float().mean())
 
     def weight_density(self) -> float:
-        """Fraction of weights that the present threshold or mask lets live."""
+        """The fraction of weights that the present threshold or mask keeps."""
         if self._mode is Mode.FROZEN:
             return float(self.mask.float().mean())
         if self._mode is Mode.DENSE:
             return float((self.weight != 0).float().mean())
-        return float(
-            self.pattern.keep_mask(self.weight.detach(), self.kernel_groups, self.weight_level()).float().mean()
-        )
+        level = self.weight_level()
+        return float(self.pattern.keep_mask(self.weight.detach(), self.kernel_groups, level).float().mean())
 
     def gated_weight(self) -> Tensor:
         """The weight as the present mode uses it."""
@@ -213,12 +211,12 @@ class SparseLayer(nn.Module):
         return self.pattern.apply(self.weight.detach(), self.kernel_groups, self.weight_level())
 
     def gated_input(self, x: Tensor) -> Tensor:
-        """The input as the present mode uses it; no gradient to the threshold, no statistics."""
+        """The input as the present mode uses it, without a gradient to the threshold and without statistics."""
         level = self.activation_level() if self._mode is not Mode.DENSE else 0.0
         return F.hardshrink(x, level) if level > 0 else x
 
     def _operands(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Input and weight as the mode wants them; in training also the statistics."""
+        """The input and the weight as the present mode uses them; in training, statistics are updated too."""
         if self._mode is not Mode.SEARCH:
             x = F.hardshrink(x, self._level) if self._level > 0 else x
             if self.watched:
@@ -247,21 +245,20 @@ class SparseLayer(nn.Module):
         return x, weight
 
     def _traced_operands(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The search's operands without a look at any value, all of it for the compiler to fuse.
+        """The operands of the search mode, computed without reading the value of any tensor, for `torch.compile`.
 
         Raises:
-            RuntimeError: outside `SearchStep`, which reads thresholds and moves statistics: were a running scale to
-                change within the graph, torch 2.13 would take the changed one in the backward pass.
+            RuntimeError: there is no `SearchStep` around it, which reads thresholds and updates statistics. If a
+                running scale changed within the graph, torch 2.13 would use the changed one in the backward pass.
         """
         if self.step_state is None:
             raise RuntimeError("a compiled search step needs `SearchStep` around it")
         levels, part = self.step_state.levels, x.detach()[:SAMPLE]
-        if not self.step_state.learns:  # gates act as they were set; a number of an epoch, not of a step
+        if not self.step_state.learns:  # plain numbers may be compiled in: they change once an epoch, not every step
             x = F.hardshrink(x, levels.activation.value) if levels.activation else x
             self._observe(part)
-            return x, self.pattern.apply(
-                self.weight, self.kernel_groups, levels.weight.value
-            ) if levels.weight else self.weight
+            level = levels.weight
+            return x, self.pattern.apply(self.weight, self.kernel_groups, level.value) if level else self.weight
         weight, density, weight_density = self.weight, None, None
         if level := levels.activation:
             x, density = traceable_gate(x, level.threshold, level.half_width, straight_through=False)
@@ -272,12 +269,12 @@ class SparseLayer(nn.Module):
         return x, weight
 
     def _remember(self, weight: Tensor | None, activation: Tensor | None) -> None:
-        """Keep the step's densities for the penalty."""
+        """Keep the densities of this step for the penalty."""
         one = self.activation_density.new_ones(())
         self.penalty_densities = (one if weight is None else weight, one if activation is None else activation)
 
     def _next_filters(self) -> tuple[int, int]:
-        """Where this step's sample of filters begins, and how many they are; all take their turn."""
+        """The first filter of this step's sample and the number of filters in it; all filters take turns."""
         filters = len(self.weight)
         count = min(ceil_div(WEIGHTS * filters, self.weight.numel()), filters)
         if count == filters:
@@ -287,7 +284,7 @@ class SparseLayer(nn.Module):
         return first, count
 
     def _observe(self, part: Tensor, density: Tensor | None = None) -> None:
-        """Follow mean magnitude and density of the input; the density after the gate if one is given."""
+        """Update the running statistics by a part of the input; `density` is that after the gate, if it has one."""
         count = part.numel()
         wide = None if part.dtype.itemsize > 2 else torch.float32  # half precision ends at 65,504
         scale = torch.linalg.vector_norm(part, 1, dtype=wide) / count

@@ -6,7 +6,8 @@ from enum import IntEnum
 
 
 class Mode(IntEnum):
-    """What the gates do."""
+    """How a sparse layer treats its operands: DENSE leaves them as they are, SEARCH applies thresholds that can be
+    learned, and FROZEN applies a fixed mask and a fixed activation threshold."""
 
     DENSE = 0
     SEARCH = 1

@@ -1,4 +1,4 @@
-"""N:M sparsity: of M consecutive input channels N weights stay (Zhou et al., 2021, SR-STE)."""
+"""N:M sparsity: of the weights of M consecutive input channels N are kept (Zhou et al., 2021, SR-STE)."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from hass_train.sparsity.pattern import ALWAYS, Grouped
 
 @dataclass(frozen=True)
 class NM(Grouped):
-    """Of every `m` consecutive input channels of a filter, at one kernel position, the `n` largest weights live.
+    """Of every `m` consecutive input channels of a filter, at one kernel position, the `n` largest weights are kept.
 
-    A weight's score is its rank among its `m`, so a layer's threshold chooses one number of survivors for the whole
-    layer: all m, m − 1, … down to n. The last channels of a count that `m` does not divide are a group of fewer.
+    A weight's score is its rank among its `m`. The threshold of a layer therefore chooses one number of weights to keep
+    in all of its groups: m, m − 1, … down to n. Where `m` does not divide the channel count, the last group is smaller.
 
     Args:
-        n, m: survivors, and group.
-        pull: SR-STE's decay of dead weights in the search.
+        n: least number of weights that a group keeps.
+        m: number of weights in a group.
+        pull: SR-STE's decay of pruned weights in the search, as in `Grouped`.
 
     Raises:
-        ValueError: not 1 ≤ n < m, or a negative pull.
+        ValueError: not 1 ≤ n < m, or the pull lies outside [0, 1).
     """
 
     n: int = 2
@@ -39,20 +40,23 @@ class NM(Grouped):
 
     @property
     def step(self) -> float:
-        """One place of m."""
+        """The distance between the scores of two neighbouring ranks, 1/m."""
         return 1 / self.m
 
     def scores(self, weight: Tensor, groups: int) -> Tensor:
-        """Like the weight with channels padded to (…, channels/m, m, kernel): (m − place)/m, place 0 the largest."""
+        """One score for each weight, (filters, ⌈channels/m⌉, m, kernel positions).
+
+        The score is (m − place)/m, where the largest weight of a group has place 0; the first n places always stay.
+        """
         sizes = self._grouped(weight.abs())
         if self.m > 4:
             places = sizes.argsort(stable=True, dim=2, descending=True).argsort(2)
-        else:  # comparing all pairs is several times as quick as sorting
+        else:  # comparing all pairs is several times as fast as sorting
             each = sizes.unbind(2)
             places = torch.zeros_like(sizes, dtype=torch.uint8)
             for j, one in enumerate(each):
                 for k, other in enumerate(each):
-                    if k != j:  # equals keep their order
+                    if k != j:  # of equal weights the first has the lower place
                         places[:, :, j] += (other > one) if k > j else (other >= one)
         return torch.where(places < self.n, ALWAYS, (self.m - places) / self.m)
 
@@ -61,16 +65,19 @@ class NM(Grouped):
         return values.flatten(1, 2)[:, : weight.shape[1]].reshape(weight.shape)
 
     def steps(self, weight: Tensor, groups: int) -> int:
-        """As many as there are places."""
+        """See `Grouped`: there are m places."""
         return self.m
 
     def _grouped(self, sizes: Tensor) -> Tensor:
-        """(filters, channels/m, m, kernel); what is padded is smaller than anything."""
+        """Magnitudes in groups of m, (filters, ⌈channels/m⌉, m, kernel positions).
+
+        The last group is padded with −1, which is smaller than any magnitude.
+        """
         flat = sizes.flatten(2) if sizes.dim() > 2 else sizes[..., None]
         return F.pad(flat, (0, 0, 0, -flat.shape[1] % self.m), value=-1.0).unflatten(1, (-1, self.m))
 
     def structure(self, mask: Tensor, groups: int) -> Structure:
-        """See `Pattern`: as many survivors as the fullest group has."""
+        """See `Pattern`: n is the number of weights that the fullest group keeps."""
         most = int(self._grouped(mask.float()).clamp_min(0).sum(2).max())
         return Structure(nm=(max(most, 1), self.m))
 

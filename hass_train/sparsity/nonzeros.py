@@ -1,4 +1,4 @@
-"""Where the operands of a network's layers are not zero, on given images: what the simulator plays with."""
+"""Where the operands of a network's layers are not zero on given images: the input of the simulator."""
 
 from __future__ import annotations
 
@@ -17,12 +17,17 @@ def observe_nonzeros(model: nn.Module, layers: Iterable[str], images: Tensor) ->
     """Run images through a network and note which words of each layer's input and weights are not zero.
 
     Args:
-        model: with sparse layers, or plain with their thresholds as hooks; its mode is restored.
-        layers: names of convolutions and linear layers.
-        images: (n, channels, height, width), on the model's device.
+        model: a network with sparse layers, or a dense one whose activation thresholds are hooks (`gate_activations` of
+            `hass_train.export.weights`); its training mode is restored.
+        layers: the names of convolutions and linear layers.
+        images: (n, channels, height, width) on the model's device.
+
+    Returns:
+        The non-zero words by layer. Inputs are (n, height, width, channels) with their padding, weights
+        (filters, channels, Kh, Kw); a linear layer has height, Kh and Kw 1, and its tokens as width.
 
     Raises:
-        ValueError: the model has no such layer.
+        ValueError: the model has no layer of a given name.
     """
     modules = dict(model.named_modules())
     found: dict[str, NonZeros] = {}

@@ -1,8 +1,7 @@
-"""Patterns: how weights are grouped and scored; one threshold on the score says which groups live.
+"""Patterns: how weights are grouped and scored; one threshold on the scores says which groups are kept.
 
-`unstructured` has groups of one weight and a gate of its own, one fused pass; all other patterns are `Grouped`: they
-say what the groups are and what each is worth, and everything else (gate, search, freezing, statistics, export) is
-shared.
+`Unstructured` has groups of one weight and its own gate, one fused pass. All other patterns are `Grouped`: they define
+the groups and their scores, and share everything else (gate, search, freezing, statistics and export).
 """
 
 from __future__ import annotations
@@ -18,111 +17,115 @@ from hass_train.sparsity.gate import keep_strides
 from hass_train.sparsity.thresholds import Level
 
 ALWAYS = float("inf")
-"""Score of a group that no threshold takes."""
+"""The score of a group that is kept at any threshold."""
 
 
 class Pattern(ABC):
-    """What sparse layers ask of a pattern.
+    """How the weights of a sparse layer are pruned: groups of weights whose score is not above a level become zero.
 
-    `weight` is (filters, channels of a group, *kernel) or (filters, channels), `groups` the convolution's, and a level
-    a threshold in the units of the pattern's scores.
+    In all methods `weight` is a layer's weight, (filters, channels of a group, *kernel) or (filters, channels);
+    `groups` is the number of groups of the convolution; and a level is a threshold in the units of the scores.
     """
 
     prunes_norm: bool = False
-    """Whether a filter that dies takes its bias and its batch-norm with it, so that its result is zero."""
+    """Whether the bias and the batch-norm of a pruned filter are zeroed too, so that its output channel is zero."""
     refinable: bool = False
-    """Whether single weights can be taken beside the pattern, to put a frozen network right."""
+    """Whether single weights may be pruned later, to correct the throughput of a frozen network."""
 
     max_threshold: float | None = None
-    """Threshold, in typical scores, that takes all that can be taken; None = there is none, sizes are open."""
+    """The threshold, in typical scores, at which all that can be pruned is; None = scores have no upper bound."""
     simulated: bool = True
-    """Whether the simulator can play designs that this pattern leads to."""
+    """Whether the simulator can simulate the designs that result from this pattern."""
 
     @abstractmethod
     def scale(self, weight: Tensor) -> Tensor:
-        """Typical score, scalar: what thresholds are learned in units of."""
+        """The typical score, scalar; thresholds are learned in units of it."""
 
     @abstractmethod
     def keep_mask(self, weight: Tensor, groups: int, level: float) -> Tensor:
-        """Which weights live at a level: bool, like the weight."""
+        """The weights that are kept at a level, bool of the weight's shape."""
 
     @abstractmethod
     def level_at(self, weight: Tensor, groups: int, fraction: float) -> float:
-        """The level that takes a fraction of the groups, as nearly as the pattern allows without exceeding it."""
+        """The level that prunes a fraction of the groups, or the next smaller fraction that the pattern allows."""
 
     @abstractmethod
     def apply(self, weight: Tensor, groups: int, level: float) -> Tensor:
-        """The weight without what a level takes; the gradient passes everywhere."""
+        """Zero the weights that are not kept at a level; the gradient passes everywhere."""
 
     @abstractmethod
     def apply_with_gradient(
         self, weight: Tensor, groups: int, level: Level, filters: tuple[int, int]
     ) -> tuple[Tensor, Tensor]:
-        """As `apply`, with the surrogate gradient to the threshold; and the density, differentiable.
+        """Prune as `apply` does, with a surrogate gradient to the threshold.
 
         Args:
-            weight, groups: of the layer.
-            level: present threshold.
-            filters: first, and number, of those that gradient and density may be estimated on.
+            weight, groups: the layer's weight, and the number of its groups.
+            level: the present threshold.
+            filters: first index and number of the filters on which gradient and density may be estimated.
+
+        Returns:
+            The pruned weight, and its density (scalar); both differentiable.
         """
 
     @abstractmethod
     def apply_traceable(self, weight: Tensor, groups: int, level: Level) -> tuple[Tensor, Tensor]:
-        """As `apply_with_gradient`, in operations that no value of a tensor decides, for `torch.compile`."""
+        """Do as `apply_with_gradient`, without reading the value of any tensor, for `torch.compile`."""
 
     def structure(self, mask: Tensor, groups: int) -> Structure | None:
-        """What hardware may rely on; None = nothing but the density.
+        """The structure of the zeros that hardware may rely on; None = nothing but the density.
 
         Args:
-            mask: bool, like the weight.
-            groups: of the convolution.
+            mask: bool of the weight's shape; True for the weights that are kept.
+            groups: number of groups of the convolution.
         """
         return None
 
     def promise(self) -> Structure | None:
-        """What hardware may rely on before anything is pruned; None = nothing."""
+        """The structure that hardware may rely on before anything is pruned; None = nothing."""
         return None
 
     @abstractmethod
     def __str__(self) -> str:
-        """For people: `8×8 blocks by l2`."""
+        """The pattern in words for messages, such as `8×8 blocks by l2`."""
 
 
 class Grouped(Pattern):
     """A pattern whose groups hold several weights.
 
-    Groups are thresholded on their rank, not on the size of their norms: norms of groups lie so close together that all
-    of a layer's groups would fall to nearly the same threshold. A rank is a fraction of the layer, so a threshold
-    reads as the fraction of groups that it takes, and a recipe's 50 % are 50 % exactly.
+    Groups are scored by their rank rather than by their norm: the norms of a layer's groups lie so close together that
+    nearly the same threshold would prune all of them. A rank is a fraction of the layer's groups, so a threshold is the
+    fraction of groups that it prunes, and the 50 % of a recipe are exactly 50 %.
 
     Attributes:
-        pull: decay of weights that are dead in the search, added to their gradient (SR-STE, Zhou et al., 2021,
-            equation 9); 0 = none.
+        pull: decay of pruned weights in the search, added to their gradient (SR-STE, Zhou et al., 2021, equation 9);
+            0 = none.
     """
 
     pull: float = 0.0
-    max_threshold = 2.0  # of ranks, whose mean is a half
+    max_threshold = 2.0  # in units of the mean rank, which is a half
 
     @property
     def step(self) -> float:
-        """Distance between neighbouring scores, where it may be wide: the surrogate's window must reach the next, or
-        a threshold between two would have no gradient."""
+        """The distance between neighbouring scores, for patterns where it is wide; 0 for all others. The surrogate
+        window must reach the next score, or a threshold between two scores would have no gradient."""
         return 0.0
 
     @abstractmethod
     def scores(self, weight: Tensor, groups: int) -> Tensor:
-        """One number in (0, 1] for each group, any shape; `ALWAYS` for groups that must live. Not differentiated."""
+        """One score in (0, 1] for each group, or `ALWAYS` for groups that must be kept; of any shape, and without a
+        gradient."""
 
     @abstractmethod
     def spread(self, values: Tensor, weight: Tensor, groups: int) -> Tensor:
-        """Values of groups, shaped as `scores` gives them, laid over their weights: of the weight's shape."""
+        """Give every weight the value of its group: from the shape of `scores` to the shape of the weight."""
 
     def steps(self, weight: Tensor, groups: int) -> int:
-        """How many different scores there are; where the pattern ranks all groups of a layer, how many groups."""
+        """The number of different scores; where the pattern ranks all groups of a layer, the number of groups."""
         return self.scores(weight, groups).numel()
 
     def scale(self, weight: Tensor) -> Tensor:
-        """Mean of all ranks."""
+        """See `Pattern`: the mean of all ranks, a half."""
         return weight.new_tensor(0.5)
 
     def keep_mask(self, weight: Tensor, groups: int, level: float) -> Tensor:
@@ -130,10 +133,10 @@ class Grouped(Pattern):
         return self.spread(self.scores(weight.detach(), groups) > level, weight, groups)
 
     def level_at(self, weight: Tensor, groups: int, fraction: float) -> float:
-        """See `Pattern`; half-way between two ranks, where rounding decides nothing."""
+        """See `Pattern`; the level lies half-way between two ranks, so that rounding does not matter."""
         steps = self.steps(weight.detach(), groups)
-        taken = int(fraction * steps + 1e-6)
-        return (taken + 0.5) / steps if taken else 0.0
+        pruned = int(fraction * steps + 1e-6)
+        return (pruned + 0.5) / steps if pruned else 0.0
 
     def apply(self, weight: Tensor, groups: int, level: float) -> Tensor:
         """See `Pattern`."""
@@ -143,49 +146,50 @@ class Grouped(Pattern):
     def apply_with_gradient(
         self, weight: Tensor, groups: int, level: Level, filters: tuple[int, int]
     ) -> tuple[Tensor, Tensor]:
-        """See `Pattern`; all filters are looked at, since groups span them."""
+        """See `Pattern`; all filters are used, since groups span several."""
         return self.apply_traceable(weight, groups, level)
 
     def apply_traceable(self, weight: Tensor, groups: int, level: Level) -> tuple[Tensor, Tensor]:
-        """See `Pattern`: the window of half-width T around τ, as in `hass_train.sparsity.gate`, over groups."""
+        """See `Pattern`: the surrogate of `hass_train.sparsity.gate`, with scores of groups in the place of |x|."""
         with torch.no_grad():
             scores, threshold = self.scores(weight.detach(), groups), level.threshold.detach()
-            live = self.spread(scores > threshold, weight, groups)
+            kept = self.spread(scores > threshold, weight, groups)
             half_width = level.half_width.clamp_min(1.01 * self.step)
             near = self.spread((scores - threshold).abs() < half_width, weight, groups)
             slope = near.to(weight.dtype) / (2 * half_width)
-            density, steepness = live.to(weight.dtype).mean(), slope.mean()
-            lever = slope.mul_(weight.detach())
-        moves = level.threshold - level.threshold.detach()  # zero, with a gradient
-        gated: Tensor = _Masked.apply(weight, live, self.pull)
-        return keep_strides(gated - moves * lever, weight), density - moves * steepness
+            density, density_slope = kept.to(weight.dtype).mean(), slope.mean()
+            weight_slope = slope.mul_(weight.detach())
+        change = level.threshold - level.threshold.detach()  # its value is zero, its gradient one
+        gated: Tensor = _Masked.apply(weight, kept, self.pull)
+        return keep_strides(gated - change * weight_slope, weight), density - change * density_slope
 
 
 class _Masked(torch.autograd.Function):
-    """A masked weight whose gradient passes everywhere, and pulls what is masked towards zero."""
+    """Masks a weight. The gradient passes everywhere, plus a decay `pull` · w of the masked weights."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, live: Tensor, pull: float) -> Tensor:
+    def forward(ctx: Any, weight: Tensor, kept: Tensor, pull: float) -> Tensor:
         ctx.pull = pull
         if pull:
-            ctx.save_for_backward(weight, live)
-        return keep_strides(weight * live, weight)
+            ctx.save_for_backward(weight, kept)
+        return keep_strides(weight * kept, weight)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         (grad,) = gradients
         if ctx.pull:
-            weight, live = ctx.saved_tensors
-            grad = grad + ctx.pull * weight * ~live
+            weight, kept = ctx.saved_tensors
+            grad = grad + ctx.pull * weight * ~kept
         return grad, None, None
 
 
 def ranked(values: Tensor, always: Tensor | None = None) -> Tensor:
-    """Ranks as fractions: 1/n for the smallest of n values, 1 for the largest; no two are the same.
+    """Rank values as fractions: 1/n for the smallest of n values, 1 for the largest; no two ranks are the same.
 
     Args:
-        values: any shape.
-        always: bool, of those that must live; they get `ALWAYS`, and the highest ranks are theirs.
+        values: tensor of any shape.
+        always: bool of the same shape; True for values that must be kept. They have the highest ranks, in the place of
+            which `ALWAYS` is returned.
     """
     keys = values if always is None else values.masked_fill(always, ALWAYS)
     order = keys.flatten().argsort(stable=True)

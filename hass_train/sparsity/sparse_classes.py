@@ -1,4 +1,4 @@
-"""The sparse version of every layer class that has one."""
+"""The sparse layer classes, and the dense class that each of them replaces."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hass_train.sparsity.layers import SparseLayer
 
 
 class SparseConv2d(SparseLayer, nn.Conv2d):  # type: ignore[misc]
-    """A convolution with thresholds."""
+    """A convolution with weight and activation thresholds."""
 
     def forward(self, x: Tensor) -> Tensor:
         x, weight = self._operands(x)
@@ -19,7 +19,7 @@ class SparseConv2d(SparseLayer, nn.Conv2d):  # type: ignore[misc]
 
 
 class SparseConv2dSame(SparseLayer, Conv2dSame):
-    """timm's convolution with TensorFlow's padding, with thresholds."""
+    """timm's convolution with TensorFlow's "same" padding, with weight and activation thresholds."""
 
     def forward(self, x: Tensor) -> Tensor:
         x, weight = self._operands(x)
@@ -27,7 +27,7 @@ class SparseConv2dSame(SparseLayer, Conv2dSame):
 
 
 class SparseLinear(SparseLayer, nn.Linear):  # type: ignore[misc]
-    """A linear layer with thresholds."""
+    """A linear layer with weight and activation thresholds."""
 
     def forward(self, x: Tensor) -> Tensor:
         x, weight = self._operands(x)
@@ -38,5 +38,5 @@ SPARSE_CLASSES: dict[type[nn.Module], type[SparseLayer]] = {
     nn.Conv2d: SparseConv2d,
     Conv2dSame: SparseConv2dSame,
     nn.Linear: SparseLinear,
-    TimmLinear: SparseLinear,  # the same but for TorchScript
+    TimmLinear: SparseLinear,  # differs from torch's only under TorchScript
 }

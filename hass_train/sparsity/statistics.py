@@ -1,4 +1,4 @@
-"""Sparsity profiles from running averages and by exact measurement."""
+"""Sparsity profiles of a network, from running averages or by exact measurement on images."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ from hass_train.sparsity.independence import RUN, bundle_sizes, bundled, measure
 from hass_train.sparsity.layers import SparseLayer
 
 _CHUNK_WORDS = 2**25
-"""Outputs of one per-channel indicator convolution; more filters are taken in turn."""
+"""Limit on the outputs of one per-channel indicator convolution; filters beyond it are convolved afterwards."""
 _WINDOW_IMAGES = 16
-"""Images that the histogram of single-channel windows is taken from; each gives filters × channels × pixels of them."""
+"""Number of images for the histogram of single-channel windows; each gives filters × channels × pixels of them."""
 
 
 def running_profile(model: nn.Module) -> SparsityProfile:
-    """Sparsity as the training step sees it: weight densities, running activation densities, independent pairs."""
+    """The sparsity as training steps see it: weight densities, running activation densities, and their product as pair
+    density, as if zeros of weights and of activations were independent."""
     layers = {}
     for name, layer in sparse_layers(model):
         weight, activation = layer.weight_density(), float(layer.activation_density)
@@ -34,24 +35,30 @@ def running_profile(model: nn.Module) -> SparsityProfile:
 
 
 class _PairCounter:
-    """Counts non-zero weight–activation pairs of one layer, dot product by dot product."""
+    """Counts the non-zero weight–activation pairs of one layer, dot product by dot product.
+
+    Args:
+        layer: the layer that is measured.
+        samples: whether this process measures single channels and windows on the first images.
+        closely: whether anybody does; otherwise only whole dot products are counted.
+    """
 
     def __init__(self, layer: SparseLayer, samples: bool = True, closely: bool = True) -> None:
-        self.layer, self.samples = layer, samples and closely  # samples: the first images are looked at more closely
+        self.layer, self.samples = layer, samples and closely
         self.weight = (layer.gated_weight().detach() != 0).float()
         window = self.weight[0, 0].numel() if self.weight.dim() == 4 else 1
         channels = self.weight.shape[1]
         self.counts = {bundle: torch.zeros(window * bundle + 1, dtype=torch.float64) for bundle in {1, channels}}
-        if window == 1:  # a single pair is binomial by itself, and engines take bundles of channels
+        if window == 1:  # a single pair has no distribution beyond its density, and engines take bundles of channels
             self.counts = {size: torch.zeros(size + 1, dtype=torch.float64) for size in bundle_sizes(channels)}
         if not closely:  # whole dot products only
             self.counts = {channels: torch.zeros(window * channels + 1, dtype=torch.float64)}
         self.activations = self.nonzero = self.images = 0
-        self.runs: list[Tensor] = []  # sampled windows, for the independence of engines
-        self.meetings: Tensor | None = None  # per input channel and kernel position: non-zero activations met there
+        self.runs: list[Tensor] = []  # sampled windows, for the independence of compute engines
+        self.meetings: Tensor | None = None  # (input channels, kernel positions) non-zero activations read there
 
     def observe(self, x: Tensor) -> None:
-        """Add a batch of inputs, as the layer receives them."""
+        """Count the pairs of a batch of inputs, given as the layer receives them."""
         x = self.layer.gated_input(x)
         self.activations += x.numel()
         present = (x != 0).float()
@@ -77,11 +84,11 @@ class _PairCounter:
         self.images += len(present)
 
     def _meet(self, images: Tensor) -> None:
-        """Add the activations that each kernel position meets.
+        """Count the non-zero activations that each kernel position reads.
 
         Args:
-            images: (channels, height, width), in how many images a word of the input is not zero; summing over images
-                first leaves the windows of a single map to walk.
+            images: (channels, height, width) in how many images each word of the input is not zero; with the sum over
+                images taken first, only the windows of a single map are left to go through.
         """
         images = images.cpu().double()  # single precision would round the sums of large maps
         self.nonzero += int(images.sum())
@@ -96,7 +103,7 @@ class _PairCounter:
         self.meetings = met if self.meetings is None else self.meetings + met
 
     def _sample(self, present: Tensor) -> None:
-        """Keep some runs of neighbouring windows of the first images, spread evenly over their maps."""
+        """Keep some runs of neighbouring windows of the first images, evenly spaced over their maps."""
         if self.runs:
             return
         filters, channels = self.weight.shape[:2]
@@ -105,7 +112,7 @@ class _PairCounter:
             tokens = present.reshape(-1, channels)
             runs = sample_size(filters, len(tokens))
             at = torch.linspace(0, len(tokens) - 1, runs, device=present.device).long()
-            # tokens side by side are no columns: one row of results is computed at once
+            # neighbouring tokens are not columns: engines compute the results of one token at a time
             self.runs.append(tokens[at[:, None]][:, :, None, :, None])
             return
         padded = F.pad(present[:_WINDOW_IMAGES], pads(layer, present))
@@ -129,7 +136,10 @@ class _PairCounter:
         return measure_lanes(windows, kernels)
 
     def _channel_densities(self) -> tuple[float, ...]:
-        """Per input channel the fraction of its pairs that are not zero: weights times activations per position."""
+        """The fraction of each input channel's pairs that are not zero, (input channels,).
+
+        At every kernel position all activations meet all weights, so the number of pairs is a product.
+        """
         assert self.meetings is not None
         groups = self.layer.groups if isinstance(self.layer, nn.Conv2d) else 1
         channels, window = self.meetings.shape
@@ -139,7 +149,12 @@ class _PairCounter:
         return tuple((nonzero / (dots / groups * window)).tolist())
 
     def _count_windows(self, present: Tensor, layer: nn.Conv2d) -> None:
-        """The windows of single channels: every (filter, channel) pair is a depthwise filter of its own."""
+        """Count the pairs in windows of single channels, by a depthwise convolution with every (filter, channel).
+
+        Args:
+            present: (images, channels, height, width) 1 where the input is not zero.
+            layer: the convolution.
+        """
         filters, channels = self.weight.shape[:2]
         for image in present:
             for group in range(layer.groups):
@@ -151,7 +166,11 @@ class _PairCounter:
                     self._count(1, self._convolve(own, some, channels))
 
     def _count_bundles(self, pixels: Tensor) -> None:
-        """Bundles of channels of single pixels, (pixels, channels)."""
+        """Count the pairs in bundles of channels.
+
+        Args:
+            pixels: (pixels, channels) 1 where the input is not zero.
+        """
         if not len(pixels):
             return
         channels, kernels = pixels.shape[1], self.weight.flatten(1)
@@ -176,7 +195,7 @@ class _PairCounter:
         histogram += found
 
     def gather(self) -> None:
-        """Add what the other processes counted: all of it is sums."""
+        """Add the counts of the other processes."""
         assert self.meetings is not None
         counts = [self.counts[bundle] for bundle in sorted(self.counts)]
         sums = torch.tensor([self.activations, self.nonzero], dtype=torch.float64)
@@ -187,7 +206,7 @@ class _PairCounter:
         self.activations, self.nonzero = (int(one) for one in whole[-1])
 
     def result(self) -> LayerSparsity:
-        """The layer's sparsity over all batches."""
+        """The sparsity of the layer over all batches."""
         histograms = {bundle: (counts / counts.sum()).tolist() for bundle, counts in self.counts.items()}
         widest, layer = histograms[max(histograms)], self.layer
         mean = sum(k * probability for k, probability in enumerate(widest))
@@ -203,9 +222,9 @@ class _PairCounter:
 
 
 def pads(layer: nn.Conv2d, images: Tensor) -> tuple[int, int, int, int]:
-    """Pixels of padding left, right, above and below images (…, height, width), as `F.pad` takes them.
+    """The pixels of padding left, right, above and below images (…, height, width), in the order of `F.pad`.
 
-    TensorFlow's padding is as much as ⌈size/stride⌉ outputs need, the odd pixel at the end.
+    TensorFlow's "same" padding is as large as ⌈size/stride⌉ outputs need; an odd pixel is added right or below.
     """
     padding = layer.padding
     if padding == "valid":
@@ -238,20 +257,20 @@ def calibrate(
 ) -> SparsityProfile:
     """Measure sparsity exactly on images: the calibration pass.
 
-    For each layer the histogram of non-zero pairs per dot product, from the convolution of the two indicator tensors
-    (activation ≠ 0, weight ≠ 0), which costs one more convolution (sparsity-and-search, section 3); for windows larger
-    than one pixel also the histogram per input channel. Padding counts as zeros.
+    Each layer's histogram of non-zero pairs per dot product is found by convolving the two indicator tensors
+    (activation ≠ 0, weight ≠ 0), which costs one more convolution (sparsity-and-search, section 3). Windows larger than
+    one pixel also have a histogram per input channel. Padding counts as zeros.
 
     Args:
-        model: with sparse layers, in any mode.
-        batches: of images, on the model's device.
-        together: add up what all processes that train together measure, each on its own images (at least one); all of
-            them must call this. The closer look that single channels and engines side by side need is the first one's.
-        closely: take that closer look, which takes most of the time; for hardware that zeros of activations gain
-            nothing on, whole dot products are enough.
+        model: a network with sparse layers, in any mode.
+        batches: (n, channels, height, width) batches of images, on the model's device.
+        together: whether to add up the counts of all processes that train together. Each measures its own images (at
+            least one), and all of them must call this; only the first one measures what `closely` adds.
+        closely: whether to measure single channels, and the independence of compute engines, too. This takes most of
+            the time; where the hardware gains nothing from zero activations, whole dot products are enough.
 
     Raises:
-        ValueError: no images.
+        ValueError: there are no images.
     """
     samples = not together or ranks.rank() == 0
     counters = {name: _PairCounter(layer, samples, closely) for name, layer in sparse_layers(model)}

@@ -1,4 +1,4 @@
-"""What a training step does for all sparse layers at once, and when layers look at their inputs."""
+"""What a training step does for all sparse layers at once, and when layers measure their inputs."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from hass_train.sparsity.thresholds import InputStats, Level, Levels, StepState,
 
 @dataclass
 class SearchStep:
-    """What surrounds the forward passes of search steps: all thresholds are read before, statistics follow after.
+    """Context manager around the forward pass of a search step.
 
-    A forward pass without it does the same, only slower; a compiled one needs it.
+    Before the pass it computes the thresholds of all layers at once, and after it updates their running statistics at
+    once. Without it a forward pass does the same, only slower; a compiled model needs it.
 
     Args:
-        model: with sparse layers in the search mode.
-        known: thresholds as the last step read them.
+        model: a network with sparse layers in the search mode.
+        known: the thresholds that the last step computed.
     """
 
     model: nn.Module
@@ -31,16 +32,16 @@ class SearchStep:
 
     @contextmanager
     def __call__(self, learns: bool = True) -> Iterator[None]:
-        """Around one forward pass.
+        """Enter one forward pass.
 
         Args:
-            learns: whether thresholds learn in this step; else the gates act as they were read last.
+            learns: whether thresholds are trained in this step; otherwise the last ones are applied.
         """
         layers = [layer for _, layer in sparse_layers(self.model) if layer.mode_now is Mode.SEARCH]
-        lent = levels_of(layers) if learns or not self.known else self.known
-        self.known = [levels.detached() for levels in lent]
-        lent = lent if learns else self.known
-        for layer, levels in zip(layers, lent, strict=True):
+        present = levels_of(layers) if learns or not self.known else self.known
+        self.known = [levels.detached() for levels in present]
+        present = present if learns else self.known
+        for layer, levels in zip(layers, present, strict=True):
             layer.step_state = StepState(levels, learns)
         try:
             yield
@@ -52,11 +53,11 @@ class SearchStep:
                 layer.step_state = None
 
     def state_dict(self) -> list[tuple[float | None, float | None]]:
-        """The thresholds that gates act by between learning steps, as plain numbers."""
+        """The thresholds that are applied between learning steps, as plain numbers."""
         return [tuple(None if one is None else one.value for one in levels) for levels in self.known]  # type: ignore[misc]
 
     def load_state_dict(self, state: list[tuple[float | None, float | None]]) -> None:
-        """The inverse of `state_dict`."""
+        """Restore what `state_dict` returned."""
 
         def level(value: float | None) -> Level | None:
             return None if value is None else Level(torch.tensor(value), torch.tensor(1.0), value, 0.0)
@@ -65,7 +66,7 @@ class SearchStep:
 
 
 def _of_all(stats: list[InputStats]) -> list[InputStats]:
-    """What the layers of all processes that train together saw, on average."""
+    """The mean of the input statistics over all processes that train together, for each layer."""
     if not ranks.together():
         return stats
     means = ranks.averaged([one.scale for one in stats] + [one.density for one in stats])
@@ -74,9 +75,9 @@ def _of_all(stats: list[InputStats]) -> list[InputStats]:
 
 @torch.no_grad()
 def apply_masks(model: nn.Module) -> None:
-    """Zero the masked weights of all frozen layers in place: exact, whatever the optimizer's momentum did.
+    """Zero the masked weights of all frozen layers in place, which the optimizer's momentum may have moved.
 
-    One call for all layers, since an optimizer's step is followed by one.
+    All layers are masked in one operation, since this follows every step of the optimizer.
     """
     layers = [layer for _, layer in sparse_layers(model) if layer.mode_now is Mode.FROZEN and layer.prune_weights]
     if layers:
@@ -88,7 +89,7 @@ def apply_masks(model: nn.Module) -> None:
 
 @contextmanager
 def watching(model: nn.Module) -> Iterator[None]:
-    """Let layers outside the search follow their inputs' statistics too, in training and evaluation."""
+    """Let dense and frozen layers update their input statistics too, in training and evaluation."""
     layers = [layer for _, layer in sparse_layers(model)]
     for layer in layers:
         layer.watched = True

@@ -1,6 +1,6 @@
 """Thresholds and running statistics of many layers in a few operations.
 
-They are scalars, four to a layer: taken one by one their operations cost more time than the arithmetic on activations.
+Each layer has four of these scalars; handled one by one, they would take more time than the arithmetic on activations.
 """
 
 from __future__ import annotations
@@ -16,33 +16,33 @@ from torch.nn import functional as F
 from hass_train.sparsity.gate import WINDOW
 
 MOMENTUM = 0.1
-"""Of the running statistics."""
+"""Weight of a new value in the running statistics."""
 
 
 _CLOSED = -30.0
-"""Raw threshold that stands for 0: softplus(−30) = 1e-13 typical magnitudes."""
+"""The raw threshold that represents 0: softplus(−30) = 1e-13 typical magnitudes."""
 
 
 def inverse_softplus(value: Tensor) -> Tensor:
-    """x with softplus(x) = value > 0, without overflow."""
+    """The x with softplus(x) = value, for value > 0, without overflow."""
     return value + torch.log(-torch.expm1(-value))
 
 
 def raw_threshold(value: float) -> Tensor:
-    """The raw threshold, scalar, of a threshold ≥ 0 in typical magnitudes."""
+    """The raw threshold (scalar) of a threshold ≥ 0 that is given in typical magnitudes."""
     raw = inverse_softplus(torch.tensor(float(value))) if value > 0 else torch.tensor(_CLOSED)
     return raw.clamp_min(_CLOSED)
 
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """A threshold in a training step.
+    """A threshold as a training step uses it.
 
     Args:
-        threshold: scalar, differentiable, in the units of what is gated.
-        half_width: scalar, of the surrogate's window; for compiled steps.
-        value: the threshold as a number.
-        scale: typical magnitude of what is gated.
+        threshold: differentiable scalar, in the units of the tensor that is gated.
+        half_width: scalar, half-width of the surrogate window in the same units; for compiled steps.
+        value: the threshold as a plain number.
+        scale: typical magnitude of the tensor that is gated, or typical score of the pattern.
     """
 
     threshold: Tensor
@@ -51,23 +51,23 @@ class Level:
     scale: float
 
     def detached(self) -> Level:
-        """Without the threshold's graph."""
+        """The same level without a gradient to the threshold."""
         return Level(self.threshold.detach(), self.half_width, self.value, self.scale)
 
 
 class Levels(NamedTuple):
-    """Of a layer's weights and input; None where the rules leave them alone."""
+    """The thresholds of a layer's weights and of its input; None where the rules allow no sparsity."""
 
     weight: Level | None
     activation: Level | None
 
     def detached(self) -> Levels:
-        """Without the thresholds' graph."""
+        """The same levels without a gradient to the thresholds."""
         return Levels(self.weight and self.weight.detached(), self.activation and self.activation.detached())
 
 
 class InputStats(NamedTuple):
-    """What a layer saw of its input in a step: mean magnitude, and density after the gate."""
+    """Statistics of a layer's input in one step, scalars: mean magnitude, and density after the gate."""
 
     scale: Tensor
     density: Tensor
@@ -75,12 +75,12 @@ class InputStats(NamedTuple):
 
 @dataclass(slots=True)
 class StepState:
-    """What a search step lends a layer, and what it has back.
+    """The state of a sparse layer during one search step.
 
     Args:
-        levels: present thresholds.
-        learns: whether the layer's thresholds learn in this step; else the gates just act.
-        stats: of the layer's input, once it has passed.
+        levels: the present thresholds.
+        learns: whether thresholds are trained in this step; otherwise they are only applied.
+        stats: statistics of the layer's input, which the forward pass fills in.
     """
 
     levels: Levels
@@ -89,7 +89,7 @@ class StepState:
 
 
 class Thresholded(Protocol):
-    """What this file reads and moves of a sparse layer; see `hass_train.sparsity.layers.SparseLayer`."""
+    """The attributes of a sparse layer that this module uses; see `hass_train.sparsity.layers.SparseLayer`."""
 
     weight_threshold: nn.Parameter
     activation_threshold: nn.Parameter
@@ -102,7 +102,7 @@ class Thresholded(Protocol):
 
 
 def levels_of(layers: Sequence[Thresholded]) -> list[Levels]:
-    """Present thresholds of layers, for all of them in a few operations instead of a dozen for each."""
+    """The present thresholds of some layers, computed in a few operations for all instead of a dozen for each."""
     pruned = [layer for layer in layers if layer.prune_weights]
     gated = [layer for layer in layers if layer.gate_activations]
     if not pruned and not gated:
@@ -122,7 +122,7 @@ def levels_of(layers: Sequence[Thresholded]) -> list[Levels]:
 
 @torch.no_grad()
 def follow(layers: Sequence[Thresholded], stats: Sequence[InputStats]) -> None:
-    """Move the running statistics of layers towards what they saw."""
+    """Move the running statistics of layers towards those of one step, by `MOMENTUM`."""
     running = [layer.activation_scale for layer in layers] + [layer.activation_density for layer in layers]
     seen = [one.scale for one in stats] + [one.density for one in stats]
     same = [value.to(average.dtype) for value, average in zip(seen, running, strict=True)]

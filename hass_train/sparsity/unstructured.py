@@ -1,4 +1,4 @@
-"""Unstructured sparsity: every weight for itself, by magnitude (HASS)."""
+"""Unstructured sparsity: weights are pruned one by one, by their magnitude (HASS)."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from hass_train.sparsity.gate import gate, straight_through, traceable_gate
 from hass_train.sparsity.pattern import Pattern
 from hass_train.sparsity.thresholds import Level
 
-_MOST_VALUES = 2**18  # that a quantile is taken of
+_MOST_VALUES = 2**18  # enough for a quantile
 
 
 @dataclass(frozen=True)
 class Unstructured(Pattern):
-    """Groups of one weight, scored by |w|; levels are in the units of the weights, scaled by their mean magnitude."""
+    """Groups of one weight, scored by |w|. Levels are in the units of the weights, thresholds in units of mean |w|."""
 
     refinable = True
 
     def scale(self, weight: Tensor) -> Tensor:
-        """Mean |w|, in a single pass."""
+        """See `Pattern`: the mean |w|, in a single pass."""
         return torch.linalg.vector_norm(weight.detach(), 1) / weight.numel()
 
     def keep_mask(self, weight: Tensor, groups: int, level: float) -> Tensor:
@@ -31,8 +31,8 @@ class Unstructured(Pattern):
     def level_at(self, weight: Tensor, groups: int, fraction: float) -> float:
         """See `Pattern`."""
         sizes = weight.detach().abs().flatten().float()
-        taken = int(fraction * len(sizes) + 1e-6)
-        return float(sizes.kthvalue(taken).values) if taken else 0.0
+        pruned = int(fraction * len(sizes) + 1e-6)
+        return float(sizes.kthvalue(pruned).values) if pruned else 0.0
 
     def apply(self, weight: Tensor, groups: int, level: float) -> Tensor:
         """See `Pattern`."""
@@ -56,6 +56,6 @@ class Unstructured(Pattern):
 
 
 def sample(values: Tensor) -> Tensor:
-    """At most 2¹⁸ values, evenly spread."""
+    """At most 2¹⁸ values of a tensor, evenly spaced, as (values,) on the CPU."""
     flat = values.reshape(-1).float().cpu()
     return flat[:: max(1, len(flat) // _MOST_VALUES)][:_MOST_VALUES]

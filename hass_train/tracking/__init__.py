@@ -1,1 +1,1 @@
-"""Loggers for W&B and CSV, and what a run shows on W&B."""
+"""The loggers for W&B and CSV, and what a run logs on W&B."""

@@ -1,4 +1,4 @@
-"""What a run shows on W&B: what is kept of each scalar, the layer table, and what the run made."""
+"""What a run logs on W&B: the summary of each scalar, the layer table, charts and artifacts."""
 
 from __future__ import annotations
 
@@ -42,13 +42,14 @@ _MODEL, _DENSE = "model.onnx", "dense-network"
 def layer_rows(
     workload: Workload, profile: SparsityProfile, prices: Mapping[str, float], answer: Estimate | None
 ) -> list[list[Any]]:
-    """The layer table of an epoch, a row for each compute layer under `HEADS`.
+    """The rows of the layer table, one for each compute layer, with the columns `HEADS`.
 
     Args:
         workload: the network.
-        profile: its sparsity now.
-        prices: of the layers' pair densities, by layer.
-        answer: of the hardware model; None before it was asked, where the columns of the design stay empty.
+        profile: its present sparsity.
+        prices: the price of the densities of each layer, by layer.
+        answer: the last estimate of the hardware model; None before the first one, in which case the columns of the
+            design stay empty.
     """
     designs = {row.name: row for row in answer.layers} if answer else {}
     found = []
@@ -63,8 +64,8 @@ def layer_rows(
 
 
 def final_scalars(result: Result) -> dict[str, float]:
-    """The scalars that a run ends with: the searched network as it was measured exactly, and its point in the plane of
-    accuracy and throughput."""
+    """The scalars that are logged at the end of a run: exact measurements of the searched network, and its accuracy and
+    throughput against the dense one under `pareto/`."""
     sparse, gain = result.sparse, result.gain
     estimate = sparse.estimate
     return {
@@ -90,11 +91,11 @@ def publish(
     """Log charts, report and artifacts of a finished run.
 
     Args:
-        log: the run's W&B logger.
+        log: the W&B logger of the run.
         output: the run's directory.
-        result: of the search.
-        pictures: charts as files, of which the PNGs are logged.
-        page: the report; None if there is none.
+        result: the result of the search.
+        pictures: files of the charts, of which the PNGs are logged.
+        page: the HTML report; None if there is none.
         step: the trainer's global step.
     """
     log.log_pictures({f"plots/{path.stem}": path for path in pictures if path.suffix == ".png"}, page, step)
@@ -117,10 +118,18 @@ def publish(
 
 
 def publish_dense(log: WandbLog, network: str, file: Path, about: Mapping[str, Any]) -> None:
-    """Log a dense network's weights; a run that begins with equal ones is linked to this one (`use_dense`)."""
+    """Log the weights of a dense network as an artifact; W&B links a run that starts from the same weights to this one
+    (`use_dense`).
+
+    Args:
+        log: the W&B logger of the run.
+        network: name of the network.
+        file: the weights.
+        about: metadata of the artifact.
+    """
     log.log_artifact(f"{network}-dense", _DENSE, {DENSE_WEIGHTS: file}, about)
 
 
 def use_dense(log: WandbLog, network: str, file: Path) -> None:
-    """Say that a run begins with a dense network's weights."""
+    """Log the weights of the dense network that a run starts from, as its input."""
     log.use_file(f"{network}-dense", _DENSE, DENSE_WEIGHTS, file)

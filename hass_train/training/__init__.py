@@ -1,1 +1,1 @@
-"""One run: the LightningModule, its trainer, checkpoints, and what a finished run writes."""
+"""A training run: the LightningModule, its trainer, checkpoints, and the files of a finished run."""

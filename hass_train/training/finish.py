@@ -1,4 +1,4 @@
-"""What a finished search leaves behind: first what cannot be had again, then what can be drawn from it."""
+"""Writes the files of a finished search: first the results, then the simulation, figures and report made from them."""
 
 from __future__ import annotations
 
@@ -25,20 +25,23 @@ from hass_train.tracking.loggers import WandbLog
 from hass_train.training.module import SparseClassifier
 from hass_train.training.run import Run
 
-_PLAYED = 8  # images that a simulation plays
+_PLAYED = 8  # number of images in a simulation
 
 
 def finish(run: Run, module: SparseClassifier, result: Result) -> tuple[Result, list[Path], str]:
-    """Write everything, and hand it to W&B where that is logged.
+    """Write all files of a search, and log them to W&B if it is in use.
 
-    The network, its design and the result come first; whatever fails after them (a simulation, a picture on a full
-    disk) is told in a line, and costs nothing of what hours have found.
+    The network, its design and the result come first. If anything after them fails, such as a simulation or a figure on
+    a full disk, a warning is printed, and nothing is lost that took hours to compute.
 
     Args:
-        run, module, result: of the search.
+        run: the run, whose trainer has finished.
+        module: the trained module.
+        result: the result of the search.
 
     Returns:
-        The result, with the simulation if one was asked for; the files that were written; the simulation in a sentence.
+        The result, with the simulation if one was asked for; the files that were written; and the simulation in a
+        sentence, which is empty without one.
     """
     design = run.experiment.accelerator.design(run.experiment.workload, result.sparse.estimate)
     files, note = _write(run, module, result, design), ""
@@ -67,7 +70,12 @@ def finish(run: Run, module: SparseClassifier, result: Result) -> tuple[Result, 
 
 @contextmanager
 def _extra(what: str, hint: str = "") -> Iterator[None]:
-    """Tell in a line what could not be made, and go on."""
+    """Print a warning if the body fails, and continue.
+
+    Args:
+        what: what the body makes.
+        hint: how to make it later.
+    """
     try:
         yield
     except Exception as error:
@@ -77,7 +85,7 @@ def _extra(what: str, hint: str = "") -> Iterator[None]:
 
 
 def _write(run: Run, module: SparseClassifier, result: Result, design: Design | None) -> list[Path]:
-    """What cannot be had again."""
+    """Write the files that could be made only by another search, and return their paths."""
     output, workload, profile = run.output, run.experiment.workload, result.sparse.profile
     if profile is None:
         raise RuntimeError("a result that was just measured has its profile")
@@ -93,7 +101,7 @@ def _write(run: Run, module: SparseClassifier, result: Result, design: Design | 
 
 
 def _simulate(run: Run, module: SparseClassifier, result: Result, design: Design) -> DesignSimulation:
-    """The searched design, played on validation images."""
+    """Simulate the searched design on validation images."""
     device = next(module.model.parameters()).device
     images = torch.cat(list(run.data.images("val", device, images=_PLAYED)))
     assert result.sparse.profile is not None

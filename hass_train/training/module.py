@@ -25,9 +25,9 @@ from hass_train.training.state import SearchState
 from hass_train.training.teacher import Teacher
 
 WATCH = 8
-"""Outside the search, one step in so many follows the statistics of the layers' inputs."""
+"""Outside the search phase, one training step in `WATCH` updates the input statistics of the layers."""
 SPARED = 4
-"""Where a search has steps to spare, thresholds learn in one step of at most so many."""
+"""In a long search phase thresholds are trained in some steps only, but at least in one of `SPARED`."""
 _MODES = {Phase.WARMUP: Mode.DENSE, Phase.SEARCH: Mode.SEARCH, Phase.RECOVER: Mode.FROZEN}
 
 
@@ -36,9 +36,9 @@ class TrainingOptions:
     """How a network is trained.
 
     Args:
-        weight_decay, label_smoothing: of the weights' training.
-        threshold_travel: how far a raw threshold may move in the search phase; sets the thresholds' learning rate.
-        learning_steps: the least number of search steps in which thresholds learn.
+        weight_decay, label_smoothing: regularisation of the weights, in all phases.
+        threshold_travel: how far a raw threshold can move in the search phase, which determines its learning rate.
+        learning_steps: least number of search steps that train thresholds.
         distill: weight of the dense network's answers against the labels in the recover phase, in [0, 1].
         compiled: whether to train through `torch.compile`.
     """
@@ -52,7 +52,7 @@ class TrainingOptions:
 
     @classmethod
     def of(cls, search: SearchConfig, compiled: bool) -> TrainingOptions:
-        """The options that a configuration has."""
+        """Return the options of a configuration."""
         return cls(
             search.weight_decay, search.label_smoothing, search.threshold_travel, search.learning_steps,
             search.distill, compiled,
@@ -60,14 +60,14 @@ class TrainingOptions:
 
 
 class SparseClassifier(pl.LightningModule):
-    """An image classifier that learns where to be sparse.
+    """An image classifier whose sparse layers go through the three phases of a search, or a dense one.
 
     Args:
         model: the network, with sparse layers for a search, or without for plain training.
         classes: number of labels.
-        state: the state of the search, which callbacks share.
+        state: the state of the search, which is shared with the callbacks.
         options: how the network is trained.
-        settings: the resolved configuration as plain data, for the checkpoint.
+        settings: the resolved configuration as plain data, for checkpoints.
     """
 
     def __init__(
@@ -96,37 +96,38 @@ class SparseClassifier(pl.LightningModule):
     # ---- phases ------------------------------------------------------------------------------------------------
 
     def enter(self, phase: Phase) -> None:
-        """Begin a phase: every sparse layer changes its mode."""
+        """Begin a phase: all sparse layers change to its mode."""
         self.state.phase = phase
         for _, layer in sparse_layers(self.model):
             layer.set_mode(_MODES[phase])
 
     def begin_search_epoch(self, epoch: int) -> None:
-        """Let the engine set thresholds, where gradients do not.
+        """Let the search engine set the thresholds of an epoch, if it does not train them.
 
         Args:
             epoch: number of the epoch within the search phase, from 0.
         """
         self.state.engine.begin_epoch(self.model, epoch)
-        self._search_step.known = []  # as they were before
+        self._search_step.known = []  # the thresholds of the last epoch
 
     @property
     def taught(self) -> bool:
-        """Whether the recover phase has all the teacher it needs."""
+        """Whether the module has a teacher, or does not need one."""
         return bool(self._teacher) or self.options.distill == 0
 
     def learn_from(self, dense: Mapping[str, Tensor]) -> None:
-        """Take a dense network as the teacher of the recover phase.
+        """Make a dense network the teacher of the recover phase.
 
         Args:
-            dense: its state, with timm's keys.
+            dense: its state dict, with timm's keys.
         """
         self._teacher = [Teacher(self.model, dense)]
 
     # ---- a training step ---------------------------------------------------------------------------------------
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
-        """Return the loss of a batch: cross-entropy and, where thresholds learn, λ · Σ price · density."""
+        """Return the loss of a batch: the cross-entropy, in the recover phase mixed with the distance to the teacher,
+        plus λ · Σ price · density where thresholds are trained."""
         images, labels = batch
         state = self.state
         learns = state.engine.trains and batch_index % self.thresholds_every == 0
@@ -144,23 +145,23 @@ class SparseClassifier(pl.LightningModule):
         return loss
 
     def _observed(self, batch_index: int, learns: bool) -> AbstractContextManager[None]:
-        """What sparse layers measure of a training step."""
+        """The context of a forward pass, in which sparse layers get their thresholds and measure their inputs."""
         if self.state.phase is Phase.SEARCH:
             return self._search_step(learns)
         watches = self.options.compiled or batch_index % WATCH == 0
         return watching(self.model) if watches else nullcontext()
 
     def _train_forward(self, images: Tensor) -> Tensor:
-        """The forward pass of training; evaluation, which reads values, is never compiled."""
+        """The forward pass of training, compiled if asked for; evaluation, which reads tensors, is never compiled."""
         if not self.options.compiled:
             return self(images)  # type: ignore[no-any-return]
-        if self._compiled is None:  # not before: a compiled model can be neither copied nor sent to other processes
+        if self._compiled is None:  # late, since a compiled model can be neither copied nor sent to other processes
             self._compiled = torch.compile(self.model)
         logits: Tensor = self._compiled(images.contiguous(memory_format=torch.channels_last))
         return logits
 
     def _penalty(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The hardware penalty times its weight λ, which the controller sets anew."""
+        """The hardware penalty times its weight λ, which the controller updates."""
         state = self.state
         cost = state.penalty(sparse_layers(self.model))
         right = (logits.detach().argmax(1) == labels).float().mean()
@@ -172,7 +173,7 @@ class SparseClassifier(pl.LightningModule):
         return weight * cost
 
     def _check_finite(self, loss: Tensor) -> None:
-        """Raise UserError if the loss of any process is no number: all of them end together."""
+        """Raise UserError in all processes if the loss of any of them is infinite or NaN."""
         (finite,) = ranks.averaged([torch.isfinite(loss.detach()).float()])
         if finite < 1:
             phase = self.state.phase
@@ -185,7 +186,7 @@ class SparseClassifier(pl.LightningModule):
     # ---- what Lightning asks -----------------------------------------------------------------------------------
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
-        """Log accuracy and loss of a validation batch."""
+        """Log the accuracy and the loss of a validation batch."""
         images, labels = batch
         logits = self(images)
         self.accuracy(logits, labels)
@@ -193,7 +194,7 @@ class SparseClassifier(pl.LightningModule):
         self.log("val/loss", F.cross_entropy(logits, labels), on_epoch=True, sync_dist=True)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Take a step; masked weights stay exactly zero."""
+        """Do an optimizer step; masked weights stay exactly zero."""
         super().optimizer_step(*args, **kwargs)
         if self.state.phase is Phase.RECOVER:
             apply_masks(self.model)
@@ -205,8 +206,8 @@ class SparseClassifier(pl.LightningModule):
 
     @property
     def thresholds_every(self) -> int:
-        """Thresholds learn in one search step of so many. A step that only gates is nearly as quick as a dense one, and
-        a long search has steps to spare; compilers fuse the difference away."""
+        """The number of search steps of which one trains thresholds. Steps that only apply them are nearly as fast as
+        dense ones, and a long search needs no more; with a compiler there is no difference, so all steps do."""
         if self.options.compiled:
             return 1
         steps = self.state.plan.epochs[1] * self.steps_per_epoch
@@ -214,7 +215,7 @@ class SparseClassifier(pl.LightningModule):
 
     @property
     def threshold_steps(self) -> int:
-        """Number of steps of the whole search phase in which thresholds learn."""
+        """Number of steps of the whole search phase that train thresholds."""
         return max(self.state.plan.epochs[1] * ceil_div(self.steps_per_epoch, self.thresholds_every), 1)
 
     @property
@@ -223,11 +224,10 @@ class SparseClassifier(pl.LightningModule):
         return int(self.trainer.num_training_batches)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Return AdamW, with the thresholds in a group of their own without decay, and rates that follow the phases
-        step by step.
+        """Return AdamW with learning rates that follow the phases; thresholds are a parameter group without decay.
 
-        Adam moves a raw threshold by about its rate every step whatever the gradient, so the rate is the allowed travel
-        over the number of search steps.
+        Adam moves a raw threshold by about its learning rate in every step, whatever the gradient. The rate is
+        therefore the allowed travel divided by the number of steps that train thresholds.
         """
         thresholds = [p for name, p in self.model.named_parameters() if name.endswith("_threshold")]
         weights = [p for name, p in self.model.named_parameters() if not name.endswith("_threshold")]
@@ -241,40 +241,40 @@ class SparseClassifier(pl.LightningModule):
             speed = self.options.threshold_travel / self.threshold_steps
             groups.append({"params": thresholds, "weight_decay": 0.0})
             rates.append(lambda step: speed)
-        # one call for all parameters: the thresholds are many, and each is but one number
+        # fused, one call for all parameters: thresholds are many parameters of one number each
         optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=1.0, fused=True)
         rates = [rate for rate, group in zip(rates, groups, strict=True) if group["params"]]
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rates)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_train_batch_start(self, batch: object, batch_index: int) -> None:
-        """Make chance, such as dropout's, a function of seed, step and process, so that a resumed run lacks nothing."""
+        """Seed randomness, such as dropout, by the step, so that a resumed run continues as if never interrupted."""
         self.seed_chance(self.global_step)
 
     def seed_chance(self, *where: int) -> None:
-        """Seed torch for what comes next, by the run's seed, this process and where the run is."""
+        """Seed torch by the seed of the run, the rank of this process, and numbers that say where the run is."""
         torch.manual_seed(mixed(int(self.hparams["settings"]["seed"]), ranks.rank(), *where))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the state of the search, and the thresholds that gates act by between learning steps."""
+        """Add the state of the search, and the thresholds that are applied between learning steps, to a checkpoint."""
         checkpoint["hass_train"] = {**self.state.state_dict(), "known": self._search_step.state_dict()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take over what `on_save_checkpoint` kept."""
+        """Restore what `on_save_checkpoint` added."""
         self.state.load_state_dict(checkpoint["hass_train"])
         self._search_step.load_state_dict(checkpoint["hass_train"]["known"])
 
     def on_fit_start(self) -> None:
-        """Let layers read back what a checkpoint has put into their buffers."""
+        """Update what sparse layers know of their buffers, which a checkpoint may have changed."""
         for _, layer in sparse_layers(self.model):
             layer.synchronize()
 
 
 def classifier(module: pl.LightningModule) -> SparseClassifier:
-    """Return a callback's module as what it is.
+    """Return the module that Lightning hands to a callback, as a `SparseClassifier`.
 
     Raises:
-        TypeError: it is another module; our callbacks serve `SparseClassifier` alone.
+        TypeError: it is another module, for which our callbacks are not made.
     """
     if not isinstance(module, SparseClassifier):
         raise TypeError(f"this callback serves SparseClassifier, and the module is a {type(module).__name__}")
@@ -282,9 +282,9 @@ def classifier(module: pl.LightningModule) -> SparseClassifier:
 
 
 def search_state(module: pl.LightningModule) -> SearchState:
-    """Return the state of the search that a callback's module carries.
+    """Return the state of the search of the module that Lightning hands to a callback.
 
     Raises:
-        TypeError: as `classifier`.
+        TypeError: see `classifier`.
     """
     return classifier(module).state

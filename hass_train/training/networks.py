@@ -1,4 +1,4 @@
-"""timm networks by name."""
+"""Makes timm networks by name, and traces them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hass_train.runtime.errors import UserError, unknown
 
 
 def check_network(name: str) -> None:
-    """Raise UserError, with the nearest name there is, for a network that timm does not have."""
+    """Raise UserError if timm has no network of this name; the message suggests the nearest name."""
     if not timm.is_model(name.split(".")[0]):
         raise unknown("timm model", name, timm.list_models())
 
@@ -23,11 +23,12 @@ def create_network(config: ModelConfig, **arguments: Any) -> nn.Module:
     """Make a timm network.
 
     Args:
-        config: name, pretrained, kwargs.
-        arguments: of `timm.create_model`; the configuration's kwargs go before them.
+        config: the model's name, whether it is pretrained, and further arguments (`kwargs`).
+        arguments: arguments of `timm.create_model`; the configuration's `kwargs` override them.
 
     Raises:
-        UserError: an unknown name, arguments it does not take, or pretrained weights that cannot be had.
+        UserError: the name is unknown, the network does not take the arguments, or its pretrained weights cannot be
+            loaded.
     """
     name = config.name
     check_network(name)
@@ -48,8 +49,13 @@ def create_network(config: ModelConfig, **arguments: Any) -> nn.Module:
 def traced(network: nn.Module, input_size: tuple[int, int, int], name: str) -> Workload:
     """Trace a network into a workload.
 
+    Args:
+        network: the network.
+        input_size: (channels, height, width) of an image.
+        name: name of the workload.
+
     Raises:
-        UserError: an operation that no accelerator can cost.
+        UserError: the network has an operation that the hardware model does not know.
     """
     try:
         return trace(network, input_size, name)

@@ -1,4 +1,4 @@
-"""A finished run's network and data once more, to play its design on them."""
+"""Simulates the design of a finished run, with the network and the data of the run."""
 
 from __future__ import annotations
 
@@ -24,16 +24,15 @@ from hass_train.training.networks import create_network, traced
 def simulate_run(
     folder: Path, count: int, sized: bool = False, told: Callable[[str], None] = lambda message: None
 ) -> DesignSimulation:
-    """Play the design of a finished run on its own validation images.
+    """Simulate the design of a finished run on its own validation images.
 
     Args:
         folder: directory of a search that has ended.
-        count: how many images to play.
-        sized, told: as of `simulate_design`.
+        count: number of images.
+        sized, told: see `simulate_design`.
 
     Raises:
-        UserError: whatever the user can mend: files that are missing or do not go together, and all of
-            `simulate_design`.
+        UserError: a file is missing or contradicts another one, or the design cannot be simulated (`simulate_design`).
     """
     if count < 1:
         raise UserError(f"--images is {count}; it must be ≥ 1")
@@ -49,13 +48,13 @@ def simulate_run(
 
 
 def _data_of(result: Result, folder: Path) -> ImageData:
-    """The data module that a run's configuration names, ready to give images.
+    """Make and load the data module of a run's configuration.
 
     Raises:
-        UserError: the configuration names no data module, or its files are not there.
+        UserError: the configuration names no data module, or its files cannot be loaded.
     """
     section = result.config.get("data")
-    try:  # a result.json may come from anywhere: nothing but a data module is made from it
+    try:  # a result.json may come from anybody: only data modules may be made from it
         kind = get_class(section["_target_"])  # type: ignore[index]
         known = issubclass(kind, ImageData)
     except (KeyError, TypeError, ValueError, ImportError):

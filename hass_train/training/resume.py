@@ -1,4 +1,4 @@
-"""Checkpoints of runs: written whole, found again, checked before they are resumed."""
+"""Checkpoints of runs: how they are written safely, found again, and checked before a run resumes."""
 
 from __future__ import annotations
 
@@ -24,21 +24,22 @@ from hass_train.search.engines import SearchEngine
 from hass_train.search.phases import Phase, PhasePlan
 
 _FOUND = "HASS_TRAIN_CHECKPOINT"
-"""Environment variable: the checkpoint that the processes of a run resume."""
+"""The environment variable by which the first process of a run tells the others which checkpoint is resumed."""
 _TAKEN = (DENSE_WEIGHTS, "study.log", f"{FOLDER}/{BEST}")
-"""What a resumed run needs of the one before, beside its checkpoint."""
+"""The files that a resumed run copies from the run that it continues, beside the checkpoint."""
 _DECIDE = ("model", "data", "sparsity", "seed")
-"""Groups of settings that a checkpoint is worth nothing without."""
+"""The groups of settings that must be the same when a run is resumed."""
 _FREE = ("data.workers", "data.root")
 _APART = ("paths", "callbacks", "logger", "ckpt_path", "init_from", "simulate", "report", "summary_depth")
-"""Settings that a resumed run may have of its own."""
+"""The settings and groups of settings that may differ without mention when a run is resumed."""
 
 
 class WholeCheckpoints(TorchCheckpointIO):
-    """Writes a checkpoint whole or not at all, and keeps the one before as `previous.ckpt`."""
+    """Lightning's checkpoint writer, but a checkpoint is written completely or not at all, and the one before
+    `last.ckpt` is kept as `previous.ckpt`."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write a file that is on the disk when this returns."""
+        """Write a checkpoint, which is on the disk when this returns."""
         target = Path(path)
         with replacing(target) as partly:
             torch.save(checkpoint, partly)
@@ -51,13 +52,13 @@ class WholeCheckpoints(TorchCheckpointIO):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that can be resumed.
+    """A checkpoint from which a run resumes.
 
     Args:
-        path: of the file.
-        epochs: of the three phases, as its run had planned them.
-        phase: that it was in.
-        settings: of its run.
+        path: the file.
+        epochs: numbers of epochs of the three phases in the run that made it.
+        phase: the phase in which it was made.
+        settings: the configuration of the run that made it, as plain data.
     """
 
     path: Path
@@ -67,18 +68,19 @@ class Checkpoint:
 
     @classmethod
     def of(cls, config: RunConfig) -> Checkpoint | None:
-        """The one that `ckpt_path` names; None if it names none.
+        """Read the checkpoint that a configuration names; None if it names none.
 
         Args:
-            config: with `ckpt_path`: a file, a run's directory, or `last` or `best` of the newest unfinished run.
+            config: the configuration, with `ckpt_path`: a file, a run's directory, or `last` or `best` for those of the
+                newest unfinished run.
 
         Raises:
-            UserError: there is none, or it cannot be read; the one before it is offered.
+            UserError: there is no such checkpoint, or it cannot be read; then the message names the previous one.
         """
         if not config.ckpt_path:
             return None
         if int(os.environ.get("LOCAL_RANK", "0")):
-            path = Path(os.environ[_FOUND])  # what the first process has found
+            path = Path(os.environ[_FOUND])  # the one that the first process has found
         else:
             path = _find(config.ckpt_path, Path(config.paths.runs), Path(config.paths.output))
             os.environ[_FOUND] = str(path)
@@ -97,8 +99,17 @@ class Checkpoint:
         return cls(path, (warmup, search, recover), phase, settings)
 
     def plan(self, plan: PhasePlan) -> PhasePlan:
-        """The phases of the run that resumes it: as this one's run had them (a study may have left out the warm-up),
-        unless the configuration has changed them since."""
+        """The phases of the run that resumes from this checkpoint.
+
+        They are those of the run that made it, which may have skipped the warm-up for a study, except where the
+        configuration has changed since.
+
+        Args:
+            plan: the phases of the present configuration.
+
+        Raises:
+            UserError: the epochs of a phase that is over have changed.
+        """
         own = self._planned()
         kept = zip(self.epochs, own.epochs, plan.epochs, strict=True)
         warmup, search, recover = (now if now != before else planned for planned, before, now in kept)
@@ -110,10 +121,10 @@ class Checkpoint:
         return PhasePlan((warmup, search, recover), plan.rates)
 
     def _planned(self) -> PhasePlan:
-        """The phases as its run's configuration had them.
+        """The phases in the configuration of the run that made this checkpoint.
 
         Raises:
-            UserError: a configuration of an earlier version.
+            UserError: the configuration is of an earlier version.
         """
         try:
             search = OmegaConf.to_object(OmegaConf.merge(SearchConfig, self.settings["search"]))
@@ -126,13 +137,16 @@ class Checkpoint:
         return PhasePlan.of(search, engine.epochs(search.search.epochs))
 
     def check_settings(self, settings: Mapping[str, Any]) -> list[str]:
-        """Compare with the settings of the run that resumes it.
+        """Compare the settings of this checkpoint with those of the run that resumes from it.
+
+        Args:
+            settings: the configuration of that run, as plain data.
 
         Returns:
-            What differs and may, as `key: before → now`.
+            The differences that are allowed, each as `key: before → now`.
 
         Raises:
-            UserError: the network, the data or the seed differ.
+            UserError: the script, the network, the data, the sparsity or the seed differs.
         """
         if bool(self.settings.get("hw")) != bool(settings.get("hw")):
             script = "search.py" if self.settings.get("hw") else "train.py"
@@ -151,12 +165,15 @@ class Checkpoint:
         return found
 
     def bring_along(self, output: Path) -> None:
-        """Copy what its run had beside it: the dense network, the study, the best network so far."""
+        """Copy the checkpoint, and the files that belong to it, into the directory of the run that resumes from it.
+
+        The files are the history, the dense network, the study, and the best network so far.
+        """
         run = self.path.absolute().parent.parent
         if run == output.absolute() or int(os.environ.get("LOCAL_RANK", "0")):
             return
         write_text(output / ORIGIN, str(run))
-        with replacing(output / FOLDER / LAST) as partly:  # should this one be killed at once
+        with replacing(output / FOLDER / LAST) as partly:  # in case this run is killed before its first checkpoint
             shutil.copy2(self.path, partly)
         carry_over(run, output)
         for name in _TAKEN:
@@ -166,10 +183,20 @@ class Checkpoint:
 
 
 def _find(named: str, runs: Path, output: Path) -> Path:
+    """Find the file of a checkpoint.
+
+    Args:
+        named: a file, a run's directory, `last` or `best`.
+        runs: folder of all runs, in which `last` and `best` are looked for.
+        output: directory of the present run, which is ignored.
+
+    Raises:
+        UserError: there is no such file.
+    """
     path = Path(named)
     if named in ("last", "best"):
         name = LAST if named == "last" else BEST
-        # runs that another one went on with
+        # runs that were resumed: their last checkpoint is not the newest of its search
         continued = {Path(one.read_text()).absolute() for one in runs.glob(f"**/{ORIGIN}")}
         found = [
             one for one in runs.glob(f"**/{FOLDER}/{name}")
@@ -189,6 +216,7 @@ def _find(named: str, runs: Path, output: Path) -> Path:
 
 
 def _differences(before: Any, now: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield the keys of nested mappings whose values differ, with both values."""
     if isinstance(before, Mapping) and isinstance(now, Mapping):
         for name in sorted({*before, *now}):
             yield from _differences(before.get(name), now.get(name), f"{key}.{name}" if key else str(name))

@@ -1,4 +1,4 @@
-"""A run: its data, trainer, loggers and folder."""
+"""A training run: its trainer, loggers, data and directory, and how it is started and ended."""
 
 from __future__ import annotations
 
@@ -47,7 +47,16 @@ _INSTEAD = {
 
 
 class Run:
-    """Data, trainer, loggers and folder of a run."""
+    """The trainer, loggers, data and directory of a run.
+
+    Args:
+        experiment: the experiment that is run.
+        plan: the phases, with their epochs and learning rates.
+        checkpoint: the checkpoint from which the run resumes; None for a new run.
+
+    Raises:
+        UserError: the settings of the trainer, a logger or a callback are wrong, or contradict the checkpoint.
+    """
 
     def __init__(self, experiment: Experiment, plan: PhasePlan, checkpoint: Checkpoint | None = None) -> None:
         self.experiment, self.plan, self.checkpoint = experiment, plan, checkpoint
@@ -77,7 +86,7 @@ class Run:
             "callbacks": callbacks,
             "enable_checkpointing": any(isinstance(one, pl.callbacks.Checkpoint) for one in callbacks),
             "plugins": [WholeCheckpoints()],
-            "use_distributed_sampler": False,  # the data module deals images itself, and can resume within an epoch
+            "use_distributed_sampler": False,  # the data module's own sampler can resume in the middle of an epoch
         }
         if taken := sorted({*own} & {*options}):
             raise UserError(f"trainer.{taken[0]} is not for you to set; {_INSTEAD.get(taken[0], 'leave it out')}")
@@ -93,14 +102,18 @@ class Run:
         )
 
     def fit(self, model: nn.Module, question: HardwareQuestion | None) -> SparseClassifier:
-        """Train through the plan's phases.
+        """Train a network through the phases of the plan.
 
         Args:
             model: the network, with sparse layers for a search.
-            question: what a search asks the hardware; None in plain training.
+            question: the network on its accelerator, and the goal, for a search; None for plain training.
+
+        Returns:
+            The trained module.
 
         Raises:
-            Stopped: a signal asked for it, and all is saved.
+            UserError: the loss diverged, or another problem that the user can solve.
+            Stopped: a signal asked for it, and everything is saved.
         """
         experiment = self.experiment
         if experiment.init_from is not None and self.checkpoint is None:
@@ -117,22 +130,22 @@ class Run:
         with stopping.listening(self._forward):
             try:
                 self.trainer.fit(module, datamodule=self.data, ckpt_path=resumed, weights_only=True)
-            except (ProcessRaisedException, ProcessExitedException) as error:  # of a process that was spawned
+            except (ProcessRaisedException, ProcessExitedException) as error:  # from a spawned process
                 stopping.check()
                 _, known, words = str(error).rpartition("UserError: ")
                 if known:
                     raise UserError(words.strip().splitlines()[0]) from error
                 raise
-            stopping.check()  # asked for where no step followed
+            stopping.check()  # for a signal that came after the last step
         if isinstance(self.trainer.strategy.launcher, _MultiProcessingLauncher):
             self._fetch(module)
         return module
 
     def leave_to_first(self) -> None:
-        """After training, the first process measures and writes; the others are done.
+        """End all processes but the first one, which measures the network and writes the results.
 
         Raises:
-            SystemExit: in those others.
+            SystemExit: in all other processes.
         """
         if distributed.is_available() and distributed.is_initialized():
             distributed.destroy_process_group()
@@ -145,26 +158,26 @@ class Run:
             launcher.kill(signum)  # type: ignore[arg-type]
 
     def _fetch(self, module: SparseClassifier) -> None:
-        """Take over what processes of their own have trained: their last checkpoint, and the phase it ended in."""
+        """Load what spawned processes have trained, from their last checkpoint, and the phase in which they ended."""
         found = torch.load(self.output / FOLDER / LAST, map_location="cpu", weights_only=True)
         module.load_state_dict(found["state_dict"])
         module.on_load_checkpoint(found)
         module.on_fit_start()
 
     def accuracy(self, model: nn.Module, split: str) -> float:
-        """Fraction of a split that a network classifies rightly, within the trainer's batch limits."""
+        """Measure the fraction of a split that a network classifies correctly, within the trainer's batch limits."""
         limit = self.trainer.limit_test_batches if split == "test" else self.trainer.limit_val_batches
         batches = len(self.data.statistics_dataloader(split))
         return accuracy(model, self.data, split, limit if isinstance(limit, int) else max(1, int(batches * limit)))[0]
 
     def profile(self, model: nn.Module) -> SparsityProfile:
-        """Exact sparsity on the first `search.calibration_images` validation images, as closely as hardware looks."""
+        """Measure the exact sparsity on the first `search.calibration_images` validation images."""
         device = next(model.parameters()).device
         images = self.data.images("val", device, images=self.experiment.config.search.calibration_images)
         return calibrate(model, images, closely=self.experiment.accelerator.uses_activations)
 
     def log(self, scalars: dict[str, float]) -> None:
-        """Log final numbers."""
+        """Log the final scalars of the run."""
         for logger in self.trainer.loggers:
             logger.log_metrics(scalars, step=self.trainer.global_step)
             logger.save()
@@ -175,19 +188,20 @@ def _in_sweep() -> bool:
 
 
 def handed_out(options: Mapping[Any, Any], job: int, gpus: int) -> Any:
-    """Devices for a job of a sweep: jobs that want one GPU take turns over all there are, for those that run at once.
+    """The trainer's devices for a job of a sweep. Jobs that ask for one GPU are distributed over all GPUs, since
+    several of them may run at once.
 
     Args:
-        options: of the trainer.
-        job: its number in the sweep.
-        gpus: that this machine has.
+        options: options of the trainer.
+        job: number of the job in the sweep.
+        gpus: number of GPUs of this machine.
     """
     one = options.get("devices") in (1, "1") and options.get("accelerator") in ("gpu", "cuda", "auto")
     return [job % gpus] if one and gpus > 1 else options.get("devices", "auto")
 
 
 def _launchable(strategy: str) -> str:
-    """The strategy for this job: one of a sweep cannot start its script again for every process."""
+    """The trainer's strategy, with spawned processes in a sweep, whose jobs cannot start their script again."""
     if _in_sweep() and strategy.split("_")[0] == "ddp":
         return strategy if "spawn" in strategy or "fork" in strategy else strategy.replace("ddp", "ddp_spawn", 1)
     return strategy
@@ -195,11 +209,15 @@ def _launchable(strategy: str) -> str:
 
 @contextmanager
 def running(experiment: Experiment, plan: PhasePlan, checkpoint: Checkpoint | None = None) -> Iterator[Run]:
-    """A run whose loggers are finished whatever happens."""
+    """Make a run, whose loggers are closed at the end of the body, also if it fails.
+
+    Args:
+        experiment, plan, checkpoint: see `Run`.
+    """
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists.*")
-    warnings.filterwarnings("ignore", message=".*It is recommended to use .self.log.*")  # the first one's is meant
-    warnings.filterwarnings("ignore", message=".*Experiment logs directory .* exists.*")  # made by a spawning process
+    warnings.filterwarnings("ignore", message=".*It is recommended to use .self.log.*")  # the first process's is meant
+    warnings.filterwarnings("ignore", message=".*Experiment logs directory .* exists.*")  # made by the parent process
     warnings.filterwarnings("ignore", message=".*number of training batches .* is smaller than the logging interval.*")
     warnings.filterwarnings("ignore", message=".*dataloader is not resumable.*")  # ours is, by its sampler
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
@@ -221,8 +239,12 @@ def running(experiment: Experiment, plan: PhasePlan, checkpoint: Checkpoint | No
 def initialise(model: nn.Module, path: Path) -> None:
     """Load weights into a model with or without sparse layers.
 
+    Args:
+        model: the model.
+        path: a safetensors file, or a checkpoint of this project.
+
     Raises:
-        UserError: keys or shapes that differ.
+        UserError: the file cannot be read, or its keys or shapes differ from the model's.
     """
     weights = load_weights(path)
     own = model.state_dict()

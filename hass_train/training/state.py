@@ -1,4 +1,4 @@
-"""The state of a search within training: where it is, what the hardware said, and what was decided."""
+"""The state of a search during training: its phase, the last answer of the hardware model, and the final choice."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from hass_train.search.question import HardwareQuestion
 
 @dataclass
 class SearchState:
-    """What callbacks and the training step share of a search; plain training has one too, without a question.
+    """The state of a search that callbacks and training steps share. Plain training has one too, without a question.
 
     Args:
-        plan: the phases, their epochs and learning rates.
-        question: what the hardware is asked; None in plain training.
-        engine: decides on the thresholds to freeze.
+        plan: the phases, with their epochs and learning rates.
+        question: the network on its accelerator, and the goal; None in plain training.
+        engine: the search engine, which decides on the thresholds.
         phase: the present phase.
-        penalty: the hardware penalty at the last prices.
+        penalty: the hardware penalty with the last prices.
         controller: sets the weight of the penalty; None until the search is set up.
-        answer: the accelerator's last answer, in the process that asked.
-        choice: what the engine has decided; None before.
+        answer: the last estimate of the accelerator, in the process that made it; None in others, and before the first.
+        choice: what the search engine has reported; None before it has chosen.
         dense_val_acc: validation accuracy of the dense network, a fraction; None before the search begins.
-        wall_s: seconds spent in each phase, and in asking the hardware during the search.
-        searched_images: number of images that search steps have learned from, in all processes.
+        wall_s: seconds spent in each phase, and in estimating the hardware (`hardware`).
+        searched_images: number of images in the steps of the search phase, over all processes.
     """
 
     plan: PhasePlan
@@ -45,10 +45,10 @@ class SearchState:
 
     @property
     def asked(self) -> HardwareQuestion:
-        """What the hardware is asked, for those who only exist in a search.
+        """The question, for callers that exist only in a search.
 
         Raises:
-            RuntimeError: this is plain training.
+            RuntimeError: this is plain training, which has no question.
         """
         if self.question is None:
             raise RuntimeError("plain training asks no hardware; use search.py's callbacks in searches alone")
@@ -56,17 +56,17 @@ class SearchState:
 
     @property
     def steering(self) -> PenaltyController:
-        """The controller, for those who only exist once there is one.
+        """The controller, for callers that exist only once there is one.
 
         Raises:
-            RuntimeError: there is none yet.
+            RuntimeError: there is no controller yet.
         """
         if self.controller is None:
             raise RuntimeError("the hardware penalty has no controller; callbacks.HardwarePenalty sets it up")
         return self.controller
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps, as plain data."""
+        """Return the state as plain data, for a checkpoint."""
         return {
             "phase": str(self.phase),
             "wall_s": dict(self.wall_s),
@@ -79,7 +79,7 @@ class SearchState:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` returned."""
+        """Restore what `state_dict` returned."""
         self.phase = Phase(state["phase"])
         self.wall_s.update(state["wall_s"])
         self.dense_val_acc = state["dense_val_acc"]

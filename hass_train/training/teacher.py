@@ -1,4 +1,4 @@
-"""The dense network as a teacher of the sparse one."""
+"""Distillation: the dense network as a teacher of the sparse one."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from torch.nn import functional as F
 from hass_train.sparsity import Mode, sparse_layers
 
 TEMPERATURE = 2.0
-"""Temperature at which answers are compared."""
+"""The temperature of the softmax when answers are compared."""
 
 
 class Teacher:
-    """A dense network whose answers a sparse one imitates while it recovers.
+    """A dense network whose answers the sparse one imitates while it recovers.
 
-    It is no torch module, so that it becomes no part of the network that it teaches.
+    This is not a torch module, so that the teacher does not become a part of the module that is trained.
 
     Args:
         model: the network that is taught, with sparse layers; it is copied.
-        dense: state of the dense network, with timm's keys.
+        dense: state dict of the dense network, with timm's keys.
     """
 
     def __init__(self, model: nn.Module, dense: Mapping[str, Tensor]) -> None:
@@ -33,11 +33,12 @@ class Teacher:
         self.network = network.eval().requires_grad_(False)
 
     def distance(self, images: Tensor, logits: Tensor) -> Tensor:
-        """Return the distance to the teacher's softened answers (Hinton et al., 2015, section 2).
+        """Return the KL divergence from the teacher's softened answers, times the squared temperature, as a scalar
+        (Hinton et al., 2015, section 2).
 
         Args:
-            images: (n, channels, height, width).
-            logits: (n, classes), the answers of the network that is taught.
+            images: (n, channels, height, width) images.
+            logits: (n, classes) answers of the network that is taught.
         """
         with torch.no_grad():
             answers = self.network(images.contiguous(memory_format=torch.channels_last))

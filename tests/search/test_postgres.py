@@ -17,6 +17,7 @@ import pytest
 from tests.chaos.kills import STUDY, Search
 
 pytest.importorskip("psycopg", reason="psycopg is not installed: pip install hass-train[postgres]")
+pytestmark = pytest.mark.nightly
 
 
 def program(name: str) -> str | None:

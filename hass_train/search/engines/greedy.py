@@ -7,8 +7,8 @@ from hass_train.search.trials.trial import Trial
 
 
 class Greedy(TrialEngine):
-    """One weight threshold and one activation threshold for all layers; each step of `threshold_step` raises the one
-    that costs less accuracy for what it gains in throughput."""
+    """One weight threshold and one activation threshold for all layers. Each step raises one of the two by
+    `threshold_step`: the one that loses less accuracy for what it gains in throughput."""
 
     name = "greedy"
 
@@ -27,7 +27,10 @@ class Greedy(TrialEngine):
             trial, here = max(steps, key=lambda step, now=trial: _worth(now, step[0]))  # type: ignore[misc]
 
     def _spread(self, bench: Bench, weight: float, activation: float) -> dict[str, float]:
-        """The thresholds of all layers."""
+        """The thresholds of all layers, by name, for a common weight and a common activation threshold.
+
+        Where a pattern's thresholds have a maximum, they are scaled so that `max_threshold` corresponds to it.
+        """
         usual = self.max_threshold
         return {
             name: (weight if name.endswith("/weight") else activation) * bench.evaluator.most(name, usual) / usual
@@ -36,7 +39,8 @@ class Greedy(TrialEngine):
 
 
 def _worth(now: Trial, then: Trial) -> tuple[float, float]:
-    """A step is worth more the less accuracy it loses for the throughput it gains; one that gains nothing, least."""
+    """A key to compare steps by: the less accuracy a step loses for the throughput it gains, the larger it is; steps
+    without a gain come last."""
     lost, gained = now.val_acc - then.val_acc, then.throughput_ips / now.throughput_ips - 1
     if gained <= 0:
         return (0.0, -lost)

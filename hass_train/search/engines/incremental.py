@@ -11,13 +11,13 @@ from hass_train.sparsity import sparse_layers
 
 
 class Incremental(OneShot):
-    """The fraction grows by an increment every few search epochs while the network trains (Weight Block Sparsity: 5 %
-    every two epochs). Weights that are pruned may come back until all is frozen.
+    """The pruned fraction grows by an increment every few search epochs while the network trains (Weight Block
+    Sparsity: 5 % every two epochs). Pruned weights can return until the network is frozen.
 
     Args:
-        sparsity, activation_sparsity: as of `OneShot`.
-        increment: what is added to the fraction.
-        every: after how many epochs it is added.
+        sparsity, activation_sparsity: the final fractions, as in `OneShot`.
+        increment: fraction of the weights that one step adds.
+        every: number of epochs between two steps.
     """
 
     name = "incremental"
@@ -29,7 +29,7 @@ class Incremental(OneShot):
         self.increment, self.every = increment, every
 
     def epochs(self, planned: int) -> int:
-        """See `SearchEngine`: as long as the steps take."""
+        """See `SearchEngine`: sparsity and increment determine the number, whatever is planned."""
         return self.every * math.ceil(round(self.sparsity / self.increment, 6))
 
     def begin_epoch(self, model: nn.Module, epoch: int) -> None:

@@ -1,4 +1,4 @@
-"""Thresholds learned in the search epochs."""
+"""The search engine that learns thresholds by gradient descent in the search epochs."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from hass_train.search.subject import Subject
 
 
 class Learned(SearchEngine):
-    """Gradients move the thresholds during the search epochs; at the end they are scaled to meet the goal.
+    """Thresholds are learned during the search epochs, and at the end scaled so that the goal is just met.
 
-    Where accuracy held the search back the goal may still be far, and scaling thresholds to it would destroy the
-    network; then it settles for less.
+    If the search had to slow down in order to keep the accuracy, the goal may still be far, and scaling thresholds up
+    to it would destroy the network. Then the engine settles on a lower throughput.
     """
 
     name = "learned"

@@ -1,4 +1,4 @@
-"""The recipe that takes the same fraction of every layer's weights at once."""
+"""The recipe that prunes the same fraction of every layer's weights at once."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from hass_train.sparsity import SparseLayer, sparse_layers
 
 
 class OneShot(SearchEngine):
-    """Prunes the lowest fraction of the groups of every layer, by score; then the network recovers.
+    """Prunes the groups of weights with the lowest scores, the same fraction in every layer; then the network recovers.
 
     Args:
-        sparsity: fraction of every layer's groups of weights.
-        activation_sparsity: fraction of the inputs of every layer that may be gated.
+        sparsity: fraction of groups to prune in every layer whose weights may be pruned.
+        activation_sparsity: fraction of zeros in the input of every layer that may be gated.
 
     Raises:
-        ValueError: no sparsity.
+        ValueError: the sparsity is 0 or not given.
     """
 
     name = "one_shot"
@@ -32,7 +32,7 @@ class OneShot(SearchEngine):
         self.sparsity, self.activation_sparsity = sparsity, activation_sparsity
 
     def prepare(self, model: nn.Module) -> None:
-        """See `SearchEngine`: the pattern must be able to become so sparse."""
+        """See `SearchEngine`: the pattern must be able to reach the sparsity."""
         layers: list[SparseLayer] = [layer for _, layer in sparse_layers(model) if layer.prune_weights]
         if not layers:
             raise UserError(

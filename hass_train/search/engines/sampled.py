@@ -1,4 +1,4 @@
-"""Engines whose thresholds an Optuna sampler draws: TPE, as HASS published it, and NSGA-II."""
+"""Search engines whose thresholds are drawn by an Optuna sampler: TPE, as in the HASS paper, and NSGA-II."""
 
 from __future__ import annotations
 
@@ -8,15 +8,10 @@ from hass_train.search.trials.engine import Bench, TrialEngine
 from hass_train.search.trials.trial import Trial
 
 
-class TPE(TrialEngine):
-    """Tree-structured Parzen estimator on HASS's objective; every threshold lies between 0 and `max_threshold`."""
+class Sampled(TrialEngine):
+    """An engine whose sampler draws every threshold from 0 to `max_threshold`; subclasses give the sampler."""
 
-    name = "tpe"
     drawn = True
-
-    def sampler(self, seed: int) -> BaseSampler:
-        """See `TrialEngine`."""
-        return TPESampler(seed=seed, constant_liar=self.workers > 1)
 
     def run(self, bench: Bench) -> None:
         """See `TrialEngine`."""
@@ -30,8 +25,18 @@ class TPE(TrialEngine):
                 return
 
 
-class NSGA2(TPE):
-    """NSGA-II on two objectives: validation accuracy, and throughput over the dense network's."""
+class TPE(Sampled):
+    """A tree-structured Parzen estimator on HASS's objective."""
+
+    name = "tpe"
+
+    def sampler(self, seed: int) -> BaseSampler:
+        """See `TrialEngine`."""
+        return TPESampler(seed=seed, constant_liar=self.workers > 1)
+
+
+class NSGA2(Sampled):
+    """NSGA-II on two objectives: validation accuracy, and throughput as a multiple of the dense network's."""
 
     name = "nsga2"
     directions = ("maximize", "maximize")

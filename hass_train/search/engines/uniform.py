@@ -1,4 +1,4 @@
-"""The same sparsity in every layer."""
+"""The search engine that tries the same sparsity in every layer."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from hass_train.search.trials.engine import Bench, TrialEngine
 
-_SPARSEST = 0.95  # of weights and of inputs: 0.25 % of pairs are left
+_SPARSEST = 0.95  # the largest sparsity of weights and of inputs, at which about 0.25 % of pairs are left
 
 
 class Uniform(TrialEngine):
-    """The same fraction of zeros in every layer's weights and inputs, over an ever finer grid."""
+    """Tries the same fraction of zeros in the weights and inputs of every layer, on a grid that becomes ever finer."""
 
     name = "uniform"
 
@@ -23,7 +23,7 @@ class Uniform(TrialEngine):
 
 
 def _grid(trials: int) -> Iterator[float]:
-    """0, 1/2, 1/4, 3/4, 1/8, … of the range, so many of them: even whenever it is stopped."""
+    """Yield `trials` sparsities: 0, 1/2, 1/4, 3/4, 1/8, … of the range, which cover it evenly wherever they stop."""
     yield 0.0
     level, given = 1, 1
     while given < trials:

@@ -1,1 +1,1 @@
-"""Search engines that choose thresholds of a trained network by trial, without training it."""
+"""Search engines that try out thresholds of a trained network without training it."""

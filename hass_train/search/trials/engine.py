@@ -1,4 +1,4 @@
-"""Search engines that look at trials: thresholds of a trained network, tried out without training it."""
+"""The base class of search engines that work by trials: thresholds of a trained network, tried out without training."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ from hass_train.search.trials.study import Direction, TrialStudy, fingerprint, o
 from hass_train.search.trials.trial import Trial, front
 from hass_train.search.trials.workers import helpers
 
-_EVERY = 8  # trials between two lines on what is best so far
+_EVERY = 8  # number of trials between two lines about the best one so far
 
 
 class Budget:
-    """How long a search may go on.
+    """The limits of a search by trials.
 
     Args:
-        trials: number of finished trials in the study at which it ends.
-        seconds: wall clock from now after which it ends; None = no limit.
+        trials: number of finished trials in the study at which the search ends.
+        seconds: wall-clock seconds from now after which it ends; None = no limit.
     """
 
     def __init__(self, trials: int, seconds: float | None) -> None:
         self.trials, self.seconds, self.started = trials, seconds, time.monotonic()
 
     def left(self, done: int) -> bool:
-        """Return whether another trial may begin after so many that are done."""
+        """Return whether another trial may begin when `done` trials are finished."""
         return done < self.trials and not self.over
 
     @property
     def over(self) -> bool:
-        """Whether the time is up, or the process that started this worker is gone."""
+        """Whether the time is up, or the process that started this worker has ended."""
         parent = multiprocessing.parent_process()
         if parent is not None and not parent.is_alive():
             return True
@@ -54,27 +54,28 @@ class Budget:
 
 
 class TrialEngine(SearchEngine):
-    """A search by trials, kept in an Optuna study. Subclasses say how one trial follows another (`run`).
+    """A search by trials that are stored in an Optuna study. Subclasses choose the trials (`run`).
 
     Args:
-        trials, seconds: what the search may spend: networks, and wall clock (None = no limit).
-        study: a name to go on with; without one the trials stay in the run's directory.
+        trials, seconds: limits of the search: number of trials, and wall-clock seconds (None = no limit).
+        study: name of the study, so that a later run can continue it; without one the trials stay in the run's
+            directory.
         storage: database URL of the study; by default a journal file.
-        workers: processes that share the study.
+        workers: number of processes that share the study.
         max_threshold, threshold_step: the largest threshold to try, and the step of a walk, in typical magnitudes.
         sparsity_weight, throughput_weight, dsp_weight: λ1, λ2 and λ3 of HASS's objective.
         seed: seed of the sampler.
         runs, output: folder of all runs, and directory of this run.
 
     Raises:
-        ValueError: several workers for an engine whose trials follow from each other.
+        ValueError: there are several workers, but every trial of this engine depends on the ones before.
     """
 
     single_process = True
     drawn: ClassVar[bool] = False
     """Whether trials are drawn independently, so that any number of workers may share a study."""
     directions: ClassVar[tuple[Direction, ...]] = ("maximize",)
-    """What the study does with its objectives."""
+    """Whether the study maximises or minimises each of the objectives."""
 
     def __init__(
         self,
@@ -100,24 +101,25 @@ class TrialEngine(SearchEngine):
         self.trials, self.seconds, self.study, self.storage, self.workers = trials, seconds, study, storage, workers
         self.max_threshold, self.threshold_step, self.seed = max_threshold, threshold_step, seed
         self.weights = (sparsity_weight, throughput_weight, dsp_weight)
-        # a study's journal and its dense network lie together: by name, to be found again, or in the run's directory
+        # the journal and the dense network of a named study are kept together, where a later run finds them by the name
         self.folder = Path(runs) / "studies" / study if study else Path(output)
         self.worker = 0
-        """Number of this process among those that share the study."""
+        """The number of this process among those that share the study; 0 is the first."""
 
-    # ---- what subclasses say -----------------------------------------------------------------------------------
+    # ---- what subclasses define --------------------------------------------------------------------------------
 
     @abstractmethod
     def run(self, bench: Bench) -> None:
-        """Go on with trials until the budget is spent, or nothing is left to try."""
+        """Evaluate further trials until the budget is spent, or nothing is left to try."""
 
     def sampler(self, seed: int) -> BaseSampler | None:
         """Return the study's sampler; None for engines that choose thresholds themselves."""
         return None
 
     def objectives(self, trial: Trial, bench: Bench) -> list[float]:
-        """Return what the study maximises: f_acc + λ1·f_spa + λ2·f_thr − λ3·f_dsp (HASS, section IV), with accuracy and
-        throughput over the dense network's, the mean pair sparsity, and the share of the DSPs that is used."""
+        """Return the objectives of a trial: by default the one of HASS, f_acc + λ1·f_spa + λ2·f_thr − λ3·f_dsp
+        (section IV), with accuracy and throughput as multiples of the dense network's, the mean pair sparsity, and the
+        fraction of the DSPs that is used."""
         sparsity, throughput, dsp = self.weights
         return [
             trial.val_acc / max(bench.dense.val_acc, 1e-9)
@@ -129,21 +131,21 @@ class TrialEngine(SearchEngine):
     # ---- what they share ---------------------------------------------------------------------------------------
 
     def dense_weights(self) -> Path | None:
-        """See `SearchEngine`: the dense network of a study that goes on."""
+        """See `SearchEngine`: the dense network of the study that is continued."""
         path = self.folder / DENSE_WEIGHTS
         return path if self.study and path.is_file() else None
 
     def prepare(self, model: nn.Module) -> None:
-        """See `SearchEngine`: the study's storage must open."""
+        """See `SearchEngine`: it must be possible to open the storage of the study."""
         open_storage(self.storage, self.folder)
 
     def bench(self, subject: Subject) -> Bench:
-        """Return the study and the evaluator of a subject; the dense network is evaluated first."""
+        """Open the study, and evaluate the subject without thresholds, for comparison."""
         about = {**_about(self.context.settings if self.context else {}), "engine": self.name}
         about["weights"] = fingerprint(subject.model)
         study = TrialStudy(self.study or "search", open_storage(self.storage, self.folder), self.directions, about)
         done = len(study.study.get_trials(deepcopy=False))
-        sampler = self.sampler(self.seed + 1000 * self.worker + done)  # other draws than those that are stored
+        sampler = self.sampler(self.seed + 1000 * self.worker + done)  # must not repeat the draws that are stored
         if sampler is not None:
             study.study.sampler = sampler
         evaluator = Evaluator(subject)
@@ -171,7 +173,7 @@ class TrialEngine(SearchEngine):
         return Choice(len(trials), images, tuple(points), number, settled)
 
     def _helpers(self, subject: Subject) -> AbstractContextManager[None]:
-        """The other processes that work on the study."""
+        """A context in which the other workers run."""
         if self.worker or self.workers == 1 or self.context is None:
             return nullcontext()
         question = subject.question
@@ -179,7 +181,7 @@ class TrialEngine(SearchEngine):
         return helpers(self.workers - 1, _draw_trials, self.context.rebuild, *about)
 
     def _keep_dense(self, subject: Subject) -> None:
-        """Lay the dense network beside the study, so that it can go on without training it again."""
+        """Copy the dense network to the study, so that a later run can continue it without training again."""
         kept = self.folder / DENSE_WEIGHTS
         if kept.exists():
             return
@@ -191,14 +193,16 @@ class TrialEngine(SearchEngine):
 
 @dataclass
 class Bench:
-    """What an engine works with: the study, the evaluator, and the dense network to compare with.
+    """Everything that a search by trials works with.
 
     Args:
-        engine: whose trials these are.
-        study, evaluator, budget: of the search.
-        dense: the network without thresholds.
-        console: where to tell what is best so far.
-        told: number of trials that were finished when it was last told.
+        engine: the search engine.
+        study: the study that the trials are stored in.
+        evaluator: evaluates thresholds of the subject.
+        budget: the limits of the search.
+        dense: the trial of the network without thresholds, for comparison.
+        console: the console on which the best trial so far is printed.
+        told: number of trials that were finished when it was last printed.
     """
 
     engine: TrialEngine
@@ -215,19 +219,27 @@ class Bench:
         return self.evaluator.subject.question.dense_ips
 
     def best(self, trials: list[Trial]) -> Trial:
-        """Return the trial that serves the goal best, of at least one."""
+        """Return the trial that is best for the goal, out of at least one."""
         return self.evaluator.subject.goal.best(front(trials), self.dense, self.dense_ips)
 
     def measured(self, trial: optuna.Trial, thresholds: dict[str, float]) -> Trial:
-        """Evaluate thresholds and store what they are worth."""
+        """Evaluate thresholds, and store the results in the study.
+
+        Args:
+            trial: the trial of the study that the thresholds belong to.
+            thresholds: the thresholds by name.
+
+        Raises:
+            Stopped: a signal asked for it; the results are stored.
+        """
         found = self.evaluator.evaluate(thresholds, trial.number)
         self.study.tell(trial, found, self.engine.objectives(found, self))
         self._report()
-        stopping.check()  # what was measured is stored
+        stopping.check()  # here, where the results are stored
         return found
 
     def at(self, thresholds: dict[str, float]) -> Trial:
-        """Return the trial with these thresholds: the study's own if it holds one, otherwise a new one."""
+        """Return the trial with these thresholds: the one in the study if there is one, otherwise a new one."""
         known = self.study.find(thresholds)
         if known is not None:
             return known
@@ -247,7 +259,7 @@ class Bench:
 
 
 def _about(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What the trials of a study are of, beside the network's weights: trials of anything else say nothing here."""
+    """The settings that all trials of a study must share, since they determine the results beside the weights."""
     if not settings:
         return {}
     data = {key: value for key, value in settings["data"].items() if key not in ("workers", "root")}
@@ -256,6 +268,6 @@ def _about(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _draw_trials(rebuild: Any, settings: dict[str, Any], goal: Any, dense_ips: float, worker: int) -> None:
-    """Draw trials in a process of its own."""
+    """Evaluate trials in the process of a worker; the arguments are those of `Context`."""
     engine, subject = rebuild(settings, goal, dense_ips, worker)
     engine.run(engine.bench(subject))

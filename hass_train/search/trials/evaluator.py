@@ -1,4 +1,4 @@
-"""One trial: thresholds applied in place, accuracy and sparsity measured, the hardware asked."""
+"""Evaluates a trial: applies thresholds in place, measures accuracy and sparsity, and estimates the hardware."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ _SPARSITY_IMAGES = 64
 class Evaluator:
     """Evaluates thresholds of one trained network.
 
-    Thresholds are by name: `LAYER/weight` and `LAYER/activation`, in units of the layer's mean |w| and mean |x|, the
-    latter measured anew on validation images, so that equal weights give equal trials wherever they are evaluated.
+    Thresholds are named `LAYER/weight` and `LAYER/activation`. Their units are the typical score of the layer's pattern
+    (mean |w| if it is unstructured) and the mean |x| of its input. The latter is measured on validation images rather
+    than taken from training, so that equal weights give equal trials in every process.
 
     Args:
-        subject: the network, in its search mode.
+        subject: the network, in the search mode.
     """
 
     def __init__(self, subject: Subject) -> None:
@@ -39,7 +40,7 @@ class Evaluator:
             for kind, allowed in ((WEIGHT, layer.prune_weights), (ACTIVATION, layer.gate_activations))
             if allowed
         ]
-        # most that a threshold is tried at, over the most for weights that stand alone
+        # the largest weight threshold of layers whose pattern has one
         self.reach = {
             name: layer.pattern.max_threshold
             for name, layer in self.layers.items()
@@ -49,7 +50,7 @@ class Evaluator:
         self._known: dict[tuple[float, ...], Trial] = {}
 
     def apply(self, thresholds: Mapping[str, float]) -> None:
-        """Set thresholds in place; those that are not named become 0."""
+        """Set the thresholds of the layers by name; those that are not named become 0."""
         for name, layer in self.layers.items():
             for kind in (WEIGHT, ACTIVATION):
                 with torch.no_grad():
@@ -57,20 +58,24 @@ class Evaluator:
                     getattr(layer, f"{kind}_threshold").copy_(raw)
 
     def most(self, name: str, usual: float) -> float:
-        """The largest threshold to try.
+        """The largest value to try for a threshold.
 
         Args:
-            name: of the threshold.
-            usual: where sizes are open; ranks of groups end by themselves.
+            name: name of the threshold.
+            usual: the value for thresholds on magnitudes, which have no maximum; thresholds on ranks of groups have.
         """
         layer, _, kind = name.rpartition("/")
         return self.reach.get(layer, usual) if kind == WEIGHT else usual
 
     def evaluate(self, thresholds: Mapping[str, float], number: int = 0) -> Trial:
-        """Apply thresholds and measure; equal thresholds are measured once.
+        """Apply thresholds, and measure what they achieve; equal thresholds are measured only once.
+
+        Args:
+            thresholds: the thresholds by name; those that are not named are 0.
+            number: number of the trial.
 
         Raises:
-            CannotFit: no design fits.
+            CannotFit: no design of the network fits the device.
         """
         key = tuple(round(float(thresholds.get(name, 0.0)), 9) for name in self.names)
         if key in self._known:
@@ -89,7 +94,7 @@ class Evaluator:
         return trial
 
     def at_sparsity(self, weight: float, activation: float) -> dict[str, float]:
-        """Thresholds that zero these fractions of every layer's weights and inputs."""
+        """The thresholds, by name, that zero these fractions of the weights and of the inputs of every layer."""
         found = {}
         for name, layer in self.layers.items():
             if layer.prune_weights:
@@ -101,7 +106,7 @@ class Evaluator:
         return found
 
     def _measure_inputs(self) -> dict[str, Tensor]:
-        """Set every layer's activation scale, and keep a sample of its inputs' magnitudes."""
+        """Measure the activation scale of every layer, and return a sample of its inputs' magnitudes, by layer."""
         self.apply({})
         seen: dict[str, list[Tensor]] = {name: [] for name in self.layers}
         hooks = [layer.register_forward_pre_hook(_keep(seen[name])) for name, layer in self.layers.items()]

@@ -1,4 +1,4 @@
-"""The trials of a search in an Optuna study: stored as they end, shared by workers, continued after a kill."""
+"""The trials of a search in an Optuna study: stored when they end, shared by workers, and continued after a kill."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ Direction = Literal["maximize", "minimize"]
 STUDY_FILE = "study.log"
 _OWNER = "owner"
 _ABANDONED_S = 3600.0
-"""A trial of another machine that has run for so long is taken for dead."""
+"""Seconds after which a trial of another machine that has not ended is considered abandoned."""
 
 
 def fingerprint(model: nn.Module) -> str:
-    """Hash of a network's weights: trials of another network say nothing about this one."""
+    """A hash of a network's weights, by which a study recognises that its trials are of the same network."""
     digest = hashlib.sha256()
     for key, value in sorted(plain_state(model).items()):
         digest.update(key.encode())
@@ -40,34 +40,38 @@ def fingerprint(model: nn.Module) -> str:
 
 
 def open_storage(url: str | None, folder: Path) -> BaseStorage:
-    """A database, or a journal file in a folder.
+    """Open the storage of a study.
+
+    Args:
+        url: URL of a database; None for a journal file.
+        folder: folder of the journal file, which is created.
 
     Raises:
-        UserError: the database cannot be reached.
+        UserError: the database cannot be opened.
     """
     if url is None:
         folder.mkdir(parents=True, exist_ok=True)
         return JournalStorage(JournalFileBackend(str(folder / STUDY_FILE)))
     try:
-        # named, since which driver "postgresql" means depends on SQLAlchemy's version
+        # the driver is named, since the default for "postgresql" depends on SQLAlchemy's version
         return RDBStorage(re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url))
-    except Exception as error:  # SQLAlchemy's errors and those of the drivers have no common class
+    except Exception as error:  # errors of SQLAlchemy and of the drivers have no common base class
         reason = without_password(str(error.__cause__ or error).strip().splitlines()[0])
         raise UserError(f"search.storage is {without_password(url)!r}, which cannot be opened: {reason}") from error
 
 
 class TrialStudy:
-    """Trials of one search.
+    """An Optuna study that holds the trials of one search; it is created, or continued if it exists.
 
     Args:
-        name: of the study.
-        storage: where it is kept.
-        directions: of the objectives, `maximize` or `minimize`.
-        about: what the trials are of; the same for every worker and every continuation.
-        sampler: of the thresholds; None for engines that choose themselves.
+        name: name of the study.
+        storage: the storage of the study.
+        directions: direction of each objective, `maximize` or `minimize`.
+        about: the settings that all trials must share, the same for every worker and every continuation.
+        sampler: draws the thresholds; None for engines that choose them themselves.
 
     Raises:
-        UserError: the study holds trials of something else.
+        UserError: the study cannot be opened, or its trials have other settings.
     """
 
     def __init__(
@@ -95,18 +99,18 @@ class TrialStudy:
         else:
             _check_same(name, known, about)
 
-    # ---- what there is -----------------------------------------------------------------------------------------
+    # ---- trials that are stored --------------------------------------------------------------------------------
 
     def finished(self) -> list[Trial]:
-        """Trials that ended well, by number."""
+        """The trials that were completed, in the order of their numbers."""
         return [_trial_of(one) for one in self._frozen(TrialState.COMPLETE)]
 
     def parameters(self, number: int) -> dict[str, float]:
-        """Thresholds of a trial."""
+        """The thresholds of a trial, by name."""
         return dict(self.study.trials[number].params)
 
     def find(self, thresholds: Mapping[str, float]) -> Trial | None:
-        """A finished trial with exactly these thresholds."""
+        """The first completed trial with exactly these thresholds; None if there is none."""
         for one in self._frozen(TrialState.COMPLETE):
             if one.params == dict(thresholds):
                 return _trial_of(one)
@@ -115,13 +119,13 @@ class TrialStudy:
     def _frozen(self, *states: TrialState) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False, states=states)
 
-    # ---- what comes ----------------------------------------------------------------------------------------------
+    # ---- new trials ----------------------------------------------------------------------------------------------
 
     def adopt(self, queue: bool) -> int:
-        """Give up trials whose process is gone; how many there were.
+        """Mark trials as failed whose process has ended without finishing them, and return their number.
 
         Args:
-            queue: whether to try their thresholds anew; engines that choose for themselves come to them again anyway.
+            queue: whether to try their thresholds again; engines that choose thresholds themselves do so anyway.
         """
         gone = [one for one in self._frozen(TrialState.RUNNING) if _abandoned(one)]
         for one in gone:
@@ -131,20 +135,20 @@ class TrialStudy:
         return len(gone)
 
     def asked(self, most: int) -> Iterator[optuna.Trial]:
-        """New trials until so many are finished or under way, by whichever worker."""
+        """Yield new trials until `most` trials of all workers together are finished or running."""
         while True:
             if len(self._frozen(TrialState.COMPLETE, TrialState.RUNNING)) >= most:
                 return
             trial = self.study.ask()
             rank = [one.number for one in self._frozen(TrialState.COMPLETE, TrialState.RUNNING)].index(trial.number)
-            if rank >= most:  # another worker was quicker
+            if rank >= most:  # another worker has begun the last one in the meantime
                 self.study.tell(trial.number, state=TrialState.FAIL)
                 return
             trial.set_user_attr(_OWNER, _me())
             yield trial
 
     def fixed(self, thresholds: Mapping[str, float], most: float) -> optuna.Trial:
-        """A trial with given thresholds, each between 0 and `most`."""
+        """Begin a new trial with given thresholds, each between 0 and `most`."""
         self.study.enqueue_trial(dict(thresholds))
         trial = self.study.ask()
         trial.set_user_attr(_OWNER, _me())
@@ -153,7 +157,13 @@ class TrialStudy:
         return trial
 
     def tell(self, trial: optuna.Trial, measured: Trial, values: list[float]) -> None:
-        """Store what a trial is worth."""
+        """Store the results of a trial.
+
+        Args:
+            trial: the trial of the study.
+            measured: its results.
+            values: its objectives.
+        """
         for key, value in measured.to_dict().items():
             if key != "number":
                 trial.set_user_attr(key, value)
@@ -173,7 +183,7 @@ def _me() -> dict[str, Any]:
 
 def _abandoned(one: FrozenTrial) -> bool:
     owner = one.user_attrs.get(_OWNER)
-    if owner is None:  # killed before it could say whose it is
+    if owner is None:  # killed before its owner was stored
         return one.datetime_start is None or time.time() - one.datetime_start.timestamp() > 5.0
     if owner["node"] != platform.node():
         return time.time() - float(owner["since"]) > _ABANDONED_S

@@ -1,4 +1,4 @@
-"""One choice of thresholds, and what it is worth."""
+"""The results of a trial, and the Pareto front of several."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from hass_train.search import front as pareto
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What one choice of thresholds is worth.
+    """The results of a trial: of a network with certain thresholds, without any training.
 
     Args:
         number: number of the trial in its study.
-        val_acc: fraction of the validation split that is classified rightly.
+        val_acc: fraction of the validation images that are classified correctly.
         throughput_ips: images/s of the best design.
-        dsp: share of the device's DSPs that this design takes.
-        pair_sparsity: mean over the layers, weighted by MACs.
-        seconds: how long the trial took.
-        images: how many images it was evaluated on.
+        dsp: fraction of the device's DSPs that this design uses.
+        pair_sparsity: fraction of weight–activation pairs with a zero, weighted by multiply-accumulates.
+        seconds: seconds that the trial took.
+        images: number of images that it was evaluated on.
     """
 
     number: int

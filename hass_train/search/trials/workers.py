@@ -1,4 +1,4 @@
-"""Other processes that work on the same study: each builds the network anew and loads the same weights."""
+"""Processes that work on the same study: each builds the network again and loads the same weights."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from hass_train.runtime.allocator import keep_freed_memory
 
 @contextmanager
 def helpers(count: int, work: Callable[..., None], *about: Any) -> Iterator[None]:
-    """Let other processes work on a study while the body does too; wait for them at the end.
+    """Run other processes beside the body, and wait for them at the end; torch's threads are shared evenly.
 
     Args:
         count: number of processes beside this one.
-        work: what each of them calls, importable by name, with `about` and the keyword `worker`, its number from 1.
-        about: what it needs, as plain data.
+        work: function that each of them calls with `about` and the keyword `worker`, its number from 1; it must be
+            importable by name.
+        about: the arguments of `work`, which must be picklable.
 
     Raises:
-        RuntimeError: one of them failed.
+        RuntimeError: one of the processes failed.
     """
     threads, context = torch.get_num_threads(), multiprocessing.get_context("spawn")
     share = max(1, threads // (count + 1))
