@@ -65,7 +65,8 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
         Scatter("Accuracy against images/s per DSP", "pareto/efficiency", "pareto/test_acc"),
         Scatter("Accuracy lost against speed-up", "pareto/speedup", "pareto/accuracy_drop"),
         Parallel(
-            "What decides", ("model/name", "hw/name", "search/engine", "search/penalty", "search/target_speedup"),
+            "What decides",
+            ("model/name", "hw/name", "search/engine/_target_", "search/penalty", "search/target_speedup"),
             ("sparsity/pair", "pareto/speedup", "pareto/test_acc"),
         ),
     ),

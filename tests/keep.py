@@ -23,10 +23,9 @@ class Keep(pl.Callback):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SparseClassifier)
-        assert pl_module.controller is not None
         layers = {
             name: (layer.mask, layer.frozen_threshold, layer.activation_scale, layer.weight.detach())
             for name, layer in sparse_layers(pl_module.model)
         }
-        kept = {"layers": layers, "controller": pl_module.controller.state_dict()}
+        kept = {"layers": layers, "controller": pl_module.state.steering.state_dict()}
         torch.save(kept, self.folder / f"rank{trainer.global_rank}.pt")

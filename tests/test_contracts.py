@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 from omegaconf import OmegaConf
@@ -66,6 +67,6 @@ def test_engines_are_told_of_where_users_look_for_them(place: str) -> None:
 
 def test_every_engine_can_be_chosen_by_its_name() -> None:
     files = {path.stem: OmegaConf.load(path) for path in (ROOT / "conf" / "search").glob("*.yaml")}
-    named = {stem: str(file.engine._target_).rpartition(".")[2] for stem, file in files.items() if stem != "trials"}
-    assert named == {one.name: name for name, one in vars(engines).items() if name in engines.__all__}
-    assert named.keys() == ENGINES.keys()
+    chosen = {stem: resolve_name(file.engine._target_) for stem, file in files.items() if stem != "trials"}
+    assert {stem: engine.name for stem, engine in chosen.items()} == {name: name for name in ENGINES}
+    assert {engine.__name__ for engine in chosen.values()} == {*engines.__all__} - {"Choice", "SearchEngine"}

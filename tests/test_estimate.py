@@ -79,7 +79,7 @@ def test_the_input_size_is_timms_by_default(compose: Compose, tmp_path: Path) ->
         (("hw.batch=0",), r"batch is 0"),
         (("hw.max_lut_utilization=1.2",), r"max_lut_utilization is 1.2"),
         (("hw.tolerance=-1",), r"tolerance is -1"),
-        (("hw.kind=dataflux",), r"there is no kind of hardware 'dataflux'; did you mean 'dataflow'"),
+        (("+hw.kind=dataflow",), r"hw.kind is of an earlier version; say hw._target_"),
         (("profile.pair_density=1.5",), r"profile\.pair_density is 1.5; it must lie in \[0, 1\]"),
         (("profile.weight_density=-0.1",), r"profile\.weight_density is -0.1"),
         (

@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
+from pkgutil import resolve_name
 from typing import Any, TypeVar
 
 from hydra.errors import InstantiationException
-from hydra.utils import get_object, instantiate
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
@@ -194,7 +195,7 @@ def target_of(section: Mapping[str, Any], path: str) -> Callable[..., Any]:
         UserError: it cannot be imported.
     """
     try:
-        return get_object(section["_target_"])  # type: ignore[no-any-return]
+        return resolve_name(section["_target_"])  # type: ignore[no-any-return]  # Hydra's get_object also prints
     except Exception as error:
         raise UserError(f"{path}._target_ is {section['_target_']!r}, which cannot be imported") from error
 
@@ -254,9 +255,7 @@ def _check_engine(config: RunConfig) -> None:
     takes, name = inspect.signature(engine).parameters, getattr(engine, "name", engine.__name__)
     for key in _OF_ENGINES:
         if getattr(search, key) and key not in takes:
-            ways = (
-                "search.target_speedup" if "sparsity" in key else "search=tpe, or another engine that looks at trials"
-            )
+            ways = "search.target_speedup" if "sparsity" in key else "search=tpe or another engine of trials"
             raise UserError(f"search.{key} is {getattr(search, key)!r}, but search={name} takes none; use {ways}")
     strategy = str(config.trainer.get("strategy", "auto"))
     if getattr(engine, "single_process", False) and strategy.startswith("ddp"):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from pkgutil import resolve_name
 
 import torch
 from hydra.errors import InstantiationException
-from hydra.utils import get_class, instantiate
+from hydra.utils import instantiate
 
 from hass_train.config.schema import ModelConfig
 from hass_train.data import ImageData
@@ -55,9 +56,9 @@ def _data_of(result: Result, folder: Path) -> ImageData:
     """
     section = result.config.get("data")
     try:  # a result.json may come from anybody: only data modules may be made from it
-        kind = get_class(section["_target_"])  # type: ignore[index]
+        kind = resolve_name(section["_target_"])  # type: ignore[index]
         known = issubclass(kind, ImageData)
-    except (KeyError, TypeError, ValueError, ImportError):
+    except (AttributeError, KeyError, TypeError, ValueError, ImportError):
         known = False
     if not known:
         named = section.get("_target_") if isinstance(section, Mapping) else section

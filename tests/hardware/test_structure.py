@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from hass_train.export.design import design_of
 from hass_train.hardware import (
     Blocks,
     DataflowAccelerator,
@@ -192,11 +191,10 @@ def test_the_simulator_refuses_what_it_cannot_play() -> None:
         layer.set_mode(Mode.FROZEN)
     images = torch.randn(2, 8, 8, 8)
     profile = calibrate(model, [images])
-    device = load_device("zedboard")
-    estimate = DataflowAccelerator(device).estimate(workload, profile)
-    hardware = {"name": "zedboard", "activation_bits": 16}
+    accelerator = DataflowAccelerator(load_device("zedboard"))
+    design = accelerator.design(workload, accelerator.estimate(workload, profile))
     with pytest.raises(UserError, match="leaves out blocks or channels of 2"):
-        simulate_design(design_of(workload, estimate, hardware), workload, model, images, profile)
+        simulate_design(design, workload, model, images, profile)
 
 
 def test_depthwise_filters_that_are_dead_are_gone_with_their_channels() -> None:
