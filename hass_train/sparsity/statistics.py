@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
+from timm.layers import get_same_padding
 from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.lanes import Lanes
 from hass_train.hardware.profile import LayerSparsity, SparsityProfile
 from hass_train.runtime import ranks
@@ -233,9 +233,9 @@ def pads(layer: nn.Conv2d, images: Tensor) -> tuple[int, int, int, int]:
         return padding[1], padding[1], padding[0], padding[0]
     pads: list[int] = []
     for axis in (1, 0):
-        size, kernel = images.shape[axis - 2], layer.kernel_size[axis]
-        stride, dilation = layer.stride[axis], layer.dilation[axis]
-        whole = max((ceil_div(size, stride) - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
+        whole = get_same_padding(
+            images.shape[axis - 2], layer.kernel_size[axis], layer.stride[axis], layer.dilation[axis]
+        )
         pads += [whole // 2, whole - whole // 2]
     left, right, top, bottom = pads
     return left, right, top, bottom
