@@ -32,7 +32,7 @@ class NetworkInfo:
         params: number of its parameters.
         macs: multiply-accumulates of one image.
         input_size: channels, height and width of an image.
-        arguments: what timm was called with beside the name.
+        arguments: the arguments that timm was called with, beside the name.
     """
 
     name: str
@@ -44,21 +44,29 @@ class NetworkInfo:
 
 @dataclass(frozen=True)
 class HardwareInfo:
-    """The accelerator; `name` is as `hw=` names it."""
+    """The accelerator.
+
+    Args:
+        name: the device's name, as in `hw=`.
+    """
 
     name: str
 
 
 @dataclass(frozen=True)
 class DataInfo:
-    """The data set; `name` is as `data=` names it."""
+    """The data set.
+
+    Args:
+        name: its name, as in `data=`.
+    """
 
     name: str
 
 
 @dataclass(frozen=True)
 class DenseNetwork:
-    """The network at the end of warm-up on dense engines. Accuracies are fractions."""
+    """The network at the end of warm-up, on dense compute engines. Accuracies are fractions."""
 
     val_acc: float
     test_acc: float
@@ -68,12 +76,12 @@ class DenseNetwork:
 @layout(without=("profile",))
 @dataclass(frozen=True)
 class NaturalNetwork:
-    """The dense network on sparse engines, which profit from the zeros that it has anyway.
+    """The dense network on sparse compute engines, which profit from the zeros that it has anyway.
 
     Args:
         pair_sparsity: fraction of weight–activation pairs with a zero, weighted by multiply-accumulates.
-        estimate: of the accelerator.
-        profile: measured sparsity by layer; None of a result that was read back.
+        estimate: what the accelerator makes of it.
+        profile: the measured sparsity of every layer; None in a result that was read back.
     """
 
     pair_sparsity: float
@@ -84,14 +92,14 @@ class NaturalNetwork:
 @layout(without=("profile",))
 @dataclass(frozen=True)
 class SparseNetwork:
-    """The searched and recovered network on sparse engines.
+    """The searched and recovered network on sparse compute engines.
 
     Args:
-        val_acc, test_acc: fractions of the images of a split that are classified correctly.
+        val_acc, test_acc: accuracies on the validation and the test images, fractions.
         weight_sparsity, activation_sparsity: fractions of weights, and of words of input maps, that are zero.
         pair_sparsity: fraction of weight–activation pairs with a zero, weighted by multiply-accumulates.
-        estimate: of the accelerator.
-        profile: measured sparsity by layer; None of a result that was read back, since profile.json holds it.
+        estimate: what the accelerator makes of it.
+        profile: the measured sparsity of every layer; None in a result that was read back, since profile.json holds it.
     """
 
     val_acc: float
@@ -108,11 +116,11 @@ class Outcome:
     """The goal, whether it was met, and what binds the design.
 
     Args:
-        name: of the goal, such as `target_speedup`.
-        value: that was asked for.
+        name: the goal's name, such as `target_speedup`.
+        value: the value that was asked for.
         words: the goal as people say it, such as "3× throughput".
-        target_ips: images/s that it asks for; None where it asks for something else.
-        met: None where a goal cannot be missed, as a fixed penalty.
+        target_ips: the throughput that it asks for, images/s; None where it asks for something else.
+        met: whether it was met; None where a goal cannot be missed, such as a fixed penalty.
         binding: the resource that binds the searched design.
     """
 
@@ -136,15 +144,16 @@ class TrialPoint:
 
 @dataclass(frozen=True)
 class Spent:
-    """What the search itself took, by whichever engine.
+    """What the search itself cost, whichever engine it used.
 
     Args:
-        trials: networks that were looked at.
-        images: images that they were evaluated on, or that the engine learned from.
+        trials: the number of networks that were tried.
+        images: the number of images that they were evaluated on, or that the engine learned from.
         front: the trials that no other beats in both validation accuracy and throughput.
         chosen: number of the trial whose thresholds were taken; None where there are no trials.
-        settled_ips: images/s that thresholds settled on where the goal would have destroyed the network; else None.
-        seconds: of the search phase.
+        settled_ips: the throughput, images/s, that was taken instead where the goal would have destroyed the network;
+            else None.
+        seconds: how long the search phase took.
     """
 
     trials: int = 0
@@ -160,7 +169,7 @@ class Gain:
     """The searched network against the dense one.
 
     Args:
-        throughput, efficiency: as multiples of the dense network's.
+        throughput, efficiency: the searched network's, as multiples of the dense one's.
         accuracy_drop: test accuracy that was lost, as a fraction of the test images.
     """
 
@@ -184,11 +193,11 @@ class Result:
         model, hw, data: the network, the accelerator and the data.
         dense, natural, sparse: the three columns of the comparison.
         goal: what was asked for, and whether it was met.
-        spent: by the search itself.
-        wall_s: seconds of warmup, search, recover, hardware, total.
-        seed, config, command: to repeat it; `config` is the whole configuration as plain data.
-        simulation: of the searched design on real images, if it was asked for.
-        versions: of Python and of the packages that decide the numbers.
+        spent: what the search itself cost.
+        wall_s: the seconds that each phase, the questions to the hardware, and the whole run took.
+        seed, config, command: what it takes to repeat the run; `config` is the whole configuration as plain data.
+        simulation: the simulation of the searched design on real images, if it was asked for.
+        versions: the versions of Python and of the packages that decide the numbers.
     """
 
     engine: str
