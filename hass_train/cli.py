@@ -22,6 +22,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from hass_train.config.checks import former
 from hass_train.config.values import without_password
 from hass_train.report.sweep import ERROR_LOG, summarise
 from hass_train.runtime.errors import UserError, nearest, unknown
@@ -178,7 +179,7 @@ def _composition(error: Exception, config_name: str) -> str:
             cause = error.__cause__
             if cause is not None and "not in struct" not in str(cause) and "No match in the defaults" not in first:
                 return f"{key}: {str(cause).strip().splitlines()[0]}"
-            return f"there is no key {key!r}; did you mean {nearest(key, _all_keys(config_name))!r}?"
+            return former(key) or f"there is no key {key!r}; did you mean {nearest(key, _all_keys(config_name))!r}?"
     if "mismatched input" in first or "no viable alternative" in first or "token recognition" in first:
         return f"cannot read the override: {first}"
     return first

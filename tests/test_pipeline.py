@@ -287,6 +287,9 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["serch.penalty=1"], "error: there is no key 'serch.penalty'; did you mean 'search.penalty'?"),
         (["+search.penaltie=1"], "error: there is no key 'search.penaltie'; did you mean 'search.penalty'?"),
         (["search.penalty=[1"], "error: "),
+        (["hw.kind=dataflow"], "error: hw.kind is of an earlier version; say hw._target_"),
+        (["hw.model.weights=dense"], "error: hw.model.weights is of an earlier version; say hw._target_"),
+        (["search.engine=tpe"], "error: search.engine is 'tpe'; it must hold keys and values"),
     ],
 )
 def test_the_command_line_fails_in_one_line_with_status_2(arguments: list[str], message: str, tmp_path: Path) -> None:

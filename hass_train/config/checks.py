@@ -33,6 +33,12 @@ _OF_ENGINES = ("study", "storage", "sparsity", "activation_sparsity")
 """Settings under `search` that are refused for search engines without such an argument."""
 
 
+def former(key: str) -> str | None:
+    """Return what replaces a key that earlier versions had, as a message; None for others."""
+    now = (now for old, now in _FORMER.items() if f"{key}.".startswith(f"{old}."))
+    return next((f"{key} is of an earlier version; say {one}" for one in now), None)
+
+
 def checked(config: DictConfig) -> RunConfig:
     """Check the configuration of a run, and return it as typed objects.
 
@@ -168,8 +174,8 @@ def _sections(plain: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 def _check_target(path: str, section: Any) -> None:
     """Check the arguments of a section against the signature of the class that its `_target_` names."""
     for key in section if isinstance(section, dict) else ():
-        if f"{path}.{key}" in _FORMER:
-            raise UserError(f"{path}.{key} is of an earlier version; say {_FORMER[f'{path}.{key}']}")
+        if said := former(f"{path}.{key}"):
+            raise UserError(said)
     if not isinstance(section, dict) or "_target_" not in section:
         raise UserError(f"{path} is {section!r}; it must name a class (_target_) and its arguments, or be null")
     if section["_target_"] == "???":
