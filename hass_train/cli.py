@@ -25,7 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 from hass_train.config.checks import former
 from hass_train.config.values import without_password
 from hass_train.report.sweep import ERROR_LOG, summarise
-from hass_train.runtime.errors import UserError, nearest, unknown
+from hass_train.runtime.errors import UserError, suggested, unknown
 from hass_train.runtime.stopping import Stopped
 
 CONFIG_DIR = Path(__file__).resolve().parent.parent / "conf"
@@ -179,18 +179,23 @@ def _composition(error: Exception, config_name: str) -> str:
             cause = error.__cause__
             if cause is not None and "not in struct" not in str(cause) and "No match in the defaults" not in first:
                 return f"{key}: {str(cause).strip().splitlines()[0]}"
-            return former(key) or f"there is no key {key!r}; did you mean {nearest(key, _all_keys(config_name))!r}?"
+            return former(key) or f"there is no key {key!r}{suggested(key, _all_keys(config_name))}"
     if "mismatched input" in first or "no viable alternative" in first or "token recognition" in first:
         return f"cannot read the override: {first}"
     return first
 
 
 def _all_keys(config_name: str) -> list[str]:
-    """All keys of the default configuration, and the names of the groups."""
+    """All keys of the configuration with the options that the command line chooses."""
+    groups = [folder.name for folder in CONFIG_DIR.iterdir() if folder.is_dir()]
+    options = (word.partition("=") for word in sys.argv[1:])
+    chosen = [f"{group}={option}" for group, _, option in options if option in _options(group)]
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
         config = hydra.compose(config_name)
-    keys = [folder.name for folder in CONFIG_DIR.iterdir() if folder.is_dir()]
+        chosen = [one for one in chosen if one.partition("=")[0] in config]
+        config = hydra.compose(config_name, chosen)
+    keys = groups if config_name == "search" else [group for group in groups if group in config]
 
     def walk(node: Any, path: str) -> None:
         for key, child in node.items():

@@ -68,12 +68,8 @@ class Experiment:
 
     def _check(self, accelerator: Accelerator, pattern: Pattern) -> None:
         """Raise UserError for parts of the configuration that contradict each other."""
-        search, goal = self.config.search, self.goal
-        if goal is not None and goal.of_recipe != self.engine.recipe:
-            ways = "search=one_shot or search=incremental" if goal.of_recipe else "search=learned, or search.sparsity"
-            raise UserError(
-                f"search.{goal.name} is {goal.value:g}, a goal that {self.engine.name} does not serve; use {ways}"
-            )
+        search = self.config.search
+        _ = self.goal  # which may be refused
         if search.activation_sparsity and not accelerator.uses_activations:
             raise UserError(
                 f"search.activation_sparsity is {search.activation_sparsity}, but {accelerator.name} gains "
@@ -104,9 +100,9 @@ class Experiment:
     @cached_property
     def goal(self) -> Goal | None:
         """The goal that the user states; None if `HardwareQuestion.of` is to choose one for the accelerator."""
-        from hass_train.search.goals import stated
+        from hass_train.search.stated import stated
 
-        return stated(self.config.search)
+        return stated(self.config.search, self.engine.recipe, self.engine.name)
 
     @cached_property
     def pattern(self) -> Pattern:
@@ -231,7 +227,6 @@ def rebuilt(settings: dict[str, Any], goal: Goal, dense_ips: float, worker: int)
     """
     from hass_train.search.question import HardwareQuestion
     from hass_train.search.subject import Subject
-    from hass_train.search.trials.engine import TrialEngine
 
     experiment = Experiment.of(OmegaConf.create(settings))
     search, model = experiment.config.search, experiment.network
@@ -240,8 +235,7 @@ def rebuilt(settings: dict[str, Any], goal: Goal, dense_ips: float, worker: int)
         layer.set_mode(Mode.SEARCH)
     quick = experiment.accelerator.quick()
     question = HardwareQuestion(experiment.workload, quick, quick, goal, dense_ips)
-    if isinstance(experiment.engine, TrialEngine):
-        experiment.engine.worker = worker
+    experiment.engine.worker = worker
     subject = Subject(
         model.eval(), question, experiment.data, search.calibration_images, search.margin, experiment.output
     )

@@ -121,7 +121,7 @@ def _announce(experiment: Experiment) -> None:
     if left:
         some = ", ".join(name for name, _ in left[:2]) + (", …" if len(left) > 2 else "")
         noun = "layer" if len(left) == 1 else "layers"
-        print(f"{left[0][1].pattern}: nothing to take in {len(left)} {noun} ({some}); they stay dense")
+        print(f"{left[0][1].pattern}: no weights can be pruned in {len(left)} {noun} ({some}); they stay dense")
     question, search = experiment.question, experiment.config.search
     dense = question.dense_estimate
     print(

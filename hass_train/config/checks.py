@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, TypeVar
 
@@ -15,7 +16,7 @@ from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBas
 
 from hass_train.config.schema import EstimateConfig, RunConfig
 from hass_train.config.values import check_arguments, check_values
-from hass_train.runtime.errors import UserError, nearest, unknown
+from hass_train.runtime.errors import UserError, suggested, unknown
 
 PRICES = ("hardware", "macs", "ones")
 _LARGEST_IMAGE = 8192
@@ -29,6 +30,11 @@ _FORMER = {
     "hw.model": "hw._target_, the class of the accelerator, with its arguments beside it",
 }
 """Keys of earlier versions, and what replaces them."""
+_MOVED = {
+    "hass_train.logging.CsvLog": "hass_train.tracking.loggers.CsvLog",
+    "hass_train.logging.wandb_logger": "hass_train.tracking.loggers.wandb_logger",
+}
+"""Classes of earlier versions, and where they are now."""
 _OF_ENGINES = ("study", "storage", "sparsity", "activation_sparsity")
 """Settings under `search` that are refused for search engines without such an argument."""
 
@@ -101,13 +107,16 @@ def made(section: Mapping[str, Any], path: str, kind: type[_T]) -> _T:
             raise cause from None
         raise UserError(f"{path}: {first_line(cause or error)}") from error
     if not isinstance(found, kind):
-        raise UserError(f"{path} is a {type(found).__name__}, which is no {kind.__module__}.{kind.__qualname__}")
+        raise UserError(f"{path} is {type(found).__name__}, not one of {kind.__module__}.{kind.__qualname__}")
     return found
 
 
-def is_given(section: Mapping[str, Any] | None) -> bool:
-    """Whether a goal of the configuration has values for all of its arguments."""
-    return section is not None and bool(section) and all(value is not None for value in section.values())
+def is_given(section: Any) -> bool:
+    """Whether a goal of the configuration has values for all of its arguments. What is no section counts, too, and is
+    refused later."""
+    if not isinstance(section, Mapping):
+        return section is not None
+    return bool(section) and all(value is not None for value in section.values())
 
 
 def first_line(error: BaseException) -> str:
@@ -143,7 +152,7 @@ def _check_keys(plain: Mapping[Any, Any], schema: Any, path: str) -> None:
     for key, value in plain.items():
         where = f"{path}{key}"
         if key not in known:
-            raise UserError(f"there is no key {where!r}; did you mean {path + nearest(str(key), known)!r}?")
+            raise UserError(f"there is no key {where!r}{suggested(where, [path + one for one in known])}")
         if isinstance(value, dict) and where not in _OPEN and not OmegaConf.is_missing(schema, key):
             if not isinstance(schema[key], DictConfig):
                 raise UserError(f"{where} is {value}; it must be a single value")
@@ -177,11 +186,15 @@ def _check_target(path: str, section: Any) -> None:
         if said := former(f"{path}.{key}"):
             raise UserError(said)
     if not isinstance(section, dict) or "_target_" not in section:
-        raise UserError(f"{path} is {section!r}; it must name a class (_target_) and its arguments, or be null")
-    if section["_target_"] == "???":
+        short = f"; for its number say {path.replace('.goals', '')}=…" if path.startswith("search.goals.") else ""
+        raise UserError(f"{path} is {section!r}; it must name a class (_target_) and its arguments, or be null{short}")
+    if section["_target_"] in (None, "???"):
         raise UserError(f"{path}._target_ is not given; say {path}._target_=MODULE.CLASS")
     target = target_of(section, path)
-    parameters = inspect.signature(target).parameters
+    try:
+        parameters = inspect.signature(target).parameters
+    except ValueError as error:  # some that are written in C have none
+        raise UserError(f"{path}._target_ is {section['_target_']}, which does not say what it takes") from error
     _check_names(path, section, parameters)
     for name, parameter in parameters.items():
         needed = parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
@@ -198,12 +211,18 @@ def target_of(section: Mapping[str, Any], path: str) -> Callable[..., Any]:
         path: the key of the section, for messages.
 
     Raises:
-        UserError: it cannot be imported.
+        UserError: it cannot be imported, or is no class.
     """
+    name = section["_target_"]
+    if name in _MOVED:
+        raise UserError(f"{path}._target_ is {name}, of an earlier version; say {_MOVED[name]}")
     try:
-        return resolve_name(section["_target_"])  # type: ignore[no-any-return]  # Hydra's get_object also prints
+        target: Callable[..., Any] = resolve_name(name)  # Hydra's get_object also prints
     except Exception as error:
-        raise UserError(f"{path}._target_ is {section['_target_']!r}, which cannot be imported") from error
+        raise UserError(f"{path}._target_ is {name!r}, which cannot be imported: {first_line(error)}") from error
+    if not callable(target):
+        raise UserError(f"{path}._target_ is {name}, a {type(target).__name__}; say MODULE.CLASS")
+    return target
 
 
 def _check_names(path: str, section: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter]) -> None:
@@ -211,9 +230,9 @@ def _check_names(path: str, section: Mapping[str, Any], parameters: Mapping[str,
         return
     for key in section:
         if not key.startswith("_") and key not in parameters:
-            raise UserError(
-                f"there is no key {path + '.' + key!r}; did you mean {path + '.' + nearest(key, parameters)!r}?"
-            )
+            where, known = f"{path}.{key}", [f"{path}.{name}" for name in parameters]
+            told = suggested(where, known) if known else f"; {section['_target_']} takes no arguments"
+            raise UserError(f"there is no key {where!r}{told}")
 
 
 def _check_trainer(section: Mapping[str, Any]) -> None:
@@ -232,6 +251,8 @@ def _check_run(config: RunConfig) -> None:
     for key in ("init_from", "ckpt_path"):
         if getattr(config, key) == "":
             raise UserError(f"{key} is empty; give a file, or leave it out")
+    if config.init_from and not config.ckpt_path and not Path(config.init_from).is_file():
+        raise UserError(f"init_from: there is no file {config.init_from}")
     for key, path in (("runs", config.paths.runs), ("data", config.paths.data), ("output", config.paths.output)):
         if not path:
             raise UserError(f"paths.{key} is empty; give a folder")
@@ -263,6 +284,11 @@ def _check_engine(config: RunConfig) -> None:
         if getattr(search, key) and key not in takes:
             ways = "search.target_speedup" if "sparsity" in key else "search=tpe or another engine of trials"
             raise UserError(f"search.{key} is {getattr(search, key)!r}, but search={name} takes none; use {ways}")
+        if getattr(search, key) and key not in search.engine:
+            raise UserError(
+                f"search.{key} is {getattr(search, key)!r}, but search.engine has no {key}; say search={name} (or "
+                f"search=trials for a class of your own), or give +search.engine.{key}="
+            )
     strategy = str(config.trainer.get("strategy", "auto"))
     if getattr(engine, "single_process", False) and strategy.startswith("ddp"):
         raise UserError(

@@ -66,7 +66,7 @@ def load_weights(path: Path, key: str = "init_from") -> dict[str, Tensor]:
         key: the key of the configuration that named the file, for error messages.
 
     Raises:
-        UserError: there is no such file, or it is of neither kind.
+        UserError: there is no such file, or it is neither.
     """
     if not path.is_file():
         raise UserError(f"{key}: there is no file {path}")

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from hass_train.hardware.resources import LIMITS
-from hass_train.runtime.errors import nearest
+from hass_train.runtime.errors import suggested
 
 _DEVICES = Path(__file__).resolve().parents[2] / "conf" / "hw"
 
@@ -75,12 +75,12 @@ def load_device(name: str, **changes: Any) -> Device:
     path = Path(name) if name.endswith((".yaml", ".yml")) else _DEVICES / f"{name}.yaml"
     if not path.is_file():
         known = sorted(file.stem for file in _DEVICES.glob("*.yaml") if "dsp:" in file.read_text())
-        raise ValueError(f"there is no device {name!r}; did you mean {nearest(name, known)!r}?")
+        raise ValueError(f"there is no device {name!r}{suggested(name, known)}")
     given: dict[str, Any] = yaml.safe_load(path.read_text()) or {}
     known = [item.name for item in fields(Device)]
     for key in changes:
         if key not in known:
-            raise ValueError(f"a device has no field {key!r}; did you mean {nearest(key, known)!r}?")
+            raise ValueError(f"a device has no field {key!r}{suggested(key, known)}")
     values = {key: value for key, value in {**given, **changes}.items() if key in known}
     try:
         return Device(**values)

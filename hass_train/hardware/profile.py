@@ -10,7 +10,7 @@ from typing import Any
 from hass_train.hardware.lanes import Lanes
 from hass_train.hardware.structure import Structure
 from hass_train.hardware.workload import Workload
-from hass_train.runtime.errors import nearest
+from hass_train.runtime.errors import suggested
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +150,7 @@ class SparsityProfile:
         dense = set(dense_layers)
         names = {layer.name for layer in workload.compute_layers}
         if unknown := sorted(dense - names):
-            raise ValueError(
-                f"{unknown[0]!r} is no compute layer of {workload.name}; did you mean {nearest(unknown[0], names)!r}?"
-            )
+            raise ValueError(f"{unknown[0]!r} is no compute layer of {workload.name}{suggested(unknown[0], names)}")
         structure = Structure(block=block) if block else None
         sparse = LayerSparsity(weight_density=weight_density, pair_density=pair_density, structure=structure)
         return cls({name: LayerSparsity() if name in dense else sparse for name in sorted(names)})

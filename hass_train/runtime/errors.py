@@ -5,16 +5,21 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_FEW = 12  # choices that are all named where none is similar
+
 
 class UserError(Exception):
     """An error of the user. Its message is one line: what is wrong, with which value, and what would work instead."""
 
 
-def nearest(word: str, choices: Iterable[str]) -> str:
-    """The choice that is most similar to a word, for error messages; empty if there are no choices."""
-    known = sorted(choices)
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.0)
-    return close[0] if close else ""
+def suggested(word: str, choices: Iterable[str]) -> str:
+    """Return what a message about an unknown name adds: the most similar choice, or all choices where none is similar
+    and there are few. The unknown name itself is never suggested."""
+    known = sorted({*choices} - {word, ""})
+    if not known:
+        return ""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.0 if len(known) > _FEW else 0.4)
+    return f"; did you mean {close[0]!r}?" if close else f"; choose from {', '.join(known)}"
 
 
 def unknown(kind: str, word: str, choices: Iterable[str]) -> UserError:
@@ -25,5 +30,4 @@ def unknown(kind: str, word: str, choices: Iterable[str]) -> UserError:
         word: the name.
         choices: the names that exist.
     """
-    guess = nearest(word, choices)
-    return UserError(f"there is no {kind} {word!r}" + (f"; did you mean {guess!r}?" if guess else ""))
+    return UserError(f"there is no {kind} {word!r}{suggested(word, choices)}")

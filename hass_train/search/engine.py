@@ -71,6 +71,7 @@ class SearchEngine(ABC):
         recipe: whether the engine prunes a given fraction of every layer (`search.sparsity`) and serves no other goal.
         single_process: whether it cannot run with the several processes of `trainer.strategy=ddp`.
         context: the experiment that the engine belongs to, which sets this; None without an experiment.
+        worker: the number of this process among those that share a search; 0 is the first.
     """
 
     name: ClassVar[str] = "engine"
@@ -78,6 +79,7 @@ class SearchEngine(ABC):
     recipe: ClassVar[bool] = False
     single_process: ClassVar[bool] = False
     context: Context | None = None
+    worker: int = 0
 
     def epochs(self, planned: int) -> int:
         """Return the number of search epochs; 0 for engines that do not train while they search.

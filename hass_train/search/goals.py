@@ -10,8 +10,6 @@ from typing import ClassVar
 
 from torch import nn
 
-from hass_train.config.checks import is_given, made
-from hass_train.config.schema import SearchConfig
 from hass_train.runtime.errors import UserError
 from hass_train.search.penalty import PenaltyController
 from hass_train.search.trials.trial import Trial
@@ -277,20 +275,6 @@ class Sparsity(Goal):
     def controller(self, dense_ips: float, roof_ips: float, margin: float, cap: float) -> PenaltyController:
         """See `Goal`: recipes train without a hardware penalty."""
         return PenaltyController(0.0, 0.0, cap)
-
-
-def stated(config: SearchConfig) -> Goal | None:
-    """Return the goal of the configuration, the one of `search.goals` whose arguments are all given; None without one.
-
-    Raises:
-        UserError: there is more than one goal, or its value is out of range.
-    """
-    given = {name: section for name, section in config.goals.items() if is_given(section)}
-    if len(given) > 1:
-        raise UserError(f"search has {len(given)} goals ({', '.join(given)}); give one of them")
-    for name, section in given.items():
-        return made(section, f"search.goals.{name}", Goal)  # type: ignore[type-abstract]
-    return None
 
 
 def _check_positive(name: str, value: float, or_zero: bool = False) -> None:

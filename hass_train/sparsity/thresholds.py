@@ -115,9 +115,9 @@ def levels_of(layers: Sequence[Thresholded]) -> list[Levels]:
     values, sizes = torch.stack([thresholds.detach(), scale]).tolist()
     widths = (WINDOW * scale).clamp_min(1e-12)
     made = iter([Level(*one) for one in zip(thresholds.unbind(), widths.unbind(), values, sizes, strict=True)])
-    weights = {id(layer): next(made) for layer in pruned}
-    activations = {id(layer): next(made) for layer in gated}
-    return [Levels(weights.get(id(layer)), activations.get(id(layer))) for layer in layers]
+    weights = {layer: next(made) for layer in pruned}
+    activations = {layer: next(made) for layer in gated}
+    return [Levels(weights.get(layer), activations.get(layer)) for layer in layers]
 
 
 @torch.no_grad()

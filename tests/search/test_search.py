@@ -26,12 +26,12 @@ from hass_train.search.goals import (
     Sparsity,
     TargetSpeedup,
     TargetThroughput,
-    stated,
 )
 from hass_train.search.penalty import PenaltyController, PricedPenalty
 from hass_train.search.phases import Phase, PhasePlan
 from hass_train.search.question import floor_profile
 from hass_train.search.settle import inverse_softplus, meet, settle
+from hass_train.search.stated import stated
 from hass_train.sparsity import LayerRule, Mode, running_profile, sparse_layers, sparsify, watching
 
 PLAN = PhasePlan((3, 2, 4), (1e-2, 2e-2, 3e-2))
@@ -54,9 +54,9 @@ def config(**goals: float) -> SearchConfig:
 
 
 def test_the_goal_is_the_one_whose_argument_is_given() -> None:
-    assert stated(config()) is None
-    assert stated(config(target_throughput=500)) == TargetThroughput(500)
-    assert stated(config(penalty=0.0)) == FixedPenalty(0.0)
+    assert stated(config(), False, "learned") is None
+    assert stated(config(target_throughput=500), False, "learned") == TargetThroughput(500)
+    assert stated(config(penalty=0.0), False, "learned") == FixedPenalty(0.0)
     assert TargetThroughput(500).target_ips(100) == 500
     assert TargetSpeedup(3).target_ips(100) == 300
     assert FixedPenalty(0.0).target_ips(100) is None
@@ -65,12 +65,12 @@ def test_the_goal_is_the_one_whose_argument_is_given() -> None:
 @pytest.mark.parametrize("goal", [{"target_speedup": -1}, {"target_throughput": 0}, {"penalty": math.nan}])
 def test_senseless_goals_are_refused(goal: dict[str, float]) -> None:
     with pytest.raises(UserError, match=next(iter(goal))):
-        stated(config(**goal))
+        stated(config(**goal), False, "learned")
 
 
 def test_two_goals_are_refused() -> None:
     with pytest.raises(UserError, match=r"2 goals \(target_speedup, penalty\)"):
-        stated(config(target_speedup=2, penalty=1))
+        stated(config(target_speedup=2, penalty=1), False, "learned")
 
 
 def test_a_goal_beyond_the_roof_names_the_roof() -> None:

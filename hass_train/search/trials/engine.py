@@ -103,8 +103,6 @@ class TrialEngine(SearchEngine):
         self.weights = (sparsity_weight, throughput_weight, dsp_weight)
         # the journal and the dense network of a named study are kept together, where a later run finds them by the name
         self.folder = Path(runs) / "studies" / study if study else Path(output)
-        self.worker = 0
-        """The number of this process among those that share the study; 0 is the first."""
 
     # ---- what subclasses define --------------------------------------------------------------------------------
 
