@@ -179,7 +179,10 @@ def _composition(error: Exception, config_name: str) -> str:
             cause = error.__cause__
             if cause is not None and "not in struct" not in str(cause) and "No match in the defaults" not in first:
                 return f"{key}: {str(cause).strip().splitlines()[0]}"
-            return former(key) or f"there is no key {key!r}{suggested(key, _all_keys(config_name))}"
+            known = _all_keys(config_name)
+            if "No match in the defaults" in first:  # GROUP=OPTION
+                known = [one for one in known if (CONFIG_DIR / one).is_dir()]
+            return former(key) or f"there is no key {key!r}{suggested(key, known)}"
     if "mismatched input" in first or "no viable alternative" in first or "token recognition" in first:
         return f"cannot read the override: {first}"
     return first

@@ -135,7 +135,11 @@ def test_transformers_take_other_sizes_and_dense_ones_have_no_zeros(compose: Com
 
 
 def test_unknown_options_end_with_status_2(tmp_path: Path) -> None:
-    for override, message in (("hw=u251", "did you mean 'u250'"), ("hw.dps=3", "did you mean 'hw.dsp'")):
+    for override, message in (
+        ("hw=u251", "did you mean 'u250'"),
+        ("hw.dps=3", "did you mean 'hw.dsp'"),
+        ("search=tpe", "choose from hw, "),
+    ):
         done = run(override, folder=tmp_path)
         assert done.returncode == 2
         assert message in done.stderr
