@@ -11,7 +11,7 @@ from wandb.sdk.artifacts.artifact import Artifact
 
 from hass_train import dashboard, pipeline
 from hass_train.results.record import Record, flat
-from hass_train.tracking import board
+from hass_train.tracking import board, workspace
 from hass_train.tracking.loggers import STEP, wandb_logger
 from tests.conftest import composed
 from tests.test_resume import SMALL
@@ -134,11 +134,11 @@ def test_plain_training_logs_its_settings(tmp_path: Path) -> None:
 # ---- dashboard -----------------------------------------------------------------------------------------------------
 
 
-def keys_of(panel: dashboard.Panel) -> tuple[str, ...]:
+def keys_of(panel: workspace.Panel) -> tuple[str, ...]:
     match panel:
-        case dashboard.Scatter(_, x, y):
+        case workspace.Scatter(_, x, y):
             return x, y
-        case dashboard.Scalar(_, key):
+        case workspace.Scalar(_, key):
             return (key,)
         case _:
             return panel.keys
@@ -146,10 +146,10 @@ def keys_of(panel: dashboard.Panel) -> tuple[str, ...]:
 
 def test_the_dashboard_shows_nothing_that_no_run_logs(logged: OfflineRun) -> None:
     known = logged.keys | {key.rpartition("/")[0] for key in logged.keys if key.endswith("/_type")}
-    for panels in dashboard.SECTIONS.values():
+    for panels in workspace.SECTIONS.values():
         for panel in panels:
             assert set(keys_of(panel)) <= known
-            if isinstance(panel, dashboard.Parallel):
+            if isinstance(panel, workspace.Parallel):
                 assert set(panel.settings) <= set(logged.config)
 
 
@@ -157,7 +157,7 @@ def test_a_dry_run_tells_everything(capsys: pytest.CaptureFixture[str]) -> None:
     dashboard.main(["mine", "--entity", "me", "--dry-run"])
     told = capsys.readouterr().out
     assert "in me/mine:" in told
-    for section, panels in dashboard.SECTIONS.items():
+    for section, panels in workspace.SECTIONS.items():
         assert f"  {section}\n" in told
         for panel in panels:
             assert panel.title in told
@@ -173,10 +173,10 @@ def test_the_workspace_holds_every_panel(monkeypatch: pytest.MonkeyPatch, capsys
     dashboard.main(["mine", "--entity", "me"])
     assert capsys.readouterr().out == "the address\n"
     (made,) = saved
-    assert [section.name for section in made.sections] == list(dashboard.SECTIONS)
-    assert [len(section.panels) for section in made.sections] == [len(one) for one in dashboard.SECTIONS.values()]
+    assert [section.name for section in made.sections] == list(workspace.SECTIONS)
+    assert [len(section.panels) for section in made.sections] == [len(one) for one in workspace.SECTIONS.values()]
     model = made._to_model().model_dump_json()  # as the server would get it
-    for panels in dashboard.SECTIONS.values():
+    for panels in workspace.SECTIONS.values():
         assert all(key in model for panel in panels for key in keys_of(panel))
 
 
