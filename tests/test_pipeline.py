@@ -228,7 +228,10 @@ STATED: list[tuple[list[str], str]] = [
     (["+search.engine.fraction=0.4"], "no key 'search.engine.fraction'; hass_train.search.engines.Learned takes no"),
     (["search=trials"], "search.engine._target_ is not given"),
     (["search.engine._target_=hass_train.search.engines.TPE", "search.study=mine"], "search.engine has no study"),
-    (["search.engine._target_=no.Engine"], "which cannot be imported: No module named 'no'"),
+    (
+        ["search.engine._target_=no.Engine"],
+        "No module named 'no'.; is its folder on PYTHONPATH",
+    ),
     (["logger.csv._target_=hass_train.logging.CsvLog"], "say hass_train.tracking.loggers.CsvLog"),
     (["+hw.dps=3"], "no key 'hw.dps'; did you mean 'hw.dsp'"),
     (["+trainer.max_epoch=3"], "did you mean 'trainer.max_epochs'"),

@@ -107,7 +107,9 @@ def made(section: Mapping[str, Any], path: str, kind: type[_T]) -> _T:
             raise cause from None
         raise UserError(f"{path}: {first_line(cause or error)}") from error
     if not isinstance(found, kind):
-        raise UserError(f"{path} is {type(found).__name__}, not one of {kind.__module__}.{kind.__qualname__}")
+        raise UserError(
+            f"{path} is {type(found).__name__}, not a {kind.__module__}.{kind.__qualname__}; name a subclass of it"
+        )
     return found
 
 
@@ -194,7 +196,9 @@ def _check_target(path: str, section: Any) -> None:
     try:
         parameters = inspect.signature(target).parameters
     except ValueError as error:  # some that are written in C have none
-        raise UserError(f"{path}._target_ is {section['_target_']}, which does not say what it takes") from error
+        raise UserError(
+            f"{path}._target_ is {section['_target_']}, which does not say what it takes; name a Python class"
+        ) from error
     _check_names(path, section, parameters)
     for name, parameter in parameters.items():
         needed = parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
@@ -219,7 +223,9 @@ def target_of(section: Mapping[str, Any], path: str) -> Callable[..., Any]:
     try:
         target: Callable[..., Any] = resolve_name(name)  # Hydra's get_object also prints
     except Exception as error:
-        raise UserError(f"{path}._target_ is {name!r}, which cannot be imported: {first_line(error)}") from error
+        raise UserError(
+            f"{path}._target_ is {name!r}, which cannot be imported ({first_line(error)}); is its folder on PYTHONPATH?"
+        ) from error
     if not callable(target):
         raise UserError(f"{path}._target_ is {name}, a {type(target).__name__}; say MODULE.CLASS")
     return target

@@ -11,11 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from hass_train.runtime.errors import UserError
+from hass_train.runtime.errors import TYPES_IN_WORDS, UserError
 
 LARGEST = 10**12
 """The largest number that a configuration may hold; a larger one is a typing error that would end in an overflow."""
-_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 
 def check_values(config: Any, path: str = "") -> None:
@@ -71,7 +70,7 @@ def check_arguments(path: str, section: Mapping[str, Any], target: Callable[...,
     for key, value in section.items():
         where = f"{path}.{key}"
         if key in hints and not _fits(value, hints[key]):
-            wanted = " or ".join(_WORDS[one] for one in _plain(hints[key])) or str(hints[key])
+            wanted = " or ".join(TYPES_IN_WORDS[one] for one in _plain(hints[key])) or str(hints[key])
             raise UserError(f"{where} is {value!r}; it must be {wanted}")
         if isinstance(value, (int, float)) and not key.startswith("_"):
             check_number(value, where)
@@ -92,7 +91,7 @@ def _hints(target: Callable[..., Any]) -> dict[str, Any]:
 
 def _plain(hint: Any) -> list[type]:
     parts = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
-    return [one for one in parts if one in _WORDS]
+    return [one for one in parts if one in TYPES_IN_WORDS]
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -102,9 +101,9 @@ def _fits(value: Any, hint: Any) -> bool:
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return any(_fits(value, one) for one in typing.get_args(hint))
     if value is None:
-        return hint is type(None) or hint not in _WORDS
+        return hint is type(None) or hint not in TYPES_IN_WORDS
     if hint is bool or isinstance(value, bool):
-        return isinstance(value, bool) and (hint is bool or hint not in _WORDS)
+        return isinstance(value, bool) and (hint is bool or hint not in TYPES_IN_WORDS)
     if hint is int:
         return isinstance(value, int)
     if hint is float:

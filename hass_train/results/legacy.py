@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from hass_train.hardware.resources import LIMITS
+from hass_train.search.goals import FixedPenalty, Goal, MaxAccuracyDrop, Sparsity, TargetSpeedup, TargetThroughput
+
+_GOALS: dict[str, Callable[[float], Goal]] = {
+    goal.name: goal for goal in (TargetSpeedup, TargetThroughput, MaxAccuracyDrop, FixedPenalty, Sparsity)
+}
+"""The kinds of schema 1, which had the names of these classes, and one number each."""
 
 
 def upgraded(old: Mapping[str, Any]) -> dict[str, Any]:
@@ -33,31 +39,19 @@ def upgraded(old: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(str(error)) from error
 
 
-def words_of(kind: str, value: float) -> str:
-    """A goal of schema 1 as people say it.
+def _goal(goal: Mapping[str, Any], dense_ips: float) -> dict[str, Any]:
+    """The goal in schema 2, which says in words and images/s what the kind meant.
 
     Raises:
         ValueError: there was no such kind of goal.
     """
-    words = {
-        "target_speedup": f"{value:g}× throughput",
-        "target_throughput": f"{value:,.0f} images/s",
-        "max_accuracy_drop": f"at most {100 * value:g} points of validation accuracy lost",
-        "penalty": f"penalty λ = {value:g}",
-        "sparsity": f"{100 * value:g} % of the weights zero",
-    }
-    if kind not in words:
+    kind = goal["kind"]
+    if kind not in _GOALS:
         raise ValueError(f"its goal is {kind!r}, which is none")
-    return words[kind]
-
-
-def _goal(goal: Mapping[str, Any], dense_ips: float) -> dict[str, Any]:
-    """The goal in schema 2, which says in words and images/s what the kind meant."""
-    kind, value = goal["kind"], float(goal["value"])
-    targets = {"target_speedup": value * dense_ips, "target_throughput": value}
+    stated = _GOALS[kind](float(goal["value"]))
     return {
-        "name": kind, "value": value, "words": words_of(kind, value), "target_ips": targets.get(kind),
-        "met": None if kind == "penalty" else goal["met"], "binding": goal["binding"],
+        "name": kind, "value": stated.value, "words": stated.words(), "target_ips": stated.target_ips(dense_ips),
+        "met": None if kind == FixedPenalty.name else goal["met"], "binding": goal["binding"],
     }  # fmt: skip
 
 

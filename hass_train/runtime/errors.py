@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+TYPES_IN_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+"""Types of plain values, as messages say them."""
 _FEW = 12  # choices that are all named where none is similar
 
 

@@ -9,9 +9,10 @@ from cattrs import BaseValidationError, Converter, transform_error
 from cattrs.errors import StructureHandlerNotFoundError
 from cattrs.gen import make_dict_unstructure_fn, override
 
+from hass_train.runtime.errors import TYPES_IN_WORDS
+
 T = TypeVar("T")
 _CONVERTER = Converter()
-_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 
 def to_plain(value: Any) -> Any:
@@ -73,7 +74,7 @@ def _register(kind: type, allowed: tuple[type, ...]) -> None:
     def read(value: Any, _: type) -> Any:
         whole = kind is not int or not isinstance(value, float) or value.is_integer()
         if not isinstance(value, allowed) or (isinstance(value, bool) and kind is not bool) or not whole:
-            raise ValueError(f"is {str(value)[:40]!r}; it must be {_WORDS[kind]}")
+            raise ValueError(f"is {str(value)[:40]!r}; it must be {TYPES_IN_WORDS[kind]}")
         return kind(value)
 
     _CONVERTER.register_structure_hook(kind, read)

@@ -95,7 +95,7 @@ class Goal(ABC):
             roof = self.value * roof_ips / target
             shown = f"{roof:,.0f}" if roof >= 1000 else f"{roof:.4g}"
             raise UserError(
-                f"search.{self.name} is {self.value:g}, beyond the roof of {device}: at the density floor it reaches "
+                f"{self.name} is {self.value:g}, beyond the roof of {device}: at the density floor it reaches "
                 f"{shown} ({binds} binds); ask for at most that"
             )
 

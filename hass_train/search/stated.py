@@ -29,10 +29,11 @@ def stated(config: SearchConfig, recipe: bool, engine: str) -> Goal | None:
             )
     given = {name: section for name, section in config.goals.items() if is_given(section)}
     goals = [made(section, f"search.goals.{name}", Goal) for name, section in given.items()]  # type: ignore[type-abstract]
-    for goal in goals:
+    for name, goal in zip(given, goals, strict=True):
         if goal.of_recipe != recipe:
             ways = "search=one_shot or search=incremental" if goal.of_recipe else "search=learned, or search.sparsity"
-            raise UserError(f"search.{goal.name} is {goal.value:g}, a goal that {engine} does not serve; use {ways}")
+            key = name if name in _SHORT else f"goals.{name}"
+            raise UserError(f"search.{key} is {goal.value:g}, a goal that {engine} does not serve; use {ways}")
     if len(goals) > 1:
         raise UserError(f"search has {len(given)} goals ({', '.join(given)}); give one of them")
     return goals[0] if goals else None
