@@ -104,7 +104,7 @@ def sparse(digits: bool) -> str:
         data.setup()
         profile = calibrate(network, data.images("val", torch.device("cpu"), images=256))
         images = torch.cat(list(data.images("val", torch.device("cpu"), images=IMAGES)))
-        nonzeros = observe_nonzeros(network, [layer.name for layer in workload.compute_layers], images)
+        nonzeros = observe_nonzeros(network, workload, [layer.name for layer in workload.compute_layers], images)
         for device in DEVICES:
             for machine in ("lockstep", "decoupled"):
                 cells: list[str] = []

@@ -195,8 +195,9 @@ class SparsityProfile:
 
     def weight_sparsity(self, workload: Workload) -> float:
         """1 − weight density, weighted by weights."""
-        nonzero = sum(layer.weights * self.layers[layer.name].weight_density for layer in workload.compute_layers)
-        return 1.0 - nonzero / workload.weights
+        once = {layer.owner: layer for layer in workload.compute_layers}.values()
+        nonzero = sum(layer.weights * self.layers[layer.name].weight_density for layer in once)
+        return 1.0 - nonzero / sum(layer.weights for layer in once)
 
     def activation_sparsity(self, workload: Workload) -> float:
         """1 − activation density, weighted by the words of each layer's input map."""

@@ -39,13 +39,16 @@ def trace(model: nn.Module, input_shape: tuple[int, int, int], name: str = "") -
         ) from error
     signature = program.graph_signature
     users = set(signature.user_inputs)
-    tracer = Tracer({**signature.inputs_to_parameters, **signature.inputs_to_buffers})
+    weights = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+    tracer = Tracer(weights, dict(shadow.named_modules(remove_duplicate=False)))
     for node in program.graph.nodes:
         if node.op == "placeholder" and node.name in users:
             tracer.sources[node] = NETWORK_INPUT
             tracer.layouts[node] = image_layout((1, *input_shape))
         elif node.op == "call_function":
             _visit(tracer, node)
+    if both := sorted(tracer.folded & {one.owner for one in tracer.operations if one.is_compute}):
+        raise UnsupportedOperation(f"layer {both[0]} is called with images and with constants, and cannot be followed")
     return Workload(name or type(model).__name__, input_shape, tuple(tracer.operations))
 
 
@@ -53,6 +56,8 @@ def _visit(tracer: Tracer, node: fx.Node) -> None:
     """Add the node's operation, or note that it only renames a value."""
     data = [argument for argument in node.all_input_nodes if argument in tracer.sources]
     if not data:  # computed from parameters alone: constant at run time, costs nothing
+        if operation_of(node) in ("conv2d", "linear"):
+            tracer.folded.add(tracer.module_of(node))
         return
     handler = HANDLERS.get(operation_of(node))
     if handler is None:

@@ -44,25 +44,25 @@ def _image_layout(tracer: Tracer, node: fx.Node, of: fx.Node) -> Layout:
 def _conv(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
     """Append a convolution."""
     given = arguments_of(node)
-    name = tracer.weight_of(node, given["weight"])
+    layer = tracer.layer_of(node, given["weight"])
     kernel = shape_of(given["weight"])[2:]
     padding, dilation = given.get("padding", 0), _pair(given["dilation"])
     if isinstance(padding, str):  # torch spells 'same' and 'valid' as words
         reach = [(size - 1) * step for size, step in zip(kernel, dilation, strict=True)]
         padding = [(value + 1) // 2 for value in reach] if padding == "same" else [0, 0]
     tracer.add(
-        node, data[:1], OperationKind.CONV, _image_layout(tracer, node, node), name,
+        node, data[:1], OperationKind.CONV, _image_layout(tracer, node, node),
         reads=_image_layout(tracer, node, data[0]), kernel=kernel, stride=_pair(given["stride"]),
-        padding=_pair(padding), dilation=dilation, groups=given["groups"], bias=given["bias"] is not None,
+        padding=_pair(padding), dilation=dilation, groups=given["groups"], bias=given["bias"] is not None, **layer,
     )  # fmt: skip
 
 
 def _linear(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
     """Append a linear layer, whose last axis is the channels and whose other axes are pixels."""
     given = arguments_of(node)
-    name = tracer.weight_of(node, given["weight"])
+    layer = tracer.layer_of(node, given["weight"])
     result, reads = channels_last(shape_of(node)), channels_last(shape_of(data[0]))
-    tracer.add(node, data[:1], OperationKind.LINEAR, result, name, reads=reads, bias=given["bias"] is not None)
+    tracer.add(node, data[:1], OperationKind.LINEAR, result, reads=reads, bias=given["bias"] is not None, **layer)
 
 
 def _pool(kind: OperationKind) -> Handler:

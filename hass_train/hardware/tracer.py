@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from torch import fx
+from torch import fx, nn
 
 from hass_train.hardware.layout import Layout, feature_map
-from hass_train.hardware.workload import FeatureMap, Operation, OperationKind
+from hass_train.hardware.workload import COMPUTE_KINDS, FeatureMap, Operation, OperationKind
 
 
 class UnsupportedOperation(ValueError):
@@ -39,16 +40,22 @@ class Tracer:
     """Collects the operations of an exported graph.
 
     Args:
-        weights: paths of the parameters and buffers, by the name of their placeholder.
+        weights: the parameters and buffers, by the name of their placeholder.
+        modules: the network's modules by path, under each of their paths.
 
     Attributes:
         sources: the name of the operation that made each node's value; nodes that are missing are constants.
         layouts: the layouts of the same nodes; for a list of tensors, that of the tensor before it was split.
         operations: the operations so far, in topological order.
+        folded: the modules with weights that were called with constants alone, which costs nothing at run time.
     """
 
-    def __init__(self, weights: dict[str, str]) -> None:
-        self.weights = weights
+    def __init__(self, weights: dict[str, str], modules: Mapping[str, nn.Module]) -> None:
+        self.weights, self.modules = weights, modules
+        self._paths: dict[int, str] = {}  # the first path of each module, by which it goes
+        for path, module in modules.items():
+            self._paths.setdefault(id(module), path)
+        self.folded: set[str] = set()
         self.sources: dict[fx.Node, str] = {}
         self.layouts: dict[fx.Node, Layout] = {}
         self.operations: list[Operation] = []
@@ -74,6 +81,8 @@ class Tracer:
             copies += 1
             unique = f"{name}#{copies}"
         self._names.add(unique)
+        if copies > 1 and kind in COMPUTE_KINDS:
+            details["layer"] = name
         self.operations.append(Operation(unique, kind, inputs, source, result, **details))
         return unique
 
@@ -109,21 +118,28 @@ class Tracer:
     def module_of(self, node: fx.Node) -> str:
         """The path of the innermost module that calls the node; empty for the network itself."""
         stack = list(node.meta.get("nn_module_stack", {}).values())
-        return stack[-1][0] if stack else ""
+        return self._paths[id(self.modules[stack[-1][0]])] if stack else ""
 
     def path(self, node: fx.Node, name: str) -> str:
         """A name within the path of the module that calls the node."""
         return f"{module}.{name}" if (module := self.module_of(node)) else name
 
-    def weight_of(self, node: fx.Node, weight: Any) -> str:
-        """The path of the module that owns the weight of a convolution or linear layer.
+    def layer_of(self, node: fx.Node, weight: Any) -> dict[str, Any]:
+        """The fields `name` and `fixed` of a convolution or linear layer.
+
+        It is named after the module that is called, if the weight is that module's, and after the weight otherwise.
 
         Raises:
             UnsupportedOperation: the weight is computed, so that what the hardware would store is no parameter.
         """
         if not isinstance(weight, fx.Node) or weight.name not in self.weights:
             raise self.refusal(node, "has a computed weight")
-        return self.weights[weight.name].removesuffix(".weight")
+        path, _, attribute = self.weights[weight.name].rpartition(".")
+        owner, called = self.modules[path], self.module_of(node)
+        if isinstance(owner, (nn.Conv2d, nn.Linear)) and getattr(self.modules[called], "weight", None) is owner.weight:
+            return {"name": called}
+        own = self._paths[id(owner)]
+        return {"name": own if attribute == "weight" else f"{own}.{attribute}".lstrip("."), "fixed": True}
 
     def refusal(self, node: fx.Node, why: str) -> UnsupportedOperation:
         """The error to raise for a node that cannot be costed, with the reason."""

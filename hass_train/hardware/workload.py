@@ -74,6 +74,10 @@ class Operation:
             channels that are normalised separately.
         bias: whether a bias is added (batch norm folds into one).
         function: the name of an activation function (`relu`, `hardswish`, …); `constant` for a product with a constant.
+        layer: path of the module whose weights a convolution or linear layer uses, if that is not its name: a module
+            that is called n times is one layer and n operations.
+        fixed: whether its weights are no layer's own (a constant filter, or weights that another module reads).
+            Hardware computes it as it is; profiles do not cover it.
     """
 
     name: str
@@ -88,16 +92,28 @@ class Operation:
     groups: int = 1
     bias: bool = False
     function: str = ""
+    layer: str = ""
+    fixed: bool = False
 
     @property
-    def is_compute(self) -> bool:
-        """Whether it has weights, which sparsity profiles cover; a matmul has none, though it `multiplies`."""
+    def has_weights(self) -> bool:
+        """Whether it is a convolution or a linear layer; a matmul has no weights, though it `multiplies`."""
         return self.kind in COMPUTE_KINDS
 
     @property
+    def is_compute(self) -> bool:
+        """Whether it is a compute layer: one with weights of its own, which sparsity profiles cover."""
+        return self.has_weights and not self.fixed
+
+    @property
+    def owner(self) -> str:
+        """The path of the module whose weights it uses."""
+        return self.layer or self.name
+
+    @property
     def multiplies(self) -> bool:
-        """Whether it spends multiply-accumulates: the compute layers and matmul."""
-        return self.is_compute or self.kind is OperationKind.MATMUL
+        """Whether it spends multiply-accumulates: convolutions, linear layers and matmul."""
+        return self.has_weights or self.kind is OperationKind.MATMUL
 
     @property
     def window(self) -> int:
@@ -117,7 +133,7 @@ class Operation:
     @property
     def weights(self) -> int:
         """Number of weights, without biases; 0 for an operation that has none."""
-        return self.result.channels * self.channels_per_group * self.window if self.is_compute else 0
+        return self.result.channels * self.channels_per_group * self.window if self.has_weights else 0
 
     @property
     def operand_words(self) -> int:
@@ -194,8 +210,38 @@ class Workload:
 
     @cached_property
     def compute_layers(self) -> tuple[Operation, ...]:
-        """The convolutions and linear layers, which have weights."""
+        """The convolutions and linear layers with weights of their own."""
         return tuple(operation for operation in self.operations if operation.is_compute)
+
+    @cached_property
+    def uses(self) -> dict[str, tuple[str, ...]]:
+        """The compute layers' operations by the path of the module that is called, in the order of its calls."""
+        found: dict[str, tuple[str, ...]] = {}
+        for operation in self.compute_layers:
+            found[operation.owner] = (*found.get(operation.owner, ()), operation.name)
+        return found
+
+    @cached_property
+    def first_layers(self) -> frozenset[str]:
+        """The modules that read the image: no other compute layer lies between."""
+        near, found = {NETWORK_INPUT}, set()
+        for operation in self.operations:
+            if near.intersection(operation.inputs):
+                found |= {operation.owner} if operation.is_compute else set()
+                near |= set() if operation.is_compute else {operation.name}
+        return frozenset(found)
+
+    @cached_property
+    def last_layers(self) -> frozenset[str]:
+        """The modules that make the answer, whose filters are classes: no other compute layer follows. A network may
+        have several, such as a distilled DeiT."""
+        read = {name for operation in self.operations for name in operation.inputs}
+        near, found = {one.name for one in self.operations} - read, set()
+        for operation in reversed(self.operations):
+            if operation.name in near:
+                found |= {operation.owner} if operation.is_compute else set()
+                near |= set() if operation.is_compute else {*operation.inputs}
+        return frozenset(found)
 
     @cached_property
     def macs(self) -> int:
@@ -204,8 +250,8 @@ class Workload:
 
     @cached_property
     def weights(self) -> int:
-        """Number of weights of all layers."""
-        return sum(operation.weights for operation in self.operations)
+        """Number of weights of all layers; those that several operations share count once."""
+        return sum({operation.owner: operation.weights for operation in self.operations}.values())
 
     def cuts(self) -> list[int]:
         """The legal cuts: each k for which exactly one value crosses from operations[:k] to operations[k:].

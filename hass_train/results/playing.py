@@ -51,7 +51,7 @@ def simulate_design(
     sparse = [one.name for part in design.parts for one in part.designs if one.engine == "sparse"]
     try:
         check_design(workload, [one for part in design.parts for one in part.designs])
-        nonzeros = observe_nonzeros(model, sparse, images)
+        nonzeros = observe_nonzeros(model, workload, sparse, images)
     except ValueError as error:
         raise UserError(str(error)) from error
     parts = tuple(_part(part, design, workload, nonzeros, profile, sized, told) for part in design.parts)

@@ -59,9 +59,13 @@ class PricedPenalty:
     def __call__(self, layers: Iterable[tuple[str, SparseLayer]]) -> Tensor:
         """The penalty of the densities in the last step, a differentiable scalar.
 
-        It is Σ pair price · weight density · activation density + Σ weight price · weight density, over the layers.
+        It is Σ pair price · weight density · activation density + Σ weight price · weight density, over the operations
+        of the layers.
         """
-        seen = [(name, layer.penalty_densities) for name, layer in layers if layer.penalty_densities is not None]
+        seen = [
+            one for _, layer in layers if layer.penalty_densities
+            for one in zip(layer.operations, layer.penalty_densities, strict=True)
+        ]  # fmt: skip
         weight = torch.stack([densities[0] for _, densities in seen])
         activation = torch.stack([densities[1] for _, densities in seen])
         pair_prices = weight.new_tensor([self.pair_prices[name] for name, _ in seen])

@@ -2,7 +2,7 @@
 
 from hass_train.sparsity.block import Block
 from hass_train.sparsity.channel import Channel
-from hass_train.sparsity.convert import LayerRule, link_norms, sparse_layers, sparsify, sparsity_of
+from hass_train.sparsity.convert import OWN_KEYS, LayerRule, link_norms, own_keys, sparse_layers, sparsify, sparsity_of
 from hass_train.sparsity.layers import SparseLayer
 from hass_train.sparsity.mode import Mode
 from hass_train.sparsity.nm import NM
@@ -15,6 +15,7 @@ from hass_train.sparsity.unstructured import Unstructured
 
 __all__ = [
     "NM",
+    "OWN_KEYS",
     "Block",
     "Channel",
     "Grouped",
@@ -29,6 +30,7 @@ __all__ = [
     "apply_masks",
     "calibrate",
     "link_norms",
+    "own_keys",
     "ranked",
     "raw_threshold",
     "running_profile",

@@ -42,7 +42,9 @@ class SparseLayer(nn.Module):
         prune_weights, gate_activations: whether weights are pruned, and inputs gated, as rules and pattern allow.
         unprunable: whether the rules allow its weights to be pruned, but the pattern can prune none of them.
         pattern: how its weights are grouped for pruning.
-        batch_norm: the batch-norm behind the layer, if `link_norms` has found one; it is pruned with its filters.
+        batch_norms: the batch-norms behind the layer that `link_norms` has found; they are pruned with its filters.
+        operations: the layer's operations in the workload, one for each of its calls in a forward pass, in their order.
+        penalty_densities: in the search mode, the (weight density, activation density) of each call in the last step.
     """
 
     weight: nn.Parameter
@@ -59,10 +61,16 @@ class SparseLayer(nn.Module):
     gate_activations: bool
     unprunable: bool
     pattern: Pattern
+    operations: tuple[str, ...]
 
     @classmethod
     def from_dense(
-        cls, layer: nn.Module, prune_weights: bool, gate_activations: bool, pattern: Pattern | None = None
+        cls,
+        layer: nn.Module,
+        prune_weights: bool,
+        gate_activations: bool,
+        pattern: Pattern | None = None,
+        operations: tuple[str, ...] = (),
     ) -> Self:
         """Turn a dense layer into a sparse one in place: same object, same parameters, same `weight` key.
 
@@ -70,6 +78,7 @@ class SparseLayer(nn.Module):
             layer: a layer of the dense class that this one is the sparse version of.
             prune_weights, gate_activations: what may become sparse, except weights that the pattern cannot prune.
             pattern: how its weights are grouped for pruning; unstructured by default.
+            operations: see the attribute.
         """
         layer.__class__ = cls
         assert isinstance(layer, cls)
@@ -78,7 +87,7 @@ class SparseLayer(nn.Module):
             layer.pattern.keep_mask(weight, layer.kernel_groups, _BEYOND).all()
         )
         layer.unprunable = prune_weights and not layer.prune_weights
-        layer.gate_activations = gate_activations
+        layer.gate_activations, layer.operations = gate_activations, operations
         for name in ("weight_threshold", "activation_threshold"):
             layer.register_parameter(name, nn.Parameter(torch.full((), RAW_START, device=weight.device)))
         layer.register_buffer("mask", torch.ones_like(weight, dtype=torch.bool))
@@ -87,8 +96,8 @@ class SparseLayer(nn.Module):
             layer.register_buffer(name, torch.tensor(value, device=weight.device))
         layer.register_buffer("turn", torch.tensor(0))
         layer._mode, layer._level, layer._seen, layer._live = Mode.DENSE, 0.0, False, None
-        layer.watched, layer.step_state, layer.penalty_densities = False, None, None
-        layer.__dict__["batch_norm"] = None  # past torch's __setattr__, which would make it a child of this layer
+        layer.watched, layer.step_state, layer.penalty_densities = False, None, ()
+        layer.batch_norms = ()  # a tuple, so that they do not become children of this layer
         return layer
 
     # plain copies of the buffers: reading a tensor in every forward pass would stall a GPU
@@ -99,12 +108,12 @@ class SparseLayer(nn.Module):
     # state of the present training step, which `hass_train.sparsity.step` sets
     watched: bool
     step_state: StepState | None
-    penalty_densities: tuple[Tensor, Tensor] | None
-    batch_norm: nn.Module | None
+    penalty_densities: tuple[tuple[Tensor, Tensor], ...]
+    batch_norms: tuple[nn.Module, ...]
 
     def __getstate__(self) -> dict[str, Any]:
         """The state without what belongs to a training step, whose graph can be neither copied nor pickled."""
-        return {**self.__dict__, "penalty_densities": None, "step_state": None, "_live": None}
+        return {**self.__dict__, "penalty_densities": (), "step_state": None, "_live": None}
 
     @property
     def kernel_groups(self) -> int:
@@ -130,7 +139,7 @@ class SparseLayer(nn.Module):
                 self.frozen_threshold.fill_(self.activation_level())
                 self.apply_mask()
         self.mode.fill_(int(mode))
-        self.penalty_densities = None
+        self.penalty_densities = ()
         self.synchronize()
 
     def synchronize(self) -> None:
@@ -150,10 +159,10 @@ class SparseLayer(nn.Module):
     def prune_norm(self) -> None:
         """Zero the bias of filters without a weight left, and their batch-norm's scale and shift."""
         kept = self.live.flatten(1).amax(1)
-        norm = self.batch_norm
-        for one in (self.bias, *((norm.weight, norm.bias) if norm is not None else ())):
-            if one is not None:
-                one.mul_(kept)
+        for module in (self, *self.batch_norms):
+            for one in (module.bias, module.weight if module is not self else None):
+                if one is not None:
+                    one.mul_(kept)  # type: ignore[operator]
 
     @property
     def live(self) -> Tensor:
@@ -269,9 +278,10 @@ class SparseLayer(nn.Module):
         return x, weight
 
     def _remember(self, weight: Tensor | None, activation: Tensor | None) -> None:
-        """Keep the densities of this step for the penalty."""
+        """Keep the densities of this call for the penalty, after those of earlier calls in the same step."""
         one = self.activation_density.new_ones(())
-        self.penalty_densities = (one if weight is None else weight, one if activation is None else activation)
+        call = (one if weight is None else weight, one if activation is None else activation)
+        self.penalty_densities = (*self.penalty_densities, call) if self.step_state is not None else (call,)
 
     def _next_filters(self) -> tuple[int, int]:
         """The first filter of this step's sample and the number of filters in it; all filters take turns."""
@@ -297,4 +307,4 @@ class SparseLayer(nn.Module):
         if self.step_state is None:
             follow([self], [InputStats(scale, density)])
         else:
-            self.step_state.stats = InputStats(scale, density)
+            self.step_state.stats.append(InputStats(scale, density))

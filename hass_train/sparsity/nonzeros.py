@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hass_train.hardware.dataflow.simulator.packing import NonZeros
+from hass_train.hardware.workload import Workload
 from hass_train.sparsity.layers import SparseLayer
 from hass_train.sparsity.statistics import pads
 
 
-def observe_nonzeros(model: nn.Module, layers: Iterable[str], images: Tensor) -> dict[str, NonZeros]:
+def observe_nonzeros(
+    model: nn.Module, workload: Workload, layers: Collection[str], images: Tensor
+) -> dict[str, NonZeros]:
     """Run images through a network and note which words of each layer's input and weights are not zero.
 
     Args:
         model: a network with sparse layers, or a dense one whose activation thresholds are hooks (`gate_activations` of
             `hass_train.export.weights`); its training mode is restored.
-        layers: the names of convolutions and linear layers.
+        workload: the same network, traced.
+        layers: the names of its compute layers to look at.
         images: (n, channels, height, width) on the model's device.
 
     Returns:
@@ -27,7 +31,7 @@ def observe_nonzeros(model: nn.Module, layers: Iterable[str], images: Tensor) ->
         (filters, channels, Kh, Kw); a linear layer has height, Kh and Kw 1, and its tokens as width.
 
     Raises:
-        ValueError: the model has no layer of a given name.
+        ValueError: the workload has no compute layer of a given name, or the model no such module.
     """
     modules = dict(model.named_modules())
     found: dict[str, NonZeros] = {}
@@ -43,13 +47,19 @@ def observe_nonzeros(model: nn.Module, layers: Iterable[str], images: Tensor) ->
         else:
             present = present.reshape(len(present), 1, -1, present.shape[-1])
         kernels = (weight != 0).detach().reshape(*weight.shape[:2], *(weight.shape[2:] or (1, 1)))
-        found[name] = NonZeros(present.contiguous().cpu().numpy(), kernels.cpu().numpy())
+        if name in layers:
+            found[name] = NonZeros(present.contiguous().cpu().numpy(), kernels.cpu().numpy())
 
-    for name in layers:
-        if name not in modules:
-            raise ValueError(f"the model has no layer {name!r}")
-        layer = modules[name]
-        hooks.append(layer.register_forward_pre_hook(lambda module, inputs, name=name: note(name, module, inputs[0])))
+    owners = {name: path for path, names in workload.uses.items() for name in names}
+    if unknown := [name for name in layers if owners.get(name) not in modules]:
+        raise ValueError(f"the model has no layer {unknown[0]!r}")
+    for path in dict.fromkeys(owners[name] for name in layers):
+        names = iter(workload.uses[path])  # one for each call
+        hooks.append(
+            modules[path].register_forward_pre_hook(
+                lambda layer, inputs, names=names: note(next(names), layer, inputs[0])
+            )
+        )
     training = model.training
     model.eval()
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -27,10 +27,11 @@ _WINDOW_IMAGES = 16
 def running_profile(model: nn.Module) -> SparsityProfile:
     """The sparsity as training steps see it: weight densities, running activation densities, and their product as pair
     density, as if zeros of weights and of activations were independent."""
-    layers = {}
-    for name, layer in sparse_layers(model):
+    layers: dict[str, LayerSparsity] = {}
+    for _, layer in sparse_layers(model):
         weight, activation = layer.weight_density(), float(layer.activation_density)
-        layers[name] = LayerSparsity(weight, min(activation, 1.0), min(weight * activation, 1.0))
+        seen = LayerSparsity(weight, min(activation, 1.0), min(weight * activation, 1.0))
+        layers |= dict.fromkeys(layer.operations, seen)
     return SparsityProfile(layers)
 
 
@@ -252,6 +253,24 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
         model.train(training)
 
 
+@contextmanager
+def _called(layers: Iterable[SparseLayer], seen: Callable[[str, Tensor], None]) -> Iterator[dict[str, int]]:
+    """Call a function with the operation and the input of every call of some layers, and count the calls."""
+    counts = {name: 0 for layer in layers for name in layer.operations}
+
+    def note(layer: SparseLayer, inputs: tuple[Tensor, ...]) -> None:
+        name = min(layer.operations, key=counts.__getitem__)  # the first of those that were called least
+        counts[name] += 1
+        seen(name, inputs[0])
+
+    hooks = [layer.register_forward_pre_hook(note) for layer in layers]
+    try:
+        yield counts
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 def calibrate(
     model: nn.Module, batches: Iterable[Tensor], together: bool = False, closely: bool = True
 ) -> SparsityProfile:
@@ -273,22 +292,17 @@ def calibrate(
         ValueError: there are no images.
     """
     samples = not together or ranks.rank() == 0
-    counters = {name: _PairCounter(layer, samples, closely) for name, layer in sparse_layers(model)}
-    hooks = [
-        layer.register_forward_pre_hook(lambda _, inputs, counter=counters[name]: counter.observe(inputs[0]))
-        for name, layer in sparse_layers(model)
-    ]
-    images = 0
-    try:
-        with _evaluating(model):
-            for batch in batches:
-                images += len(batch)
-                model(batch)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    layers = [layer for _, layer in sparse_layers(model)]
+    counters = {name: _PairCounter(layer, samples, closely) for layer in layers for name in layer.operations}
+    images = passes = 0
+    with _evaluating(model), _called(layers, lambda name, x: counters[name].observe(x)) as calls:
+        for batch in batches:
+            images, passes = images + len(batch), passes + 1
+            model(batch)
     if not images:
         raise ValueError("calibration needs at least one image")
+    if odd := [name for name, count in calls.items() if count != passes]:
+        raise RuntimeError(f"{odd[0]} ran {calls[odd[0]]} times in {passes} passes, unlike when it was traced")
     if not together or not ranks.together():
         return SparsityProfile({name: counter.result() for name, counter in counters.items()})
     for counter in counters.values():

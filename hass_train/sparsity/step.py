@@ -42,12 +42,12 @@ class SearchStep:
         self.known = [levels.detached() for levels in present]
         present = present if learns else self.known
         for layer, levels in zip(layers, present, strict=True):
-            layer.step_state = StepState(levels, learns)
+            layer.step_state, layer.penalty_densities = StepState(levels, learns), ()
         try:
             yield
-            seen = [(layer, layer.step_state.stats) for layer in layers if layer.step_state and layer.step_state.stats]
-            if seen:
-                follow([layer for layer, _ in seen], _of_all([stats for _, stats in seen]))
+            stats = [layer.step_state.stats if layer.step_state else [] for layer in layers]
+            if seen := [(layer, _mean(calls)) for layer, calls in zip(layers, stats, strict=True) if calls]:
+                follow([layer for layer, _ in seen], _of_all([mean for _, mean in seen]))
         finally:
             for layer in layers:
                 layer.step_state = None
@@ -63,6 +63,13 @@ class SearchStep:
             return None if value is None else Level(torch.tensor(value), torch.tensor(1.0), value, 0.0)
 
         self.known = [Levels(level(weight), level(activation)) for weight, activation in state]
+
+
+def _mean(calls: list[InputStats]) -> InputStats:
+    """The mean statistics of a layer's calls in one step."""
+    if len(calls) == 1:
+        return calls[0]
+    return InputStats(*(torch.stack(one).mean() for one in zip(*calls, strict=True)))
 
 
 def _of_all(stats: list[InputStats]) -> list[InputStats]:

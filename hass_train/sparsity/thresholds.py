@@ -6,7 +6,7 @@ Each layer has four of these scalars; handled one by one, they would take more t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import torch
@@ -80,12 +80,12 @@ class StepState:
     Args:
         levels: the present thresholds.
         learns: whether thresholds are trained in this step; otherwise they are only applied.
-        stats: statistics of the layer's input, which the forward pass fills in.
+        stats: statistics of the layer's input in each of its calls, which the forward pass appends.
     """
 
     levels: Levels
     learns: bool = True
-    stats: InputStats | None = None
+    stats: list[InputStats] = field(default_factory=list)
 
 
 class Thresholded(Protocol):

@@ -133,7 +133,7 @@ def test_thresholds_of_groups_have_the_gradients_of_the_window(pattern: Pattern)
     images = torch.randn(4, 16, 6, 6, dtype=torch.float64)
     with SearchStep(layer)():
         out = layer(images)
-        weight_density = layer.penalty_densities[0]
+        weight_density = layer.penalty_densities[0][0]
     assert float(weight_density) == pytest.approx(layer.weight_density(), abs=0.02)
     (slope,) = torch.autograd.grad(weight_density, layer.weight_threshold, retain_graph=True)
     assert slope < 0  # a higher threshold leaves less
@@ -153,7 +153,7 @@ def test_a_penalty_reaches_thresholds_wherever_they_are(pattern: Pattern) -> Non
             layer.weight_threshold.copy_(raw_threshold(level))
         with SearchStep(layer)():
             layer(torch.randn(1, 16, 6, 6))
-            (slope,) = torch.autograd.grad(layer.penalty_densities[0], layer.weight_threshold)
+            (slope,) = torch.autograd.grad(layer.penalty_densities[0][0], layer.weight_threshold)
         assert slope < 0, level
 
 

@@ -33,7 +33,7 @@ def _step(
     with around or nullcontext():
         logits = forward(images)
     loss = logits.square().sum()
-    densities = [one for _, layer in sparse_layers(model) for one in layer.penalty_densities or ()]
+    densities = [one for _, layer in sparse_layers(model) for call in layer.penalty_densities for one in call]
     if densities:
         loss = loss + 0.3 * torch.stack(densities).sum()
     loss.backward()
@@ -66,7 +66,7 @@ def test_between_learning_steps_the_gates_only_act() -> None:
     learned = _step(model, model, images, steps())
     before = {name: buffer.clone() for name, buffer in model.named_buffers() if "activation" in name}
     for _, layer in sparse_layers(model):
-        layer.penalty_densities = None
+        layer.penalty_densities = ()
     with steps(learns=False):
         logits = model(images)
     model.zero_grad()

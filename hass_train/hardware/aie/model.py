@@ -127,7 +127,7 @@ def _row(operation: Operation, cost: LayerCost, fusion: Fusion, sparsity: LayerS
         engine="array" if operation.multiplies else "stream",
         folds=folds,
         resources=Resources(offchip_bits=round(8 * cost.offchip_bytes)),
-        weights_in="tile" if fused else "off_chip" if operation.is_compute else "",
+        weights_in="tile" if fused else "off_chip" if operation.has_weights else "",
         macs=operation.macs,
         pair_density=sparsity.pair_density if sparsity else 1.0,
         block_density=cost.density if operation.multiplies else None,
