@@ -11,7 +11,8 @@ from torch.optim.swa_utils import update_bn
 
 from hass_train.data import ImageData
 from hass_train.data.evaluate import accuracy
-from hass_train.export.weights import DENSE_WEIGHTS, load_weights, save_dense
+from hass_train.export.initial import read_tensors
+from hass_train.export.weights import DENSE_WEIGHTS, save_dense
 from hass_train.runtime import ranks
 from hass_train.search.phases import Phase
 from hass_train.search.subject import Subject
@@ -48,7 +49,7 @@ class Phases(pl.Callback):
 
     def _teach(self, module: SparseClassifier) -> None:
         if module.state.phase is Phase.RECOVER and not module.taught:
-            module.learn_from(load_weights(self.output / DENSE_WEIGHTS, "ckpt_path"))
+            module.learn_from(read_tensors(self.output / DENSE_WEIGHTS, "ckpt_path"))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         state = search_state(pl_module)

@@ -18,13 +18,14 @@ from torch import nn
 from hass_train.config.checks import checked, checked_estimate, made
 from hass_train.config.schema import EstimateConfig, ProfileConfig, RunConfig
 from hass_train.config.values import without_password
+from hass_train.export.initial import Loaded, fitting, initialise, read_tensors
 from hass_train.export.profile import load_profile
-from hass_train.export.weights import DENSE_WEIGHTS, load_weights
+from hass_train.export.weights import DENSE_WEIGHTS
 from hass_train.hardware import Accelerator, SparsityProfile, Workload
 from hass_train.results.estimation import measured_network
 from hass_train.runtime.errors import UserError
 from hass_train.sparsity import LayerRule, Mode, Pattern, link_norms, sparse_layers, sparsify
-from hass_train.training.networks import check_network, create_network, traced
+from hass_train.training.networks import check_network, create_network, deployed, traced
 
 if TYPE_CHECKING:  # they bring Lightning
     from hass_train.data import ImageData
@@ -46,12 +47,14 @@ class Experiment:
         config: the checked configuration.
         settings: the configuration as plain data without passwords, which may be stored and printed.
         output: the run's directory.
+        loaded: what was loaded of the weights that training starts from; None before, or if timm gives them.
     """
 
     def __init__(self, config: RunConfig, whole: dict[str, Any]) -> None:
         from hass_train.search.engine import Context  # late: it brings Lightning
 
         self.config, self.output = config, Path(config.paths.output)
+        self.loaded: Loaded | None = None
         self.settings: dict[str, Any] = _without_passwords(whole)
         self.engine.context = Context(whole, rebuilt)
         self._check(self.accelerator, self.pattern)
@@ -127,8 +130,8 @@ class Experiment:
         channels = (model.input_size or self.data.input_size)[0]
         return {"num_classes": self.data.classes, "in_chans": channels, **model.kwargs}
 
-    def dense_network(self) -> nn.Module:
-        """Make a new dense timm network in channels-last format.
+    def training_network(self) -> nn.Module:
+        """Make a new dense timm network.
 
         Raises:
             UserError: its input size is not that of the data, or `create_network` cannot make it.
@@ -140,11 +143,39 @@ class Experiment:
                 f"model.input_size is {size}, but {self.data.name} gives images of {list(self.data.input_size)}; set "
                 "the data's size"
             )
-        model = create_network(self.config.model, **self.model_arguments)
-        return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+        return create_network(self.config.model, **self.model_arguments)
 
-    def made_sparse(self, model: nn.Module) -> nn.Module:
+    def dense_network(self) -> nn.Module:
+        """Make a new dense network in the form in which it is deployed, in channels-last format.
+
+        Raises:
+            UserError: see `training_network`.
+        """
+        return _channels_last(deployed(self.training_network()))
+
+    def starting_network(self, search: bool = True) -> nn.Module:
+        """Make the dense network that training starts with: with the weights of `init_from`, if it is given.
+
+        Args:
+            search: whether it is searched, and so in the form in which it is deployed, rather than as timm trains it.
+
+        Raises:
+            UserError: see `training_network`, and `hass_train.export.initial.initialise`.
+        """
+        model, config = self.training_network(), self.config
+        if self.init_from is not None and not config.ckpt_path:
+            if search:  # the file may hold either form
+                tensors, merged = read_tensors(self.init_from), deployed(model)
+                model = max((merged, model), key=lambda one: fitting(one, tensors))
+            self.loaded = initialise(model, self.init_from, config.init_strict, config.init_head, config.init_prefix)
+        return _channels_last(deployed(model) if search else model)
+
+    def made_sparse(self, model: nn.Module, workload: Workload) -> nn.Module:
         """Make the layers of a network sparse in place, as the configuration's pattern and rules say, and return it.
+
+        Args:
+            model: the dense network.
+            workload: the same, traced.
 
         Raises:
             UserError: the rules do not fit the network.
@@ -153,7 +184,7 @@ class Experiment:
         # where zero activations gain nothing, they would only cost accuracy
         activations = self.accelerator.uses_activations
         rules = {name: LayerRule(r.match, r.weight, r.activation and activations) for name, r in given.items()}
-        sparsify(model, rules, self.pattern)
+        sparsify(model, rules, self.pattern, workload)
         if self.pattern.prunes_norm:
             parameter = next(model.parameters())
             link_norms(model, parameter.new_zeros(1, *self.data.input_size))
@@ -162,10 +193,10 @@ class Experiment:
     @cached_property
     def _traced(self) -> tuple[nn.Module, Workload, int]:
         """The network with sparse layers; its workload and number of parameters, both of the dense network."""
-        model = self.dense_network()
+        model = self.starting_network()
         workload = traced(model, self.data.input_size, self.config.model.name)
         parameters = sum(parameter.numel() for parameter in model.parameters())
-        return self.made_sparse(model), workload, parameters
+        return self.made_sparse(model, workload), workload, parameters
 
     @property
     def network(self) -> nn.Module:
@@ -230,7 +261,7 @@ def rebuilt(settings: dict[str, Any], goal: Goal, dense_ips: float, worker: int)
 
     experiment = Experiment.of(OmegaConf.create(settings))
     search, model = experiment.config.search, experiment.network
-    model.load_state_dict(load_weights(experiment.output / DENSE_WEIGHTS), strict=False)
+    initialise(model, experiment.output / DENSE_WEIGHTS)
     for _, layer in sparse_layers(model):
         layer.set_mode(Mode.SEARCH)
     quick = experiment.accelerator.quick()
@@ -279,7 +310,7 @@ class EstimateExperiment:
         if shape is not None and getattr(network, "default_cfg", {}).get("fixed_input_size"):
             network = create_network(model, **arguments, img_size=tuple(shape[1:]))
         size = shape or network.default_cfg["input_size"]
-        return traced(network, (size[0], size[1], size[2]), model.name)
+        return traced(deployed(network), (size[0], size[1], size[2]), model.name)
 
     @cached_property
     def profile(self) -> SparsityProfile:
@@ -304,6 +335,10 @@ def _uniform(config: ProfileConfig, workload: Workload) -> SparsityProfile:
         return SparsityProfile.uniform(workload, config.pair_density, config.dense_layers, config.weight_density, block)
     except ValueError as error:
         raise UserError(f"profile: {error}") from error
+
+
+def _channels_last(model: nn.Module) -> nn.Module:
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 def _without_passwords(settings: Any) -> Any:

@@ -13,6 +13,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from hass_train.cli import job_command
 from hass_train.experiment import Experiment
+from hass_train.export.initial import initialise
 from hass_train.export.weights import DENSE_WEIGHTS, save_dense
 from hass_train.report.console import print_result, report_console
 from hass_train.report.summary import print_summary
@@ -41,7 +42,7 @@ from hass_train.tracking.loggers import WandbLog
 from hass_train.training.finish import finish
 from hass_train.training.module import SparseClassifier
 from hass_train.training.resume import Checkpoint
-from hass_train.training.run import Run, initialise, running
+from hass_train.training.run import Run, running
 
 
 def train(config: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -58,7 +59,9 @@ def train(config: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     if not plan.total:
         raise UserError("search.warmup.epochs is 0: there is nothing to train")
     with running(experiment, plan, Checkpoint.of(experiment.config)) as run:
-        module = run.fit(experiment.dense_network(), None)
+        model = experiment.starting_network(search=False)
+        _tell_weights(experiment)
+        module = run.fit(model, None)
         run.leave_to_first()
         path = run.output / "model.safetensors"
         save_dense(module.model, path)
@@ -116,7 +119,9 @@ def _planned(experiment: Experiment, checkpoint: Checkpoint | None) -> PhasePlan
 
 @rank_zero_only
 def _announce(experiment: Experiment) -> None:
-    """Print the layers that stay dense, the estimate of the dense network, the roof, the goal and a summary."""
+    """Print what it starts from, the layers that stay dense, the estimate of the dense network, the roof, the goal and
+    a summary."""
+    _tell_weights(experiment)
     left = [(name, layer) for name, layer in sparse_layers(experiment.network) if layer.unprunable]
     if left:
         some = ", ".join(name for name, _ in left[:2]) + (", …" if len(left) > 2 else "")
@@ -130,6 +135,13 @@ def _announce(experiment: Experiment) -> None:
         f"{question.roof_ips / question.dense_ips:.2f}× ({question.roof_binds} binds); goal: {question.goal.words()}"
     )
     print_summary(question.workload, dense, report_console(), experiment.config.summary_depth)
+
+
+@rank_zero_only
+def _tell_weights(experiment: Experiment) -> None:
+    """Print what was loaded of the weights that training starts from."""
+    if experiment.loaded is not None:
+        print(experiment.loaded.words())
 
 
 def _settle_again(run: Run, module: SparseClassifier) -> None:
@@ -161,7 +173,7 @@ def _measured(run: Run, module: SparseClassifier, started: float) -> Result:
     question, workload = state.asked, experiment.workload
     profile = run.profile(module.model)
     estimate = question.accelerator.estimate(workload, profile)
-    dense_model = experiment.made_sparse(experiment.dense_network())
+    dense_model = experiment.made_sparse(experiment.dense_network(), workload)
     initialise(dense_model, run.output / DENSE_WEIGHTS)
     natural = run.profile(dense_model)
     natural_estimate = question.accelerator.estimate(workload, natural)

@@ -22,8 +22,9 @@ from hass_train import pipeline
 from hass_train.data import Digits
 from hass_train.data.evaluate import accuracy
 from hass_train.experiment import Experiment
+from hass_train.export.initial import read_tensors
 from hass_train.export.profile import load_profile
-from hass_train.export.weights import gate_activations, load_weights
+from hass_train.export.weights import gate_activations
 from hass_train.hardware import trace
 from hass_train.pipeline import search
 from hass_train.runtime.errors import UserError
@@ -160,7 +161,7 @@ def test_the_saved_profile_gives_the_same_design(
 def test_a_finished_run_can_be_fine_tuned(run: tuple[Path, subprocess.CompletedProcess[str]], compose: Compose) -> None:
     """At a rate of nearly nothing, training leaves the weights it starts from, and a network as good as they are."""
     for name in ("dense.safetensors", "checkpoints/last.ckpt"):
-        start = load_weights(run[0] / name)
+        start = {key.removeprefix("state_dict.model."): value for key, value in read_tensors(run[0] / name).items()}
         still = ("search.warmup.lr=1e-9", "search.weight_decay=0", f"init_from={run[0] / name}")
         result, objects = pipeline.train(compose("debug=fdr", *still, config_name="train"))
         trained = load_file(result["model"])

@@ -175,6 +175,9 @@ class RunConfig:
         report: whether to write figures and the HTML report at the end.
         summary_depth: number of parts of a layer's name by which the network's summary groups layers; 0 = every layer.
         init_from: file of weights to start from.
+        init_strict: whether the file must hold every weight of the network and no other.
+        init_head: whether the classifier's weights are loaded too; false for another number of classes.
+        init_prefix: what stands before the names of the weights in the file; found out if it is not given.
         ckpt_path: checkpoint to resume: a file, a run's directory, `last` or `best`.
     """
 
@@ -193,6 +196,9 @@ class RunConfig:
     report: bool = True
     summary_depth: int = within(2, 0)
     init_from: str | None = None
+    init_strict: bool = True
+    init_head: bool = True
+    init_prefix: str | None = None
     ckpt_path: str | None = None
 
 

@@ -11,12 +11,13 @@ from hass_train.hardware.dataflow.design import Design, PartDesign
 from hass_train.hardware.dataflow.simulator.pipeline import join_name
 from hass_train.hardware.dataflow.simulator.stages import StageDesign
 from hass_train.runtime.errors import UserError
+from hass_train.runtime.files import AnyPath
 
 DESIGN = "design.json"
 SCHEMA = 2
 
 
-def save_design(path: Path, design: Design, workload: Workload, estimate: Estimate) -> None:
+def save_design(path: AnyPath, design: Design, workload: Workload, estimate: Estimate) -> None:
     """Write a design together with the shapes of the network's operations.
 
     Args:
@@ -66,10 +67,10 @@ def save_design(path: Path, design: Design, workload: Workload, estimate: Estima
         "parts": parts,
         "layers": rows,
     }
-    path.write_text(json.dumps(data, indent=1))
+    Path(path).write_text(json.dumps(data, indent=1))
 
 
-def load_design(folder: Path) -> Design:
+def load_design(folder: AnyPath) -> Design:
     """Read the design.json of a run.
 
     Args:
@@ -78,6 +79,7 @@ def load_design(folder: Path) -> Design:
     Raises:
         UserError: there is no such directory or file, or the file is not a design; one line.
     """
+    folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"there is no run directory {folder}")
     file = folder / DESIGN

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from hass_train.hardware import SparsityProfile, Workload
 from hass_train.runtime.errors import UserError
+from hass_train.runtime.files import AnyPath
 
 PROFILE = "profile.json"
 SCHEMA = 1
 
 
-def save_profile(path: Path, workload: Workload, profile: SparsityProfile) -> None:
+def save_profile(path: AnyPath, workload: Workload, profile: SparsityProfile) -> None:
     """Write a profile.
 
     Args:
@@ -25,10 +26,12 @@ def save_profile(path: Path, workload: Workload, profile: SparsityProfile) -> No
     """
     profile.check_covers(workload)
     about = {"schema": SCHEMA, "network": workload.name, "input_shape": list(workload.input_shape)}
-    path.write_text(json.dumps({**about, **profile.to_dict()}, separators=(",", ":")))  # no indent: a line per number
+    Path(path).write_text(
+        json.dumps({**about, **profile.to_dict()}, separators=(",", ":"))
+    )  # no indent: a line per number
 
 
-def load_profile(path: Path) -> SparsityProfile:
+def load_profile(path: AnyPath) -> SparsityProfile:
     """Read a profile.
 
     Args:
@@ -37,6 +40,7 @@ def load_profile(path: Path) -> SparsityProfile:
     Raises:
         UserError: there is no such file or directory, the directory holds no profile, or the file is not one; one line.
     """
+    path = Path(path)
     if path.is_dir():
         file = path / PROFILE
         if not file.is_file():

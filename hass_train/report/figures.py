@@ -12,7 +12,7 @@ from PIL import Image
 from hass_train.report.look import Chart
 from hass_train.report.panels import panels
 from hass_train.results.record import Record
-from hass_train.runtime.files import replacing
+from hass_train.runtime.files import AnyPath, replacing
 
 FOLDER = "figures"
 _PRINTED = 7.2 * 72
@@ -27,7 +27,7 @@ def save_figures(record: Record) -> list[Path]:
     return [path for panel in panels(record) for path in save_chart(panel.chart, folder / panel.name, pdf=True)]
 
 
-def save_chart(chart: Chart, path: Path, pdf: bool = False) -> list[Path]:
+def save_chart(chart: Chart, path: AnyPath, pdf: bool = False) -> list[Path]:
     """Draw a chart; equal charts give equal files.
 
     Args:
@@ -40,6 +40,7 @@ def save_chart(chart: Chart, path: Path, pdf: bool = False) -> list[Path]:
     """
     drawn = vl_convert.vegalite_to_svg(chart.to_dict(), allowed_base_urls=[])
     pictures = {"png": _png(drawn)} | ({"pdf": _pdf(drawn)} if pdf else {})
+    path = Path(path)
     files = {path.with_name(f"{path.name}.{ending}"): content for ending, content in pictures.items()}
     for file, content in files.items():
         with replacing(file) as partly:

@@ -9,7 +9,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import vl_convert
@@ -17,7 +16,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from hass_train.report.panels import Panel
-from hass_train.runtime.files import write_text
+from hass_train.runtime.files import AnyPath, write_text
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ class Page:
     blocks: Sequence[Block] = ()
 
 
-def save_page(path: Path, page: Page) -> None:
+def save_page(path: AnyPath, page: Page) -> None:
     """Write a page, whole or not at all."""
     charts = {panel.name: panel.chart.to_dict() for panel in page.panels}
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)

@@ -13,6 +13,7 @@ from hass_train.hardware.resources import LIMITS
 from hass_train.results.record import flat
 from hass_train.results.result import RESULT, Result
 from hass_train.runtime.errors import UserError
+from hass_train.runtime.files import AnyPath
 from hass_train.search.front import front, hypervolume
 
 _LOST = 0.05
@@ -35,13 +36,13 @@ class Run:
     result: Result
 
     @classmethod
-    def read(cls, folder: Path) -> Run:
+    def read(cls, folder: AnyPath) -> Run:
         """Read a run's directory.
 
         Raises:
             UserError: its result.json cannot be read.
         """
-        return cls(folder, Result.load(folder))
+        return cls(Path(folder), Result.load(folder))
 
     @cached_property
     def numbers(self) -> dict[str, float]:

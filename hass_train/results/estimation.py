@@ -12,7 +12,7 @@ from hass_train.export.profile import PROFILE
 from hass_train.hardware.estimate import Estimate
 from hass_train.results.result import RESULT, Result, read_object
 from hass_train.runtime.errors import UserError
-from hass_train.runtime.files import write_text
+from hass_train.runtime.files import AnyPath, write_text
 from hass_train.runtime.plain import from_plain, layout, to_plain
 
 ESTIMATE = "estimate.json"
@@ -56,25 +56,25 @@ class Estimation:
         """Plain data; the content of estimate.json."""
         return to_plain(self)  # type: ignore[no-any-return]
 
-    def save(self, path: Path) -> None:
+    def save(self, path: AnyPath) -> None:
         """Write the file."""
         write_text(path, json.dumps(self.to_dict(), indent=1))
 
     @classmethod
-    def load(cls, folder: Path) -> Estimation:
+    def load(cls, folder: AnyPath) -> Estimation:
         """Read the estimate.json of a directory.
 
         Raises:
             UserError: there is none, or it cannot be read; one line.
         """
-        path = folder / ESTIMATE
+        path = Path(folder) / ESTIMATE
         try:
             return from_plain(read_object(path), cls)
         except ValueError as error:
             raise UserError(f"{path} cannot be read: {error}") from error
 
 
-def measured_network(path: Path) -> tuple[tuple[int, int, int], dict[str, Any]]:
+def measured_network(path: AnyPath) -> tuple[tuple[int, int, int], dict[str, Any]]:
     """What network a profile was measured on.
 
     Args:
@@ -87,6 +87,7 @@ def measured_network(path: Path) -> tuple[tuple[int, int, int], dict[str, Any]]:
     Raises:
         UserError: the profile does not say, or the result beside it cannot be read.
     """
+    path = Path(path)
     file = path / PROFILE if path.is_dir() else path
     try:
         channels, height, width = json.loads(file.read_text())["input_shape"]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hass_train.runtime.files import replacing
+from hass_train.runtime.files import AnyPath, replacing
 from hass_train.search.phases import Phase
 
 METRICS = Path("csv") / "metrics.csv"
@@ -36,11 +36,11 @@ class History:
     epochs: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, run: Path) -> History:
+    def read(cls, run: AnyPath) -> History:
         """Read the history of a run and, before it, that of the runs that it went on with."""
         epochs: dict[int, dict[str, float]] = {}
         for name in (BEFORE, METRICS):
-            rows = [row for row in rows_of(run / name) if row.get("epoch")]
+            rows = [row for row in rows_of(Path(run) / name) if row.get("epoch")]
             begun = min((int(float(row["epoch"])) + 1 for row in rows), default=math.inf)
             epochs = {epoch: values for epoch, values in epochs.items() if epoch < begun}
             for row in rows:

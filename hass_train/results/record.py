@@ -12,6 +12,7 @@ from hass_train.hardware.estimate import Estimate, LayerEstimate
 from hass_train.results.history import History, rows_of
 from hass_train.results.result import Result
 from hass_train.runtime.errors import UserError
+from hass_train.runtime.files import AnyPath
 
 Column = Literal["dense", "sparse"]
 
@@ -60,12 +61,13 @@ class Record:
     history: History
 
     @classmethod
-    def read(cls, folder: Path) -> Record:
+    def read(cls, folder: AnyPath) -> Record:
         """Read what lies in a run's directory.
 
         Raises:
             UserError: it holds no result of a search, or one that cannot be read.
         """
+        folder = Path(folder)
         result = Result.load(folder)
         try:
             found = cls(folder, result, list(rows_of(folder / "layers.csv")), History.read(folder))

@@ -15,7 +15,7 @@ from hass_train.hardware.profile import SparsityProfile
 from hass_train.results.legacy import upgraded
 from hass_train.results.simulation import DesignSimulation
 from hass_train.runtime.errors import UserError
-from hass_train.runtime.files import write_text
+from hass_train.runtime.files import AnyPath, write_text
 from hass_train.runtime.plain import from_plain, layout, to_plain
 
 SCHEMA = 2
@@ -234,12 +234,12 @@ class Result:
         """Plain data; the content of result.json."""
         return {"schema": SCHEMA, **to_plain(self)}
 
-    def save(self, path: Path) -> None:
+    def save(self, path: AnyPath) -> None:
         """Write the file."""
         write_text(path, json.dumps(self.to_dict(), indent=1))
 
     @classmethod
-    def load(cls, folder: Path) -> Result:
+    def load(cls, folder: AnyPath) -> Result:
         """Read the result.json of a run, also one that an older version wrote (schema 1).
 
         Args:
@@ -248,7 +248,7 @@ class Result:
         Raises:
             UserError: there is no result.json, or it cannot be read; one line.
         """
-        path = folder / RESULT
+        path = Path(folder) / RESULT
         if not path.is_file():
             raise UserError(f"{folder} has no {RESULT}: is it the directory of a search that has ended?")
         data = read_object(path)

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+AnyPath = str | os.PathLike[str]
+"""What public functions take for a path."""
 FOLDER, LAST, BEST, PREVIOUS = "checkpoints", "last.ckpt", "best.ckpt", "previous.ckpt"
 """The folder of a run's checkpoints, and their names."""
 ORIGIN = "resumed_from.txt"
@@ -32,7 +34,7 @@ def replacing(path: Path) -> Iterator[Path]:
         partly.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: AnyPath, text: str) -> None:
     """Write a text file, completely or not at all."""
-    with replacing(path) as partly:
+    with replacing(Path(path)) as partly:
         partly.write_text(text)

@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import timm
+from timm.utils import reparameterize_model
 from torch import nn
 
 from hass_train.config.checks import first_line
 from hass_train.config.schema import ModelConfig
 from hass_train.hardware import UnsupportedOperation, Workload, trace
 from hass_train.runtime.errors import UserError, unknown
+
+_MERGES = ("fuse", "reparameterize", "switch_to_deploy")
+"""The methods by which timm's modules change into the form in which they are deployed."""
 
 
 def check_network(name: str) -> None:
@@ -44,6 +48,16 @@ def create_network(config: ModelConfig, **arguments: Any) -> nn.Module:
                 "into the Hugging Face cache first, or use model.pretrained=false with init_from=FILE"
             ) from error
         raise
+
+
+def deployed(network: nn.Module) -> nn.Module:
+    """Return the network in the form in which it is deployed, by timm's `reparameterize_model`.
+
+    Branches and batch-norms that only training needs (RepVGG, MobileOne, FastViT, …) are merged; other networks are
+    returned as they are.
+    """
+    merges = any(hasattr(module, name) for module in network.modules() for name in _MERGES)
+    return reparameterize_model(network) if merges else network
 
 
 def traced(network: nn.Module, input_size: tuple[int, int, int], name: str) -> Workload:

@@ -19,11 +19,12 @@ from hass_train.results.playing import simulate_design
 from hass_train.results.result import Result
 from hass_train.results.simulation import DesignSimulation
 from hass_train.runtime.errors import UserError
-from hass_train.training.networks import create_network, traced
+from hass_train.runtime.files import AnyPath
+from hass_train.training.networks import create_network, deployed, traced
 
 
 def simulate_run(
-    folder: Path, count: int, sized: bool = False, told: Callable[[str], None] = lambda message: None
+    folder: AnyPath, count: int, sized: bool = False, told: Callable[[str], None] = lambda message: None
 ) -> DesignSimulation:
     """Simulate the design of a finished run on its own validation images.
 
@@ -37,10 +38,11 @@ def simulate_run(
     """
     if count < 1:
         raise UserError(f"--images is {count}; it must be ≥ 1")
+    folder = Path(folder)
     design, result = load_design(folder), Result.load(folder)
     profile = load_profile(folder)
     settings = ModelConfig(name=result.model.name)
-    network = create_network(settings, **result.model.arguments)
+    network = deployed(create_network(settings, **result.model.arguments))
     workload = traced(network, design.input_shape, settings.name)
     model = load_sparse(network, folder)
     data = _data_of(result, folder)

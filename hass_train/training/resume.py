@@ -16,7 +16,8 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from hass_train.config.checks import made
 from hass_train.config.schema import RunConfig, SearchConfig
-from hass_train.export.weights import DENSE_WEIGHTS, plain_content
+from hass_train.export.initial import plain_content
+from hass_train.export.weights import DENSE_WEIGHTS
 from hass_train.results.history import carry_over
 from hass_train.runtime.errors import UserError
 from hass_train.runtime.files import BEST, FOLDER, LAST, ORIGIN, PREVIOUS, replacing, write_text
@@ -30,7 +31,19 @@ _TAKEN = (DENSE_WEIGHTS, "study.log", f"{FOLDER}/{BEST}")
 _DECIDE = ("model", "data", "sparsity", "seed")
 """The groups of settings that must be the same when a run is resumed."""
 _FREE = ("data.workers", "data.root")
-_APART = ("paths", "callbacks", "logger", "ckpt_path", "init_from", "simulate", "report", "summary_depth")
+_APART = (
+    "paths",
+    "callbacks",
+    "logger",
+    "ckpt_path",
+    "init_from",
+    "init_strict",
+    "init_head",
+    "init_prefix",
+    "simulate",
+    "report",
+    "summary_depth",
+)
 """The settings and groups of settings that may differ without mention when a run is resumed."""
 
 

@@ -7,7 +7,6 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -24,7 +23,6 @@ from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedExc
 from hass_train.config.checks import first_line, made
 from hass_train.data.evaluate import accuracy
 from hass_train.experiment import Experiment
-from hass_train.export.weights import load_weights
 from hass_train.hardware import SparsityProfile
 from hass_train.runtime import stopping
 from hass_train.runtime.allocator import keep_freed_memory
@@ -116,8 +114,6 @@ class Run:
             Stopped: a signal asked for it, and everything is saved.
         """
         experiment = self.experiment
-        if experiment.init_from is not None and self.checkpoint is None:
-            initialise(model, experiment.init_from)
         state = SearchState(self.plan, question)
         if question is not None:
             state.engine = experiment.engine
@@ -234,24 +230,3 @@ def running(experiment: Experiment, plan: PhasePlan, checkpoint: Checkpoint | No
             logger.finalize("success" if status == 0 else "failed")
             if isinstance(logger, WandbLog):
                 logger.finish(status)
-
-
-def initialise(model: nn.Module, path: Path) -> None:
-    """Load weights into a model with or without sparse layers.
-
-    Args:
-        model: the model.
-        path: a safetensors file, or a checkpoint of this project.
-
-    Raises:
-        UserError: the file cannot be read, or its keys or shapes differ from the model's.
-    """
-    weights = load_weights(path)
-    own = model.state_dict()
-    for key, value in weights.items():
-        if key not in own:
-            raise UserError(f"init_from: {path} has {key!r}, which the model does not; is it another model?")
-        if own[key].shape != value.shape:
-            shapes = f"{list(value.shape)} there, {list(own[key].shape)} here"
-            raise UserError(f"init_from: {path} has another shape of {key!r}: {shapes}")
-    model.load_state_dict(weights, strict=False)

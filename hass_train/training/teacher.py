@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hass_train.export.initial import initialise
 from hass_train.sparsity import Mode, sparse_layers
 
 TEMPERATURE = 2.0
@@ -27,7 +28,7 @@ class Teacher:
 
     def __init__(self, model: nn.Module, dense: Mapping[str, Tensor]) -> None:
         network = copy.deepcopy(model)
-        network.load_state_dict(dense, strict=False)
+        initialise(network, dense)
         for _, layer in sparse_layers(network):
             layer.set_mode(Mode.DENSE)
         self.network = network.eval().requires_grad_(False)
