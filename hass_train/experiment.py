@@ -25,7 +25,7 @@ from hass_train.hardware import Accelerator, SparsityProfile, Workload
 from hass_train.results.estimation import measured_network
 from hass_train.runtime.errors import UserError
 from hass_train.sparsity import LayerRule, Mode, Pattern, link_norms, sparse_layers, sparsify
-from hass_train.training.networks import check_network, create_network, deployed, traced
+from hass_train.training.networks import check_network, create_network, deployed, merges, traced
 
 if TYPE_CHECKING:  # they bring Lightning
     from hass_train.data import ImageData
@@ -160,9 +160,17 @@ class Experiment:
             search: whether it is searched, and so in the form in which it is deployed, rather than as timm trains it.
 
         Raises:
-            UserError: see `training_network`, and `hass_train.export.initial.initialise`.
+            UserError: see `training_network`, and `hass_train.export.initial.initialise`; or the network that is to be
+                searched cannot be trained in the form in which it is deployed, and has no trained weights.
         """
         model, config = self.training_network(), self.config
+        trained = config.model.pretrained or "checkpoint_path" in config.model.kwargs or self.init_from
+        if search and merges(model) and not (trained or config.ckpt_path):
+            raise UserError(
+                f"{config.model.name} trains with branches and batch-norms that are merged where it is deployed, and "
+                "is searched as it is deployed; train it first, by train.py with the same model and data, and say "
+                "init_from=RUN_DIR/model.safetensors, or take model.pretrained=true"
+            )
         if self.init_from is not None and not config.ckpt_path:
             if search:  # the file may hold either form
                 tensors, merged = read_tensors(self.init_from), deployed(model)

@@ -50,14 +50,18 @@ def create_network(config: ModelConfig, **arguments: Any) -> nn.Module:
         raise
 
 
+def merges(network: nn.Module) -> bool:
+    """Whether the network is deployed in another form than it is trained in."""
+    return any(hasattr(module, name) for module in network.modules() for name in _MERGES)
+
+
 def deployed(network: nn.Module) -> nn.Module:
     """Return the network in the form in which it is deployed, by timm's `reparameterize_model`.
 
     Branches and batch-norms that only training needs (RepVGG, MobileOne, FastViT, …) are merged; other networks are
     returned as they are.
     """
-    merges = any(hasattr(module, name) for module in network.modules() for name in _MERGES)
-    return reparameterize_model(network) if merges else network
+    return reparameterize_model(network) if merges(network) else network
 
 
 def traced(network: nn.Module, input_size: tuple[int, int, int], name: str) -> Workload:

@@ -157,7 +157,7 @@ def test_what_the_search_cannot_own_stays_dense_and_is_still_costed() -> None:
     assert not any(layer.prune_weights for layer in layers.values())
     assert not layers["a"].gate_activations
     calibrate(model, [torch.randn(2, *SHAPE)]).check_covers(workload)
-    floor_profile(workload, {n: (True, True) for n in layers}, 0.1).check_covers(workload)
+    floor_profile(workload, dict.fromkeys(layers, (True, True)), 0.1).check_covers(workload)
     SparsityProfile.uniform(workload, 0.3).check_covers(workload)
     with pytest.raises(UserError, match=r"sparsity.rules.one matches no layer \('read'\)"):
         sparsify(Odd(), {**ALL, "one": LayerRule("read")}, workload=workload)
