@@ -36,7 +36,7 @@ from hass_train.search.goals import Reached
 from hass_train.search.phases import Phase, PhasePlan
 from hass_train.search.settle import meet
 from hass_train.search.subject import Subject
-from hass_train.sparsity import sparse_layers
+from hass_train.sparsity import SparseLayer, sparse_layers
 from hass_train.tracking.board import publish_dense
 from hass_train.tracking.loggers import WandbLog
 from hass_train.training.finish import finish
@@ -127,6 +127,14 @@ def _announce(experiment: Experiment) -> None:
         some = ", ".join(name for name, _ in left[:2]) + (", …" if len(left) > 2 else "")
         noun = "layer" if len(left) == 1 else "layers"
         print(f"{left[0][1].pattern}: no weights can be pruned in {len(left)} {noun} ({some}); they stay dense")
+    kinds = (torch.nn.Conv2d, torch.nn.Linear)
+    apart = [
+        name for name, module in experiment.network.named_modules()
+        if isinstance(module, kinds) and not isinstance(module, SparseLayer)
+    ]  # fmt: skip
+    if apart:  # constants alone reach them, another module reads their weights, or only training uses them
+        some = ", ".join(apart[:2]) + (", …" if len(apart) > 2 else "")
+        print(f"{len(apart)} of the layers are not called with images and stay as they are ({some})")
     question, search = experiment.question, experiment.config.search
     dense = question.dense_estimate
     print(

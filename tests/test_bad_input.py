@@ -166,6 +166,8 @@ _BASE: list[DictConfig] = []
         (["data=image_folder", "data.root={tmp}/images"], r"b\.png cannot be read as an image"),
         (["init_from={tmp}/other.safetensors"], "init_from: .*is it another model|another shape"),
         (["init_from={tmp}/classes.safetensors"], r"another shape of 'fc\.(weight|bias)': \[1000"),
+        (["init_from={tmp}/empty.safetensors"], "empty.safetensors holds no weights"),
+        (["init_head=false"], "init_head is False, but no init_from=FILE"),
         (["init_from={tmp}/broken.safetensors"], "no readable safetensors"),
         (["init_from={tmp}/secret.safetensors"], "no readable safetensors|there is no file"),
         (["init_from={tmp}"], "there is no file"),
@@ -199,6 +201,7 @@ def make_files(folder: Path) -> None:
                 (place / "b.png").write_bytes(b"\x89PNG no image")
     save_file(timm.create_model("resnet10t").state_dict(), folder / "other.safetensors")
     save_file(timm.create_model("test_resnet", in_chans=1).state_dict(), folder / "classes.safetensors")
+    save_file({}, folder / "empty.safetensors")
     (folder / "broken.safetensors").write_bytes(b"\x10")
     save_file({"a": torch.zeros(1)}, folder / "secret.safetensors")
     os.truncate(folder / "secret.safetensors", 9)

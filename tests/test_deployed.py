@@ -21,8 +21,8 @@ from hass_train.training.networks import deployed, merges, traced
 from tests.conftest import Compose
 
 SMALL = {
-    "mobileone_s0": {}, "repvgg_a0": {}, "repvit_m0_9": {}, "repghostnet_050": {}, "fastvit_t8": {}, "levit_128s": {},
-    "efficientvit_m0": {}, "tiny_vit_5m_224": {}, "shvit_s1": {}, "lcnetv2_050": {}, "efficientvim_m1": {},
+    "mobileone_s0": {}, "repvgg_a0": {}, "repvit_m1": {}, "repghostnet_050": {}, "fastvit_t8": {}, "levit_128s": {},
+    "efficientvit_m0": {}, "tiny_vit_5m_224": {}, "shvit_s1": {}, "lcnetv2_small": {}, "efficientvim_m1": {},
     "nextvit_small": {}, "ghostnetv3_050": {}, "iformer_m": {},
 }  # fmt: skip
 """A small network of each of timm's families whose networks are merged."""

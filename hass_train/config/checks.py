@@ -259,6 +259,9 @@ def _check_run(config: RunConfig) -> None:
             raise UserError(f"{key} is empty; give a file, or leave it out")
     if config.init_from and not config.ckpt_path and not Path(config.init_from).is_file():
         raise UserError(f"init_from: there is no file {config.init_from}")
+    for key, usual in (("init_strict", True), ("init_head", True), ("init_prefix", None)):
+        if getattr(config, key) != usual and not config.init_from:
+            raise UserError(f"{key} is {getattr(config, key)}, but no init_from=FILE is given that it could be about")
     for key, path in (("runs", config.paths.runs), ("data", config.paths.data), ("output", config.paths.output)):
         if not path:
             raise UserError(f"paths.{key} is empty; give a folder")

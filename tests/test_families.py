@@ -1,0 +1,104 @@
+"""One small network of each of timm's families goes through everything that touches its layers, or is refused first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+from hass_train.experiment import Experiment
+from hass_train.export.initial import initialise
+from hass_train.export.weights import load_sparse, save_dense, save_sparse
+from hass_train.hardware import UnsupportedOperation, trace
+from hass_train.runtime.errors import UserError
+from hass_train.search.penalty import PricedPenalty
+from hass_train.sparsity import Mode, SearchStep, calibrate, running_profile, sparse_layers
+from hass_train.training.networks import deployed
+from tests.conftest import Compose
+
+NAMES = (
+    "beit_base_patch16_224", "halonet_h1", "test_byobnet", "cait_xxs24_224", "coat_tiny", "convit_tiny",
+    "convmixer_768_32", "test_convnext", "cpubone_nano", "crossvit_tiny_240", "csatv2", "cs3darknet_focus_s",
+    "cspnext_tiny", "davit_tiny", "deepseek_vit_412m", "deit_tiny_patch16_224", "densenet121", "dla46x_c",
+    "dpn48b", "edgenext_xx_small", "efficientformer_l1", "efficientformerv2_s0", "test_efficientnet",
+    "efficientvim_m1", "efficientvit_b0", "efficientvit_m0", "vit_tiny_patch16_dinov3_qkvb",
+    "fasternet_t0", "fastvit_t8", "focalnet_tiny_srf", "gcvit_xxtiny", "gemma4_vit_167m", "ghostnet_050",
+    "hardcorenas_b", "hgnetv2_b0", "hiera_tiny_224", "sam2_hiera_tiny", "hrnet_w18_small", "iformer_t",
+    "inception_next_atto", "inception_resnet_v2", "inception_v3", "inception_v4", "lcnetv2_small",
+    "levit_128s", "lowformer_b0", "test_mambaout", "test_coatnet", "poolformerv2_s12", "gmlp_ti16_224",
+    "mobilenetv3_small_050", "mobilenetv5_base", "mobilevit_xxs", "mvitv2_tiny",
+    "naflexvit_base_patch16_parfac_gap", "nasnetalarge", "nest_tiny", "nextvit_small", "test_nfnet",
+    "pit_ti_224", "pnasnet5large", "pvt_v2_b0", "qwen3_vit_88m", "rdnet_tiny", "regnetx_002", "repghostnet_050",
+    "repvit_m1", "res2next50", "resnest14d", "test_resnet", "resnetv2_18", "rexnet_100", "selecsls42",
+    "legacy_seresnet18", "sequencer2d_s", "shvit_s1", "skresnet18", "starnet_s050", "swiftformer_xs",
+    "swin_tiny_patch4_window7_224", "swinv2_tiny_window8_256", "swinv2_cr_tiny_224", "tiny_vit_5m_224",
+    "tnt_s_legacy_patch16_224", "tresnet_m", "twins_svt_small", "vgg11", "visformer_tiny", "test_vit",
+    "vit_tiny_r_s16_p8_224", "test_vit_relpos", "samvit_base_patch16_224", "vitamin_small_224",
+    "volo_d1_224", "ese_vovnet19b_slim_dw", "legacy_xception", "xception41p", "xcit_nano_12_p8_224",
+)  # fmt: skip
+"""The smallest network of each family of timm 1.0.31."""
+CLASSES = 7
+
+
+def made(name: str) -> tuple[nn.Module, int]:
+    """A network for small images, if it takes them, as it is deployed; and their size."""
+    fixed = timm.models.get_pretrained_cfg(name).fixed_input_size
+    if not fixed:
+        return timm.create_model(name, num_classes=CLASSES), 64
+    try:
+        return timm.create_model(name, num_classes=CLASSES, img_size=64), 64
+    except Exception:  # it takes no img_size, or not this one
+        return timm.create_model(name, num_classes=CLASSES), timm.models.get_pretrained_cfg(name).input_size[-1]
+
+
+def skipped(refusal: Exception) -> NoReturn:
+    """Skip a network that is refused before training, in one line."""
+    if "\n" in str(refusal):
+        raise AssertionError("more than one line") from refusal
+    pytest.skip(f"refused before training: {refusal}")
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("pattern", ["unstructured", "channel"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_family_is_searched_or_refused(name: str, pattern: str, compose: Compose, tmp_path: Path) -> None:
+    if not timm.is_model(name):
+        pytest.skip("this timm does not have it")
+    with torch.device("meta"):
+        model, size = made(name)
+    try:
+        workload = trace(deployed(model), (3, size, size), name)
+    except UnsupportedOperation as error:
+        skipped(error)
+    torch.manual_seed(0)
+    plain = deployed(made(name)[0])
+    save_dense(plain, tmp_path / "dense.safetensors")
+    experiment = Experiment.of(compose("model=resnet18", f"sparsity={pattern}", "hw=aie2_4x4"))
+    try:
+        model = experiment.made_sparse(plain, workload)
+    except UserError as error:
+        skipped(error)
+    initialise(model, tmp_path / "dense.safetensors")
+    images = torch.randn(2, 3, size, size)
+    for _, layer in sparse_layers(model):
+        layer.set_mode(Mode.SEARCH)
+    with SearchStep(model.train())():
+        loss = model(images).square().mean()
+    running_profile(model).check_covers(workload)
+    profile = calibrate(model, [images[:1]], closely=False)
+    profile.check_covers(workload)
+    estimate = experiment.accelerator.estimate(workload, profile)
+    penalty = PricedPenalty.at(estimate, running_profile(model), estimate.throughput_ips)
+    (loss + penalty(sparse_layers(model))).backward()
+    for _, layer in sparse_layers(model):
+        layer.set_sparsity(0.5, 0.0)
+        layer.set_mode(Mode.FROZEN)
+    save_sparse(model, tmp_path, {})
+    torch.manual_seed(0)
+    again = load_sparse(deployed(made(name)[0]), tmp_path)
+    with torch.no_grad():
+        assert torch.allclose(again.eval()(images), model.eval()(images), atol=1e-4, equal_nan=True)
