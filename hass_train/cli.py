@@ -26,7 +26,7 @@ from hass_train.config.checks import former
 from hass_train.config.values import without_password
 from hass_train.report.sweep import ERROR_LOG, summarise
 from hass_train.runtime.errors import UserError, suggested, unknown
-from hass_train.runtime.stopping import Stopped
+from hass_train.runtime.stopping import CutShort, Stopped
 
 CONFIG_DIR = Path(__file__).resolve().parent.parent / "conf"
 
@@ -98,7 +98,12 @@ def run(config_name: str, task: Callable[[DictConfig], Any]) -> None:
         try:
             return task(config)
         except Stopped as stop:
-            sys.exit(_stopped(stop, Path(config.paths.output)))
+            status = _stopped(stop, Path(config.paths.output))
+            if isinstance(stop, CutShort) and HydraConfig.get().mode is RunMode.MULTIRUN:
+                failed.append(str(stop))  # its own limit: the other jobs go on
+                _keep_traceback(str(stop), stop)
+                return None
+            sys.exit(status)
         except Exception as error:  # reported here, so that the other jobs of a sweep go on
             known = isinstance(error, UserError)
             message = _said(error) if known else f"{type(error).__name__}: {str(error) or 'no message'}"
@@ -227,7 +232,7 @@ def _stopped(stop: Stopped, output: Path) -> int:
     """Print how to resume a stopped run, and return the exit status.
 
     Args:
-        stop: the signal that stopped it.
+        stop: what stopped it.
         output: the run's directory.
     """
     if int(os.environ.get("LOCAL_RANK", "0")):
@@ -235,4 +240,4 @@ def _stopped(stop: Stopped, output: Path) -> int:
     last = output / "checkpoints" / "last.ckpt"
     hint = f"; go on with: {job_command(f'ckpt_path={last}')}" if last.exists() else ""
     print(f"{stop}{hint}", file=sys.stderr)
-    return 128 + stop.signum
+    return stop.status

@@ -29,3 +29,18 @@ class Keep(pl.Callback):
         }
         kept = {"layers": layers, "controller": pl_module.state.steering.state_dict()}
         torch.save(kept, self.folder / f"rank{trainer.global_rank}.pt")
+
+
+class Halt(pl.Callback):
+    """Asks Lightning to end the run, as its limits do.
+
+    Args:
+        batch: number of the micro-batch after which it asks, counted over the whole run.
+    """
+
+    def __init__(self, batch: int) -> None:
+        self.batch = batch
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: object) -> None:
+        if trainer.current_epoch * trainer.num_training_batches + trainer.fit_loop.epoch_loop.batch_idx == self.batch:
+            trainer.should_stop = True
