@@ -98,12 +98,7 @@ def run(config_name: str, task: Callable[[DictConfig], Any]) -> None:
         try:
             return task(config)
         except Stopped as stop:
-            status = _stopped(stop, Path(config.paths.output))
-            if isinstance(stop, CutShort) and HydraConfig.get().mode is RunMode.MULTIRUN:
-                failed.append(str(stop))  # its own limit: the other jobs go on
-                _keep_traceback(str(stop), stop)
-                return None
-            sys.exit(status)
+            failed.append(_stopped(stop, Path(config.paths.output)))
         except Exception as error:  # reported here, so that the other jobs of a sweep go on
             known = isinstance(error, UserError)
             message = _said(error) if known else f"{type(error).__name__}: {str(error) or 'no message'}"
@@ -228,16 +223,22 @@ def job_command(*more: str) -> str:
     return " ".join(["python", Path(sys.argv[0]).name, *words])
 
 
-def _stopped(stop: Stopped, output: Path) -> int:
-    """Print how to resume a stopped run, and return the exit status.
+def _stopped(stop: Stopped, output: Path) -> str:
+    """Print how to resume a stopped run, and exit; where the other jobs of a sweep go on, return what stopped it.
 
     Args:
         stop: what stopped it.
         output: the run's directory.
+
+    Raises:
+        SystemExit: with the status of a stopped run; not for a job of a sweep that was cut short by a limit of its own.
     """
     if int(os.environ.get("LOCAL_RANK", "0")):
-        return 0  # the first process prints it, and its exit status counts
+        sys.exit(0)  # the first process prints it, and its exit status counts
     last = output / "checkpoints" / "last.ckpt"
     hint = f"; go on with: {job_command(f'ckpt_path={last}')}" if last.exists() else ""
     print(f"{stop}{hint}", file=sys.stderr)
-    return stop.status
+    if not isinstance(stop, CutShort) or HydraConfig.get().mode is not RunMode.MULTIRUN:
+        sys.exit(stop.status)
+    _keep_traceback(str(stop), stop)
+    return str(stop)

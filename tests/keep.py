@@ -31,6 +31,15 @@ class Keep(pl.Callback):
         torch.save(kept, self.folder / f"rank{trainer.global_rank}.pt")
 
 
+class Unmask(pl.Callback):
+    """Moves all weights after every epoch, as an average with those of earlier epochs would."""
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        with torch.no_grad():
+            for parameter in pl_module.parameters():
+                parameter.add_(1e-3)
+
+
 class Halt(pl.Callback):
     """Asks Lightning to end the run, as its limits do.
 

@@ -88,7 +88,7 @@ class Run:
         check_options(options, own)
         try:
             self.trainer = pl.Trainer(**options, **own)
-        except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
+        except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError) as error:
             raise UserError(f"trainer: {first_line(error)}") from error
         check_precision(options.get("precision"), self.trainer)
 
