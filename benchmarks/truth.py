@@ -102,8 +102,8 @@ def sparse(digits: bool) -> str:
         workload = trace(timm.create_model(result.model.name, **arguments), shape, result.model.name)
         data = instantiate(result.config["data"])
         data.setup()
-        profile = calibrate(network, data.images("val", torch.device("cpu"), images=256))
-        images = torch.cat(list(data.images("val", torch.device("cpu"), images=IMAGES)))
+        profile = calibrate(network, data.images("val", network, images=256))
+        images = torch.cat(list(data.images("val", network, images=IMAGES)))
         nonzeros = observe_nonzeros(network, workload, [layer.name for layer in workload.compute_layers], images)
         for device in DEVICES:
             for machine in ("lockstep", "decoupled"):

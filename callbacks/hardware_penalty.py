@@ -15,6 +15,7 @@ from hass_train.search.penalty import PricedPenalty
 from hass_train.search.phases import Phase
 from hass_train.sparsity import calibrate, running_profile
 from hass_train.training.module import SparseClassifier, classifier, search_state
+from hass_train.training.steps import Steps
 
 
 class HardwarePenalty(pl.Callback):
@@ -62,16 +63,17 @@ class HardwarePenalty(pl.Callback):
         if state.phase is not Phase.SEARCH:
             return
         parts = ceil_div(self.queries, state.plan.epochs[1])  # queries per epoch, the last one at its end
-        batches = classifier(pl_module).batches_per_epoch
-        if any(batch_idx + 1 == part * batches // parts for part in range(1, parts)):
+        steps = Steps.of(trainer)
+        over = steps.at(batch_idx) + 1  # steps, once this micro-batch ends one
+        if steps.ends(batch_idx) and any(over == part * steps.count // parts for part in range(1, parts)):
             self._ask(trainer, classifier(pl_module))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         state = search_state(pl_module)
         if state.phase is Phase.SEARCH:
             found = self._ask(trainer, classifier(pl_module))
-            if state.dense_val_acc is not None and "val/acc" in trainer.callback_metrics:  # not without validation
-                drop = state.dense_val_acc - float(trainer.callback_metrics["val/acc"])
+            if state.dense_val_acc is not None and state.val_acc is not None:  # not in an epoch without validation
+                drop = state.dense_val_acc - state.val_acc
                 state.steering.observe(drop, state.penalty.log_speedup, state.plan.epochs[1])
             pl_module.log_dict(found, rank_zero_only=True)
 
@@ -79,7 +81,7 @@ class HardwarePenalty(pl.Callback):
         """Measure the exact sparsity on a few validation images. Densities alone would not do: how much zeros gain also
         depends on histograms, and on the independence of compute engines."""
         share = ranks.rank(), ranks.processes()
-        images = data.images("val", module.device, images=max(self.images, share[1]), share=share)
+        images = data.images("val", module, images=max(self.images, share[1]), share=share)
         closely = module.state.asked.accelerator.uses_activations
         return calibrate(module.model, images, together=True, closely=closely)
 

@@ -19,6 +19,7 @@ from hass_train.search.subject import Subject
 from hass_train.sparsity import sparse_layers, watching
 from hass_train.training.module import SparseClassifier, classifier, search_state
 from hass_train.training.state import SearchState
+from hass_train.training.steps import completed
 
 _NORM_BATCHES = 50  # number of batches for batch-norm statistics
 
@@ -59,11 +60,12 @@ class Phases(pl.Callback):
         pl_module.log_dict({key: float(value) for key, value in values.items()}, rank_zero_only=True)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.reach(trainer, classifier(pl_module), Phase.RECOVER)  # freezes the network even without recover epochs
+        if completed(trainer):  # a run that is cut short keeps its phase
+            self.reach(trainer, classifier(pl_module), Phase.RECOVER)  # freezes it even without recover epochs
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # without any epoch to train, neither `on_train_start` nor `on_train_end` is called
-        self.reach(trainer, classifier(pl_module), Phase.RECOVER)
+        self.on_train_end(trainer, pl_module)
 
     def _charge(self, state: SearchState) -> None:
         now = time.monotonic()
@@ -86,7 +88,7 @@ class Phases(pl.Callback):
             save_dense(module.model, self.output / DENSE_WEIGHTS)
         training = module.training
         with watching(module.eval()), torch.no_grad():  # without a warm-up, layers have no input statistics yet
-            for images in _data(trainer).images("train", module.device, batches=2):
+            for images in _data(trainer).images("train", module, batches=2):
                 module(images)
         module.train(training)
         module.state.dense_val_acc, _ = accuracy(module.model, _data(trainer), "val")
@@ -108,7 +110,7 @@ class Phases(pl.Callback):
         """Measure batch-norm statistics again, as the plain mean over some batches, since the running means of the
         search lag behind the thresholds."""
         training = module.training
-        update_bn(_data(trainer).images("train", module.device, batches=_NORM_BATCHES), module)
+        update_bn(_data(trainer).images("train", module, batches=_NORM_BATCHES), module)
         module.train(training)
 
 

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from hass_train.search.phases import Phase
 from hass_train.training.module import search_state
+from hass_train.training.steps import Steps
 
 _SHOWN = (
     ("val/acc", "val acc", "{:.4f}"),
@@ -55,15 +56,17 @@ class Progress(pl.Callback):
             bar, task = self._live
             epoch = f"{trainer.current_epoch + 1}/{trainer.max_epochs}"
             left = self._left(trainer, 0.0) if self._epochs else None
-            bar.reset(task, total=int(trainer.num_training_batches), phase=_phase(pl_module), epoch=epoch, left=left)
+            bar.reset(task, total=Steps.of(trainer).count, phase=_phase(pl_module), epoch=epoch, left=left)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
         if self._live is not None:
             bar, task = self._live
-            done = (batch_idx + 1) / max(int(trainer.num_training_batches), 1)
-            bar.update(task, completed=batch_idx + 1, left=self._left(trainer, done))
+            steps = Steps.of(trainer)
+            completed = steps.at(batch_idx) + steps.ends(batch_idx)
+            done = (batch_idx + 1) / max(steps.batches, 1)
+            bar.update(task, completed=completed, left=self._left(trainer, done))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.is_global_zero:
@@ -71,7 +74,10 @@ class Progress(pl.Callback):
         epoch, total = trainer.current_epoch + 1, trainer.max_epochs or 0
         left = self._left(trainer, 1.0)
         self._spent, self._epochs = self._spent + time.monotonic() - self._began, self._epochs + 1
-        logged, searching = trainer.callback_metrics, _phase(pl_module) == Phase.SEARCH
+        state = search_state(pl_module)
+        logged, searching = {**trainer.callback_metrics}, state.phase == Phase.SEARCH
+        if state.val_acc is None:
+            logged.pop("val/acc", None)  # of an earlier epoch
         parts = [f"loss {float(logged['loss/task']):.3f}"] if "loss/task" in logged else []
         for key, label, form in _SHOWN:
             own = key in logged and (not key.startswith(("hw/", "loss/lambda")) or searching)

@@ -16,9 +16,9 @@ class SparsityMonitor(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         state = search_state(pl_module)
         workload, profile = state.asked.workload, running_profile(classifier(pl_module).model)
-        if state.phase is Phase.RECOVER and "val/acc" in trainer.callback_metrics:
+        if state.phase is Phase.RECOVER and state.val_acc is not None:
             # networks of other phases must not count as the best, since they are not sparse yet
-            pl_module.log("val/acc_sparse", trainer.callback_metrics["val/acc"], rank_zero_only=True)
+            pl_module.log("val/acc_sparse", state.val_acc, rank_zero_only=True)
         pl_module.log_dict(
             {
                 "sparsity/weight": profile.weight_sparsity(workload),

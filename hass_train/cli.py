@@ -26,7 +26,7 @@ from hass_train.config.checks import former
 from hass_train.config.values import without_password
 from hass_train.report.sweep import ERROR_LOG, summarise
 from hass_train.runtime.errors import UserError, suggested, unknown
-from hass_train.runtime.stopping import Stopped
+from hass_train.runtime.stopping import CutShort, Stopped
 
 CONFIG_DIR = Path(__file__).resolve().parent.parent / "conf"
 
@@ -98,7 +98,7 @@ def run(config_name: str, task: Callable[[DictConfig], Any]) -> None:
         try:
             return task(config)
         except Stopped as stop:
-            sys.exit(_stopped(stop, Path(config.paths.output)))
+            failed.append(_stopped(stop, Path(config.paths.output)))
         except Exception as error:  # reported here, so that the other jobs of a sweep go on
             known = isinstance(error, UserError)
             message = _said(error) if known else f"{type(error).__name__}: {str(error) or 'no message'}"
@@ -223,16 +223,22 @@ def job_command(*more: str) -> str:
     return " ".join(["python", Path(sys.argv[0]).name, *words])
 
 
-def _stopped(stop: Stopped, output: Path) -> int:
-    """Print how to resume a stopped run, and return the exit status.
+def _stopped(stop: Stopped, output: Path) -> str:
+    """Print how to resume a stopped run, and exit; where the other jobs of a sweep go on, return what stopped it.
 
     Args:
-        stop: the signal that stopped it.
+        stop: what stopped it.
         output: the run's directory.
+
+    Raises:
+        SystemExit: with the status of a stopped run; not for a job of a sweep that was cut short by a limit of its own.
     """
     if int(os.environ.get("LOCAL_RANK", "0")):
-        return 0  # the first process prints it, and its exit status counts
+        sys.exit(0)  # the first process prints it, and its exit status counts
     last = output / "checkpoints" / "last.ckpt"
     hint = f"; go on with: {job_command(f'ckpt_path={last}')}" if last.exists() else ""
     print(f"{stop}{hint}", file=sys.stderr)
-    return 128 + stop.signum
+    if not isinstance(stop, CutShort) or HydraConfig.get().mode is not RunMode.MULTIRUN:
+        sys.exit(stop.status)
+    _keep_traceback(str(stop), stop)
+    return str(stop)

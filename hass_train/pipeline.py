@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from functools import partial
 from typing import Any
@@ -36,7 +37,7 @@ from hass_train.search.goals import Reached
 from hass_train.search.phases import Phase, PhasePlan
 from hass_train.search.settle import meet
 from hass_train.search.subject import Subject
-from hass_train.sparsity import SparseLayer, sparse_layers
+from hass_train.sparsity import SparseLayer, apply_masks, masks_hold, sparse_layers
 from hass_train.tracking.board import publish_dense
 from hass_train.tracking.loggers import WandbLog
 from hass_train.training.finish import finish
@@ -159,6 +160,9 @@ def _settle_again(run: Run, module: SparseClassifier) -> None:
     if best.is_file():
         module.load_state_dict(torch.load(best, map_location="cpu", weights_only=True)["state_dict"])
     module.enter(Phase.RECOVER)
+    if not masks_hold(module.model):
+        print("warning: a callback has changed weights that are pruned; they are zero again", file=sys.stderr)
+        apply_masks(module.model)
     started, state = time.monotonic(), module.state
     question = state.asked
     target = question.target_ips

@@ -29,3 +29,27 @@ class Keep(pl.Callback):
         }
         kept = {"layers": layers, "controller": pl_module.state.steering.state_dict()}
         torch.save(kept, self.folder / f"rank{trainer.global_rank}.pt")
+
+
+class Unmask(pl.Callback):
+    """Moves all weights after every epoch, as an average with those of earlier epochs would."""
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        with torch.no_grad():
+            for parameter in pl_module.parameters():
+                parameter.add_(1e-3)
+
+
+class Halt(pl.Callback):
+    """Asks Lightning to end the run, as its limits do.
+
+    Args:
+        batch: number of the micro-batch after which it asks, counted over the whole run.
+    """
+
+    def __init__(self, batch: int) -> None:
+        self.batch = batch
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: object) -> None:
+        if trainer.current_epoch * trainer.num_training_batches + trainer.fit_loop.epoch_loop.batch_idx == self.batch:
+            trainer.should_stop = True

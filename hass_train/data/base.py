@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from hass_train.data.order import Drawn, Draws
@@ -129,13 +129,13 @@ class ImageData(pl.LightningDataModule):
         return DataLoader(self.splits[split], batch_size=self.batch_size, drop_last=split == "train")
 
     def images(
-        self, split: str, device: torch.device, images: int = 0, batches: int = 0, share: tuple[int, int] = (0, 1)
+        self, split: str, model: nn.Module, images: int = 0, batches: int = 0, share: tuple[int, int] = (0, 1)
     ) -> Iterator[Tensor]:
-        """Yield batches of images, (n, channels, height, width) in channels-last format, in a fixed order.
+        """Yield batches of images, (n, channels, height, width) as `placed` returns them, in a fixed order.
 
         Args:
             split: `train`, `val` or `test`.
-            device: device to move the images to.
+            model: the network that is to see the images.
             images, batches: limits on the number of images and of batches; 0 = no limit.
             share: (k, n) to yield only the k-th of n consecutive parts of the images, counted from 0.
         """
@@ -146,7 +146,7 @@ class ImageData(pl.LightningDataModule):
             mine = batch[max(first - seen, 0) : max(last - seen, 0)]
             seen += len(batch)
             if len(mine):
-                yield mine.to(device).contiguous(memory_format=torch.channels_last)
+                yield placed(mine, model)
             if seen >= last:
                 return
 
@@ -159,6 +159,13 @@ class ImageData(pl.LightningDataModule):
             generator=torch.Generator().manual_seed(self.seed),  # else loaders draw from torch's global generator
             **options,
         )
+
+
+def placed(images: Tensor, model: nn.Module) -> Tensor:
+    """Return images (n, channels, height, width) as a model takes them: on its device, of its floating type, and in
+    channels-last format."""
+    weight = next(model.parameters())
+    return images.to(weight.device, weight.dtype).contiguous(memory_format=torch.channels_last)
 
 
 class TensorImages(Dataset[tuple[Tensor, Tensor]]):

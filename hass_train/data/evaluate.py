@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from hass_train.data import ImageData
+from hass_train.data.base import placed
 
 
 def accuracy(model: nn.Module, data: ImageData, split: str, batches: int | None = None) -> tuple[float, int]:
@@ -20,7 +21,6 @@ def accuracy(model: nn.Module, data: ImageData, split: str, batches: int | None 
     Returns:
         The fraction of images that are classified correctly, and the number of images.
     """
-    device = next(model.parameters()).device
     training, right, seen = model.training, 0, 0
     model.eval()
     try:
@@ -28,7 +28,7 @@ def accuracy(model: nn.Module, data: ImageData, split: str, batches: int | None 
             for index, (images, labels) in enumerate(data.statistics_dataloader(split)):
                 if batches is not None and index >= batches:
                     break
-                logits = model(images.to(device).contiguous(memory_format=torch.channels_last))
+                logits = model(placed(images, model))
                 right += int((logits.argmax(1).cpu() == labels).sum())
                 seen += len(labels)
     finally:

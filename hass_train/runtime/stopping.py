@@ -17,15 +17,30 @@ _listeners = 0
 
 
 class Stopped(Exception):
-    """A signal asked the run to stop, and everything is saved.
+    """A run that stopped before its end and can go on; a signal asked for it, and everything is saved.
 
     Args:
         signum: number of the signal.
+
+    Attributes:
+        status: exit status of the process.
     """
 
     def __init__(self, signum: int) -> None:
         super().__init__(f"stopped by {signal.Signals(signum).name}")
-        self.signum = signum
+        self.status = 128 + signum
+
+
+class CutShort(Stopped):
+    """A run that a limit or a callback ended before its last epoch.
+
+    Args:
+        why: what has ended it, and where, in one line.
+    """
+
+    def __init__(self, why: str) -> None:
+        Exception.__init__(self, why)
+        self.status = os.EX_TEMPFAIL  # the run is to be tried again, as sysexits.h has it
 
 
 def requested() -> int | None:

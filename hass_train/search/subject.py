@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from hass_train.data import ImageData
@@ -45,11 +44,6 @@ class Subject:
     output: Path
 
     @property
-    def device(self) -> torch.device:
-        """The device that the model is on."""
-        return next(self.model.parameters()).device
-
-    @property
     def goal(self) -> Goal:
         """The goal of the search."""
         return self.question.goal
@@ -60,7 +54,7 @@ class Subject:
         Args:
             images: number of validation images to use, the first ones; 0 = `calibration_images`.
         """
-        chosen = self.data.images("val", self.device, images=images or self.calibration_images)
+        chosen = self.data.images("val", self.model, images=images or self.calibration_images)
         return calibrate(self.model, chosen, closely=self.question.accelerator.uses_activations)
 
     def settle(self, target: float | None = None) -> None:

@@ -6,6 +6,7 @@ of three modes: DENSE (gates off), SEARCH (thresholds are learned) and FROZEN (f
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Self
 
 import torch
@@ -23,6 +24,7 @@ RAW_START = -4.0
 """Initial value of the raw thresholds: softplus(−4) = 0.018 typical magnitudes."""
 WEIGHTS = 2**14
 """Number of weights on which a step estimates a layer's density and threshold gradient; its filters take turns."""
+_SCALARS = ("weight_threshold", "activation_threshold", "activation_scale", "activation_density", "frozen_threshold")
 _BEYOND = 1e30  # a level at which everything is pruned that the pattern can prune
 SAMPLE = 8
 """Number of images of a batch on which activation statistics and threshold gradients are estimated."""
@@ -114,6 +116,19 @@ class SparseLayer(nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         """The state without what belongs to a training step, whose graph can be neither copied nor pickled."""
         return {**self.__dict__, "penalty_densities": (), "step_state": None, "_live": None}
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move or convert the layer, as torch does; thresholds and statistics stay in single precision at least.
+
+        In half precision a step of a threshold would be rounded away where it is below 1/256 of its value.
+        """
+        before = {name: getattr(self, name).detach().clone() for name in _SCALARS}
+        super()._apply(fn, recurse)
+        for name, value in before.items():
+            moved = getattr(self, name)
+            if moved.dtype.itemsize < value.dtype.itemsize and moved.dtype.itemsize < 4:
+                moved.data = value.to(moved.device, torch.float32)
+        return self
 
     @property
     def kernel_groups(self) -> int:

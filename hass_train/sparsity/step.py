@@ -94,6 +94,12 @@ def apply_masks(model: nn.Module) -> None:
             layer.prune_norm()
 
 
+def masks_hold(model: nn.Module) -> bool:
+    """Whether the masked weights of all frozen layers are zero."""
+    layers = [layer for _, layer in sparse_layers(model) if layer.mode_now is Mode.FROZEN]
+    return not any(bool(layer.weight.detach()[~layer.mask].any()) for layer in layers)
+
+
 @contextmanager
 def watching(model: nn.Module) -> Iterator[None]:
     """Let dense and frozen layers update their input statistics too, in training and evaluation."""

@@ -102,7 +102,6 @@ def _write(run: Run, module: SparseClassifier, result: Result, design: Design | 
 
 def _simulate(run: Run, module: SparseClassifier, result: Result, design: Design) -> DesignSimulation:
     """Simulate the searched design on validation images."""
-    device = next(module.model.parameters()).device
-    images = torch.cat(list(run.data.images("val", device, images=_PLAYED)))
+    images = torch.cat(list(run.data.images("val", module.model, images=_PLAYED)))
     assert result.sparse.profile is not None
     return simulate_design(design, run.experiment.workload, module.model, images, result.sparse.profile)

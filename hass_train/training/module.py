@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import Timer
+from pytorch_lightning.plugins.precision import MixedPrecision
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -22,6 +25,7 @@ from hass_train.runtime.errors import UserError
 from hass_train.search.phases import Phase
 from hass_train.sparsity import Mode, SearchStep, apply_masks, sparse_layers, watching
 from hass_train.training.state import SearchState
+from hass_train.training.steps import Steps, batches_done
 from hass_train.training.teacher import Teacher
 
 WATCH = 8
@@ -79,6 +83,8 @@ class SparseClassifier(pl.LightningModule):
         self._teacher: list[Teacher] = []
         self._compiled: Callable[[Tensor], Tensor] | None = None
         self._search_step = SearchStep(model)
+        self._measured: list[tuple[float, float]] = []  # accuracy and penalty of the present step's micro-batches
+        self._shift = 0  # from the scheduler's count of steps to the plan's, which differ if a resumed run has others
         self.accuracy = MulticlassAccuracy(classes, average="micro")
 
     def forward(self, images: Tensor) -> Tensor:
@@ -126,29 +132,30 @@ class SparseClassifier(pl.LightningModule):
     # ---- a training step ---------------------------------------------------------------------------------------
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
-        """Return the loss of a batch: the cross-entropy, in the recover phase mixed with the distance to the teacher,
-        plus λ · Σ price · density where thresholds are trained."""
+        """Return the loss of a micro-batch: the cross-entropy, in the recover phase mixed with the distance to the
+        teacher, plus λ · Σ price · density where thresholds are trained."""
         images, labels = batch
-        state = self.state
-        learns = state.engine.trains and batch_index % self.thresholds_every == 0
+        state, steps = self.state, Steps.of(self.trainer)
+        step = steps.at(batch_index)
+        learns = state.engine.trains and step % self.thresholds_every == 0
         if state.phase is Phase.SEARCH:
             state.searched_images += len(labels) * ranks.processes()
-        with self._observed(batch_index, learns):
+        with self._observed(step, learns):
             logits = self._train_forward(images)
         loss = F.cross_entropy(logits, labels, label_smoothing=self.options.label_smoothing)
         if self._teacher and state.phase is Phase.RECOVER:
             loss = (1 - self.options.distill) * loss + self.options.distill * self._teacher[0].distance(images, logits)
         self.log("loss/task", loss, on_step=False, on_epoch=True)
         if state.phase is Phase.SEARCH and learns and state.controller is not None:
-            loss = loss + self._penalty(logits, labels)
+            loss = loss + self._penalty(logits, labels, step, steps.ends(batch_index))
         self._check_finite(loss)
-        return loss
+        return loss * steps.scale(batch_index)
 
-    def _observed(self, batch_index: int, learns: bool) -> AbstractContextManager[None]:
+    def _observed(self, step: int, learns: bool) -> AbstractContextManager[None]:
         """The context of a forward pass, in which sparse layers get their thresholds and measure their inputs."""
         if self.state.phase is Phase.SEARCH:
             return self._search_step(learns)
-        watches = self.options.compiled or batch_index % WATCH == 0
+        watches = self.options.compiled or step % WATCH == 0
         return watching(self.model) if watches else nullcontext()
 
     def _train_forward(self, images: Tensor) -> Tensor:
@@ -160,17 +167,26 @@ class SparseClassifier(pl.LightningModule):
         logits: Tensor = self._compiled(images.contiguous(memory_format=torch.channels_last))
         return logits
 
-    def _penalty(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The hardware penalty times its weight λ, which the controller updates."""
+    def _penalty(self, logits: Tensor, labels: Tensor, step: int, ends: bool) -> Tensor:
+        """The hardware penalty times its weight λ.
+
+        The controller updates λ in the last micro-batch of a step, by the means over all of them; those before it use
+        the λ of the step before, since their graphs are gone by then.
+        """
         state = self.state
         cost = state.penalty(sparse_layers(self.model))
         right = (logits.detach().argmax(1) == labels).float().mean()
         accuracy, present = (float(one) for one in ranks.averaged([right, cost.detach()]))
-        state.steering.follow(accuracy, len(labels) * ranks.processes())
-        _, done = state.plan.progress(self.global_step, self.steps_per_epoch)
-        weight = state.steering.update(state.penalty.speedup_at(present), done, self.threshold_steps)
-        self.log_dict({"loss/penalty": cost.detach(), "loss/lambda": weight}, on_step=False, on_epoch=True)
-        return weight * cost
+        self._measured.append((accuracy, present))
+        if ends:
+            accuracy, present = (fmean(values) for values in zip(*self._measured, strict=True))
+            state.steering.follow(accuracy, len(labels) * len(self._measured) * ranks.processes())
+            _, done = state.plan.progress(self.current_epoch * self.steps_per_epoch + step, self.steps_per_epoch)
+            state.steering.update(state.penalty.speedup_at(present), done, self.threshold_steps)
+            self._measured = []
+            self.log("loss/lambda", state.steering.value, on_step=False, on_epoch=True)
+        self.log("loss/penalty", cost.detach(), on_step=False, on_epoch=True)
+        return state.steering.value * cost
 
     def _check_finite(self, loss: Tensor) -> None:
         """Raise UserError in all processes if the loss of any of them is infinite or NaN."""
@@ -192,6 +208,15 @@ class SparseClassifier(pl.LightningModule):
         self.accuracy(logits, labels)
         self.log("val/acc", self.accuracy, on_epoch=True)
         self.log("val/loss", F.cross_entropy(logits, labels), on_epoch=True, sync_dist=True)
+
+    def on_train_epoch_start(self) -> None:
+        """Forget the accuracy of the epoch before."""
+        self.state.val_acc = None
+
+    def on_validation_epoch_end(self) -> None:
+        """Remember the accuracy."""
+        if not self.trainer.sanity_checking:
+            self.state.val_acc = float(self.accuracy.compute())
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Do an optimizer step; masked weights stay exactly zero."""
@@ -218,11 +243,6 @@ class SparseClassifier(pl.LightningModule):
         """Number of steps of the whole search phase that train thresholds."""
         return max(self.state.plan.epochs[1] * ceil_div(self.steps_per_epoch, self.thresholds_every), 1)
 
-    @property
-    def batches_per_epoch(self) -> int:
-        """Number of training batches in one epoch, within the trainer's limits."""
-        return int(self.trainer.num_training_batches)
-
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return AdamW with learning rates that follow the phases; thresholds are a parameter group without decay.
 
@@ -236,20 +256,30 @@ class SparseClassifier(pl.LightningModule):
             {"params": [p for p in weights if p.dim() <= 1], "weight_decay": 0.0},
         ]
         per_epoch = self.steps_per_epoch
-        rates = [lambda step: self.state.plan.learning_rate(step, per_epoch)] * 2
+        rates = [lambda step: self.state.plan.learning_rate(step + self._shift, per_epoch)] * 2
         if thresholds:
             speed = self.options.threshold_travel / self.threshold_steps
             groups.append({"params": thresholds, "weight_decay": 0.0})
             rates.append(lambda step: speed)
-        # fused, one call for all parameters: thresholds are many parameters of one number each
-        optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=1.0, fused=True)
+        # fused, one call for all parameters: thresholds are many parameters of one number each. A fused optimizer may
+        # scale gradients by itself, and Lightning cannot clip them then
+        scaled = isinstance(self.trainer.precision_plugin, MixedPrecision)
+        fused = not (scaled and self.trainer.gradient_clip_val)
+        optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=1.0, fused=fused)
         rates = [rate for rate, group in zip(rates, groups, strict=True) if group["params"]]
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rates)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
+    def on_train_start(self) -> None:
+        """Find the place of the scheduler's next step in the plan: a run may resume with other devices, limits or
+        micro-batches per step, and therefore other numbers of steps."""
+        at = self.current_epoch * self.steps_per_epoch + Steps.of(self.trainer).at(batches_done(self.trainer))
+        self._shift = at - self.global_step
+
     def on_train_batch_start(self, batch: object, batch_index: int) -> None:
-        """Seed randomness, such as dropout, by the step, so that a resumed run continues as if never interrupted."""
-        self.seed_chance(self.global_step)
+        """Seed randomness, such as dropout, by the micro-batch, so that a resumed run continues as if never
+        interrupted."""
+        self.seed_chance(self.current_epoch * Steps.of(self.trainer).batches + batch_index)
 
     def seed_chance(self, *where: int) -> None:
         """Seed torch by the seed of the run, the rank of this process, and numbers that say where the run is."""
@@ -260,7 +290,10 @@ class SparseClassifier(pl.LightningModule):
         checkpoint["hass_train"] = {**self.state.state_dict(), "known": self._search_step.state_dict()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore what `on_save_checkpoint` added."""
+        """Restore what `on_save_checkpoint` added; limits of time count anew, else a resumed run would end at once."""
+        for one in self.trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(one, Timer):
+                checkpoint["callbacks"].pop(one.state_key, None)
         self.state.load_state_dict(checkpoint["hass_train"])
         self._search_step.load_state_dict(checkpoint["hass_train"]["known"])
 

@@ -46,7 +46,7 @@ def simulate_run(
     workload = traced(network, design.input_shape, settings.name)
     model = load_sparse(network, folder)
     data = _data_of(result, folder)
-    images = torch.cat(list(data.images("val", torch.device("cpu"), images=count)))
+    images = torch.cat(list(data.images("val", model, images=count)))
     return simulate_design(design, workload, model, images, profile, sized, told)
 
 

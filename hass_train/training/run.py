@@ -33,15 +33,10 @@ from hass_train.search.question import HardwareQuestion
 from hass_train.sparsity import calibrate
 from hass_train.tracking.loggers import WandbLog
 from hass_train.training.module import SparseClassifier, TrainingOptions
+from hass_train.training.refused import check_callbacks, check_options, check_precision
 from hass_train.training.resume import Checkpoint, WholeCheckpoints
 from hass_train.training.state import SearchState
-
-_INSTEAD = {
-    "max_epochs": "say search.warmup.epochs, search.search.epochs and search.recover.epochs",
-    "default_root_dir": "say hydra.run.dir",
-    "logger": "say logger=csv or logger=wandb",
-    "callbacks": "say +callbacks.NAME._target_=…",
-}
+from hass_train.training.steps import completed
 
 
 class Run:
@@ -79,6 +74,8 @@ class Run:
             options["devices"] = handed_out(options, int(HydraConfig.get().job.num), torch.cuda.device_count())
         own: dict[str, Any] = {
             "max_epochs": plan.total,
+            "max_steps": -1,
+            "fast_dev_run": False,
             "default_root_dir": str(self.output),
             "logger": loggers,
             "callbacks": callbacks,
@@ -86,12 +83,12 @@ class Run:
             "plugins": [WholeCheckpoints()],
             "use_distributed_sampler": False,  # the data module's own sampler can resume in the middle of an epoch
         }
-        if taken := sorted({*own} & {*options}):
-            raise UserError(f"trainer.{taken[0]} is not for you to set; {_INSTEAD.get(taken[0], 'leave it out')}")
+        check_options(options, own)
         try:
             self.trainer = pl.Trainer(**options, **own)
-        except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
+        except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError) as error:
             raise UserError(f"trainer: {first_line(error)}") from error
+        check_precision(options.get("precision"), self.trainer)
 
     def _tell_differences(self, checkpoint: Checkpoint) -> None:
         changed = checkpoint.check_settings(self.experiment.settings)
@@ -111,9 +108,11 @@ class Run:
 
         Raises:
             UserError: the loss diverged, or another problem that the user can solve.
-            Stopped: a signal asked for it, and everything is saved.
+            Stopped: a signal asked for it, or a limit or a callback ended the run early (`CutShort`); what
+                callbacks.Checkpoints has saved can go on.
         """
         experiment = self.experiment
+        check_callbacks(self.trainer.callbacks, searches=question is not None)  # type: ignore[attr-defined]
         state = SearchState(self.plan, question)
         if question is not None:
             state.engine = experiment.engine
@@ -128,14 +127,19 @@ class Run:
                 self.trainer.fit(module, datamodule=self.data, ckpt_path=resumed, weights_only=True)
             except (ProcessRaisedException, ProcessExitedException) as error:  # from a spawned process
                 stopping.check()
-                _, known, words = str(error).rpartition("UserError: ")
-                if known:
-                    raise UserError(words.strip().splitlines()[0]) from error
+                for kind in (UserError, stopping.CutShort):
+                    _, known, words = str(error).rpartition(f"{kind.__name__}: ")
+                    if known:
+                        raise kind(words.strip().splitlines()[0]) from error
                 raise
+            except MisconfigurationException as error:  # what Lightning finds out only now
+                raise UserError(f"trainer: {first_line(error)}") from error
             stopping.check()  # for a signal that came after the last step
         if isinstance(self.trainer.strategy.launcher, _MultiProcessingLauncher):
             self._fetch(module)
-        return module
+        elif not completed(self.trainer):  # without callbacks.Checkpoints, which stops it where it can go on
+            raise stopping.CutShort(f"ended early, after {self.trainer.current_epoch} of {self.plan.total} epochs")
+        return module.float()  # what is measured and exported is one network, whatever the precision of training
 
     def leave_to_first(self) -> None:
         """End all processes but the first one, which measures the network and writes the results.
@@ -168,8 +172,7 @@ class Run:
 
     def profile(self, model: nn.Module) -> SparsityProfile:
         """Measure the exact sparsity on the first `search.calibration_images` validation images."""
-        device = next(model.parameters()).device
-        images = self.data.images("val", device, images=self.experiment.config.search.calibration_images)
+        images = self.data.images("val", model, images=self.experiment.config.search.calibration_images)
         return calibrate(model, images, closely=self.experiment.accelerator.uses_activations)
 
     def log(self, scalars: dict[str, float]) -> None:

@@ -27,6 +27,8 @@ class SearchState:
         answer: the last estimate of the accelerator, in the process that made it; None in others, and before the first.
         choice: what the search engine has reported; None before it has chosen.
         dense_val_acc: validation accuracy of the dense network, a fraction; None before the search begins.
+        val_acc: validation accuracy that was measured last in the present epoch, a fraction; None before it was. Unlike
+            Lightning's `callback_metrics` it is never one of an earlier epoch.
         wall_s: seconds spent in each phase, and in estimating the hardware (`hardware`).
         searched_images: number of images in the steps of the search phase, over all processes.
     """
@@ -40,6 +42,7 @@ class SearchState:
     answer: Estimate | None = None
     choice: Choice | None = None
     dense_val_acc: float | None = None
+    val_acc: float | None = None
     wall_s: dict[str, float] = field(default_factory=lambda: {**{str(each): 0.0 for each in Phase}, "hardware": 0.0})
     searched_images: int = 0
 
@@ -71,6 +74,7 @@ class SearchState:
             "phase": str(self.phase),
             "wall_s": dict(self.wall_s),
             "dense_val_acc": self.dense_val_acc,
+            "val_acc": self.val_acc,
             "penalty": self.penalty.state_dict(),
             "controller": self.controller.state_dict() if self.controller else None,
             "choice": self.choice.to_dict() if self.choice else None,
@@ -83,6 +87,7 @@ class SearchState:
         self.phase = Phase(state["phase"])
         self.wall_s.update(state["wall_s"])
         self.dense_val_acc = state["dense_val_acc"]
+        self.val_acc = state.get("val_acc")  # earlier versions had none
         self.searched_images = int(state["searched_images"])
         self.penalty = PricedPenalty(**state["penalty"])
         self.choice = Choice.from_dict(state["choice"]) if state["choice"] else None

@@ -122,7 +122,7 @@ def test_uniform_thresholds_zero_the_fractions_asked_for(weight: float, activati
     evaluator.apply(evaluator.at_sparsity(weight, activation))
     for _, layer in sparse_layers(model):
         assert layer.weight_density() == pytest.approx(1 - weight, abs=0.03 if layer.weight.numel() > 100 else 0.15)
-    images = next(data.images("val", torch.device("cpu")))
+    images = next(data.images("val", model))
     first = dict(sparse_layers(model))["0"]
     assert float((first.gated_input(images) != 0).float().mean()) == pytest.approx(1 - activation, abs=0.03)
 
@@ -276,7 +276,7 @@ def test_a_goal_that_would_destroy_the_network_is_given_up(
     learned: bool, subject: Subject, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     features, head = subject.model[:3], subject.model[3]
-    images, labels = torch.cat(list(subject.data.images("val", subject.device))), torch.arange(48) % 2
+    images, labels = torch.cat(list(subject.data.images("val", subject.model))), torch.arange(48) % 2
     with torch.no_grad():  # the class means tell the classes apart
         means = [features(images)[labels == one].mean(0) for one in (0, 1)]
         head.weight.copy_(

@@ -115,7 +115,7 @@ class Evaluator:
         model.eval()
         try:
             with torch.no_grad():
-                for images in data.images("val", self.subject.device, images=_SPARSITY_IMAGES):
+                for images in data.images("val", model, images=_SPARSITY_IMAGES):
                     model(images)
         finally:
             for hook in hooks:
