@@ -64,6 +64,23 @@ def tiff(bits: int, values: Array, photometric: int = 1) -> bytes:
     return b"II*\0" + struct.pack("<I", 8 + len(strip)) + strip + struct.pack("<H", len(tags)) + entries + bytes(4)
 
 
+def png(bits: int, values: Array) -> bytes:
+    """A PNG file of grey or RGB values of 2, 4 or 16 bits, some of which Pillow does not write."""
+    rows = values.reshape(len(values), -1).round().astype(int)
+    if bits == 16:
+        packed = rows.astype(">u2").view(np.uint8)
+    else:
+        places = (rows[..., None] >> np.arange(bits - 1, -1, -1)) & 1
+        packed = np.packbits(places.reshape(len(rows), -1).astype(np.uint8), axis=1)
+    lines = zlib.compress(b"".join(b"\0" + row.tobytes() for row in packed))
+    header = struct.pack(">IIBBBBB", WIDTH, HEIGHT, bits, 2 if values.ndim == 3 else 0, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", lines), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+        for name, content in chunks
+    )
+
+
 def frames(kind: str) -> bytes:
     return stored(picture(COLOUR), kind, save_all=True, append_images=[picture(255 - COLOUR)] * 2)
 
@@ -77,6 +94,9 @@ READ: dict[str, tuple[bytes, Array]] = {
     "png 1 bit": (stored(Image.fromarray(BITS), "png"), BITS * 255),
     "png 8 bits": (stored(GREY8, "png"), RAMP * 255),
     "png 16 bits": (stored(GREY16, "png"), RAMP * 255),
+    "png 2 bits": (png(2, RAMP * 3), (RAMP * 3).round() * 85),
+    "png 4 bits": (png(4, RAMP * 15), (RAMP * 15).round() * 17),
+    "png rgb 16 bits": (png(16, COLOUR * 257), COLOUR),
     "png palette": (stored(PALETTE, "png"), COLOUR),
     "png palette, one transparent": (stored(PALETTE, "png", transparency=0), COLOUR),
     "png palette, all half transparent": (stored(PALETTE, "png", transparency=bytes([128] * 4)), COLOUR),
