@@ -6,6 +6,7 @@ import io
 import struct
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,10 @@ from hass_train.data import Cifar10, Digits, FashionMnist, ImageData, ImageFolde
 from hass_train.data.base import TensorImages, with_channels
 from hass_train.data.images import read_image
 from hass_train.experiment import EstimateExperiment, Experiment
+from hass_train.results.result import Result
 from hass_train.runtime.errors import UserError
-from tests.conftest import Compose
+from hass_train.training.replay import _data_of
+from tests.conftest import DATA, Compose
 from tests.test_data import write_idx
 
 Array = NDArray[Any]
@@ -385,6 +388,15 @@ def test_data_that_a_network_could_not_learn_from_is_refused(data: Own, message:
     assert "\n" not in str(caught.value)
 
 
+def test_data_without_a_length_is_refused() -> None:
+    class Stream(Own):
+        def load(self) -> dict[str, Dataset[Any]]:
+            return {name: iter(()) for name in self.names}  # type: ignore[misc]
+
+    with pytest.raises(UserError, match="own's train split has no length; give it __len__ and __getitem__"):
+        Stream().setup()
+
+
 def test_labels_of_any_integer_type_are_taken() -> None:
     data = Own((IMAGE, torch.tensor(1, dtype=torch.uint8)))
     data.setup()
@@ -422,6 +434,13 @@ def test_an_estimate_takes_the_channels_of_the_network(compose: Compose) -> None
     assert shape()[0] == shape("model.input_size=[1,32,32]")[0] == 1
     with pytest.raises(UserError, match=r"model\.kwargs\.in_chans is 1, but images have 3 channels"):
         shape("model.input_size=[3,32,32]")
+
+
+def test_a_simulation_plays_images_of_the_runs_channels() -> None:
+    result = Result.load(DATA / "schema1")
+    model = replace(result.model, arguments={**result.model.arguments, "in_chans": 3})
+    data = _data_of(replace(result, model=model), DATA)
+    assert next(data.images("val", torch.device("cpu"), images=2)).shape == (2, 3, 32, 32)
 
 
 def test_idx_files_of_other_data_are_refused(tmp_path: Path) -> None:

@@ -82,6 +82,8 @@ class ImageData(pl.LightningDataModule):
             raise UserError(f"{self.name} has {self.classes} class; a classifier needs at least two")
         for split in ("train", "val", "test"):
             images = splits.get(split)
+            if images is not None and not hasattr(images, "__len__"):
+                raise UserError(f"{self.name}'s {split} split has no length; give it __len__ and __getitem__")
             if images is None or not len(cast(Sized, images)):
                 raise UserError(f"{self.name} has no images in its {split} split; it needs train, val and test")
             with seeded(self.seed):  # transforms that are random leave no trace
