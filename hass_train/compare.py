@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 
 from hass_train.cli import Parser, fail
@@ -20,12 +19,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("folders", nargs="+", type=Path, metavar="RUN_DIR", help=_RUNS)
     parser.add_argument("--output", type=Path, help=_OUTPUT)
     given = parser.parse_args(arguments)
-    output = given.output or Path("runs") / "comparisons" / f"{datetime.now():%Y-%m-%d/%H-%M-%S}"
 
     from hass_train.report.comparing import compare_runs  # late, so that typing errors are told at once
 
     try:
-        compare_runs(given.folders, output)
+        compare_runs(given.folders, given.output)
     except UserError as error:
         fail(str(error))
 

@@ -25,7 +25,7 @@ from hass_train.hardware import Accelerator, SparsityProfile, Workload
 from hass_train.results.estimation import measured_network
 from hass_train.runtime.errors import UserError
 from hass_train.sparsity import LayerRule, Mode, Pattern, link_norms, sparse_layers, sparsify
-from hass_train.training.networks import check_network, create_network, deployed, merges, traced
+from hass_train.training.networks import check_network, create_network, deployed, given, merges, traced
 
 if TYPE_CHECKING:  # they bring Lightning
     from hass_train.data import ImageData
@@ -114,10 +114,12 @@ class Experiment:
 
     @cached_property
     def data(self) -> ImageData:
-        """The data module, with its images loaded."""
+        """The data module, with its images loaded, and as many channels as the network takes."""
         from hass_train.data import ImageData
 
         data = made(self.config.data, "data", ImageData)
+        model = self.config.model
+        data.serve(given(model.kwargs).get("in_chans", (model.input_size or data.input_size)[0]))
         data.setup()
         return data
 
@@ -126,18 +128,21 @@ class Experiment:
     @property
     def model_arguments(self) -> dict[str, Any]:
         """The arguments of `timm.create_model` for this run."""
-        model = self.config.model
-        channels = (model.input_size or self.data.input_size)[0]
-        return {"num_classes": self.data.classes, "in_chans": channels, **model.kwargs}
+        own = {"num_classes": self.data.classes, "in_chans": self.data.input_size[0]}
+        return {**own, **given(self.config.model.kwargs)}
 
     def training_network(self) -> nn.Module:
         """Make a new dense timm network.
 
         Raises:
-            UserError: its input size is not that of the data, or `create_network` cannot make it.
+            UserError: its input size or its classes are not those of the data, or `create_network` cannot make it.
         """
         check_network(self.config.model.name)
-        size = self.config.model.input_size
+        size, classes = self.config.model.input_size, self.model_arguments["num_classes"]
+        if classes != self.data.classes:
+            raise UserError(
+                f"model.kwargs.num_classes is {classes}, but {self.data.name} has {self.data.classes}; leave it out"
+            )
         if size is not None and tuple(size) != tuple(self.data.input_size):
             raise UserError(
                 f"model.input_size is {size}, but {self.data.name} gives images of {list(self.data.input_size)}; set "
@@ -318,7 +323,10 @@ class EstimateExperiment:
         if shape is not None and getattr(network, "default_cfg", {}).get("fixed_input_size"):
             network = create_network(model, **arguments, img_size=tuple(shape[1:]))
         size = shape or network.default_cfg["input_size"]
-        return traced(deployed(network), (size[0], size[1], size[2]), model.name)
+        channels = given(model.kwargs).get("in_chans", size[0])
+        if shape is not None and channels != size[0]:
+            raise UserError(f"model.kwargs.in_chans is {channels}, but images have {size[0]} channels; leave it out")
+        return traced(deployed(network), (channels, size[1], size[2]), model.name)
 
     @cached_property
     def profile(self) -> SparsityProfile:

@@ -12,7 +12,7 @@ import torch
 from omegaconf import DictConfig
 from pytorch_lightning.utilities import rank_zero_only
 
-from hass_train.cli import job_command
+from hass_train.config.commands import job_command
 from hass_train.experiment import Experiment
 from hass_train.export.initial import initialise
 from hass_train.export.weights import DENSE_WEIGHTS, save_dense

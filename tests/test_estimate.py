@@ -51,6 +51,10 @@ def test_the_command_prints_and_writes(tmp_path: Path) -> None:
     for text in ("images/s", "DSPs", "LUTs", "Slowest layers", "Why not faster", "Energy", "estimate.json"):
         assert text in done.stdout
     assert (folder / "estimate.png").read_bytes().startswith(b"\x89PNG")
+    again = subprocess.run(["bash", "-c", answer["command"]], cwd=tmp_path, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    (other,) = [path.parent for path in tmp_path.rglob("estimate.json") if path.parent != folder]
+    assert Estimation.load(other).estimate == Estimation.load(folder).estimate
 
 
 def test_the_command_answers_as_the_python_interface_does(compose: Compose, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from hass_train.runtime.errors import UserError, suggested, unknown
 
 PRICES = ("hardware", "macs", "ones")
 _LARGEST_IMAGE = 8192
-_OPEN = (
+OPEN = (
     "model.kwargs", "data", "hw", "trainer", "callbacks", "logger", "sparsity.rules", "sparsity.pattern",
     "search.engine", "search.goals",
 )  # fmt: skip
@@ -155,11 +155,11 @@ def _check_keys(plain: Mapping[Any, Any], schema: Any, path: str) -> None:
         where = f"{path}{key}"
         if key not in known:
             raise UserError(f"there is no key {where!r}{suggested(where, [path + one for one in known])}")
-        if isinstance(value, dict) and where not in _OPEN and not OmegaConf.is_missing(schema, key):
+        if isinstance(value, dict) and where not in OPEN and not OmegaConf.is_missing(schema, key):
             if not isinstance(schema[key], DictConfig):
                 raise UserError(f"{where} is {value}; it must be a single value")
             _check_keys(value, schema[key], f"{where}.")
-        elif where in _OPEN and not isinstance(value, dict):
+        elif where in OPEN and not isinstance(value, dict):
             raise UserError(f"{where} is {value!r}; it must hold keys and values, as conf/ has it{_hint(where)}")
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sized
 from itertools import islice
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from hass_train.data.order import Drawn, Draws
+from hass_train.data.collate import Collate
+from hass_train.data.order import Drawn, Draws, seeded
 from hass_train.runtime.errors import UserError
+
+_LUMA = (0.299, 0.587, 0.114)
 
 
 class ImageData(pl.LightningDataModule):
@@ -27,6 +30,9 @@ class ImageData(pl.LightningDataModule):
         workers: number of loader processes.
         seed: seed of the order of training images, and of their random transforms.
     """
+
+    CONVERTS: ClassVar[bool] = False
+    """Whether `load` gives as many channels as `input_size` says, be it 1 or 3."""
 
     def __init__(
         self, name: str, classes: int, input_size: tuple[int, int, int], batch_size: int, workers: int, seed: int
@@ -45,21 +51,57 @@ class ImageData(pl.LightningDataModule):
         """
         raise TypeError(f"{type(self).__name__} does not say where its images come from")
 
-    def setup(self, stage: str | None = None) -> None:
-        """Load the splits, unless they are loaded already.
+    def serve(self, channels: Any) -> None:
+        """Give images of as many channels as the network takes; called before `setup`.
+
+        Args:
+            channels: 1 becomes 3 by three equal channels, and 3 becomes 1 by luma (ITU-R 601).
 
         Raises:
-            UserError: files are missing, or a batch is larger than the training split.
+            UserError: the images cannot be converted.
+        """
+        own = self.input_size[0]
+        if channels != own and not (self.CONVERTS and channels in (1, 3)):
+            raise UserError(
+                f"{self.name} gives images of {own} channel{'s' * (own != 1)}, and the network takes {channels}; leave "
+                f"model.kwargs.in_chans and model.input_size out, or set them to {own}"
+            )
+        self.input_size = (channels, *self.input_size[1:])
+
+    def setup(self, stage: str | None = None) -> None:
+        """Load the splits, unless they are loaded already, and try the first image of each.
+
+        Raises:
+            UserError: files are missing, a split is empty, there are fewer than two classes, an image or a label is not
+                as `Collate` wants it, or a batch is larger than the training split.
         """
         if self.splits:
             return
-        self.splits = self.load()
-        images = len(cast(Sized, self.splits["train"]))
-        if self.batch_size > images:
+        splits = self.load()
+        if self.classes < 2:
+            raise UserError(f"{self.name} has {self.classes} class; a classifier needs at least two")
+        for split in ("train", "val", "test"):
+            images = splits.get(split)
+            if images is not None and not hasattr(images, "__len__"):
+                raise UserError(f"{self.name}'s {split} split has no length; give it __len__ and __getitem__")
+            if images is None or not len(cast(Sized, images)):
+                raise UserError(f"{self.name} has no images in its {split} split; it needs train, val and test")
+            with seeded(self.seed):  # transforms that are random leave no trace
+                self.collate([images[0]])
+            if isinstance(images, TensorImages):
+                self.collate.check_labels(images.labels)
+        self.splits = splits
+        count = len(cast(Sized, splits["train"]))
+        if self.batch_size > count:
             raise UserError(
-                f"data.batch_size is {self.batch_size}, but {self.name} has {images} training images; "
-                f"use at most {images}"
+                f"data.batch_size is {self.batch_size}, but {self.name} has {count} training images; "
+                f"use at most {count}"
             )
+
+    @property
+    def collate(self) -> Collate:
+        """What makes batches of single images."""
+        return Collate(str(self.name), self.classes, self.input_size)
 
     def state_dict(self) -> dict[str, Any]:
         """How far training has come: finished epochs, finished batches of the present one, and number of processes."""
@@ -126,7 +168,9 @@ class ImageData(pl.LightningDataModule):
 
     def statistics_dataloader(self, split: str) -> DataLoader[Any]:
         """Load a whole split in a fixed order, for measurements; the order of training is not affected."""
-        return DataLoader(self.splits[split], batch_size=self.batch_size, drop_last=split == "train")
+        return DataLoader(
+            self.splits[split], batch_size=self.batch_size, drop_last=split == "train", collate_fn=self.collate
+        )
 
     def images(
         self, split: str, model: nn.Module, images: int = 0, batches: int = 0, share: tuple[int, int] = (0, 1)
@@ -156,6 +200,7 @@ class ImageData(pl.LightningDataModule):
             batch_size=self.batch_size,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
+            collate_fn=self.collate,
             generator=torch.Generator().manual_seed(self.seed),  # else loaders draw from torch's global generator
             **options,
         )
@@ -186,3 +231,21 @@ class TensorImages(Dataset[tuple[Tensor, Tensor]]):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         image = self.images[index]
         return (image if self.transform is None else self.transform(image)), self.labels[index]
+
+
+def with_channels(images: Tensor, channels: int) -> Tensor:
+    """Convert between grey and colour images.
+
+    Args:
+        images: (n, 1 or 3, height, width) of any type.
+        channels: 1 for luma (ITU-R 601, as Pillow's), 3 for three equal channels.
+
+    Returns:
+        (n, channels, height, width) of the same type; bytes are rounded.
+    """
+    if images.shape[1] == channels:
+        return images
+    if channels == 3:
+        return images.expand(-1, 3, -1, -1)
+    luma = sum((weight * images[:, [k]] for k, weight in enumerate(_LUMA)), torch.zeros(()))
+    return luma if images.is_floating_point() else luma.round().to(images.dtype)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
-from hass_train.data.base import ImageData, TensorImages
+from hass_train.data.base import ImageData, TensorImages, with_channels
 
 _SPLIT_SEED = 0  # the split is part of the data set: the same whatever the run's seed
 
@@ -25,6 +25,8 @@ class Digits(ImageData):
         augment: whether to shift training images at random, by up to a sixteenth of their size.
     """
 
+    CONVERTS = True
+
     def __init__(
         self, batch_size: int = 64, workers: int = 0, seed: int = 0, size: int = 32, augment: bool = True
     ) -> None:
@@ -36,7 +38,7 @@ class Digits(ImageData):
         size = self.input_size[1]
         images = torch.tensor(digits.images, dtype=torch.float32)[:, None] / 16.0
         images = F.interpolate(images, size=(size, size), mode="bilinear", align_corners=False)
-        images = (images - images.mean()) / images.std()
+        images = with_channels((images - images.mean()) / images.std(), self.input_size[0])
         labels = torch.tensor(digits.target, dtype=torch.long)
         rest, test = train_test_split(range(len(labels)), test_size=0.2, stratify=labels, random_state=_SPLIT_SEED)
         train, val = train_test_split(rest, test_size=0.25, stratify=labels[rest], random_state=_SPLIT_SEED)

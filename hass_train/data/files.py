@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import gzip
+from copy import copy
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from sklearn.model_selection import train_test_split
 from timm.data import create_transform
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset, Subset
-from torchvision.datasets import CIFAR10, CIFAR100, ImageFolder
+from torchvision.datasets import CIFAR10, CIFAR100
 from torchvision.transforms import v2
 
-from hass_train.data.base import ImageData, TensorImages
-from hass_train.runtime.errors import UserError
+from hass_train.data.base import ImageData, TensorImages, with_channels
+from hass_train.data.images import MODES, LabelledFolders, class_names
+from hass_train.runtime.errors import UserError, suggested, unknown
 
 _SPLIT_SEED = 0
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
+"""timm's names of interpolations."""
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 
 
@@ -47,21 +50,18 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
 
 
 def _split_train(labels: Tensor, validation: float) -> tuple[list[int], list[int]]:
-    train, val = train_test_split(range(len(labels)), test_size=validation, stratify=labels, random_state=_SPLIT_SEED)
-    return train, val
-
-
-def read_image(path: str) -> Image.Image:
-    """Read an image file as RGB.
+    """Hold a stratified fraction of the training images back for validation; returns the indices of both.
 
     Raises:
-        UserError: the file cannot be read or decoded.
+        UserError: there are too few images for that.
     """
     try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow raises any of these for a damaged file
-        raise UserError(f"{path} cannot be read as an image; remove it or replace it") from error
+        train, val = train_test_split(
+            range(len(labels)), test_size=validation, stratify=labels, random_state=_SPLIT_SEED
+        )
+    except ValueError as error:
+        raise UserError(f"{len(labels)} training images cannot be split for validation: {error}") from error
+    return train, val
 
 
 class _InMemory(ImageData):
@@ -78,6 +78,7 @@ class _InMemory(ImageData):
         train_images: limit on the number of training images; 0 = no limit.
     """
 
+    CONVERTS = True
     NAME: ClassVar[str]
     CLASSES: ClassVar[int]
     CHANNELS: ClassVar[int]
@@ -103,8 +104,14 @@ class _InMemory(ImageData):
         """
         raise TypeError(f"{type(self).__name__} does not say how its files are read")
 
+    def _pixels(self, train: bool) -> tuple[Tensor, Tensor]:
+        """What `read` gives, with the channels that the network takes."""
+        images, labels = self.read(train)
+        self.collate.check_labels(labels)  # before they are split by class
+        return with_channels(images, self.input_size[0]), labels
+
     def load(self) -> dict[str, Dataset[Any]]:
-        pixels, labels = self.read(train=True)
+        pixels, labels = self._pixels(train=True)
         train, val = _split_train(labels, 1 / 12)
         if self.train_images:
             if self.train_images > len(train):
@@ -119,7 +126,7 @@ class _InMemory(ImageData):
 
         steps: list[Any] = [v2.RandomCrop(self.input_size[1:], padding=2, padding_mode="edge")] if self.augment else []
         steps += [v2.RandomHorizontalFlip()] if self.augment else []
-        test_pixels, test_labels = self.read(train=False)
+        test_pixels, test_labels = self._pixels(train=False)
         return {
             "train": TensorImages(ready(pixels[train]), labels[train], v2.Compose(steps) if steps else None),
             "val": TensorImages(ready(pixels[val]), labels[val]),
@@ -139,6 +146,8 @@ class FashionMnist(_InMemory):
         stem = "train" if train else "t10k"
         images = read_idx(self._find(f"{stem}-images-idx3-ubyte"))
         labels = read_idx(self._find(f"{stem}-labels-idx1-ubyte"))
+        if images.ndim != 3 or labels.ndim != 1:
+            raise UserError(f"{self.root}: {stem} images have {images.ndim} axes and labels {labels.ndim}, not 3 and 1")
         if len(images) != len(labels):
             raise UserError(f"{self.root} holds {len(images)} {stem} images but {len(labels)} labels")
         return torch.from_numpy(images.copy())[:, None], torch.from_numpy(labels.copy()).long()
@@ -182,18 +191,22 @@ class ImageFolders(ImageData):
     """ImageNet-style folders: `root/train/CLASS/*` and `root/val/CLASS/*`, with timm's transforms.
 
     The `val` folder is the test split; a stratified twentieth of `train` is held back for validation, or one image per
-    class if that is more.
+    class if that is more. How files are decoded says `hass_train.data.images.read_image`.
 
     Args:
         root: folder that holds `train` and `val`.
-        input_size: (channels, height, width) of an image after the transforms.
-        mean, std, interpolation, crop_pct: timm's data configuration of the network, for pretrained weights.
+        input_size: (channels, height, width) of an image after the transforms; 1 channel is luma.
+        mean, std, interpolation, crop_pct: timm's data configuration of the network, for pretrained weights. Where
+            luma is wanted and three values are given, the mean is that of the luma, exactly; the deviation is what it
+            would be if the channels rose and fell together. One value holds for all channels.
         batch_size, workers, seed: see `ImageData`.
         augment: whether to apply timm's random training transforms.
 
     Raises:
-        UserError: a folder is missing, or holds no classes.
+        UserError: a folder is missing, or holds fewer than two classes; or an argument is out of range.
     """
+
+    CONVERTS = True
 
     def __init__(
         self,
@@ -208,32 +221,60 @@ class ImageFolders(ImageData):
         seed: int = 0,
         augment: bool = True,
     ) -> None:
-        self.root = Path(root)
+        self.root, self.augment = Path(root), augment
+        if len(input_size) != 3 or input_size[0] not in MODES:
+            raise UserError(f"data.input_size is {list(input_size)}; [1 or 3,height,width] is wanted")
+        if not 0 < crop_pct <= 1:
+            raise UserError(f"data.crop_pct is {crop_pct}; it must lie in (0, 1]")
+        if interpolation not in INTERPOLATIONS:
+            raise unknown("data.interpolation", interpolation, INTERPOLATIONS)
+        for key, values in (("mean", mean), ("std", std)):
+            if len(values) not in MODES or not all(one > 0 or (key == "mean" and one == 0) for one in values):
+                raise UserError(f"data.{key} is {list(values)}; one value for each channel is wanted, as in [0.5]")
         for split in ("train", "val"):
             if not (self.root / split).is_dir():
                 raise UserError(f"no folder {self.root / split}: set data.root to a folder that holds train/ and val/")
-        classes = sorted(entry.name for entry in (self.root / "train").iterdir() if entry.is_dir())
-        if not classes:
-            raise UserError(f"{self.root / 'train'} holds no class folders")
+        classes = class_names(self.root / "train")
+        if len(classes) < 2:
+            raise UserError(
+                f"{self.root / 'train'} holds {len(classes) or 'no'} class {'folder' if classes else 'folders'}; "
+                "a classifier needs a folder of images for each of at least two classes"
+            )
         size = (input_size[0], input_size[1], input_size[2])
         super().__init__("image_folder", len(classes), size, batch_size, workers, seed)
-        looks = {"input_size": size, "mean": tuple(mean), "std": tuple(std), "interpolation": interpolation}
-        self.eval_transform = create_transform(**looks, crop_pct=crop_pct, is_training=False)
-        self.train_transform = create_transform(**looks, is_training=True) if augment else self.eval_transform
+        self.mean, self.std, self.interpolation, self.crop_pct = tuple(mean), tuple(std), interpolation, crop_pct
 
     def load(self) -> dict[str, Dataset[Any]]:
+        channels = self.input_size[0]
+        looks = {
+            "input_size": self.input_size, "mean": _of_channels(self.mean, channels),
+            "std": _of_channels(self.std, channels), "interpolation": self.interpolation,
+        }  # fmt: skip
+        evaluating = create_transform(**looks, crop_pct=self.crop_pct, is_training=False)
+        training = create_transform(**looks, is_training=True) if self.augment else evaluating
         try:
-            learning = ImageFolder(str(self.root / "train"), self.train_transform, loader=read_image)
-            checking = ImageFolder(str(self.root / "train"), self.eval_transform, loader=read_image)
-            test = ImageFolder(str(self.root / "val"), self.eval_transform, loader=read_image)
+            learning = LabelledFolders(self.root / "train", channels, training)
+            test = LabelledFolders(self.root / "val", channels, evaluating)
         except FileNotFoundError as error:  # a class without a single image
             raise UserError(str(error).splitlines()[0]) from error
-        if test.classes != learning.classes:
-            odd = sorted(set(test.classes) ^ set(learning.classes))
-            raise UserError(f"train/ and val/ of {self.root} differ in class {odd[0]!r}")
+        if odd := sorted(set(test.classes) ^ set(learning.classes)):
+            here, other = ("train", test) if odd[0] in learning.classes else ("val", learning)
+            raise UserError(
+                f"train/ and val/ of {self.root} differ in class {odd[0]!r}, which only {here}/ has"
+                f"{suggested(odd[0], set(other.classes) & set(odd)) if len(odd) > 1 else ''}"
+            )
         labels = torch.tensor(learning.targets)
         if int(torch.bincount(labels).min()) < 2:
             raise UserError(f"{self.root / 'train'}: every class needs two images, one of them for validation")
+        checking = copy(learning)
+        checking.transform = evaluating
         classes = len(learning.classes)
         train, val = _split_train(labels, max(0.05, classes / len(labels)))
         return {"train": Subset(learning, train), "val": Subset(checking, val), "test": test}
+
+
+def _of_channels(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    """A mean or deviation for each channel, from one or three values."""
+    return tuple(
+        with_channels(torch.tensor(values, dtype=torch.double)[None, :, None, None], channels).flatten().tolist()
+    )

@@ -140,7 +140,7 @@ def _blocks(record: Record) -> list[Block]:
     configuration = yaml.safe_dump(dict(result.config), sort_keys=False, width=1000)
     versions = "\n".join(f"{name} {version}" for name, version in result.versions.items())
     return [
-        Block("The command", result.command),
+        *([Block("The command", result.command)] if result.command else []),
         Block("Where the time went", seconds),
         Block("The configuration", configuration.replace(str(result.config["paths"]["output"]), "RUN_DIR"), True),
         Block("Versions", versions, folded=True),

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from hass_train.report.console import print_files
 from hass_train.results.simulation import DesignSimulation, PartSimulation
+from hass_train.runtime.files import write_text
 
 if TYPE_CHECKING:
     from hass_train.report.look import Chart
@@ -52,7 +53,7 @@ def save_simulation(folder: Path, found: DesignSimulation) -> list[Path]:
         Their paths.
     """
     files = [folder / "simulation.json", folder / "simulation.png"]
-    files[0].write_text(json.dumps(found.to_dict(), indent=1))
+    write_text(files[0], json.dumps(found.to_dict(), indent=1))
     save_gantt(files[1], found)
     return files
 

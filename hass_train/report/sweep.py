@@ -12,14 +12,15 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from hass_train.config.commands import module_command
 from hass_train.runtime.errors import UserError
-from hass_train.runtime.files import replacing
+from hass_train.runtime.files import ERROR_LOG, replacing
 from hass_train.search.front import front
 
 if TYPE_CHECKING:
     from hass_train.results.result import Result
 
-ERROR_LOG, SUMMARY = "error.log", "sweep.csv"
+SUMMARY = "sweep.csv"
 _NUMBERS = (
     "dense_test_acc", "test_acc", "accuracy_drop", "speedup", "throughput_ips", "efficiency", "pair_sparsity",
     "seconds",
@@ -180,7 +181,7 @@ def summarise(sweep: Path) -> int:
             print_files(save_comparison(sweep, Comparison.of(ended)), report_console())
         except (UserError, OSError) as error:  # what days have found is in the summary already
             print(
-                f"warning: the jobs are not compared ({error}); try python -m hass_train.compare {sweep}",
+                f"warning: the jobs are not compared ({error}); try {module_command('compare', sweep)}",
                 file=sys.stderr,
             )
     return sum(bool(job.error) for job in jobs)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from hass_train.config.commands import module_command
 from hass_train.export.design import DESIGN, save_design
 from hass_train.export.profile import PROFILE, save_profile
 from hass_train.export.weights import DENSE_WEIGHTS, SPARSE_WEIGHTS, SPARSITY, save_sparse
@@ -45,21 +46,20 @@ def finish(run: Run, module: SparseClassifier, result: Result) -> tuple[Result, 
     """
     design = run.experiment.accelerator.design(run.experiment.workload, result.sparse.estimate)
     files, note = _write(run, module, result, design), ""
-    again = f"try python -m hass_train.{{}} {run.output}"
     if run.experiment.config.simulate and design is not None:
-        with _extra("simulation", again.format("simulate")):
+        with _extra("simulation", f"try {module_command('simulate', run.output)}"):
             found = _simulate(run, module, result, design)
             files += save_simulation(run.output, found)
             result, note = replace(result, simulation=found), headline(found)
             result.save(run.output / "result.json")
-    page, pictures = None, []
+    page, pictures, again = None, [], f"try {module_command('report', run.output)}"
     if run.experiment.config.report:
         from hass_train.report.figures import save_figures  # late: altair takes half a second
         from hass_train.report.html import REPORT, save_report
 
-        with _extra("figures", again.format("report")):
+        with _extra("figures", again):
             pictures = save_figures(Record.read(run.output))
-        with _extra(REPORT, again.format("report")):
+        with _extra(REPORT, again):
             page = save_report(Record.read(run.output))
     run.log(final_scalars(result))
     for logger in run.trainer.loggers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import timm
@@ -23,6 +24,11 @@ def check_network(name: str) -> None:
         raise unknown("timm model", name, timm.list_models())
 
 
+def given(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of `timm.create_model` without those that are null, for which timm takes its defaults."""
+    return {name: value for name, value in arguments.items() if value is not None}
+
+
 def create_network(config: ModelConfig, **arguments: Any) -> nn.Module:
     """Make a timm network.
 
@@ -34,10 +40,10 @@ def create_network(config: ModelConfig, **arguments: Any) -> nn.Module:
         UserError: the name is unknown, the network does not take the arguments, or its pretrained weights cannot be
             loaded.
     """
-    name = config.name
+    name, whole = config.name, {**arguments, **given(config.kwargs)}
     check_network(name)
     try:
-        network: nn.Module = timm.create_model(name, pretrained=config.pretrained, **{**arguments, **config.kwargs})
+        network: nn.Module = timm.create_model(name, pretrained=config.pretrained, **whole)
         return network
     except TypeError as error:
         raise UserError(f"model.kwargs do not fit {name}: {first_line(error)}") from error

@@ -67,6 +67,7 @@ def _data_of(result: Result, folder: Path) -> ImageData:
         raise UserError(f"{folder}'s data is a {named}, which is no data module of HASS-Train")
     try:
         data: ImageData = instantiate(section)
+        data.serve(result.model.arguments.get("in_chans", data.input_size[0]))
         data.setup()
     except InstantiationException as error:
         raise UserError(f"the run's data cannot be loaded: {str(error.__cause__ or error).splitlines()[0]}") from error

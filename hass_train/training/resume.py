@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from hass_train.config.checks import made
+from hass_train.config.commands import override
 from hass_train.config.schema import RunConfig, SearchConfig
 from hass_train.export.initial import plain_content
 from hass_train.export.weights import DENSE_WEIGHTS
@@ -100,12 +101,11 @@ class Checkpoint:
         try:
             content = plain_content(path, "ckpt_path")
             if not {"hass_train", "hyper_parameters"} <= {*content} or "epochs" not in content["hass_train"]:
-                raise UserError(
-                    f"ckpt_path: {path} is no checkpoint of a run; init_from={path} takes its weights alone"
-                )
+                raise UserError(f"ckpt_path: {path} is no checkpoint of a run; {_alone(path)}")
         except UserError as error:
             before = path.with_name(PREVIOUS)
-            hint = f"; the one before it is there: ckpt_path={before}" if before.is_file() and before != path else ""
+            there = before.is_file() and before != path
+            hint = f"; the one before it is there: {override('ckpt_path', before)}" if there else ""
             raise UserError(f"{error}{hint}") from error
         warmup, search, recover = (int(count) for count in content["hass_train"]["epochs"])
         phase, settings = Phase(content["hass_train"]["phase"]), content["hyper_parameters"]["settings"]
@@ -142,9 +142,7 @@ class Checkpoint:
         try:
             search = OmegaConf.to_object(OmegaConf.merge(SearchConfig, self.settings["search"]))
         except OmegaConfBaseException as error:
-            raise UserError(
-                f"ckpt_path: {self.path} was made by an earlier version; init_from={self.path} takes its weights alone"
-            ) from error
+            raise UserError(f"ckpt_path: {self.path} was made by an earlier version; {_alone(self.path)}") from error
         assert isinstance(search, SearchConfig)
         engine = made(search.engine, "search.engine", SearchEngine)  # type: ignore[type-abstract]
         return PhasePlan.of(search, engine.epochs(search.search.epochs))
@@ -163,7 +161,7 @@ class Checkpoint:
         """
         if bool(self.settings.get("hw")) != bool(settings.get("hw")):
             script = "search.py" if self.settings.get("hw") else "train.py"
-            raise UserError(f"ckpt_path: {self.path} is of {script}; init_from={self.path} takes its weights alone")
+            raise UserError(f"ckpt_path: {self.path} is of {script}; {_alone(self.path)}")
         found = []
         for key, before, now in _differences(self.settings, settings):
             group = key.partition(".")[0]
@@ -172,7 +170,7 @@ class Checkpoint:
             if group in _DECIDE:
                 raise UserError(
                     f"ckpt_path: {self.path} was made with {key}={before}, not {now}; say {key}={before}, or start "
-                    f"from its weights alone with init_from={self.path}"
+                    f"from its weights alone with {override('init_from', self.path)}"
                 )
             found.append(f"{key}: {before} → {now}")
         return found
@@ -226,6 +224,11 @@ def _find(named: str, runs: Path, output: Path) -> Path:
     if not path.is_file():
         raise UserError(f"ckpt_path: there is no file {path}; say a checkpoint's path, a run's directory, last or best")
     return path
+
+
+def _alone(path: Path) -> str:
+    """What can be done with a checkpoint that cannot be resumed from."""
+    return f"{override('init_from', path)} takes its weights alone"
 
 
 def _differences(before: Any, now: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.kills import TINY, Search, kill_and_resume, numbers, reached, unbroken_run
+from tests.chaos.kills import ROOT, TINY, Search, kill_and_resume, numbers, reached, unbroken_run
 from tests.conftest import shared
 
 
@@ -36,8 +36,9 @@ def stopped(folder: Path) -> list[str]:
     assert not search.said("Traceback")
     (told,) = [line for line in search.lines if "go on with: " in line]
     again = shlex.split(told.partition("go on with: ")[2])
-    assert again[:2] == ["python", "search.py"]
-    return again[2:]
+    assert again[:3] == ["cd", str(ROOT), "&&"]
+    assert again[4] == "search.py"
+    return again[5:]
 
 
 def test_a_signal_stops_cleanly_and_says_how_to_go_on(tmp_path: Path) -> None:

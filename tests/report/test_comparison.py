@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from dataclasses import replace
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,26 @@ def test_the_command_writes_page_and_table(
     with pytest.raises(SystemExit, match="2"):
         compare.main(["runs", "--output", str(page.parent)])  # nothing is overwritten
     assert "already holds a comparison" in capsys.readouterr().err
+
+
+def test_comparisons_of_the_same_second_have_a_directory_each(
+    result: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Then(datetime):
+        """A second that takes long."""
+
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Then:
+            return cls(2024, 5, 6, 7, 8, 9, tzinfo=tz)
+
+    result.save(tmp_path / "result.json")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("hass_train.report.comparing.datetime", Then)
+    for _ in range(3):
+        compare.main([str(tmp_path)])
+    folder = Path("runs") / "comparisons" / "2024-05-06"
+    assert {path.name for path in folder.iterdir()} == {"07-08-09", "07-08-09-2", "07-08-09-3"}
+    assert all((one / TABLE).is_file() and (one / PAGE).stat().st_size for one in folder.iterdir())
 
 
 @pytest.mark.parametrize("what", ["missing", "empty", "broken", "other"])
