@@ -43,10 +43,11 @@ def layer(draw: st.DrawFn, name: str) -> Operation:
     size, kernel = draw(st.integers(1, 5)), draw(st.sampled_from([1, 1, 3]))
     groups = draw(st.sampled_from([1, 1, 2]))
     channels, filters = groups * draw(st.integers(1, 3)), groups * draw(st.integers(1, 3))
-    pad = kernel // 2
+    dilation = draw(st.sampled_from([1, 1, 4]))
+    pad = kernel // 2 * dilation
     return Operation(
         name, OperationKind.CONV, ("input",), FeatureMap(size, size, channels), FeatureMap(size, size, filters),
-        (kernel, kernel), (1, 1), (pad, pad), groups=groups,
+        (kernel, kernel), (1, 1), (pad, pad), (dilation, dilation), groups,
     )  # fmt: skip
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING
 
 from cachetools import LRUCache
@@ -174,8 +175,8 @@ class DataflowAccelerator(Accelerator):
 
 
 def _sparsity_key(sparsity: LayerSparsity | None) -> tuple[object, ...]:
-    """What designs depend on of a layer's sparsity, as a key."""
+    """All that is known of a layer's sparsity, as a key."""
     if sparsity is None:
         return ()
-    histograms = tuple(sorted(sparsity.histograms.items()))
-    return (sparsity.pair_density, sparsity.weight_density, histograms, sparsity.channel_densities, sparsity.structure)
+    values = (getattr(sparsity, item.name) for item in fields(sparsity))
+    return tuple(tuple(sorted(one.items())) if isinstance(one, Mapping) else one for one in values)
