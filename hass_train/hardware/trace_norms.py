@@ -32,3 +32,31 @@ def softmax(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
     if dimension % len(shape_of(node)) != len(shape_of(node)) - 1:
         raise tracer.refusal(node, f"over axis {dimension} is not over the last one")
     _normalisation(tracer, node, data, OperationKind.SOFTMAX, 1)
+
+
+def batch_norm(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
+    """Fold a batch norm into the compute layer before it, or append the product and the sum that it is.
+
+    It never folds into a layer behind it, which skips zeros of what the batch norm makes, and pads it with zeros.
+    """
+    if arguments_of(node)["training"]:
+        raise tracer.refusal(node, "without running statistics normalises by those of each batch")
+    if is_all(tracer.layouts[data[0]][1], CHANNEL) and _folds(tracer, data[0]):
+        tracer.rename(node, data[0])
+        return
+    layout = tracer.layouts[data[0]]
+    whole, read = feature_map(layout), (tracer.sources[data[0]],)
+    scaled = tracer.append(tracer.path(node, "mul"), OperationKind.MULTIPLY, read, whole, whole, function="constant")
+    tracer.sources[node] = tracer.append(tracer.path(node, "add"), OperationKind.ADD, (scaled,), whole, whole)
+    tracer.layouts[node] = layout
+
+
+def _folds(tracer: Tracer, before: fx.Node) -> bool:
+    """Whether what scales this value's channels can scale filters: those of compute layers that nothing else reads."""
+    if len(before.users) != 1:
+        return False
+    if operation_of(before) in ("conv2d", "linear"):
+        return True
+    same = [one for one in before.all_input_nodes if tracer.sources.get(one) == tracer.sources[before]]
+    joined = before.all_input_nodes if operation_of(before) == "cat" else same[:1]
+    return bool(joined) and all(_folds(tracer, one) for one in joined)

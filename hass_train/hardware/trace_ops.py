@@ -19,7 +19,7 @@ from hass_train.hardware.layout import (
     resized,
     size_of,
 )
-from hass_train.hardware.trace_norms import layer_norm, softmax
+from hass_train.hardware.trace_norms import batch_norm, layer_norm, softmax
 from hass_train.hardware.trace_views import cut, permute, reshape, same, transpose, without_axis
 from hass_train.hardware.tracer import Tracer, arguments_of, operation_of, shape_of
 from hass_train.hardware.workload import FeatureMap, OperationKind
@@ -241,7 +241,7 @@ def _attention(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
     tracer.layouts[node] = _product_layout(tracer, query, shape_of(value)[-1])
 
 
-_SAME = ["batch_norm", "contiguous", "clone", "alias", "detach", "dropout", "feature_dropout", "identity", "to",
+_SAME = ["contiguous", "clone", "alias", "detach", "dropout", "feature_dropout", "identity", "to",
          "_to_copy", "roll", "split", "split_with_sizes", "chunk"]  # fmt: skip
 _RESHAPES = ["view", "reshape", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze"]
 _ACTIVATIONS = ["relu", "relu6", "hardtanh", "hardswish", "hardsigmoid", "sigmoid", "silu", "gelu", "tanh",
@@ -262,6 +262,7 @@ HANDLERS: dict[str, Handler] = {
     "pad": _pad,
     "constant_pad_nd": _pad,
     "layer_norm": layer_norm,
+    "batch_norm": batch_norm,
     "softmax": softmax,
     "matmul": _matmul,
     "bmm": _matmul,
