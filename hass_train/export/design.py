@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hass_train.hardware import Estimate, Workload
 from hass_train.hardware.dataflow.design import Design, PartDesign
-from hass_train.hardware.dataflow.simulator.pipeline import join_name
+from hass_train.hardware.dataflow.simulator.results import join_name
 from hass_train.hardware.dataflow.simulator.stages import StageDesign
 from hass_train.runtime.errors import UserError
 from hass_train.runtime.files import AnyPath

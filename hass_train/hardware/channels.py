@@ -69,7 +69,7 @@ def _dead_channels(
     if operation.kind is OperationKind.ACTIVATION:
         kept = inputs[0] if operation.function in _KEEP_ZERO else nothing
         return inputs[0], kept
-    if operation.kind in _POOLS:
+    if operation.kind in _POOLS and operation.function != "constant":
         return inputs[0], inputs[0]
     if operation.kind is OperationKind.ADD and len(inputs) > 1:
         both = frozenset.intersection(*inputs)

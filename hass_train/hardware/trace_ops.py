@@ -19,6 +19,7 @@ from hass_train.hardware.layout import (
     resized,
     size_of,
 )
+from hass_train.hardware.trace_norms import batch_norm, layer_norm, softmax
 from hass_train.hardware.trace_views import cut, permute, reshape, same, transpose, without_axis
 from hass_train.hardware.tracer import Tracer, arguments_of, operation_of, shape_of
 from hass_train.hardware.workload import FeatureMap, OperationKind
@@ -44,17 +45,23 @@ def _image_layout(tracer: Tracer, node: fx.Node, of: fx.Node) -> Layout:
 def _conv(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
     """Append a convolution."""
     given = arguments_of(node)
-    layer = tracer.layer_of(node, given["weight"])
-    kernel = shape_of(given["weight"])[2:]
-    padding, dilation = given.get("padding", 0), _pair(given["dilation"])
+    layer, layout = tracer.layer_of(node, given["weight"]), _image_layout(tracer, node, node)
+    kernel, dilation = shape_of(given["weight"])[2:], _pair(given["dilation"])
+    source, read = feature_map(_image_layout(tracer, node, data[0])), tracer.sources[data[0]]
+    padding = given.get("padding", 0)
     if isinstance(padding, str):  # torch spells 'same' and 'valid' as words
-        reach = [(size - 1) * step for size, step in zip(kernel, dilation, strict=True)]
-        padding = [(value + 1) // 2 for value in reach] if padding == "same" else [0, 0]
-    tracer.add(
-        node, data[:1], OperationKind.CONV, _image_layout(tracer, node, node),
-        reads=_image_layout(tracer, node, data[0]), kernel=kernel, stride=_pair(given["stride"]),
+        rows, columns = ((size - 1) * step * (padding == "same") for size, step in zip(kernel, dilation, strict=True))
+        padding = [rows // 2, columns // 2]
+        if rows % 2 or columns % 2:  # more on one side than on the other: an operation of its own, as timm's layer has
+            padded = FeatureMap(source.height + rows, source.width + columns, source.channels)
+            read = tracer.append(tracer.path(node, "pad"), OperationKind.PAD, (read,), source, padded)
+            source, padding = padded, 0
+    tracer.sources[node] = tracer.append(
+        kind=OperationKind.CONV, inputs=(read,), source=source, result=feature_map(layout), kernel=kernel,
+        stride=_pair(given["stride"]),
         padding=_pair(padding), dilation=dilation, groups=given["groups"], bias=given["bias"] is not None, **layer,
     )  # fmt: skip
+    tracer.layouts[node] = layout
 
 
 def _linear(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
@@ -74,7 +81,7 @@ def _pool(kind: OperationKind) -> Handler:
         tracer.add(
             node, data[:1], kind, _image_layout(tracer, node, node), reads=_image_layout(tracer, node, data[0]),
             kernel=kernel, stride=_pair(given["stride"]) if given["stride"] else kernel,
-            padding=_pair(given["padding"]),
+            padding=_pair(given["padding"]), dilation=_pair(given.get("dilation", 1)),
         )  # fmt: skip
 
     return handler
@@ -146,12 +153,28 @@ def _concat(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
 
 
 def _pad(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
-    """Append a padding, unless it pads nothing."""
-    layout = resized(tracer.layouts[data[0]], shape_of(node))
-    if any(arguments_of(node)["pad"]):
-        tracer.add(node, data, OperationKind.PAD, layout)
-    else:
+    """Append a padding, unless it pads nothing.
+
+    Where it repeats the map, its window is what must be kept: the row and the column that are repeated, and those that
+    lie between them and their mirror image.
+    """
+    given, layout = arguments_of(node), resized(tracer.layouts[data[0]], shape_of(node))
+    if not any(given["pad"]):
         tracer.rename(node, data[0])
+        return
+    mode, value = given.get("mode", "constant"), given.get("value") or 0
+    if mode == "constant":  # −∞, for a max pool behind it, is as good as a zero
+        tracer.add(node, data, OperationKind.PAD, layout, function="" if value in (0, -math.inf) else mode)
+        return
+    if mode == "circular":
+        raise tracer.refusal(
+            node, "pads circularly, for which a whole map would wait; take zeros, reflect or replicate"
+        )
+    _image_layout(tracer, node, data[0])
+    left, right, top, bottom = given["pad"]
+    most = (max(top, bottom), max(left, right))
+    kernel = tuple(1 + min(size, 1) + size * (mode == "reflect") for size in most)
+    tracer.add(node, data, OperationKind.PAD, layout, kernel=kernel, function=mode)
 
 
 def _activation(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
@@ -159,29 +182,6 @@ def _activation(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
     function = operation_of(node)
     layout = tracer.layouts[data[0]]
     tracer.add(node, data, OperationKind.ACTIVATION, layout, tracer.module_of(node) or function, function=function)
-
-
-def _normalisation(tracer: Tracer, node: fx.Node, data: list[fx.Node], kind: OperationKind, axes: int) -> None:
-    """Append a layer norm or softmax over the last `axes` axes, which are taken for channels."""
-    layout, shape = tracer.layouts[data[0]], shape_of(node)
-    if not all(is_all(axis, CHANNEL) for axis in layout[-axes:]):
-        layout = channels_last(shape, axes)
-    groups = feature_map(layout).channels // math.prod(shape[-axes:])
-    name = tracer.module_of(node) if kind is OperationKind.LAYER_NORM else ""
-    tracer.add(node, data[:1], kind, layout, name, reads=layout, groups=groups)
-
-
-def _layer_norm(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
-    """Append a layer norm."""
-    _normalisation(tracer, node, data, OperationKind.LAYER_NORM, len(arguments_of(node)["normalized_shape"]))
-
-
-def _softmax(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
-    """Append a softmax over the last axis."""
-    dimension = arguments_of(node)["dim"]
-    if dimension % len(shape_of(node)) != len(shape_of(node)) - 1:
-        raise tracer.refusal(node, f"over axis {dimension} is not over the last one")
-    _normalisation(tracer, node, data, OperationKind.SOFTMAX, 1)
 
 
 def _product(tracer: Tracer, name: str, inputs: tuple[str, str], left: fx.Node, depth: int, columns: int) -> str:
@@ -242,7 +242,7 @@ def _attention(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
     tracer.layouts[node] = _product_layout(tracer, query, shape_of(value)[-1])
 
 
-_SAME = ["batch_norm", "contiguous", "clone", "alias", "detach", "dropout", "feature_dropout", "identity", "to",
+_SAME = ["contiguous", "clone", "alias", "detach", "dropout", "feature_dropout", "identity", "to",
          "_to_copy", "roll", "split", "split_with_sizes", "chunk"]  # fmt: skip
 _RESHAPES = ["view", "reshape", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze"]
 _ACTIVATIONS = ["relu", "relu6", "hardtanh", "hardswish", "hardsigmoid", "sigmoid", "silu", "gelu", "tanh",
@@ -262,8 +262,9 @@ HANDLERS: dict[str, Handler] = {
     "cat": _concat,
     "pad": _pad,
     "constant_pad_nd": _pad,
-    "layer_norm": _layer_norm,
-    "softmax": _softmax,
+    "layer_norm": layer_norm,
+    "batch_norm": batch_norm,
+    "softmax": softmax,
     "matmul": _matmul,
     "bmm": _matmul,
     "scaled_dot_product_attention": _attention,

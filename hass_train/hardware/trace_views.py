@@ -9,7 +9,7 @@ from hass_train.hardware.tracer import Tracer, arguments_of, shape_of
 
 
 def same(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
-    """Keep the input's layout: batch norm folds into the convolution before it, dropout does nothing, a roll addresses.
+    """Keep the input's layout: dropout does nothing, a roll addresses.
 
     A split keeps the whole tensor's layout, which the getitem behind it cuts.
     """

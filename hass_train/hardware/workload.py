@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from functools import cached_property
 
@@ -35,6 +35,7 @@ class OperationKind(StrEnum):
 
 
 COMPUTE_KINDS = frozenset({OperationKind.CONV, OperationKind.LINEAR})
+_NAMES = ("name", "inputs")  # what an operation and its operands are called, which changes no cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +70,12 @@ class Operation:
         source: the largest feature map it reads, that of the operand that streams (H×W×C of hardware-model, section
             2); for a matmul the left operand, whose rows are the pixels.
         result: the feature map it writes (H'×W'×F).
-        kernel, stride, padding, dilation: (rows, columns); padding is per side.
+        kernel, stride, padding, dilation: (rows, columns); padding is of zeros, and as much on either side.
         groups: groups of channels of a convolution; heads of a matmul; for layer norm and softmax, the groups of
             channels that are normalised separately.
         bias: whether a bias is added (batch norm folds into one).
-        function: the name of an activation function (`relu`, `hardswish`, …); `constant` for a product with a constant.
+        function: the name of an activation function (`relu`, `hardswish`, …); `constant` for a product with a constant;
+            how a padding pads (`reflect`, `replicate`, or `constant` with another value), if not with zeros.
         layer: path of the module whose weights a convolution or linear layer uses, if that is not its name: a module
             that is called n times is one layer and n operations.
         fixed: whether its weights are no layer's own (a constant filter, or weights that another module reads).
@@ -121,6 +123,12 @@ class Operation:
         return self.kernel[0] * self.kernel[1]
 
     @property
+    def reach(self) -> tuple[int, int]:
+        """(rows, columns) of the map that a window spans: (kernel − 1)·dilation + 1."""
+        rows, columns = ((size - 1) * step + 1 for size, step in zip(self.kernel, self.dilation, strict=True))
+        return rows, columns
+
+    @property
     def channels_per_group(self) -> int:
         """Cg: input channels of each group."""
         return self.source.channels // self.groups
@@ -158,10 +166,7 @@ class Operation:
     @property
     def geometry(self) -> tuple[object, ...]:
         """Everything on which cycles and resources depend; operations of equal geometry share one design table."""
-        return (
-            self.kind, self.source, self.result, self.kernel, self.stride,
-            self.padding, self.dilation, self.groups, self.function, len(self.inputs),
-        )  # fmt: skip
+        return tuple(getattr(self, one.name) for one in fields(self) if one.name not in _NAMES) + (len(self.inputs),)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -15,6 +15,7 @@ from hass_train.runtime.errors import UserError
 from hass_train.search.goals import Goal, TargetSpeedup
 from hass_train.sparsity import sparse_layers
 
+_FAR = 1.5  # how far beyond the roof a goal is refused by quick answers, which are accurate to about a percent
 _GAIN = 1.1  # least speed-up at the density floor, where zero activations gain nothing, that is worth a search
 
 
@@ -82,8 +83,11 @@ class HardwareQuestion:
             except CannotFit as error:
                 raise UserError(f"{workload.name} does not fit {accelerator.name}: {error}") from error
 
-        dense = estimate(SparsityProfile.dense(workload))
         floors = [_floor(workload, model, config.density_floor, alone) for alone in (False, True)]
+        quick = accelerator.quick()
+        if goal is not None:
+            _refuse_far(goal, workload, floors, quick)
+        dense = estimate(SparsityProfile.dense(workload))
         roof = max(map(estimate, floors), key=lambda one: one.throughput_ips)
         gain = roof.throughput_ips / dense.throughput_ips
         if gain < _GAIN and not accelerator.uses_activations and config.sparsity is None:
@@ -95,9 +99,24 @@ class HardwareQuestion:
         chosen = goal or _usual(estimate, workload, model, accelerator, dense, config)
         chosen.check_reachable(dense.throughput_ips, roof.throughput_ips, accelerator.name, roof.bottleneck.resource)
         return cls(
-            workload, accelerator, accelerator.quick(), chosen, dense.throughput_ips, roof.throughput_ips,
+            workload, accelerator, quick, chosen, dense.throughput_ips, roof.throughput_ips,
             roof.bottleneck.resource, dense,
         )  # fmt: skip
+
+
+def _refuse_far(goal: Goal, workload: Workload, floors: Sequence[SparsityProfile], quick: Accelerator) -> None:
+    """Refuse a goal so far beyond the roof that quick answers are good enough to say so, and the exact ones not needed.
+
+    Raises:
+        UserError: the goal is more than `_FAR` times the roof.
+    """
+    try:
+        dense, *sparse = (quick.estimate(workload, one) for one in (SparsityProfile.dense(workload), *floors))
+    except CannotFit:
+        return  # nothing is proved: exact answers may find a design
+    roof = max(sparse, key=lambda one: one.throughput_ips)
+    if (goal.target_ips(dense.throughput_ips) or 0.0) > _FAR * roof.throughput_ips:
+        goal.check_reachable(dense.throughput_ips, roof.throughput_ips, quick.name, roof.bottleneck.resource)
 
 
 def _usual(

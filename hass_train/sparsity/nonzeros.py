@@ -6,12 +6,11 @@ from collections.abc import Collection
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from hass_train.hardware.dataflow.simulator.packing import NonZeros
 from hass_train.hardware.workload import Workload
 from hass_train.sparsity.layers import SparseLayer
-from hass_train.sparsity.statistics import pads
+from hass_train.sparsity.statistics import pad
 
 
 def observe_nonzeros(
@@ -41,11 +40,8 @@ def observe_nonzeros(
         weight: Tensor = layer.weight  # type: ignore[assignment]
         if isinstance(layer, SparseLayer):
             x, weight = layer.gated_input(x), layer.gated_weight()
-        present = (x != 0).detach()
-        if isinstance(layer, nn.Conv2d):
-            present = F.pad(present, pads(layer, present)).permute(0, 2, 3, 1)
-        else:
-            present = present.reshape(len(present), 1, -1, present.shape[-1])
+        read = pad(layer, x).movedim(1, -1) if isinstance(layer, nn.Conv2d) else x.reshape(len(x), 1, -1, x.shape[-1])
+        present = (read != 0).detach()
         kernels = (weight != 0).detach().reshape(*weight.shape[:2], *(weight.shape[2:] or (1, 1)))
         if name in layers:
             found[name] = NonZeros(present.contiguous().cpu().numpy(), kernels.cpu().numpy())

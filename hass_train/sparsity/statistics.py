@@ -97,7 +97,7 @@ class _PairCounter:
         if isinstance(self.layer, nn.Conv2d):
             layer = self.layer
             spans = [(size - 1) * step + 1 for size, step in zip(layer.kernel_size, layer.dilation, strict=True)]
-            padded = F.pad(images, pads(layer, images))
+            padded = pad(layer, images)
             windows = padded.unfold(1, spans[0], layer.stride[0]).unfold(2, spans[1], layer.stride[1])
             met = windows[..., :: layer.dilation[0], :: layer.dilation[1]].sum((1, 2))
         met = met.flatten(1)
@@ -116,7 +116,7 @@ class _PairCounter:
             # neighbouring tokens are not columns: engines compute the results of one token at a time
             self.runs.append(tokens[at[:, None]][:, :, None, :, None])
             return
-        padded = F.pad(present[:_WINDOW_IMAGES], pads(layer, present))
+        padded = pad(layer, present[:_WINDOW_IMAGES])
         spans = [(size - 1) * step + 1 for size, step in zip(layer.kernel_size, layer.dilation, strict=True)]
         windows = padded.unfold(2, spans[0], layer.stride[0]).unfold(3, spans[1], layer.stride[1])
         windows = windows[..., :: layer.dilation[0], :: layer.dilation[1]]  # (n, C, H', W', Kh, Kw), no copy
@@ -184,11 +184,10 @@ class _PairCounter:
     def _convolve(self, present: Tensor, weight: Tensor, groups: int) -> Tensor:
         layer = self.layer
         assert isinstance(layer, nn.Conv2d)
-        left, right, top, bottom = pads(layer, present)
-        if (left, top) == (right, bottom):
+        left, right, top, bottom = _pads(layer, present)
+        if (left, top) == (right, bottom) and layer.padding_mode == "zeros":
             return F.conv2d(present, weight, None, layer.stride, (top, left), layer.dilation, groups)
-        padded = F.pad(present, (left, right, top, bottom))
-        return F.conv2d(padded, weight, None, layer.stride, 0, layer.dilation, groups)
+        return F.conv2d(pad(layer, present), weight, None, layer.stride, 0, layer.dilation, groups)
 
     def _count(self, bundle: int, pairs: Tensor) -> None:
         histogram = self.counts[bundle]
@@ -222,7 +221,13 @@ class _PairCounter:
         )
 
 
-def pads(layer: nn.Conv2d, images: Tensor) -> tuple[int, int, int, int]:
+def pad(layer: nn.Conv2d, images: Tensor) -> Tensor:
+    """Images (…, height, width) with the padding that a convolution reads: of zeros, or as its padding mode says."""
+    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+    return F.pad(images, _pads(layer, images), mode=mode)
+
+
+def _pads(layer: nn.Conv2d, images: Tensor) -> tuple[int, int, int, int]:
     """The pixels of padding left, right, above and below images (…, height, width), in the order of `F.pad`.
 
     TensorFlow's "same" padding is as large as ⌈size/stride⌉ outputs need; an odd pixel is added right or below.

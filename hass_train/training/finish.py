@@ -17,7 +17,6 @@ from hass_train.export.weights import DENSE_WEIGHTS, SPARSE_WEIGHTS, SPARSITY, s
 from hass_train.hardware.dataflow.design import Design
 from hass_train.report.files import save_layers
 from hass_train.report.simulation import headline, save_simulation
-from hass_train.results.playing import simulate_design
 from hass_train.results.record import Record
 from hass_train.results.result import Result
 from hass_train.results.simulation import DesignSimulation
@@ -102,6 +101,8 @@ def _write(run: Run, module: SparseClassifier, result: Result, design: Design | 
 
 def _simulate(run: Run, module: SparseClassifier, result: Result, design: Design) -> DesignSimulation:
     """Simulate the searched design on validation images."""
+    from hass_train.results.playing import simulate_design  # late: it brings numba
+
     images = torch.cat(list(run.data.images("val", module.model, images=_PLAYED)))
     assert result.sparse.profile is not None
     return simulate_design(design, run.experiment.workload, module.model, images, result.sparse.profile)

@@ -15,7 +15,6 @@ from hass_train.data import ImageData
 from hass_train.export.design import load_design
 from hass_train.export.profile import load_profile
 from hass_train.export.weights import load_sparse
-from hass_train.results.playing import simulate_design
 from hass_train.results.result import Result
 from hass_train.results.simulation import DesignSimulation
 from hass_train.runtime.errors import UserError
@@ -36,6 +35,8 @@ def simulate_run(
     Raises:
         UserError: a file is missing or contradicts another one, or the design cannot be simulated (`simulate_design`).
     """
+    from hass_train.results.playing import simulate_design  # late: it brings numba
+
     if count < 1:
         raise UserError(f"--images is {count}; it must be ≥ 1")
     folder = Path(folder)

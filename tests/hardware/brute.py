@@ -53,19 +53,20 @@ def queues(words: int, depth: int) -> float:
 
 def buffers(layer: Operation, streams: int, q: int, interval: int) -> tuple[int, float]:
     """Block RAMs and LUTs of the sliding window and of the FIFOs before it."""
-    kh, kw = layer.kernel
+    (kh, kw), (down, across) = layer.kernel, layer.dilation
     deep = math.ceil(layer.source.channels / streams)
     width = layer.source.width + 2 * layer.padding[1]
     padding = 1 - layer.source.pixels / layer.padded_pixels
     load = min(math.ceil(layer.padded_pixels / q) * deep / interval, 1)
     burst = deep + 2 + math.ceil(load * padding * layer.source.pixels * deep / q)
-    ahead = math.ceil(min((kh - 1 + layer.stride[0] - 1) * width + kw, layer.padded_pixels) * deep / q) + 2
+    rows = (kh - 1) * down + layer.stride[0] - 1
+    ahead = math.ceil(min(rows * width + (kw - 1) * across + 1, layer.padded_pixels) * deep / q) + 2
     count = bank(streams * q, burst) + bank(streams * q, ahead)
     slices = queues(streams * q, burst) + queues(streams * q, ahead)
     if kh * kw > 1:
-        line = math.ceil(width * deep / q)
-        count += (kh - 1) * bank(streams * q, line) + kh * (kw - 1) * bank(streams, deep)
-        slices += (kh - 1) * queues(streams * q, line) + kh * (kw - 1) * queues(streams, deep)
+        line, pixel = math.ceil(down * width * deep / q), across * deep
+        count += (kh - 1) * bank(streams * q, line) + kh * (kw - 1) * bank(streams, pixel)
+        slices += (kh - 1) * queues(streams * q, line) + kh * (kw - 1) * queues(streams, pixel)
     return count, 8 * slices
 
 

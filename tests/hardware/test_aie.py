@@ -41,7 +41,7 @@ def brute(loop: CoreLoop, array: AieArray) -> float:
         range(1, loop.height + 1), range(1, loop.width + 1), range(lanes[1], loop.channels + 1, lanes[1]),
         range(lanes[2], loop.filters + 1, lanes[2]),
     ):  # fmt: skip
-        tall, wide = ((n - 1) * s + k for n, s, k in zip((rows, columns), loop.stride, loop.kernel, strict=True))
+        tall, wide = ((n - 1) * s + k for n, s, k in zip((rows, columns), loop.stride, loop.reach, strict=True))
         image = tall * wide * channels
         kernels = channels * filters * loop.kernel[0] * loop.kernel[1] * loop.density
         split = channels < loop.channels
@@ -72,12 +72,15 @@ def brute(loop: CoreLoop, array: AieArray) -> float:
 
 @given(
     st.integers(1, 5), st.integers(1, 6), st.sampled_from([8, 16, 24]), st.sampled_from([8, 16, 32]),
-    st.sampled_from([(1, 1), (3, 3), (1, 3)]), st.sampled_from([1, 2]), st.sampled_from([1.0, 0.5, 0.1]),
+    st.sampled_from([(1, 1), (3, 3), (1, 3)]), st.sampled_from([1, 2]), st.sampled_from([1, 3]),
+    st.sampled_from([1.0, 0.5, 0.1]),
 )  # fmt: skip
 def test_the_best_tiling_is_the_best_of_all(
-    height: int, width: int, filters: int, channels: int, kernel: tuple[int, int], stride: int, density: float
-) -> None:
-    loop = CoreLoop(height, width, filters, channels, kernel, (stride, stride), density)
+    height: int, width: int, filters: int, channels: int, kernel: tuple[int, int], stride: int, dilation: int,
+    density: float,
+) -> None:  # fmt: skip
+    reach = ((kernel[0] - 1) * dilation + 1, (kernel[1] - 1) * dilation + 1)
+    loop = CoreLoop(height, width, filters, channels, kernel, (stride, stride), reach, density)
     wanted = brute(loop, SMALL)
     if math.isinf(wanted):
         with pytest.raises(CannotFit):

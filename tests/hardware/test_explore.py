@@ -27,7 +27,7 @@ from hass_train.hardware import (
     load_device,
 )
 from hass_train.hardware.dataflow.exploration.knapsack import Knapsack, NoSelection
-from hass_train.hardware.dataflow.exploration.relax import cutting_plane
+from hass_train.hardware.dataflow.exploration.relax import cutting_plane, undominated
 from hass_train.hardware.dataflow.model import DataflowAccelerator
 from hass_train.hardware.dataflow.options import DataflowOptions
 from hass_train.hardware.trace import trace
@@ -43,10 +43,11 @@ def layer(draw: st.DrawFn, name: str) -> Operation:
     size, kernel = draw(st.integers(1, 5)), draw(st.sampled_from([1, 1, 3]))
     groups = draw(st.sampled_from([1, 1, 2]))
     channels, filters = groups * draw(st.integers(1, 3)), groups * draw(st.integers(1, 3))
-    pad = kernel // 2
+    dilation = draw(st.sampled_from([1, 1, 4]))
+    pad = kernel // 2 * dilation
     return Operation(
         name, OperationKind.CONV, ("input",), FeatureMap(size, size, channels), FeatureMap(size, size, filters),
-        (kernel, kernel), (1, 1), (pad, pad), groups=groups,
+        (kernel, kernel), (1, 1), (pad, pad), (dilation, dilation), groups,
     )  # fmt: skip
 
 
@@ -210,6 +211,15 @@ def test_a_solver_that_gives_up_proves_nothing(status: int) -> None:
     knapsack = Knapsack(np.array([[2.0, 1.0], [1.0, 2.0]] * 2), np.array([0, 0, 1, 1]), 2, np.array([3.0, 3.0]))
     with patch("hass_train.hardware.dataflow.exploration.knapsack.milp", return_value=gave_up):
         assert knapsack._by_integer_programming(1) is (NoSelection.IMPOSSIBLE if status == 2 else NoSelection.UNKNOWN)
+
+
+@given(st.integers(1, 700), st.integers(1, 6), st.sampled_from([2, 5, 1000]), st.integers(0, 99))
+def test_undominated_rows_are_those_of_brute_force(count: int, columns: int, values: int, seed: int) -> None:
+    rows = np.random.default_rng(seed).integers(0, values, (count, columns)).astype(float)
+    left = undominated(rows)
+    below = (rows[:, None] <= rows[None]).all(axis=2) & (rows[:, None] < rows[None]).any(axis=2)
+    wanted = rows[~below.any(axis=0)]
+    assert sorted(map(tuple, rows[left])) == sorted(set(map(tuple, wanted)))
 
 
 @given(st.lists(st.lists(st.floats(0.1, 3), min_size=3, max_size=3), min_size=1, max_size=6))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -188,18 +189,16 @@ def sparse_layer(draw: st.DrawFn) -> tuple[Operation, StageDesign, NonZeros]:
     stride, width = draw(st.integers(1, 2)), draw(st.integers(1, 5))
     channels, filters = groups * draw(st.integers(1, 5)), groups * draw(st.integers(1, 5))
     layer = conv("layer", "input", width, channels, filters, kernel, stride)
-    layer = Operation(
-        layer.name, layer.kind, layer.inputs, layer.source, layer.result, layer.kernel, layer.stride, layer.padding,
-        groups=groups,
-    )  # fmt: skip
+    dilation = draw(st.sampled_from([1, 1, 2]))
+    pad = kernel // 2 * dilation
+    layer = replace(layer, padding=(pad, pad), dilation=(dilation, dilation), groups=groups)
     i, o = draw(st.integers(1, channels // groups)), draw(st.integers(1, filters // groups))
     m = i if kernel == 1 and draw(st.booleans()) else 1
     folds = {"i": i, "o": o, "g": draw(st.integers(1, groups)), "m": m, "N": draw(st.integers(1, kernel * kernel * m))}
     folds["p"] = folds["q"] = draw(st.integers(1, 2)) if i * folds["g"] == channels and stride == 1 else 1
     random = np.random.default_rng(draw(st.integers(0, 10**6)))
-    pad = 2 * (kernel // 2)
-    activations = np.zeros((2, width + pad, width + pad, channels), bool)
-    inside = slice(kernel // 2, kernel // 2 + width)
+    activations = np.zeros((2, width + 2 * pad, width + 2 * pad, channels), bool)
+    inside = slice(pad, pad + width)
     activations[:, inside, inside] = random.random((2, width, width, channels)) < draw(st.floats(0, 1))
     weights = random.random((filters, channels // groups, kernel, kernel)) < draw(st.floats(0, 1))
     return layer, built("layer", "sparse", draw(st.sampled_from([0, 1, 3])), **folds), NonZeros(activations, weights)
@@ -226,7 +225,8 @@ def durations(layer: Operation, design: StageDesign, nonzeros: NonZeros) -> list
                 if x < layer.result.width and g >= 0 and f >= 0:
                     for c, dy, dx in itertools.product(bundle, range(layer.kernel[0]), range(layer.kernel[1])):
                         if c >= 0 and kernels[g * filters_per_group + f, c, dy, dx]:
-                            pairs += image[y * layer.stride[0] + dy, x * layer.stride[1] + dx, g * per_group + c]
+                            row = y * layer.stride[0] + dy * layer.dilation[0]
+                            pairs += image[row, x * layer.stride[1] + dx * layer.dilation[1], g * per_group + c]
                 engines.append(max(math.ceil(pairs / folds["N"]), 1))
             rounds.append(engines)
         images.append(rounds)

@@ -266,7 +266,7 @@ def test_whatever_fails_after_the_search_costs_no_result(
     def broken(*_: object) -> None:
         raise RuntimeError("stuck")
 
-    monkeypatch.setattr("hass_train.training.finish.simulate_design", broken)
+    monkeypatch.setattr("hass_train.results.playing.simulate_design", broken)
     monkeypatch.setattr("hass_train.report.figures.save_figures", broken)
     own = (*SMALL, "simulate=true", "report=true", "search.target_speedup=null", "search.penalty=0.1")
     result, _ = pipeline.search(composed(*own, output=tmp_path / "run"))

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from hass_train.hardware import LayerSparsity
 from hass_train.sparsity import LayerRule, calibrate, running_profile, sparsify
+from hass_train.sparsity.nonzeros import observe_nonzeros
 
 ALL = {"all": LayerRule("*")}
 
@@ -76,6 +77,18 @@ def test_named_padding(padding: str) -> None:
     x = with_zeros(3, 4, 6, 5, density=0.9)
     expected = every_pair(x, layer, (0, 1, 1, 1) if padding == "same" else (0, 0, 0, 0))
     check(calibrate(sparsify(nn.Sequential(layer), ALL), [x]).layers["0"], expected)
+
+
+@pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate", "circular"])
+def test_padding_modes(mode: str) -> None:
+    """What is padded with is what meets the weights, in the calibration and in the simulator's operands."""
+    layer = nn.Conv2d(4, 6, 3, padding=2, padding_mode=mode, stride=2)
+    x = with_zeros(3, 4, 6, 5, density=0.9)
+    padded = F.pad(x, (2, 2, 2, 2), mode="constant" if mode == "zeros" else mode)
+    sparse = sparsify(nn.Sequential(layer), ALL)
+    check(calibrate(sparse, [x]).layers["0"], every_pair(padded, layer, (0, 0, 0, 0)))
+    present = observe_nonzeros(sparse, ["0"], x)["0"].activations
+    assert present.tolist() == (padded != 0).movedim(1, -1).tolist()
 
 
 @pytest.mark.parametrize("tokens", [(), (3,), (2, 3)])

@@ -32,7 +32,7 @@ def fusions(workload: Workload, profile: SparsityProfile, array: AieArray) -> di
             continue
         follower = after[0]
         before, own = plan[operation.name], rows_of(follower, array)
-        rows = min((own - 1) * follower.stride[0] + follower.kernel[0], operation.result.height)
+        rows = min((own - 1) * follower.stride[0] + follower.reach[0], operation.result.height)
         first, second = Fusion(before.reads_ddr, False, rows), Fusion(False, True, 0)
         if not _fit(operation, follower, rows, own, array):
             continue
@@ -49,7 +49,7 @@ def fusions(workload: Workload, profile: SparsityProfile, array: AieArray) -> di
 def _fit(operation: Operation, follower: Operation, rows: int, own: int, array: AieArray) -> bool:
     """Whether a column's input, the map between and the result fit half a memory tile; the rest is for weights."""
     byte = array.activation_bits / 8
-    seen = min((rows - 1) * operation.stride[0] + operation.kernel[0], operation.source.height)
+    seen = min((rows - 1) * operation.stride[0] + operation.reach[0], operation.source.height)
     words = seen * operation.source.width * operation.source.channels
     words += rows * operation.result.width * operation.result.channels
     words += own * follower.result.width * follower.result.channels

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hass_train.hardware.aie.array import AieArray
 from hass_train.hardware.aie.blocks import densities, sensitivity
@@ -127,9 +127,9 @@ def _multiplying_cost(
     """`layer_cost` of a convolution, linear layer or matrix product."""
     _, lanes_in, lanes_out = array.lanes
     result, groups = operation.result, operation.groups
-    kernel, stride = operation.kernel, operation.stride
-    if array.square_kernels and kernel[0] != kernel[1]:
-        kernel = (max(kernel), max(kernel))
+    if array.square_kernels and operation.is_compute:
+        operation = replace(operation, kernel=(max(operation.kernel),) * 2)
+    kernel = operation.kernel
     height, width = result.height, result.width
     # a column computes some rows of the map, a row of cores some filters; a single pixel's filters go to all cores
     shares = array.rows
@@ -148,7 +148,9 @@ def _multiplying_cost(
     if bundles == 1:
         mean, busiest = blocks or densities(operation, sparsity, (lanes_in, lanes_out), shares, array.balance)
         filters, repeats = ceil_div(filters, shares), 1
-    loop = CoreLoop(height, width, filters * lanes_out, channels, kernel, stride, max(busiest, 0.0))
+    loop = CoreLoop(
+        height, width, filters * lanes_out, channels, kernel, operation.stride, operation.reach, max(busiest, 0.0)
+    )
     tiling = best_tiling(loop, array)
     stored = mean if array.weights == "compressed" and operation.is_compute else 1.0
     window = kernel[0] * kernel[1]
@@ -199,8 +201,10 @@ class TileTraffic:
             pieces = 1
             while True:
                 rows = ceil_div(height, pieces)
-                seen = min((rows - 1) * operation.stride[0] + operation.kernel[0], source.height)
-                columns = source.width if result.height > 1 else ceil_div(source.width * width, max(result.width, 1))
+                seen = min((rows - 1) * operation.stride[0] + operation.reach[0], source.height)
+                columns = source.width
+                if result.height == 1:  # the columns of cores share the only row
+                    columns = min((width - 1) * operation.stride[1] + operation.reach[1], columns)
                 image, output = seen * columns * source.channels * byte, rows * width * result.channels * byte
                 if image + output + held <= memory or rows == 1:
                     break

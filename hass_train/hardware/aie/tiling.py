@@ -28,6 +28,7 @@ class CoreLoop:
         height, width: rows and columns of the result.
         filters, channels: output and input channels, padded to the lanes.
         kernel, stride: (rows, columns).
+        reach: (rows, columns) that a window spans, which dilation makes larger than the kernel.
         density: fraction of the skippable tiles of weights that are computed, on the busiest core.
     """
 
@@ -37,6 +38,7 @@ class CoreLoop:
     channels: int
     kernel: tuple[int, int]
     stride: tuple[int, int]
+    reach: tuple[int, int]
     density: float
 
 
@@ -95,7 +97,7 @@ def best_tiling(loop: CoreLoop, array: AieArray) -> Tiling:
     maps, window = of_rows * of_columns, loop.kernel[0] * loop.kernel[1]
     stored = loop.density if array.weights == "compressed" else 1.0
     activation, weight = array.activation_bits / 8, array.weight_bits / 8
-    seen = ((rows - 1) * loop.stride[0] + loop.kernel[0]) * ((columns - 1) * loop.stride[1] + loop.kernel[1])
+    seen = ((rows - 1) * loop.stride[0] + loop.reach[0]) * ((columns - 1) * loop.stride[1] + loop.reach[1])
     image, kernels = seen * channels * activation, channels * filters * window * weight * stored
     results = rows * columns * filters * np.where(of_channels > 1, array.accumulator_bits / 8, activation)
     fits = 2 * image + 2 * results + kernels <= array.core_kb * _CORE

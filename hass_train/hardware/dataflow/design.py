@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hass_train.hardware.dataflow.simulator.depths import rule
-from hass_train.hardware.dataflow.simulator.pipeline import Pipeline
 from hass_train.hardware.dataflow.simulator.stages import StageDesign
 from hass_train.hardware.estimate import Estimate
 from hass_train.hardware.workload import Workload
@@ -59,6 +57,9 @@ def design_of(workload: Workload, estimate: Estimate, hardware: dict[str, Any]) 
         workload, estimate: network and chosen design.
         hardware: device and design rules as plain data.
     """
+    from hass_train.hardware.dataflow.simulator.depths import rule  # late: the simulator brings numba
+    from hass_train.hardware.dataflow.simulator.pipeline import Pipeline
+
     parts = []
     start = 0
     for number, part in enumerate(estimate.parts):

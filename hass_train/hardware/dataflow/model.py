@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import asdict, fields, replace
 
 from cachetools import LRUCache
 
 from hass_train.hardware.accelerator import Accelerator
 from hass_train.hardware.channels import prices_asked, without_dead_channels
 from hass_train.hardware.dataflow.costs.branches import OperandFifos, operand_fifos
+from hass_train.hardware.dataflow.design import Design, design_of
 from hass_train.hardware.dataflow.designs.enumerate import designs_of, floor_interval
 from hass_train.hardware.dataflow.designs.tables import DesignSpace, Table
 from hass_train.hardware.dataflow.exploration.estimate_builder import EstimateBuilder
@@ -22,9 +23,6 @@ from hass_train.hardware.device import Device
 from hass_train.hardware.estimate import CannotFit, Estimate, TooSlow
 from hass_train.hardware.profile import LayerSparsity, SparsityProfile
 from hass_train.hardware.workload import Operation, Workload
-
-if TYPE_CHECKING:
-    from hass_train.hardware.dataflow.design import Design
 
 QUICK = 1e-2
 """Tolerance of the answers that steer a search; those that are reported have the configured one."""
@@ -66,8 +64,6 @@ class DataflowAccelerator(Accelerator):
 
     def design(self, workload: Workload, estimate: Estimate) -> Design:
         """See `Accelerator`: every fold and every FIFO, depths by the rule."""
-        from hass_train.hardware.dataflow.design import design_of  # it brings the simulator, and that numba
-
         return design_of(workload, estimate, {**asdict(self.device), **asdict(self.options)})
 
     def estimate(self, workload: Workload, profile: SparsityProfile) -> Estimate:
@@ -174,8 +170,8 @@ class DataflowAccelerator(Accelerator):
 
 
 def _sparsity_key(sparsity: LayerSparsity | None) -> tuple[object, ...]:
-    """What designs depend on of a layer's sparsity, as a key."""
+    """All that is known of a layer's sparsity, as a key."""
     if sparsity is None:
         return ()
-    histograms = tuple(sorted(sparsity.histograms.items()))
-    return (sparsity.pair_density, sparsity.weight_density, histograms, sparsity.channel_densities, sparsity.structure)
+    values = (getattr(sparsity, item.name) for item in fields(sparsity))
+    return tuple(tuple(sorted(one.items())) if isinstance(one, Mapping) else one for one in values)

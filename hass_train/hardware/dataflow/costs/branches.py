@@ -39,12 +39,30 @@ class OperandFifos:
 
 
 def fill(operation: Operation) -> float:
-    """The fraction of its input map that an operation needs before it can compute its first output pixel."""
+    """The fraction of its input map that comes before the last pixel of the first window.
+
+    The padded map is read pixel by pixel up to the window's last corner; what is padding of that need not arrive.
+    """
+    source = operation.source
     if operation.kind is OperationKind.GLOBAL_POOL:
         return 1.0
-    rows = operation.kernel[0] - 1 - operation.padding[0]
-    columns = operation.kernel[1] - 1 - operation.padding[1]
-    return max(rows * operation.source.width + columns, 0) / operation.source.pixels
+    row, column = (reach - 1 - pad for reach, pad in zip(operation.reach, operation.padding, strict=True))
+    arrived = max(row, 0) * source.width + min(max(column + 1, 0), source.width) * (row >= 0)
+    return max(min(arrived, source.pixels) - 1, 0) / source.pixels
+
+
+def _reading(operation: Operation) -> float:
+    """The images that reading takes from the last pixel of one image to the end of the next one's first window.
+
+    It reads the padding below the one image and above the other, which arrives from nowhere. Of dilated windows that is
+    far more than the margin allows for; reading is taken to fill the interval.
+    """
+    if operation.reach == operation.kernel:
+        return 0.0
+    (rows, columns), (above, beside) = operation.reach, operation.padding
+    width = operation.source.width + 2 * beside
+    steps = above * width + beside + (rows - 1) * width + columns
+    return steps / operation.padded_pixels / MARGIN
 
 
 def delay(operation: Operation, bands: int = 0) -> float:
@@ -54,7 +72,7 @@ def delay(operation: Operation, bands: int = 0) -> float:
     """
     if operation.result.pixels == 1:
         return fill(operation) + 1 / URGENCY
-    return max(fill(operation) + 1 / operation.result.pixels, 2 / bands if bands else 0.0)
+    return max(fill(operation), _reading(operation)) + (2 / bands if bands else 1 / operation.result.pixels)
 
 
 def held(operation: Operation, operand: int, words: int) -> int:

@@ -3,7 +3,8 @@
 - *input*: the results of a pixel come in a burst, and words go on coming while padding is read. The FIFO holds one
   pixel of the producer, and the padding's share of the map as far as reading fills the interval;
 - *rows*: at the start of an image, and between the rows of a strided window, words are read although no window is
-  complete. Compute engines then live on rows read ahead: Kh − 1 + stride − 1 of them and a window;
+  complete. Compute engines then live on rows read ahead: as many as a window reaches back, stride − 1 more, and a
+  window;
 - *join*: the operand that comes first waits for the others (`branches.operand_fifos`).
 
 `benchmarks/truth.py` compares the rule with simulations.
@@ -47,9 +48,9 @@ def rows_depth(operation: Operation, streams: ArrayLike, pixels: ArrayLike) -> I
     s, q = np.asarray(streams, np.int64), np.asarray(pixels, np.int64)
     steps = ceil_div(operation.source.channels, s)
     width = operation.source.width + 2 * operation.padding[1]
-    rows = operation.kernel[0] - 1 + operation.stride[0] - 1
+    rows = operation.reach[0] - 1 + operation.stride[0] - 1
     whole = operation.padded_pixels
     if operation.kind in (OperationKind.LINEAR, OperationKind.MATMUL):
         rows, width, whole = 0, 0, operation.result.pixels
-    ahead = np.minimum(rows * width + operation.kernel[1], whole) * steps / q
+    ahead = np.minimum(rows * width + operation.reach[1], whole) * steps / q
     return np.asarray(np.ceil(ahead) + 2, np.int64)

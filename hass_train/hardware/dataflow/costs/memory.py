@@ -90,13 +90,14 @@ def buffer(word_bits: int, words: ArrayLike, depth: ArrayLike) -> Buffer:
 def window_buffers(operation: Operation, streams: Ints, bits: int, pixels: ArrayLike = 1) -> Buffer:
     """The memories of a sliding window: Kh−1 lines of the padded row and Kh·(Kw−1) pixels, all streams side by side.
 
-    With q `pixels` a cycle a line is q words wide and q times shallower.
+    With q `pixels` a cycle a line is q words wide and q times shallower. A dilated window has as many memories, and
+    each holds as many lines or pixels as the dilation.
     """
-    rows, columns = operation.kernel
+    (rows, columns), (down, across) = operation.kernel, operation.dilation
     side = np.asarray(streams, np.int64) * np.asarray(pixels, np.int64)
     if rows * columns == 1:
         return buffer(bits, side, 0)
     deep = ceil_div(operation.source.channels, streams)
     width = operation.source.width + 2 * operation.padding[1]
-    lines = buffer(bits, side, ceil_div(width * deep, np.asarray(pixels, np.int64)))
-    return lines.times(rows - 1) + buffer(bits, streams, deep).times(rows * (columns - 1))
+    lines = buffer(bits, side, ceil_div(down * width * deep, np.asarray(pixels, np.int64)))
+    return lines.times(rows - 1) + buffer(bits, streams, across * deep).times(rows * (columns - 1))

@@ -212,9 +212,7 @@ class ComputeDesigns(Table):
         There are none where a band of a single row takes as many bits as the weights, which then stay on chip.
         """
         layer, lines = self.layer, self._lines
-        row = (
-            layer.source.words * (layer.kernel[0] + layer.stride[0]) / layer.source.height + layer.result.words / lines
-        )
+        row = layer.source.words * (layer.reach[0] + layer.stride[0]) / layer.source.height + layer.result.words / lines
         if row * self.options.activation_bits >= layer.weights * self.options.weight_bits:
             return []
         return sorted({min(8**k, lines) for k in range(5)})
@@ -230,7 +228,7 @@ class ComputeDesigns(Table):
         layer, bits = self.layer, self.options.activation_bits
         lines = ceil_div(self._lines, bands)
         tall = layer.result.height > 1
-        step, reach = (layer.stride[0], layer.kernel[0]) if tall else (1, 1)
+        step, reach = (layer.stride[0], layer.reach[0]) if tall else (1, 1)
         length, width = (layer.source.height, layer.source.width) if tall else (layer.source.pixels, 1)
         held = min((lines - 1) * step + reach + lines * step, 2 * length) * width
         read, write = folds.i * folds.g, folds.o * folds.g

@@ -72,6 +72,10 @@ def stream_logic(operation: Operation, streams: Ints, bits: logic.Widths) -> log
     if kind in _GLOBAL:
         pool = logic.global_pool(streams, operation.source.channels, bits)
         return pool + logic.ELEMENTWISE.times(streams * (kind in _WHOLE_PIXELS))
+    if operation.window > 1:  # a padding that repeats the map
+        return logic.sliding_window(streams, operation.kernel, operation.source.channels / streams, bits) + (
+            logic.PAD.times(streams)
+        )
     if kind in _JOINS:
         return logic.ELEMENTWISE.times(streams * max(len(operation.inputs) - 1, 1))
     return logic.PAD.times(streams)
@@ -135,7 +139,7 @@ class StreamDesigns(Table):
 def _buffers(operation: Operation, fifos: OperandFifos, streams: Ints, bits: int, interval: Ints) -> memory.Buffer:
     """The line buffers and FIFOs of an operation without weights, at each number of parallel streams."""
     held = memory.buffer(bits, streams, 0)
-    if operation.kind in _POOLS:
+    if operation.kind in _POOLS or operation.window > 1:
         held = memory.window_buffers(operation, streams, bits)
         held = held + memory.buffer(bits, streams, rows_depth(operation, streams, 1))
     elif operation.kind in _WHOLE_PIXELS:

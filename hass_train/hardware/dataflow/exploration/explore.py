@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from heapq import heapify, heappop, heappush
 
 import numpy as np
 from numpy.typing import NDArray
@@ -173,17 +174,18 @@ class Explorer:
         Raises:
             CannotFit: not even one copy fits at any interval.
         """
-        promise: dict[int, float] = {}
+        # a heap of cycles per image: of equal ones the fewest copies; as fractions, since floats do not tie
+        promise: list[tuple[Fraction, int]] = []
         for replicas in range(1, (max_replicas or MOST_COPIES) + 1):
             bound = self.bound(replicas)
             if bound > self.horizon(replicas):
                 break  # more copies only need more
-            promise[replicas] = bound
+            promise.append((Fraction(int(bound), replicas), replicas))
+        heapify(promise)
         best: _Found | None = None
         while promise:
-            # of equal rates the one of fewest copies; compared as fractions, since floats do not tie
-            replicas = max(promise, key=lambda copies: (Fraction(copies, int(promise[copies])), -copies))
-            bound = promise.pop(replicas)
+            least, replicas = heappop(promise)
+            bound = float(least * replicas)
             if best is not None:
                 to_beat = best.replicas / best.interval * (1 + self.tolerance + 1e-12)
                 if replicas / bound <= to_beat:
@@ -191,13 +193,14 @@ class Explorer:
                 learned = self.bound(replicas)
                 if learned > bound:
                     if learned <= self.horizon(replicas):
-                        promise[replicas] = learned
+                        heappush(promise, (Fraction(int(learned), replicas), replicas))
                     continue
             found = self.fastest_of(replicas, best)
             if found is not None:
                 best = found
             elif best is None:
-                promise = {copies: bound for copies, bound in promise.items() if copies < replicas}
+                promise = [one for one in promise if one[1] < replicas]
+                heapify(promise)
         if best is None:
             raise CannotFit(self.why_unfit())
         return self.settled(best.interval, best.replicas, best.selection)

@@ -204,7 +204,7 @@ class Knapsack:
                 ],
                 integrality=np.ones(count),
                 bounds=Bounds(0, 1),
-                options={"node_limit": nodes, "presolve": False},
+                options={"node_limit": nodes},
             )
         if result.x is not None:
             chosen = np.flatnonzero(result.x > 0.5)

@@ -215,6 +215,13 @@ def undominated(resources: Floats) -> Ints:
     order = np.lexsort(resources.T[::-1])
     columns = np.ascontiguousarray(resources[order].T)
     alive = np.arange(len(order))
+    if len(order) > 4 * _BLOCK:  # the cheapest rows beat most others, which need no comparison with all of these
+        shares = columns / np.maximum(columns.max(axis=1, keepdims=True), 1e-300)
+        cheapest = np.argpartition(shares.sum(axis=0), _BLOCK)[:_BLOCK]
+        later = cheapest[:, None] < alive
+        for column in columns:
+            later &= np.asarray(column[cheapest, None] <= column)
+        alive = alive[~np.any(later, axis=0)]
     done = 0
     while done < len(alive):  # in this order only earlier rows can beat one
         block, rest = alive[done : done + _BLOCK], alive[done:]

@@ -11,6 +11,9 @@ For each image a stage reads `READS` steps, computes `GROUPS`·`BLOCKS`·`FILTER
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numba import njit
 from numba.core import types
@@ -36,6 +39,17 @@ READ, ROUND, WRITTEN = range(3)
 BUSY, STARVED, BLOCKED, UNEVEN = range(4)
 
 
+def _compiled(function: Callable[..., Any]) -> Any:
+    """Compile a function when it is first called, and keep the code for other processes where a folder can be written.
+
+    In a read-only installation, without a home that can be written, it is compiled anew in every process.
+    """
+    try:
+        return njit(cache=True)(function)
+    except RuntimeError:  # so numba says that there is no such folder
+        return njit(function)
+
+
 @intrinsic
 def popcount(context, word):  # type: ignore[no-untyped-def]
     """Count the set bits of a 64-bit word in one instruction."""
@@ -46,7 +60,7 @@ def popcount(context, word):  # type: ignore[no-untyped-def]
     return types.uint64(types.uint64), generate
 
 
-@njit(cache=True)
+@_compiled
 def nonzero_pairs(activations, first, weights, other, words):  # type: ignore[no-untyped-def]
     """Count the pairs of two packed windows of which neither is zero.
 
@@ -61,7 +75,7 @@ def nonzero_pairs(activations, first, weights, other, words):  # type: ignore[no
     return pairs
 
 
-@njit(cache=True)
+@_compiled
 def lockstep_durations(stage, activations, weights, lookup, images, longest, total):  # type: ignore[no-untyped-def]
     """Work out the cycles of every round of a stage in lock-step.
 
@@ -99,7 +113,7 @@ def lockstep_durations(stage, activations, weights, lookup, images, longest, tot
                     place += 1
 
 
-@njit(cache=True)
+@_compiled
 def play(  # type: ignore[no-untyped-def]
     images, real, stages, edges, outgoing, base, offset, release, written, need, used, duration, mean_duration,
     activations, weights, lookup, reads, blocks, emits, writes, lanes, skewed, progress, account, ends,
@@ -318,7 +332,7 @@ def play(  # type: ignore[no-untyped-def]
     return np.all(progress[:, WRITTEN] >= images * stages[:, WRITES])
 
 
-@njit(cache=True)
+@_compiled
 def peak(filled, amounts, per_fill, freed, returns, per_free, whole):  # type: ignore[no-untyped-def]
     """Find the most that a FIFO ever held.
 

@@ -28,10 +28,10 @@ from hass_train.hardware.dataflow.simulator.build_stages import source_stage, st
 from hass_train.hardware.dataflow.simulator.kernel_tables import UNLIMITED, KernelTables, real_images
 from hass_train.hardware.dataflow.simulator.outcome import Outcome
 from hass_train.hardware.dataflow.simulator.packing import NonZeros
-from hass_train.hardware.dataflow.simulator.results import Fifo, Simulation
+from hass_train.hardware.dataflow.simulator.results import Fifo, Simulation, join_name
 from hass_train.hardware.dataflow.simulator.stages import REGISTERS, StageDesign
 from hass_train.hardware.profile import SparsityProfile
-from hass_train.hardware.workload import NETWORK_INPUT, Operation, Workload
+from hass_train.hardware.workload import NETWORK_INPUT, Workload
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -180,13 +180,6 @@ class Pipeline:
         given = self.stages[self.place[read.producer]]
         burst = given.burst + REGISTERS * max(given.words_per_write, taken.words_per_read)
         return max(burst, read.together + given.words_per_write)
-
-
-def join_name(operation: Operation, operand: int) -> str:
-    """The name of the FIFO of one of several operands; the second of two equal operands is numbered."""
-    name = f"{operation.name} <- {operation.inputs[operand]}"
-    again = operation.inputs[:operand].count(operation.inputs[operand])
-    return f"{name} ({again + 1})" if again else name
 
 
 def check_design(workload: Workload, designs: Sequence[StageDesign]) -> None:

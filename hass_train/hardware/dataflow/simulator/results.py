@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from hass_train.hardware.workload import Operation
+
 
 class Deadlock(RuntimeError):
     """The pipeline stands still for ever; the message names the FIFO that is too small.
@@ -80,3 +82,10 @@ class Fifo:
     operand: int
     words: int
     kind: Literal["join", "input", "rows"]
+
+
+def join_name(operation: Operation, operand: int) -> str:
+    """The name of the FIFO of one of several operands; the second of two equal operands is numbered."""
+    name = f"{operation.name} <- {operation.inputs[operand]}"
+    again = operation.inputs[:operand].count(operation.inputs[operand])
+    return f"{name} ({again + 1})" if again else name

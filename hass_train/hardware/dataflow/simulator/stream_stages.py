@@ -31,8 +31,8 @@ def stream_stage(operation: Operation, design: StageDesign, maps: Mapping[str, F
     out = ceil_div(result.channels, streams)
     write = np.arange(result.pixels * out)
     written = write // out * result.channels + np.minimum((write % out + 1) * streams, result.channels)
-    if operation.kind in _POOLS:
-        return _pool_stage(operation, streams, out, written, maps)
+    if operation.kind in _POOLS or operation.window > 1:
+        return _window_stage(operation, streams, out, written, maps)
     # one read step for each write step; a reshaped or padded map is read in proportion
     reads, base, offset = result.pixels * out, np.arange(result.pixels) * out, np.arange(out)
     release, window = np.arange(reads), 0
@@ -45,13 +45,19 @@ def stream_stage(operation: Operation, design: StageDesign, maps: Mapping[str, F
     )
 
 
-def _pool_stage(operation: Operation, streams: int, out: int, written: Ints, maps: Mapping[str, FeatureMap]) -> Stage:
-    """The stage of a pool, over windows or the whole map, that writes each pixel in `out` steps."""
+def _window_stage(operation: Operation, streams: int, out: int, written: Ints, maps: Mapping[str, FeatureMap]) -> Stage:
+    """The stage of a pool or of a padding that repeats the map, which writes each pixel in `out` steps."""
     operand, steps = padded_operand(operation, maps, streams, 1), ceil_div(operation.source.channels, streams)
     reads = len(operand.used)
     if operation.kind is OperationKind.GLOBAL_POOL:
         base, offset = np.array([reads - steps]), np.full(out, steps - 1)
         release, window = np.full(reads, out - 1), 2 * reads  # one image's sums are emitted while the next's form
+    elif operation.kind is OperationKind.PAD:
+        pixel, offset = _repeated(operation), np.arange(steps)
+        arrived, last = np.maximum.accumulate(pixel), np.zeros(operation.source.pixels, np.int64)
+        np.maximum.at(last, pixel, np.arange(len(pixel)))
+        base, release = arrived * steps, np.ravel(last[:, None] * steps + offset)
+        window = int((arrived - np.minimum.accumulate(pixel[::-1])[::-1]).max()) * steps
     else:
         windows = Windows.of(operation, 1, 1)
         base, offset, window = windows.base * steps, np.arange(steps), windows.reach * steps
@@ -59,3 +65,12 @@ def _pool_stage(operation: Operation, streams: int, out: int, written: Ints, map
     return Stage(
         operation.name, (operand,), reads, base, offset, release, 1, 1, written, window, streams, streams, out * streams
     )
+
+
+def _repeated(operation: Operation) -> Ints:
+    """(pixels of the result,) the pixel of the map that each repeats; an odd one is padded above and on the left."""
+    source, result = operation.source, operation.result
+    sizes = (result.height - source.height, result.width - source.width)
+    sides = [(ceil_div(size, 2), size // 2) for size in sizes]
+    pixels = np.arange(source.pixels).reshape(source.height, source.width)
+    return np.pad(pixels, sides, mode="reflect" if operation.function == "reflect" else "edge").ravel()

@@ -47,7 +47,7 @@ class Windows:
         group = np.arange(result.height * across)
         row, first = group // across, (group % across) * columns
         last = np.minimum(first + columns, result.width) - 1
-        span = [(size - 1) * step for size, step in zip(operation.kernel, operation.dilation, strict=True)]
+        span = [size - 1 for size in operation.reach]
         top, left = row * operation.stride[0], first * operation.stride[1]
         bottom = np.minimum(top + span[0], height - 1)
         right = np.minimum(last * operation.stride[1] + span[1], width - 1)
