@@ -35,7 +35,7 @@ class OperationKind(StrEnum):
 
 
 COMPUTE_KINDS = frozenset({OperationKind.CONV, OperationKind.LINEAR})
-_NAMES = ("name", "inputs")  # what an operation and its operands are called, which changes no cost
+_NAMES = ("name", "inputs", "layer")  # what an operation, its operands and its weights are called: no costs
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from hass_train.hardware.dataflow.designs.tables import BANDWIDTH, Table, per_unit
 from hass_train.hardware.dataflow.exploration.demand import Demand, Limits
-from hass_train.hardware.dataflow.exploration.knapsack import FEW_NODES, NODES, Knapsack, NoSelection
+from hass_train.hardware.dataflow.exploration.knapsack import FEW_NODES, FEW_ROWS, Knapsack, NoSelection
 from hass_train.hardware.dataflow.exploration.relax import CandidateSet, Survivors
 from hass_train.hardware.dataflow.exploration.selection import PipelineDesign, Selection, balanced
 from hass_train.hardware.dataflow.options import LIMITS
@@ -105,7 +105,7 @@ class Explorer:
         if answer is NoSelection.UNKNOWN and exact and not self.prove:
             answer = knapsack.rounded_fit()
         elif answer is NoSelection.UNKNOWN and exact:
-            answer = knapsack.fit(FEW_NODES if self.tolerance else NODES)
+            answer = knapsack.fit(FEW_NODES, FEW_ROWS) if self.tolerance else knapsack.fit()
             if answer is NoSelection.UNKNOWN:
                 self.undecided, answer = True, NoSelection.IMPOSSIBLE
         if isinstance(answer, NoSelection):

@@ -22,9 +22,9 @@ _STEPS = 60
 _TOLERANCE = 1e-9
 _ROW_SIZE = 1e4
 _INFEASIBLE = 2  # scipy's status
-NODES, FEW_NODES = 500, 50
-"""Most branches that integer programming may look at for one question; the few are for where a small gap is allowed
-anyway. They are counts, not seconds, so that answers repeat."""
+NODES, FEW_NODES, FEW_ROWS = 500, 50, 300
+"""Most branches, and most rows, that integer programming may look at in one question; the few are for where a small gap
+is allowed anyway. They are counts, not seconds, so that answers repeat."""
 
 
 @contextmanager
@@ -81,10 +81,17 @@ class Knapsack:
         """Whether every operation has at least one row."""
         return len(owner) > 0 and int((np.diff(owner) > 0).sum()) + 1 == self.operations
 
-    def fit(self, nodes: int = NODES) -> Ints | NoSelection:
-        """A selection within the budget, as (operations,) rows, or `IMPOSSIBLE`; `UNKNOWN` past `nodes` branches."""
+    def fit(self, nodes: int = NODES, rows: int | None = None) -> Ints | NoSelection:
+        """A selection within the budget, as (operations,) rows, or `IMPOSSIBLE`; `UNKNOWN` past `nodes` branches.
+
+        Args:
+            nodes: most branches of integer programming.
+            rows: most rows that it looks at, since some thousand take seconds; None = any number.
+        """
         answer = self.rounded_fit()
-        return answer if answer is not NoSelection.UNKNOWN else self._by_integer_programming(nodes)
+        if answer is not NoSelection.UNKNOWN or (rows is not None and len(self._left) > rows):
+            return answer
+        return self._by_integer_programming(nodes)
 
     def rounded_fit(self) -> Ints | NoSelection:
         """The answer of `fit`, except that what bounds leave open is rounded and repaired, and not decided."""

@@ -206,23 +206,37 @@ def cutting_plane(cuts: Sequence[Floats]) -> tuple[float, Floats]:
     return float(found.x[-1]), np.asarray(found.x[:-1])
 
 
+def _beaten(columns: Floats, count: int) -> NDArray[np.bool_]:
+    """Whether one of the `count` cheapest rows matches or beats a row in every column, (rows,); of equal ones the first
+    is not beaten.
+
+    Args:
+        columns: (k, rows) what each row spends.
+        count: fewer than the rows.
+    """
+    shares = columns / np.maximum(columns.max(axis=1, keepdims=True), 1e-300)
+    cheapest = np.argpartition(shares.sum(axis=0), count)[:count]
+    matched = np.ones((count, columns.shape[1]), dtype=bool)
+    better = cheapest[:, None] < np.arange(columns.shape[1])
+    for column in columns:
+        matched &= np.asarray(column[cheapest, None] <= column)
+        better |= np.asarray(column[cheapest, None] < column)
+    return np.any(matched & better, axis=0)  # type: ignore[no-any-return]
+
+
 def undominated(resources: Floats) -> Ints:
     """The ascending indices of the rows that no other row matches or beats in every column; of equal rows one is kept.
 
     Args:
         resources: (rows, k) what each row spends.
     """
-    order = np.lexsort(resources.T[::-1])
+    left = np.arange(len(resources))
+    for count in (4, 16, _BLOCK):  # the cheapest rows beat most others, which need no comparison with all of these
+        if len(left) > 4 * _BLOCK:
+            left = left[~_beaten(np.ascontiguousarray(resources[left].T), count)]
+    order = left[np.lexsort(resources[left].T[::-1])]
     columns = np.ascontiguousarray(resources[order].T)
-    alive = np.arange(len(order))
-    if len(order) > 4 * _BLOCK:  # the cheapest rows beat most others, which need no comparison with all of these
-        shares = columns / np.maximum(columns.max(axis=1, keepdims=True), 1e-300)
-        cheapest = np.argpartition(shares.sum(axis=0), _BLOCK)[:_BLOCK]
-        later = cheapest[:, None] < alive
-        for column in columns:
-            later &= np.asarray(column[cheapest, None] <= column)
-        alive = alive[~np.any(later, axis=0)]
-    done = 0
+    alive, done = np.arange(len(order)), 0
     while done < len(alive):  # in this order only earlier rows can beat one
         block, rest = alive[done : done + _BLOCK], alive[done:]
         beaten: NDArray[np.bool_] = ~np.tri(len(block), len(rest), dtype=bool)
