@@ -23,7 +23,7 @@ def main(config: DictConfig) -> dict[str, Any]:
         UserError: whatever the user can mend.
     """
     # late, so that typing errors are told before torch loads; none of these imports Lightning
-    from hass_train.experiment import EstimateExperiment
+    from hass_train.estimation import EstimateExperiment
     from hass_train.hardware import CannotFit
     from hass_train.report.console import report_console
     from hass_train.report.estimate import print_estimate, save_estimate_picture

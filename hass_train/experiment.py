@@ -1,7 +1,7 @@
 """An experiment: everything that a configuration describes; each part is built once, when it is first needed.
 
-`search`, `train` and the workers of a study use `Experiment`; `python -m hass_train.estimate`, which needs neither
-images nor Lightning, uses `EstimateExperiment`. Nothing here imports Lightning.
+`search`, `train` and the workers of a study use it. `python -m hass_train.estimate`, which needs no images, has its
+own, in `hass_train.estimation`.
 """
 
 from __future__ import annotations
@@ -15,17 +15,23 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from hass_train.config.checks import checked, checked_estimate, made
-from hass_train.config.schema import EstimateConfig, ProfileConfig, RunConfig
+from hass_train.config.checks import checked, made
+from hass_train.config.schema import RunConfig
 from hass_train.config.values import without_password
-from hass_train.export.initial import Loaded, fitting, initialise, read_tensors
-from hass_train.export.profile import load_profile
+from hass_train.export.initial import Loaded, initialise
 from hass_train.export.weights import DENSE_WEIGHTS
-from hass_train.hardware import Accelerator, SparsityProfile, Workload
-from hass_train.results.estimation import measured_network
+from hass_train.hardware import Accelerator, Workload
 from hass_train.runtime.errors import UserError
 from hass_train.sparsity import LayerRule, Mode, Pattern, link_norms, sparse_layers, sparsify
-from hass_train.training.networks import check_network, create_network, deployed, given, merges, traced
+from hass_train.training.networks import (
+    check_network,
+    create_network,
+    deployed,
+    given,
+    initialised,
+    started,
+    traced,
+)
 
 if TYPE_CHECKING:  # they bring Lightning
     from hass_train.data import ImageData
@@ -168,20 +174,9 @@ class Experiment:
             UserError: see `training_network`, and `hass_train.export.initial.initialise`; or the network that is to be
                 searched cannot be trained in the form in which it is deployed, and has no trained weights.
         """
-        model, config = self.training_network(), self.config
-        trained = config.model.pretrained or "checkpoint_path" in config.model.kwargs or self.init_from
-        if search and merges(model) and not (trained or config.ckpt_path):
-            raise UserError(
-                f"{config.model.name} trains with branches and batch-norms that are merged where it is deployed, and "
-                "is searched as it is deployed; train it first, by train.py with the same model and data, and say "
-                "init_from=RUN_DIR/model.safetensors, or take model.pretrained=true"
-            )
-        if self.init_from is not None and not config.ckpt_path:
-            if search:  # the file may hold either form
-                tensors, merged = read_tensors(self.init_from), deployed(model)
-                model = max((merged, model), key=lambda one: fitting(one, tensors))
-            self.loaded = initialise(model, self.init_from, config.init_strict, config.init_head, config.init_prefix)
-        return _channels_last(deployed(model) if search else model)
+        model, source = self.training_network(), None if self.config.ckpt_path else self.init_from
+        model, self.loaded = started(model, self.config, source) if search else initialised(model, self.config, source)
+        return _channels_last(model)
 
     def made_sparse(self, model: nn.Module, workload: Workload) -> nn.Module:
         """Make the layers of a network sparse in place, as the configuration's pattern and rules say, and return it.
@@ -284,73 +279,6 @@ def rebuilt(settings: dict[str, Any], goal: Goal, dense_ips: float, worker: int)
         model.eval(), question, experiment.data, search.calibration_images, search.margin, experiment.output
     )
     return experiment.engine, subject
-
-
-class EstimateExperiment:
-    """A network, an accelerator and a sparsity to estimate, without images or training.
-
-    Args:
-        config: the checked configuration.
-    """
-
-    def __init__(self, config: EstimateConfig) -> None:
-        self.config = config
-
-    @classmethod
-    def of(cls, config: DictConfig) -> EstimateExperiment:
-        """Check a composed configuration.
-
-        Raises:
-            UserError: a problem that the user can solve.
-        """
-        return cls(checked_estimate(config))
-
-    @cached_property
-    def accelerator(self) -> Accelerator:
-        """The accelerator."""
-        return made(self.config.hw, "hw", Accelerator)  # type: ignore[type-abstract]
-
-    @cached_property
-    def workload(self) -> Workload:
-        """The network as a workload; its input size is the one that is given, the measured run's, or timm's default."""
-        model, shape, arguments = self.config.model, None, dict[str, Any]()
-        if model.input_size is not None:
-            shape, arguments = tuple(model.input_size), {"in_chans": model.input_size[0]}
-        elif self.config.profile.kind == "run":
-            load_profile(Path(self.config.profile.path))  # raises a clear error if there is none
-            shape, arguments = measured_network(Path(self.config.profile.path))
-        network: Any = create_network(model, **arguments)
-        if shape is not None and getattr(network, "default_cfg", {}).get("fixed_input_size"):
-            network = create_network(model, **arguments, img_size=tuple(shape[1:]))
-        size = shape or network.default_cfg["input_size"]
-        channels = given(model.kwargs).get("in_chans", size[0])
-        if shape is not None and channels != size[0]:
-            raise UserError(f"model.kwargs.in_chans is {channels}, but images have {size[0]} channels; leave it out")
-        return traced(deployed(network), (channels, size[1], size[2]), model.name)
-
-    @cached_property
-    def profile(self) -> SparsityProfile:
-        """The sparsity profile that the configuration describes.
-
-        Raises:
-            UserError: the profile is of another network, or cannot be loaded.
-        """
-        config = self.config.profile
-        profile = load_profile(Path(config.path)) if config.kind == "run" else _uniform(config, self.workload)
-        try:
-            profile.check_covers(self.workload)
-        except ValueError as error:
-            raise UserError(f"{config.path}: {error}") from error
-        return profile
-
-
-def _uniform(config: ProfileConfig, workload: Workload) -> SparsityProfile:
-    """The profile with the same sparsity in all layers, except those that are named dense."""
-    block = (config.block[0], config.block[1]) if config.block else None
-    try:
-        return SparsityProfile.uniform(workload, config.pair_density, config.dense_layers, config.weight_density, block)
-    except ValueError as error:
-        raise UserError(f"profile: {error}") from error
 
 
 def _channels_last(model: nn.Module) -> nn.Module:

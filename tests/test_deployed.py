@@ -13,7 +13,8 @@ from timm.models.byobnet import ByoBlockCfg, ByobNet, ByoModelCfg
 from torch import nn
 
 from hass_train import pipeline
-from hass_train.experiment import EstimateExperiment, Experiment
+from hass_train.estimation import EstimateExperiment
+from hass_train.experiment import Experiment
 from hass_train.export.weights import load_sparse, save_dense
 from hass_train.results.result import Result
 from hass_train.runtime.errors import UserError

@@ -23,7 +23,8 @@ from torch.utils.data import Dataset
 from hass_train.data import Cifar10, Digits, FashionMnist, ImageData, ImageFolders
 from hass_train.data.base import TensorImages, with_channels
 from hass_train.data.images import read_image
-from hass_train.experiment import EstimateExperiment, Experiment
+from hass_train.estimation import EstimateExperiment
+from hass_train.experiment import Experiment
 from hass_train.results.result import Result
 from hass_train.runtime.errors import UserError
 from hass_train.training.replay import _data_of

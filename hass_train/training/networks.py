@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import timm
@@ -10,7 +11,8 @@ from timm.utils import reparameterize_model
 from torch import nn
 
 from hass_train.config.checks import first_line
-from hass_train.config.schema import ModelConfig
+from hass_train.config.schema import ModelConfig, RunConfig
+from hass_train.export.initial import Loaded, fitting, initialise, read_tensors
 from hass_train.hardware import UnsupportedOperation, Workload, trace
 from hass_train.runtime.errors import UserError, unknown
 
@@ -68,6 +70,50 @@ def deployed(network: nn.Module) -> nn.Module:
     returned as they are.
     """
     return reparameterize_model(network) if merges(network) else network
+
+
+def initialised(network: nn.Module, config: RunConfig, source: Path | None) -> tuple[nn.Module, Loaded | None]:
+    """Load the weights that training starts from, if there are any.
+
+    Args:
+        network: the network, which is changed in place and returned.
+        config: how weights are loaded (`init_strict`, `init_head`, `init_prefix`).
+        source: the file.
+
+    Raises:
+        UserError: see `hass_train.export.initial.initialise`.
+    """
+    if source is None:
+        return network, None
+    return network, initialise(network, source, config.init_strict, config.init_head, config.init_prefix)
+
+
+def started(network: nn.Module, config: RunConfig, source: Path | None) -> tuple[nn.Module, Loaded | None]:
+    """Return the network that a search starts with, in the form in which it is deployed, and what was loaded.
+
+    Args:
+        network: the network in the form in which it is trained.
+        config: the configuration.
+        source: a file of weights, in either form.
+
+    Raises:
+        UserError: the weights cannot be loaded; or the network merges branches where it is deployed, and has no trained
+            weights: without its batch-norms it could not be trained from nothing.
+    """
+    if not merges(network):
+        return initialised(network, config, source)
+    name, own = config.model.name, config.model.pretrained or "checkpoint_path" in config.model.kwargs
+    if not (own or source or config.ckpt_path):
+        raise UserError(
+            f"{name} trains with branches and batch-norms that are merged where it is deployed, and is searched as it "
+            "is deployed; train it first, by train.py with the same model and data, and say "
+            "init_from=RUN_DIR/model.safetensors, or take model.pretrained=true"
+        )
+    forms = (network, deployed(network))
+    tensors = read_tensors(source) if source is not None else {}
+    fits = [fitting(form, tensors) for form in forms]
+    found, loaded = initialised(forms[fits[1] > fits[0]], config, source)
+    return deployed(found), loaded
 
 
 def traced(network: nn.Module, input_size: tuple[int, int, int], name: str) -> Workload:
