@@ -195,7 +195,7 @@ class Experiment:
         sparsify(model, rules, self.pattern, workload)
         if self.pattern.prunes_norm:
             parameter = next(model.parameters())
-            link_norms(model, parameter.new_zeros(1, *self.data.input_size))
+            link_norms(model, parameter.new_zeros(1, *workload.input_shape))
         return model
 
     @cached_property

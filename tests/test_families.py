@@ -8,8 +8,10 @@ from typing import NoReturn
 import pytest
 import timm
 import torch
+from timm.models import register_model
 from torch import nn
 
+from hass_train import pipeline
 from hass_train.experiment import Experiment
 from hass_train.export.initial import initialise
 from hass_train.export.weights import load_sparse, save_dense, save_sparse
@@ -101,3 +103,65 @@ def test_a_family_is_searched_or_refused(name: str, compose: Compose, tmp_path: 
     again = load_sparse(deployed(made(name)[0]), tmp_path)
     with torch.no_grad():
         assert torch.allclose(again.eval()(images), model.eval()(images), atol=1e-4, equal_nan=True)
+
+
+BEIT = ("img_size=32", "embed_dim=48", "depth=2", "num_heads=2")
+NAMED = {
+    "a fixed filter": ("resnetblur18", "hw=aie2_4x4", "sparsity=block"),
+    "layers that constants alone reach": ("test_vit_relpos", "+model.kwargs.img_size=32"),
+    "weights that another module reads": (
+        "beit_base_patch16_224", *(f"+model.kwargs.{one}" for one in BEIT), "hw=aie2_4x4", "sparsity=block",
+    ),
+    "two classifiers": (
+        "deit_tiny_distilled_patch16_224", *(f"+model.kwargs.{one}" for one in BEIT), "sparsity=channel",
+    ),
+    "a layer that is called twice": ("called_twice", "sparsity=nm"),
+}  # fmt: skip
+
+
+class CalledTwice(nn.Module):
+    """A network of timm's that calls one convolution twice."""
+
+    def __init__(self, num_classes: int = 10, in_chans: int = 1) -> None:
+        super().__init__()
+        self.stem, self.same = nn.Conv2d(in_chans, 8, 3, 2, 1), nn.Conv2d(8, 8, 3, padding=1)
+        self.fc = nn.Linear(8, num_classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.same(self.same(self.stem(x).relu()).relu()).relu()
+        return self.fc(x.mean((2, 3)))  # type: ignore[no-any-return]
+
+
+@register_model
+def called_twice(num_classes: int = 10, in_chans: int = 1, **_: object) -> CalledTwice:
+    """Make the network; timm knows it by the name of this function."""
+    return CalledTwice(num_classes, in_chans)
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=[] if "twice" in case else pytest.mark.nightly) for case in NAMED]
+)
+def test_those_that_one_side_did_not_know_are_searched(case: str, compose: Compose) -> None:
+    name, *overrides = NAMED[case]
+    device = [] if any(one.startswith("hw=") for one in overrides) else ["hw=zcu104", "hw.limits=[dsp]"]
+    config = compose("debug=fdr", "model=timm", f"model.name={name}", "search.penalty=0.1", *device, *overrides)
+    result, objects = pipeline.search(config)
+    assert result.sparse.profile is not None
+    result.sparse.profile.check_covers(objects["workload"])
+    layers = dict(sparse_layers(objects["module"].model))
+    if "classifiers" in case:
+        assert not any(layers[head].prune_weights for head in ("head", "head_dist"))
+        assert result.sparse.weight_sparsity > 0
+    if "twice" in case:
+        assert {"same", "same#2"} <= {*result.sparse.profile.layers}
+        assert layers["same"].operations == ("same", "same#2")
+
+
+@pytest.mark.nightly
+def test_convolutions_that_blocks_share_are_trained_and_saved(compose: Compose) -> None:
+    small = ("debug=fdr", "model=timm", "model.name=coat_tiny", "+model.kwargs.img_size=32")
+    accuracies, _ = pipeline.train(compose(*small, config_name="train"))
+    plain = timm.create_model("coat_tiny", img_size=32, num_classes=10, in_chans=1)
+    assert initialise(plain, accuracies["model"]).missing == ()
+    with pytest.raises(UserError, match=r"'softmax' over axis 2"):
+        pipeline.search(compose(*small))

@@ -22,11 +22,14 @@ from hass_train import pipeline
 from hass_train.data import Digits
 from hass_train.data.evaluate import accuracy
 from hass_train.experiment import Experiment
-from hass_train.export.initial import read_tensors
+from hass_train.export.design import load_design
+from hass_train.export.initial import initialise, read_tensors
 from hass_train.export.profile import load_profile
-from hass_train.export.weights import gate_activations
+from hass_train.export.weights import gate_activations, load_sparse, save_dense
 from hass_train.hardware import trace
 from hass_train.pipeline import search
+from hass_train.results.record import Record
+from hass_train.results.result import Result
 from hass_train.runtime.errors import UserError
 from hass_train.search.trials.study import open_storage
 from tests.conftest import ROOT, SHORT, WITHOUT_LUTS, Compose
@@ -156,6 +159,20 @@ def test_the_saved_profile_gives_the_same_design(
     assert {key: saved[key] for key in ("schema", "network", "input_shape")} == {
         "schema": 1, "network": result["model"]["name"], "input_shape": result["model"]["input_size"],
     }  # fmt: skip
+
+
+def test_a_path_may_be_a_string(run: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
+    folder, text = run[0], str(run[0])
+    assert load_profile(text) == load_profile(folder)
+    assert load_design(text) == load_design(folder)
+    assert Result.load(text) == Result.load(folder)
+    assert Record.read(text) == Record.read(folder)
+    arguments = Result.load(text).model.arguments
+    models = [timm.create_model(Result.load(text).model.name, **arguments) for _ in range(2)]
+    load_sparse(models[0], text)
+    gate_activations(models[1], text)
+    save_dense(models[0], str(tmp_path / "dense.safetensors"))
+    assert initialise(models[1], str(tmp_path / "dense.safetensors")).missing == ()
 
 
 def test_a_finished_run_can_be_fine_tuned(run: tuple[Path, subprocess.CompletedProcess[str]], compose: Compose) -> None:
