@@ -136,7 +136,7 @@ def _usual(
 
 def _floor(workload: Workload, model: nn.Module, density: float, weights_alone: bool) -> SparsityProfile:
     """The `floor_profile` of a model, whose layers know their rules and patterns."""
-    layers = dict(sparse_layers(model))
+    layers = {operation: layer for _, layer in sparse_layers(model) for operation in layer.operations}
     return floor_profile(
         workload,
         {name: (layer.prune_weights, layer.gate_activations) for name, layer in layers.items()},
