@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from hass_train.data import Cifar10, Digits, FashionMnist, ImageData, ImageFolders
@@ -412,7 +412,7 @@ def test_a_later_image_that_does_not_fit_is_refused_too(compose: Compose) -> Non
     with pytest.raises(UserError, match="own has a label 5"):
         list(data.val_dataloader())
     with pytest.raises(UserError, match="own has a label 5"):
-        list(data.images("val", torch.device("cpu")))
+        list(data.images("val", nn.Linear(1, 1)))
 
 
 def test_channels_and_classes_of_the_network_are_those_of_the_data(compose: Compose) -> None:
@@ -441,7 +441,7 @@ def test_a_simulation_plays_images_of_the_runs_channels() -> None:
     result = Result.load(DATA / "schema1")
     model = replace(result.model, arguments={**result.model.arguments, "in_chans": 3})
     data = _data_of(replace(result, model=model), DATA)
-    assert next(data.images("val", torch.device("cpu"), images=2)).shape == (2, 3, 32, 32)
+    assert next(data.images("val", nn.Linear(1, 1), images=2)).shape == (2, 3, 32, 32)
 
 
 def test_idx_files_of_other_data_are_refused(tmp_path: Path) -> None:

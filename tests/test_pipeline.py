@@ -382,7 +382,7 @@ def test_a_multirun_keeps_its_jobs_apart(tmp_path: Path) -> None:
         "search.penalty=0.1", f"hydra.sweep.dir={tmp_path / 'sweep'}",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    jobs = sorted(path for path in (tmp_path / "sweep").iterdir() if path.is_dir())
+    jobs = sorted(path for path in (tmp_path / "sweep").iterdir() if path.is_dir() and path.name != ".hydra")
     assert [json.loads((job / "result.json").read_text())["hw"]["name"] for job in jobs] == ["u250", "zcu104"]
     runs = {path.name for job in jobs for path in (job / "wandb").glob("offline-run-*")}
     assert len(runs) == 2

@@ -222,7 +222,7 @@ def test_the_exit_status_says_that_a_run_can_go_on(
     assert stopped.value.code == 75
     (said,) = capsys.readouterr().err.splitlines()
     assert said.startswith("ended early")
-    assert ("go on with: python train.py" in said) is (not keep)
+    assert ("go on with: cd " in said) is (not keep)
     assert not (tmp_path / "run" / "accuracy.json").exists()
 
 

@@ -11,7 +11,8 @@ from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hass_train.hardware import LayerSparsity
+from hass_train.hardware import LayerSparsity, Workload
+from hass_train.hardware.workload import FeatureMap, Operation, OperationKind
 from hass_train.sparsity import LayerRule, calibrate, running_profile, sparsify
 from hass_train.sparsity.nonzeros import observe_nonzeros
 
@@ -86,8 +87,12 @@ def test_padding_modes(mode: str) -> None:
     x = with_zeros(3, 4, 6, 5, density=0.9)
     padded = F.pad(x, (2, 2, 2, 2), mode="constant" if mode == "zeros" else mode)
     sparse = sparsify(nn.Sequential(layer), ALL)
+    conv = Operation(
+        "0", OperationKind.CONV, ("input",), FeatureMap(6, 5, 4), FeatureMap(4, 4, 6), (3, 3), (2, 2), (2, 2)
+    )
+    workload = Workload("one", (4, 6, 5), (conv,))
     check(calibrate(sparse, [x]).layers["0"], every_pair(padded, layer, (0, 0, 0, 0)))
-    present = observe_nonzeros(sparse, ["0"], x)["0"].activations
+    present = observe_nonzeros(sparse, workload, ["0"], x)["0"].activations
     assert present.tolist() == (padded != 0).movedim(1, -1).tolist()
 
 
