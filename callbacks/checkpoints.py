@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, Timer
+from pytorch_lightning.callbacks import Checkpoint, EarlyStopping
 
 from hass_train.runtime import ranks, stopping
 from hass_train.runtime.files import BEST, LAST
 from hass_train.search.phases import Phase
 from hass_train.training.module import search_state
-from hass_train.training.steps import Steps, batches_done
+from hass_train.training.steps import Steps, batches_done, ended_well, out_of_time
 
 _EVERY = 8  # optimizer steps between two checks for a signal, where several processes train together
 
@@ -100,6 +100,8 @@ class Checkpoints(Checkpoint):
         """Take a wish to end the run from Lightning, once it would fulfil it."""
         loop: Any = trainer.fit_loop
         over = loop.epoch_progress.current.processed >= (trainer.min_epochs or 0)
+        if ended_well(trainer):
+            return
         if trainer.should_stop and over and trainer.global_step >= (trainer.min_steps or 0):
             self._ending, trainer.should_stop = True, False
 
@@ -115,9 +117,7 @@ class Checkpoints(Checkpoint):
 
 def _who(trainer: pl.Trainer) -> str:
     """What has ended a run early, in words."""
-    for one in trainer.callbacks:  # type: ignore[attr-defined]
-        left = one.time_remaining() if isinstance(one, Timer) else None
-        if left is not None and left <= 0:
-            return "its limit of time (trainer.max_time)"
+    if out_of_time(trainer):
+        return "its limit of time (trainer.max_time)"
     named = [type(one).__name__ for one in trainer.callbacks if isinstance(one, EarlyStopping)]  # type: ignore[attr-defined]
     return named[0] if named else "a callback"

@@ -22,6 +22,7 @@ from hass_train.export.initial import Loaded, initialise
 from hass_train.export.weights import DENSE_WEIGHTS
 from hass_train.hardware import Accelerator, Workload
 from hass_train.runtime.errors import UserError
+from hass_train.runtime.files import weights_file
 from hass_train.sparsity import LayerRule, Mode, Pattern, link_norms, sparse_layers, sparsify
 from hass_train.training.networks import (
     check_network,
@@ -175,7 +176,7 @@ class Experiment:
                 searched cannot be trained in the form in which it is deployed, and has no trained weights.
         """
         model, source = self.training_network(), None if self.config.ckpt_path else self.init_from
-        model, self.loaded = started(model, self.config, source) if search else initialised(model, self.config, source)
+        model, self.loaded = (started if search else initialised)(model, self.config, source)
         return _channels_last(model)
 
     def made_sparse(self, model: nn.Module, workload: Workload) -> nn.Module:
@@ -243,7 +244,7 @@ class Experiment:
     @property
     def init_from(self) -> Path | None:
         """The file of weights that training starts from; None if it starts from those that timm gives."""
-        return Path(self.config.init_from) if self.config.init_from else self.study_dense
+        return weights_file(self.config.init_from) if self.config.init_from else self.study_dense
 
     @property
     def plan(self) -> PhasePlan:

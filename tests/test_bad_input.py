@@ -170,7 +170,14 @@ _BASE: list[DictConfig] = []
         (["init_head=false"], "init_head is False, but no init_from=FILE"),
         (["init_from={tmp}/broken.safetensors"], "no readable safetensors"),
         (["init_from={tmp}/secret.safetensors"], "no readable safetensors|there is no file"),
-        (["init_from={tmp}"], "there is no file"),
+        (["init_from={tmp}"], r"there is no file .*model\.safetensors"),
+        (["+model.kwargs.checkpoint_path={tmp}/classes.safetensors"], r"say init_from=.*classes\.safetensors"),
+        (
+            ["model.pretrained=true", "+model.kwargs.pretrained_cfg_overlay={file: '{tmp}/part.pth', hf_hub_id: null}"],
+            r"pretrained weights lack 1 .* first 'layer1\.0\.conv1\.weight'",
+        ),
+        (["+trainer.accumulate_grad_batches=0"], r"accumulate_grad_batches is 0; it must be ≥ 1"),
+        (["+callbacks.es={_target_: pytorch_lightning.callbacks.EarlyStopping, monitor: nothing}"], "Early stopping"),
         (["data=fashion_mnist", "data.root={tmp}/idx"], "truncated|no IDX file|no readable gzip"),
         (["search=tpe", "search.study=s", "search.storage=nosuchdb://x"], "search.storage is .* cannot be opened"),
         (["logger.csv._target_=no.such.Class"], "logger.csv._target_"),
@@ -202,6 +209,8 @@ def make_files(folder: Path) -> None:
     save_file(timm.create_model("resnet10t").state_dict(), folder / "other.safetensors")
     save_file(timm.create_model("test_resnet", in_chans=1).state_dict(), folder / "classes.safetensors")
     save_file({}, folder / "empty.safetensors")
+    whole = timm.create_model("test_resnet").state_dict()
+    torch.save({k: v for k, v in whole.items() if k != "layer1.0.conv1.weight"}, folder / "part.pth")
     (folder / "broken.safetensors").write_bytes(b"\x10")
     save_file({"a": torch.zeros(1)}, folder / "secret.safetensors")
     os.truncate(folder / "secret.safetensors", 9)

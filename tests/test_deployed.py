@@ -100,11 +100,15 @@ def test_it_is_searched_in_the_deployed_form_from_weights_in_either(compose: Com
         assert torch.allclose(experiment.network.eval()(images), theirs(images), atol=1e-4)
         assert experiment.loaded is not None
         assert experiment.loaded.missing == ()
+    merged = compose(*SEARCH, f"init_from={tmp_path / 'deployed.safetensors'}")
+    with pytest.raises(UserError, match="holds tiny_repvgg as it is deployed"):
+        Experiment.of(merged).starting_network(search=False)
     config = compose(*SEARCH, f"init_from={tmp_path / 'trained.safetensors'}")
     result, objects = pipeline.search(config)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in objects["module"].model.modules())
     folder = Path(config.paths.output)
     arguments = Result.load(str(folder)).model.arguments
+    assert Experiment.of(compose(*SEARCH, f"init_from={folder}")).init_from == folder / "model.safetensors"
     again = load_sparse(deployed(timm.create_model("tiny_repvgg", **arguments)), folder).eval()
     with torch.no_grad():
         assert torch.allclose(again(images), objects["module"].model.eval()(images), atol=1e-5)

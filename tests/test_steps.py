@@ -33,6 +33,7 @@ from hass_train.training.module import SparseClassifier
 from hass_train.training.refused import check_callbacks, check_options
 from hass_train.training.steps import Steps
 from tests.chaos.kills import numbers
+from tests.conftest import composed
 from tests.roofline import quick
 from tests.test_resume import stopped_at
 
@@ -196,6 +197,16 @@ def test_a_callback_that_stops_early_cuts_the_run_short(tmp_path: Path) -> None:
         search(tmp_path / "run", f"+callbacks.stop={stop}")
     with pytest.raises(stopping.CutShort, match="epoch 3 of 4"):  # once Lightning has to
         search(tmp_path / "later", f"+callbacks.stop={stop}", "+trainer.min_epochs=3")
+
+
+@pytest.mark.parametrize("keep", [(), ("callbacks.checkpoints=null",)])
+def test_early_stopping_ends_plain_training_well(keep: tuple[str, ...], tmp_path: Path) -> None:
+    kind = "pytorch_lightning.callbacks.EarlyStopping"
+    stop = f"{{_target_: {kind}, monitor: val/acc, min_delta: 1.0, patience: 1, mode: max}}"
+    given = ("model=timm", "model.name=test_resnet", "debug=limit", "search.warmup.epochs=4", f"+callbacks.stop={stop}")
+    found, made = pipeline.train(composed(*given, *keep, output=tmp_path / "run", config_name="train"))
+    assert made["trainer"].current_epoch == 2
+    assert Path(found["model"]).is_file()
 
 
 @pytest.mark.parametrize("keep", ["", "callbacks.checkpoints=null"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, TypeVar
 
@@ -17,6 +16,7 @@ from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBas
 from hass_train.config.schema import EstimateConfig, RunConfig
 from hass_train.config.values import check_arguments, check_values
 from hass_train.runtime.errors import UserError, suggested, unknown
+from hass_train.runtime.files import weights_file
 
 PRICES = ("hardware", "macs", "ones")
 _LARGEST_IMAGE = 8192
@@ -257,8 +257,9 @@ def _check_run(config: RunConfig) -> None:
     for key in ("init_from", "ckpt_path"):
         if getattr(config, key) == "":
             raise UserError(f"{key} is empty; give a file, or leave it out")
-    if config.init_from and not config.ckpt_path and not Path(config.init_from).is_file():
-        raise UserError(f"init_from: there is no file {config.init_from}")
+    start = weights_file(config.init_from) if config.init_from else None
+    if start is not None and not config.ckpt_path and not start.is_file():
+        raise UserError(f"init_from: there is no file {start}")
     for key, usual in (("init_strict", True), ("init_head", True), ("init_prefix", None)):
         if getattr(config, key) != usual and not config.init_from:
             raise UserError(f"{key} is {getattr(config, key)}, but no init_from=FILE is given that it could be about")

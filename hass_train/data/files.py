@@ -256,7 +256,8 @@ class ImageFolders(ImageData):
             learning = LabelledFolders(self.root / "train", channels, training)
             test = LabelledFolders(self.root / "val", channels, evaluating)
         except FileNotFoundError as error:  # a class without a single image
-            raise UserError(str(error).splitlines()[0]) from error
+            found = str(error).splitlines()[0].partition("Supported")[0]
+            raise UserError(f"{self.root}: {found} Put images there, or remove the folder") from error
         if odd := sorted(set(test.classes) ^ set(learning.classes)):
             here, other = ("train", test) if odd[0] in learning.classes else ("val", learning)
             raise UserError(

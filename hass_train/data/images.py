@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from hass_train.runtime.errors import UserError
 MODES = {1: "L", 3: "RGB"}
 """Pillow's mode for images of so many channels: luma, and colour."""
 _SUFFIXES = (*IMG_EXTENSIONS, ".gif", ".jfif", ".jp2", ".avif")
-_BITS_OF_SAMPLES, _PHOTOMETRIC = 258, 262  # tags of TIFF
+_BITS_OF_SAMPLES, _PHOTOMETRIC, _FORMAT_OF_SAMPLES = 258, 262, 339  # tags of TIFF
 
 
 def read_image(path: str, channels: int = 3) -> Image.Image:
@@ -36,7 +37,8 @@ def read_image(path: str, channels: int = 3) -> Image.Image:
             whole numbers of more than 16 bits or with a sign).
     """
     try:
-        with Image.open(path) as image:
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # large, but not too large
             ImageOps.exif_transpose(image, in_place=True)
             image.info.pop("transparency", None)  # else Pillow warns that it is lost
             colours = _eight_bits(image, path).convert("RGB")  # by way of RGB, which every mode can become
@@ -55,13 +57,15 @@ def read_image(path: str, channels: int = 3) -> Image.Image:
 
 def _eight_bits(image: Image.Image, path: str) -> Image.Image:
     """Scale values of 9 to 16 bits to 8, which Pillow would clip."""
+    tags = getattr(image, "tag_v2", {})
+    if 2 in tuple(tags.get(_FORMAT_OF_SAMPLES, ())):
+        raise UserError(f"{path} holds numbers with a sign, whose range is unknown; save it without")
     scaled = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")  # whose decoder scales
     if image.mode in ("I", "F") and not scaled:
         kind = "floats" if image.mode == "F" else "whole numbers of more than 16 bits or with a sign"
         raise UserError(f"{path} holds {kind}, whose range is unknown; save it with 8 or 16 bits without a sign")
     if not scaled:
         return image
-    tags = getattr(image, "tag_v2", {})
     top = 2 ** int(tags.get(_BITS_OF_SAMPLES, (16,))[0]) - 1
     values = np.asarray(image).astype(np.int64)
     if tags.get(_PHOTOMETRIC) == 0:  # zero is white, which Pillow heeds at 8 bits alone

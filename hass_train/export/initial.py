@@ -9,6 +9,7 @@ the most names of the network occur is the network's.
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,8 @@ _DATA_CLASSES = [
     *(type(np.dtype(kind)) for kind in "fdlqi?"),
 ]  # fmt: skip
 """Classes of plain data that timm's and others' checkpoints hold beside weights: options and numbers."""
+_AVERAGE = re.compile(r"(^|[._])ema([._]|$)", re.IGNORECASE)
+"""What the path of an exponential moving average has in it (`state_dict_ema.`, `model_ema.`, `ema_model.`)."""
 _FEW = 3  # names that a message lists
 
 
@@ -156,7 +159,7 @@ def initialise(
     """
     path = Path("the weights") if isinstance(source, Mapping) else Path(source)
     tensors = source if isinstance(source, Mapping) else read_tensors(path, key)
-    own, heads = own_keys(model), () if head else _classifiers(model)
+    own, heads = own_keys(model), () if head else classifiers(model)
     wanted = {name: value for name, value in model.state_dict().items() if name not in own}
     classifier = [name for name in wanted if heads and name.startswith(heads)]
     wanted = {name: value for name, value in wanted.items() if name not in classifier}
@@ -209,15 +212,17 @@ def _prefix(tensors: Mapping[str, Tensor], wanted: Iterable[str], given: str | N
     if given is not None:
         given = f"{given.rstrip('.')}." if given else ""
         if given not in found:
-            some = [prefix for prefix in sorted(found, key=lambda one: -len(found[one])) if prefix]
-            raise UserError(f"{said} has no weights of the network below {given!r}{suggested(given, some[:12])}")
+            most = max(map(len, found.values()), default=0)
+            some = [prefix for prefix, names in found.items() if len(names) == most]
+            near = "; leave it out" if some == [""] else suggested(given, some)
+            raise UserError(f"{said} has no weights of the network below {given!r}{near}")
         return given
     most = max(map(len, found.values()), default=0)
     best = sorted((prefix for prefix, names in found.items() if len(names) == most), key=len)
-    averages = [prefix for prefix in best if "ema" in prefix.lower()]
+    averages = [prefix for prefix in best if _AVERAGE.search(prefix)]
     chosen = averages or best or [""]
     for other in chosen[1:]:
-        if any(not torch.equal(tensors[chosen[0] + name], tensors[other + name]) for name in found[other]):
+        if not all(_same(tensors[chosen[0] + name], tensors[other + name]) for name in found[other]):
             raise UserError(
                 f"{said} holds the network twice, below {chosen[0]!r} and {other!r}; say which with init_prefix="
             )
@@ -230,6 +235,13 @@ def _under_all_names(fitting: Mapping[str, Tensor], wanted: Mapping[str, Tensor]
     places = {_place(wanted[name]): value for name, value in fitting.items()}
     more = {name: places[_place(own)] for name, own in wanted.items() if _place(own) in places}
     return more | dict(fitting)
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are equal, whatever their types."""
+    if one is other or one.is_meta or other.is_meta or one.shape != other.shape:
+        return one is other
+    return torch.equal(one.to_dense().double(), other.to_dense().double())
 
 
 def _place(value: Tensor) -> tuple[int, tuple[int, ...]]:
@@ -268,7 +280,7 @@ def _hint(model: nn.Module, strict: bool, head: bool, fit: int, missing: list[st
     """What would work instead."""
     if not fit:
         return "; is it another model?"
-    heads = _classifiers(model) if head else ()
+    heads = classifiers(model) if head else ()
     if strict and heads and all(name.startswith(heads) for name in [*missing, *extra]):
         return "; init_head=false leaves the classifier out"
     return f"; is it another model? init_strict=false loads the {fit} that fit"
@@ -280,21 +292,26 @@ def _check_values(fitting: Mapping[str, Tensor], wanted: Mapping[str, Tensor], s
     places: dict[tuple[int, tuple[int, ...]], str] = {}
     for name, value in fitting.items():
         own = wanted[name]
-        if value.is_floating_point() != own.is_floating_point() or value.is_quantized or value.is_complex():
-            raise UserError(
-                f"{said} has {name!r} as {value.dtype}, not as {own.dtype}; give weights before quantisation"
-            )
+        odd = value.is_quantized or value.is_complex() or value.layout is not torch.strided or value.is_meta
+        if odd or value.is_floating_point() != own.is_floating_point() or (own.is_floating_point() and _small(value)):
+            kind = "without its values" if value.is_meta else str(value.layout if value.is_sparse else value.dtype)
+            raise UserError(f"{said} has {name!r} as {kind}, not as {own.dtype}; give dense weights in 16 bits or more")
         if not bool(torch.isfinite(value.to(own.dtype)).all()):
             raise UserError(
                 f"{said} has numbers in {name!r} that are not finite; give weights from before they diverged"
             )
         first = places.setdefault(_place(own), name)
-        if not torch.equal(fitting[first], value):
+        if not _same(fitting[first], value):
             raise UserError(f"{said} has different weights as {first!r} and {name!r}, which the network shares")
 
 
-def _classifiers(model: nn.Module) -> tuple[str, ...]:
-    """The prefixes of the classifiers' tensors, of a timm network."""
+def _small(value: Tensor) -> bool:
+    """Whether a tensor has floats of 8 bits, whose scales are elsewhere."""
+    return value.is_floating_point() and value.dtype.itemsize < 2
+
+
+def classifiers(model: nn.Module) -> tuple[str, ...]:
+    """The prefixes of the names of the classifiers' tensors, of a timm network; none if it does not say."""
     heads = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
     return tuple(f"{name}." for name in ([heads] if isinstance(heads, str) else heads))
 

@@ -13,12 +13,12 @@ from torch.nn import functional as F
 
 from hass_train.export.initial import initialise
 from hass_train.runtime.errors import UserError
-from hass_train.runtime.files import AnyPath
+from hass_train.runtime.files import WEIGHTS, AnyPath
 from hass_train.sparsity import own_keys, sparse_layers
 from hass_train.sparsity.mode import Mode
 from hass_train.sparsity.sparse_classes import SPARSE_CLASSES
 
-DENSE_WEIGHTS, SPARSE_WEIGHTS, SPARSITY = "dense.safetensors", "model.safetensors", "sparsity.json"
+DENSE_WEIGHTS, SPARSE_WEIGHTS, SPARSITY = "dense.safetensors", WEIGHTS, "sparsity.json"
 
 
 def plain_state(model: nn.Module) -> dict[str, Tensor]:
@@ -97,8 +97,14 @@ def gate_activations(model: nn.Module, folder: AnyPath) -> nn.Module:
     Args:
         model: the model that `sparsity.json` describes; it is changed in place and returned.
         folder: the run's directory.
+
+    Raises:
+        UserError: there is no such run.
     """
-    layers = json.loads((Path(folder) / SPARSITY).read_text())["layers"]
+    try:
+        layers = json.loads((Path(folder) / SPARSITY).read_text())["layers"]
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{folder} holds no {SPARSITY} of a search.py run ({error})") from error
     modules = dict(model.named_modules())
     for name, layer in layers.items():
         level = layer["activation_threshold"]

@@ -12,6 +12,8 @@ from hass_train.runtime.errors import UserError
 
 AnyPath = str | os.PathLike[str]
 """What public functions take for a path."""
+WEIGHTS = "model.safetensors"
+"""The file in a finished run's directory that holds its network."""
 FOLDER, LAST, BEST, PREVIOUS = "checkpoints", "last.ckpt", "best.ckpt", "previous.ckpt"
 """The folder of a run's checkpoints, and their names."""
 ORIGIN = "resumed_from.txt"
@@ -78,6 +80,11 @@ def make_next(folder: Path) -> Path:
             continue
         return one
     raise AssertionError("there is no largest number")
+
+
+def weights_file(path: AnyPath) -> Path:
+    """The file of weights that a path names: itself, or that of a run's directory."""
+    return Path(path) / WEIGHTS if Path(path).is_dir() else Path(path)
 
 
 @contextmanager

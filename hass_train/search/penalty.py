@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -64,7 +64,7 @@ class PricedPenalty:
         """
         seen = [
             one for _, layer in layers if layer.penalty_densities
-            for one in zip(layer.operations, layer.penalty_densities, strict=True)
+            for one in zip(layer.operations, _by_operation(layer), strict=True)
         ]  # fmt: skip
         weight = torch.stack([densities[0] for _, densities in seen])
         activation = torch.stack([densities[1] for _, densities in seen])
@@ -88,6 +88,16 @@ class PricedPenalty:
     def state_dict(self) -> dict[str, Any]:
         """The fields as plain data, for a checkpoint."""
         return asdict(self)
+
+
+def _by_operation(layer: SparseLayer) -> Sequence[tuple[Tensor, Tensor]]:
+    """The (weight density, activation density) of each operation of a layer in the last step; where training calls it
+    more or less often than evaluation, which the hardware does, the mean over its calls."""
+    calls = layer.penalty_densities
+    if len(calls) == len(layer.operations):
+        return calls
+    weights, activations = (torch.stack(one).mean() for one in zip(*calls, strict=True))
+    return [(weights, activations)] * len(layer.operations)
 
 
 @dataclass

@@ -291,9 +291,8 @@ class SparseClassifier(pl.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore what `on_save_checkpoint` added; limits of time count anew, else a resumed run would end at once."""
-        for one in self.trainer.callbacks:  # type: ignore[attr-defined]
-            if isinstance(one, Timer):
-                checkpoint["callbacks"].pop(one.state_key, None)
+        for key in [key for key in checkpoint.get("callbacks", {}) if key.startswith(Timer.__name__)]:
+            del checkpoint["callbacks"][key]
         self.state.load_state_dict(checkpoint["hass_train"])
         self._search_step.load_state_dict(checkpoint["hass_train"]["known"])
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import timm
+import torch
 from timm.utils import reparameterize_model
 from torch import nn
 
 from hass_train.config.checks import first_line
 from hass_train.config.schema import ModelConfig, RunConfig
-from hass_train.export.initial import Loaded, fitting, initialise, read_tensors
+from hass_train.export.initial import Loaded, classifiers, fitting, initialise, read_tensors
 from hass_train.hardware import UnsupportedOperation, Workload, trace
 from hass_train.runtime.errors import UserError, unknown
 
@@ -44,9 +46,11 @@ def create_network(config: ModelConfig, **arguments: Any) -> nn.Module:
     """
     name, whole = config.name, {**arguments, **given(config.kwargs)}
     check_network(name)
+    if path := whole.get("checkpoint_path"):
+        raise UserError(f"model.kwargs.checkpoint_path is {path}; say init_from={path}, which checks what it loads")
     try:
-        network: nn.Module = timm.create_model(name, pretrained=config.pretrained, **whole)
-        return network
+        with _missing_names() as missing:
+            network: nn.Module = timm.create_model(name, pretrained=config.pretrained, **whole)
     except TypeError as error:
         raise UserError(f"model.kwargs do not fit {name}: {first_line(error)}") from error
     except Exception as error:
@@ -56,6 +60,41 @@ def create_network(config: ModelConfig, **arguments: Any) -> nn.Module:
                 "into the Hugging Face cache first, or use model.pretrained=false with init_from=FILE"
             ) from error
         raise
+    if config.pretrained:
+        _check_pretrained(network, missing)
+    return network
+
+
+@contextmanager
+def _missing_names() -> Iterator[list[str]]:
+    """Note the names that state dicts lack which modules load in the meantime: timm loads pretrained weights in part
+    where the number of classes is another, and does not say what was missing."""
+    missing: list[str] = []
+    original = nn.Module.load_state_dict
+
+    def noting(self: nn.Module, *args: Any, **options: Any) -> Any:
+        found = original(self, *args, **options)
+        missing.extend(found.missing_keys)
+        return found
+
+    nn.Module.load_state_dict = noting  # type: ignore[method-assign]
+    try:
+        yield missing
+    finally:
+        nn.Module.load_state_dict = original  # type: ignore[method-assign]
+
+
+def _check_pretrained(network: nn.Module, missing: Iterable[str]) -> None:
+    """Raise UserError if pretrained weights lack some but the classifier's, or are not finite."""
+    heads = classifiers(network)
+    lacking = [name for name in missing if not name.startswith(heads) and not name.endswith(".num_batches_tracked")]
+    if lacking:
+        raise UserError(
+            f"pretrained weights lack {len(lacking)} of the network's, first {lacking[0]!r}; are they of another "
+            "model? init_from=FILE says what is there"
+        )
+    if odd := [name for name, value in network.named_parameters() if not bool(torch.isfinite(value).all())]:
+        raise UserError(f"pretrained weights have numbers in {odd[0]!r} that are not finite; give another file")
 
 
 def merges(network: nn.Module) -> bool:
@@ -69,7 +108,12 @@ def deployed(network: nn.Module) -> nn.Module:
     Branches and batch-norms that only training needs (RepVGG, MobileOne, FastViT, …) are merged; other networks are
     returned as they are.
     """
-    return reparameterize_model(network) if merges(network) else network
+    if not merges(network):
+        return network
+    training = network.training
+    merged = reparameterize_model(network.eval())  # some modules merge in evaluation alone
+    network.train(training)
+    return merged.train(training)
 
 
 def initialised(network: nn.Module, config: RunConfig, source: Path | None) -> tuple[nn.Module, Loaded | None]:
@@ -85,6 +129,11 @@ def initialised(network: nn.Module, config: RunConfig, source: Path | None) -> t
     """
     if source is None:
         return network, None
+    if merges(network) and fitting(deployed(network), tensors := read_tensors(source)) > fitting(network, tensors):
+        raise UserError(
+            f"init_from: {source} holds {config.model.name} as it is deployed, with merged branches, in which form it "
+            "is searched but not trained; give the weights that it was trained with"
+        )
     return network, initialise(network, source, config.init_strict, config.init_head, config.init_prefix)
 
 
@@ -102,11 +151,10 @@ def started(network: nn.Module, config: RunConfig, source: Path | None) -> tuple
     """
     if not merges(network):
         return initialised(network, config, source)
-    name, own = config.model.name, config.model.pretrained or "checkpoint_path" in config.model.kwargs
-    if not (own or source or config.ckpt_path):
+    if not (config.model.pretrained or source or config.ckpt_path):
         raise UserError(
-            f"{name} trains with branches and batch-norms that are merged where it is deployed, and is searched as it "
-            "is deployed; train it first, by train.py with the same model and data, and say "
+            f"{config.model.name} trains with branches and batch-norms that are merged where it is deployed, and is "
+            "searched as it is deployed; train it first, by train.py with the same model and data, and say "
             "init_from=RUN_DIR/model.safetensors, or take model.pretrained=true"
         )
     forms = (network, deployed(network))

@@ -50,6 +50,9 @@ def check_options(options: Mapping[str, Any], own: Mapping[str, Any]) -> None:
     """
     if taken := sorted({*own} & {*options}):
         raise UserError(f"trainer.{taken[0]} is not for you to set; {_INSTEAD.get(taken[0], 'leave it out')}")
+    every = options.get("accumulate_grad_batches", 1)
+    if isinstance(every, int) and every < 1:
+        raise UserError(f"trainer.accumulate_grad_batches is {every}; it must be ≥ 1")
     for split, use in _MEASURED.items():
         if options.get(f"limit_{split}_batches") == 0:
             raise UserError(f"trainer.limit_{split}_batches is 0, and these are what {use}; say at least 1")

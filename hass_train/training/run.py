@@ -36,7 +36,7 @@ from hass_train.training.module import SparseClassifier, TrainingOptions
 from hass_train.training.refused import check_callbacks, check_options, check_precision
 from hass_train.training.resume import Checkpoint, WholeCheckpoints
 from hass_train.training.state import SearchState
-from hass_train.training.steps import completed
+from hass_train.training.steps import completed, ended_well
 
 
 class Run:
@@ -134,10 +134,16 @@ class Run:
                 raise
             except MisconfigurationException as error:  # what Lightning finds out only now
                 raise UserError(f"trainer: {first_line(error)}") from error
+            except RuntimeError as error:
+                if "Early stopping conditioned" in str(error):  # on a metric that nobody logs
+                    raise UserError(f"callbacks: {first_line(error)}") from error
+                raise
             stopping.check()  # for a signal that came after the last step
         if isinstance(self.trainer.strategy.launcher, _MultiProcessingLauncher):
             self._fetch(module)
-        elif not completed(self.trainer):  # without callbacks.Checkpoints, which stops it where it can go on
+        elif not completed(self.trainer) and not ended_well(
+            self.trainer
+        ):  # without callbacks.Checkpoints, which stops it where it can go on
             raise stopping.CutShort(f"ended early, after {self.trainer.current_epoch} of {self.plan.total} epochs")
         return module.float()  # what is measured and exported is one network, whatever the precision of training
 

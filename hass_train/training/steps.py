@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.callbacks import EarlyStopping, Timer
 
 from hass_train.hardware.arithmetic import ceil_div
 
@@ -53,6 +54,20 @@ def batches_done(trainer: pl.Trainer) -> int:
     loop: Any = trainer.fit_loop
     done = int(loop.epoch_loop.batch_progress.current.processed)
     return 0 if done >= trainer.num_training_batches else done
+
+
+def ended_well(trainer: pl.Trainer) -> bool:
+    """Whether an early end is the normal one: that by early stopping in plain training, which has no later phases."""
+    module: Any = trainer.lightning_module
+    early = any(isinstance(one, EarlyStopping) for one in trainer.callbacks)  # type: ignore[attr-defined]
+    return early and module.state.question is None and not out_of_time(trainer)
+
+
+def out_of_time(trainer: pl.Trainer) -> bool:
+    """Whether a limit of time is over."""
+    timers = (one for one in trainer.callbacks if isinstance(one, Timer))  # type: ignore[attr-defined]
+    left = (one.time_remaining() for one in timers)
+    return any(one is not None and one <= 0 for one in left)
 
 
 def completed(trainer: pl.Trainer) -> bool:

@@ -123,6 +123,24 @@ def test_both_calls_pay_their_price() -> None:
     assert slope < 0
 
 
+def test_a_layer_that_training_calls_more_often_pays_the_mean_of_its_calls() -> None:
+    torch.manual_seed(0)
+    model = Twice()
+    sparsify(model, ALL, workload=trace(model, SHAPE))
+    layers = list(sparse_layers(model))
+    for _, layer in layers:
+        layer.set_mode(Mode.SEARCH)
+    with SearchStep(model)():
+        model(torch.randn(2, *SHAPE))
+        model.b(torch.randn(2, 8, 4, 4))  # a third time, as a branch that only training has would
+    calls = model.b.penalty_densities
+    assert len(calls) == 3
+    prices = {"a": 0.0, "b": 1.0, "b#2": 2.0, "head": 0.0}
+    cost = PricedPenalty(prices, dict.fromkeys(prices, 0.0))(layers)
+    mean = [float(sum(one[k] for one in calls)) / 3 for k in (0, 1)]
+    assert float(cost) == pytest.approx(3.0 * mean[0] * mean[1])
+
+
 def test_dead_filters_of_a_shared_layer_are_dead_behind_both_norms() -> None:
     torch.manual_seed(0)
     model = Twice()
