@@ -457,3 +457,18 @@ def test_idx_files_of_other_data_are_refused(tmp_path: Path) -> None:
     write_idx(tmp_path / "train-images-idx3-ubyte", np.zeros((260, 784)))
     with pytest.raises(UserError, match="train images have 2 axes and labels 1, not 3 and 1"):
         FashionMnist(str(tmp_path), batch_size=16).setup()
+
+
+def test_bytes_with_a_sign_are_refused(tmp_path: Path) -> None:
+    """Pillow would read −128…127 as 128…255, 0…127."""
+    path = tmp_path / "signed.tif"
+    Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16)).save(path, tiffinfo={339: 2})
+    with pytest.raises(UserError, match=r"signed\.tif holds numbers with a sign"):
+        read_image(str(path))
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_large_image_that_is_decoded_gives_no_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("L", (64, 64)).save(tmp_path / "large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 3000)  # an error beyond twice that
+    assert read_image(str(tmp_path / "large.png")).size == (64, 64)

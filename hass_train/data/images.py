@@ -37,12 +37,13 @@ def read_image(path: str, channels: int = 3) -> Image.Image:
             whole numbers of more than 16 bits or with a sign).
     """
     try:
-        with warnings.catch_warnings(), Image.open(path) as image:
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # large, but not too large
-            ImageOps.exif_transpose(image, in_place=True)
-            image.info.pop("transparency", None)  # else Pillow warns that it is lost
-            colours = _eight_bits(image, path).convert("RGB")  # by way of RGB, which every mode can become
-            return colours if channels == 3 else colours.convert(MODES[channels])
+            with Image.open(path) as image:
+                ImageOps.exif_transpose(image, in_place=True)
+                image.info.pop("transparency", None)  # else Pillow warns that it is lost
+                colours = _eight_bits(image, path).convert("RGB")  # by way of RGB, which every mode can become
+                return colours if channels == 3 else colours.convert(MODES[channels])
     except UserError:
         raise
     except Image.DecompressionBombError as error:
@@ -58,7 +59,7 @@ def read_image(path: str, channels: int = 3) -> Image.Image:
 def _eight_bits(image: Image.Image, path: str) -> Image.Image:
     """Scale values of 9 to 16 bits to 8, which Pillow would clip."""
     tags = getattr(image, "tag_v2", {})
-    if 2 in tuple(tags.get(_FORMAT_OF_SAMPLES, ())):
+    if image.mode not in ("I", "F") and 2 in tuple(tags.get(_FORMAT_OF_SAMPLES, ())):
         raise UserError(f"{path} holds numbers with a sign, whose range is unknown; save it without")
     scaled = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")  # whose decoder scales
     if image.mode in ("I", "F") and not scaled:
