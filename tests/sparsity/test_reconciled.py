@@ -23,6 +23,7 @@ from hass_train.sparsity import (
     LayerRule,
     Mode,
     SearchStep,
+    SparseLayer,
     calibrate,
     link_norms,
     running_profile,
@@ -47,6 +48,17 @@ class Twice(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.again(F.relu(self.n1(self.b(F.relu(self.a(x))))))
         return self.head(x.mean((2, 3)))  # type: ignore[no-any-return]
+
+
+def searching() -> tuple[Twice, list[tuple[str, SparseLayer]]]:
+    """The network in the search mode, and its sparse layers."""
+    torch.manual_seed(0)
+    model = Twice()
+    sparsify(model, ALL, workload=trace(model, SHAPE))
+    layers = list(sparse_layers(model))
+    for _, layer in layers:
+        layer.set_mode(Mode.SEARCH)
+    return model, layers
 
 
 class Odd(nn.Module):
@@ -94,12 +106,7 @@ def test_a_layer_that_is_called_twice_is_one_set_of_weights_and_two_operations()
 
 def test_both_calls_pay_their_price() -> None:
     """The penalty's gradient is that of Σ price · density over operations, by finite differences of its definition."""
-    torch.manual_seed(0)
-    model = Twice()
-    sparsify(model, ALL, workload=trace(model, SHAPE))
-    layers = list(sparse_layers(model))
-    for _, layer in layers:
-        layer.set_mode(Mode.SEARCH)
+    model, layers = searching()
     images = torch.randn(4, *SHAPE)
     with SearchStep(model)():
         model(images)
@@ -124,12 +131,7 @@ def test_both_calls_pay_their_price() -> None:
 
 
 def test_a_layer_that_training_calls_more_often_pays_the_mean_of_its_calls() -> None:
-    torch.manual_seed(0)
-    model = Twice()
-    sparsify(model, ALL, workload=trace(model, SHAPE))
-    layers = list(sparse_layers(model))
-    for _, layer in layers:
-        layer.set_mode(Mode.SEARCH)
+    model, layers = searching()
     with SearchStep(model)():
         model(torch.randn(2, *SHAPE))
         model.b(torch.randn(2, 8, 4, 4))  # a third time, as a branch that only training has would
