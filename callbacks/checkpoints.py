@@ -98,10 +98,10 @@ class Checkpoints(Checkpoint):
 
     def _take_over(self, trainer: pl.Trainer) -> None:
         """Take a wish to end the run from Lightning, once it would fulfil it."""
-        loop: Any = trainer.fit_loop
-        over = loop.epoch_progress.current.processed >= (trainer.min_epochs or 0)
         if ended_well(trainer):
             return
+        loop: Any = trainer.fit_loop
+        over = loop.epoch_progress.current.processed >= (trainer.min_epochs or 0)
         if trainer.should_stop and over and trainer.global_step >= (trainer.min_steps or 0):
             self._ending, trainer.should_stop = True, False
 

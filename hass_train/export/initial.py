@@ -9,6 +9,7 @@ the most names of the network occur is the network's.
 from __future__ import annotations
 
 import argparse
+import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -269,8 +270,8 @@ def _difference(
         name = misfits[0]
         parts.append(f"another shape of {name!r}: {[*there[name].shape]} there, {[*wanted[name].shape]} here")
     if absent := [name for name in missing if name not in there]:
-        near = suggested(absent[0], extra).removeprefix("; did you mean ").rstrip("?") if extra else ""
-        parts.append(f"without {_listed(absent)}" + (f" (the nearest there is {near})" if near.startswith("'") else ""))
+        near = difflib.get_close_matches(absent[0], extra, n=1, cutoff=0.0)
+        parts.append(f"without {_listed(absent)}" + (f" (the nearest there is {near[0]!r})" if near else ""))
     if extra:
         parts.append(f"with {_listed(extra)} in excess")
     return "; ".join(parts)
@@ -302,7 +303,10 @@ def _check_values(fitting: Mapping[str, Tensor], wanted: Mapping[str, Tensor], s
             )
         first = places.setdefault(_place(own), name)
         if not _same(fitting[first], value):
-            raise UserError(f"{said} has different weights as {first!r} and {name!r}, which the network shares")
+            raise UserError(
+                f"{said} has different weights as {first!r} and {name!r}, which are one in this network; give weights of "
+                "a network that shares them"
+            )
 
 
 def _small(value: Tensor) -> bool:
