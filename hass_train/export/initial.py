@@ -304,8 +304,8 @@ def _check_values(fitting: Mapping[str, Tensor], wanted: Mapping[str, Tensor], s
         first = places.setdefault(_place(own), name)
         if not _same(fitting[first], value):
             raise UserError(
-                f"{said} has different weights as {first!r} and {name!r}, which are one in this network; give weights of "
-                "a network that shares them"
+                f"{said} has different weights as {first!r} and {name!r}, which are one in this network; give "
+                "weights of a network that shares them"
             )
 
 
