@@ -1,0 +1,1 @@
+"""Play the hardware modules against their references: `python -m hass_train.rtl.verify [MODULE …]`."""
