@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import difflib
 import functools
 import os
@@ -11,7 +10,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import hydra
 import yaml
@@ -29,6 +28,7 @@ from hass_train.report.sweep import summarise
 from hass_train.runtime.errors import UserError, suggested, unknown
 from hass_train.runtime.files import ERROR_LOG, claim, claim_next
 from hass_train.runtime.stopping import CutShort, Stopped
+from hass_train.runtime.terminal import fail, tell
 
 CONFIG_DIR = Path(__file__).resolve().parent.parent / "conf"
 
@@ -81,26 +81,6 @@ def _take(config: DictConfig, mode: str) -> None:
         config.hydra.overrides.hydra.append(f"hydra.{mode}.dir={quoted(taken)}")  # by which a sweep's jobs know it
 
 
-def fail(message: str) -> NoReturn:
-    """Print an error message in one line, and exit with status 2."""
-    _tell(message)
-    sys.exit(2)
-
-
-class Parser(argparse.ArgumentParser):
-    """Parser of command lines that are not Hydra's; errors are reported in the same way."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print the message in one line, and exit with status 2."""
-        fail(message)
-
-
-def _tell(message: str) -> None:
-    if int(os.environ.get("LOCAL_RANK", "0")):
-        return  # the first process prints it
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
-
-
 def run(config_name: str, task: Callable[[DictConfig], Any]) -> None:
     """Compose `conf/<config_name>.yaml` with the overrides of the command line, and run a task through Hydra.
 
@@ -139,7 +119,7 @@ def run(config_name: str, task: Callable[[DictConfig], Any]) -> None:
     except Exception as error:
         if _sweep is None or not _sweep.is_dir():
             raise
-        _tell(f"the sweep ended early: {type(error).__name__}: {error}")  # for example, a worker was killed
+        tell(f"the sweep ended early: {type(error).__name__}: {error}")  # for example, a worker was killed
         failed.append(str(error))
     if _sweep is not None and _sweep.is_dir():
         sys.exit(1 if _summarise_sweep() or failed else 0)
@@ -172,7 +152,7 @@ def _guarded(task: Callable[[DictConfig], Any], failed: list[str]) -> Callable[[
             _keep_traceback(message, error)
             if not known and HydraConfig.get().mode is not RunMode.MULTIRUN:
                 raise
-            _tell(message)
+            tell(message)
             return None
 
     return guarded

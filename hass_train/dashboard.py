@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from hass_train.cli import Parser, fail
+from hass_train.runtime.terminal import Parser, fail
 from hass_train.tracking.workspace import described, workspace
 
 

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hass_train.cli import Parser, fail
 from hass_train.runtime.errors import UserError
+from hass_train.runtime.terminal import Parser, fail
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
