@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -66,6 +67,11 @@ class Module(ABC):
     def __str__(self) -> str:
         """The module with its parameters, as the SystemVerilog instance would name them."""
         return f"{self.name} " + " ".join(f"{name}={value}" for name, value in self.parameters.items())
+
+    @property
+    def weight(self) -> int:
+        """How large it is, roughly: the product of its parameters."""
+        return math.prod(max(value, 1) for value in self.parameters.values())
 
     # ---- what it does --------------------------------------------------------------------------------------------
 

