@@ -16,11 +16,13 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import timm
 from scipy.stats import spearmanr
 
 from hass_train.hardware import AieArray, LayerSparsity, Operation, Structure, trace
 from hass_train.hardware.aie.layers import layer_cost
+
+# isort: split
+import timm  # after hass_train, which makes a torchvision without its operators importable
 
 RESULT = Path(__file__).resolve().parent / "results" / "aie.md"
 # ms, dense and half of the blocks (arXiv 2407.09453, its drafts of November 2023 to March 2024); None = not printed

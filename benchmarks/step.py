@@ -1,6 +1,6 @@
-"""What sparse layers cost in training: step time of each phase over the dense step, on the CPU.
+"""What sparse layers cost in training: step time of each phase over the dense step.
 
-    python benchmarks/step.py
+    python benchmarks/step.py [--device cuda]
 
 Phases take turns within one process, so that noise meets all alike; means of 50 steps less the quickest and the slowest
 five.
@@ -8,13 +8,13 @@ five.
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-import timm
 import torch
 from torch.nn import functional as F
 
@@ -23,26 +23,29 @@ from hass_train.search.penalty import PricedPenalty
 from hass_train.sparsity import LayerRule, Mode, SearchStep, apply_masks, sparse_layers, sparsify, watching
 from hass_train.training.module import SPARED, WATCH
 
+# isort: split
+import timm  # after hass_train, which makes a torchvision without its operators importable
+
 ROOT = Path(__file__).resolve().parent.parent
 RULES = {"all": LayerRule("*"), "gates": LayerRule("*.se.*", activation=False)}
 
 
-def stepper(name: str, mode: Mode | None, batch: int, every: int = 1) -> Callable[[], None]:
+def stepper(name: str, mode: Mode | None, batch: int, every: int = 1, device: str = "cpu") -> Callable[[], None]:
     """One training step of a network in a mode; None = the plain timm model. Thresholds learn `every` so many steps."""
     torch.manual_seed(0)
-    model = timm.create_model(name, num_classes=10, in_chans=1).to(memory_format=torch.channels_last).train()
+    model = timm.create_model(name, num_classes=10, in_chans=1).to(device, memory_format=torch.channels_last).train()
     if mode is not None:
         sparsify(model, RULES)
         with watching(model), torch.no_grad():
-            model(torch.randn(8, 1, 32, 32))  # the statistics that a search begins with
+            model(torch.randn(8, 1, 32, 32, device=device))  # the statistics that a search begins with
         for _, layer in sparse_layers(model):
             layer.set_mode(mode)
     prices = dict.fromkeys((layer for layer, _ in sparse_layers(model)), 0.01)
     penalty = PricedPenalty(prices, prices)
     turn, steps = 0, SearchStep(model)
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3, fused=True)
-    images = torch.randn(batch, 1, 32, 32).to(memory_format=torch.channels_last)
-    labels = torch.randint(10, (batch,))
+    images = torch.randn(batch, 1, 32, 32, device=device).to(memory_format=torch.channels_last)
+    labels = torch.randint(10, (batch,), device=device)
 
     def learns() -> bool:
         return turn % every == 1 % every
@@ -64,6 +67,8 @@ def stepper(name: str, mode: Mode | None, batch: int, every: int = 1) -> Callabl
         optimizer.step()
         if mode is Mode.FROZEN:
             apply_masks(model)
+        if device == "cuda":
+            torch.cuda.synchronize()
 
     return step
 
@@ -72,7 +77,11 @@ HEAD = (
     "| model, 32 px | batch | dense ms | freed memory not kept | warm-up | search "
     "| search, thresholds in one step of four | recover |"
 )
-CASES = (("mobilenetv3_small_100", 128), ("resnet18", 64))
+CASES = {
+    "cpu": (("mobilenetv3_small_100", 128), ("resnet18", 64)),
+    "cuda": (("mobilenetv3_small_100", 1024), ("resnet18", 1024)),
+}
+MACHINES = {"cpu": ("step.md", "two noisy cores"), "cuda": ("step-cuda.md", "float32, TF32 off")}
 
 
 def milliseconds(steps: list[Callable[[], None]], turns: int) -> list[float]:
@@ -88,17 +97,25 @@ def milliseconds(steps: list[Callable[[], None]], turns: int) -> list[float]:
 
 
 def main() -> None:
-    before = [milliseconds([stepper(name, None, batch)], 10)[0] for name, batch in CASES]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", choices=CASES, default="cpu")
+    device = parser.parse_args().device
+    cases = CASES[device]
+    before = [milliseconds([stepper(name, None, batch, device=device)], 10)[0] for name, batch in cases]
     keep_freed_memory()  # as runs do
     rows = [HEAD, "|" + "---|" * 8]
-    for (name, batch), slow in zip(CASES, before, strict=True):
+    for (name, batch), slow in zip(cases, before, strict=True):
         modes = ((None, 1), (Mode.DENSE, 1), (Mode.SEARCH, 1), (Mode.SEARCH, SPARED), (Mode.FROZEN, 1))
-        dense, *others = milliseconds([stepper(name, mode, batch, every) for mode, every in modes], 50)
+        dense, *others = milliseconds([stepper(name, mode, batch, every, device) for mode, every in modes], 50)
         ratios = " | ".join(f"{one / dense:.2f}×" for one in (slow, *others))
-        rows.append(f"| {name} | {batch} | {dense:.0f} | {ratios} |")
+        rows.append(f"| {name} | {batch} | {dense:.{0 if dense > 50 else 1}f} | {ratios} |")
         print(rows[-1], flush=True)
-    text = "Made by `python benchmarks/step.py`; two noisy cores. Ratios are to the dense step.\n\n"
-    (ROOT / "benchmarks" / "results" / "step.md").write_text(text + "\n".join(rows) + "\n")
+    file, machine = MACHINES[device]
+    if device == "cuda":
+        machine = f"{torch.cuda.get_device_name()}, {machine}"
+    option = "" if device == "cpu" else f" --device {device}"
+    text = f"Made by `python benchmarks/step.py{option}`; {machine}. Ratios are to the dense step.\n\n"
+    (ROOT / "benchmarks" / "results" / file).write_text(text + "\n".join(rows) + "\n")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from hydra.utils import instantiate
 
@@ -32,6 +31,9 @@ from hass_train.hardware.dataflow.simulator.stages import StageDesign
 from hass_train.results.result import Result
 from hass_train.sparsity import calibrate
 from hass_train.sparsity.nonzeros import observe_nonzeros
+
+# isort: split
+import timm  # after hass_train, which makes a torchvision without its operators importable
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
