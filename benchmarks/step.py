@@ -81,7 +81,7 @@ CASES = {
     "cpu": (("mobilenetv3_small_100", 128), ("resnet18", 64)),
     "cuda": (("mobilenetv3_small_100", 1024), ("resnet18", 1024)),
 }
-MACHINES = {"cpu": ("step.md", "two noisy cores"), "cuda": ("step-cuda.md", "float32, TF32 off")}
+MACHINES = {"cpu": ("step.md", "two noisy cores"), "cuda": ("step-cuda.md", "float32, TF32 in convolutions")}
 
 
 def milliseconds(steps: list[Callable[[], None]], turns: int) -> list[float]:

@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _complete(tables: Sequence[Table], workers: int, console: Console) -> None:
     """Synthesise what the tables lack, and show how far it is."""
-    tool = yosys_version()
+    tool = yosys_version() if any(len(table.read()) < len(grid(table.kind)) for table in tables) else ""
     with Progress(console=console, transient=True) as progress:
         for table in tables:
             known = table.read()

@@ -103,7 +103,7 @@ def _compile(folder: Path, sources: Path, netlists: list[Path]) -> None:
     files = [*sorted(sources.glob("*.sv")), *sorted(_BENCH.glob("*.sv")), folder / "bench.sv", *netlists]
     command = [
         "verilator", "--cc", "--exe", "--build", "-j", "2", "-O3", "--x-initial", "unique", "--top-module", "bench",
-        "-Wno-fatal", *(f"-Wno-{warning}" for warning in _WARNINGS),
+        "-Wno-fatal", "-Werror-USERERROR", *(f"-Wno-{warning}" for warning in _WARNINGS),
         "-CFLAGS", "-O1", "--Mdir", str(folder / "obj"), *map(str, files), str(_BENCH / "main.cpp"),
     ]  # fmt: skip
     _run(command, folder)

@@ -90,7 +90,7 @@ def synthesise(modules: Sequence[Module], family: Family = "xc7", sources: Path 
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        lines = [*_LIBRARIES[family], _read(sources, folder), "design -save sources"]
+        lines = [*_LIBRARIES[family], read_sources(sources, folder), "design -save sources"]
         for number, module in enumerate(modules):
             lines += ["design -load sources", *_flow(module, family)]
             lines.append(f"tee -q -o {number}.json stat -json")
@@ -111,7 +111,7 @@ def netlist(module: Module, folder: Path, name: str, family: Family = "xc7", sou
     Returns:
         The netlist's path. The models of the cells are `cell_models(family)`.
     """
-    lines = [*_LIBRARIES[family], _read(sources, folder), *_flow(module, family), f"rename -top {name}"]
+    lines = [*_LIBRARIES[family], read_sources(sources, folder), *_flow(module, family), f"rename -top {name}"]
     run_yosys([*lines, f"write_verilog -noattr {name}.v"], folder)
     return folder / f"{name}.v"
 
@@ -122,7 +122,7 @@ def cell_models(family: Family = "xc7") -> Path:
     return share / {"xc7": "xilinx", "ecp5": "ecp5"}[family] / "cells_sim.v"
 
 
-def _read(sources: Path, folder: Path) -> str:
+def read_sources(sources: Path, folder: Path) -> str:
     """The command that reads all modules, from a copy beside the script: Yosys, a WebAssembly program, sees no /tmp."""
     copies = shutil.copytree(sources, folder / "modules", dirs_exist_ok=True)
     return "read_verilog -sv -defer " + " ".join(f"modules/{path.name}" for path in sorted(copies.glob("*.sv")))
