@@ -164,6 +164,13 @@ class Operation:
         return height * width
 
     @property
+    def rows_read(self) -> tuple[int, int]:
+        """Rows of the map that is read, padding included, and pixels of a row; tokens lie as they do in the result."""
+        if self.kind in (OperationKind.LINEAR, OperationKind.MATMUL):
+            return self.result.height, self.result.width
+        return self.source.height + 2 * self.padding[0], self.source.width + 2 * self.padding[1]
+
+    @property
     def geometry(self) -> tuple[object, ...]:
         """Everything on which cycles and resources depend; operations of equal geometry share one design table."""
         return tuple(getattr(self, one.name) for one in fields(self) if one.name not in _NAMES) + (len(self.inputs),)

@@ -51,20 +51,27 @@ def queues(words: int, depth: int) -> float:
     return float(queue(depth, words * BITS)) if 0 < depth * BITS < 1024 else 0.0
 
 
+def reads(layer: Operation, q: int) -> int:
+    """Steps in which the padded map is read; every row begins one."""
+    width = layer.source.width + 2 * layer.padding[1]
+    return layer.padded_pixels // width * math.ceil(width / q)
+
+
 def buffers(layer: Operation, streams: int, q: int, interval: int) -> tuple[int, float]:
     """Block RAMs and LUTs of the sliding window and of the FIFOs before it."""
     (kh, kw), (down, across) = layer.kernel, layer.dilation
     deep = math.ceil(layer.source.channels / streams)
     width = layer.source.width + 2 * layer.padding[1]
     padding = 1 - layer.source.pixels / layer.padded_pixels
-    load = min(math.ceil(layer.padded_pixels / q) * deep / interval, 1)
+    load = min(reads(layer, q) * deep / interval, 1)
     burst = deep + 2 + math.ceil(load * padding * layer.source.pixels * deep / q)
     rows = (kh - 1) * down + layer.stride[0] - 1
-    ahead = math.ceil(min(rows * width + (kw - 1) * across + 1, layer.padded_pixels) * deep / q) + 2
+    whole = reads(layer, q) * deep
+    ahead = min(rows * math.ceil(width / q) * deep + math.ceil(((kw - 1) * across + 1) * deep / q), whole) + 2
     count = bank(streams * q, burst) + bank(streams * q, ahead)
     slices = queues(streams * q, burst) + queues(streams * q, ahead)
     if kh * kw > 1:
-        line, pixel = math.ceil(down * width * deep / q), across * deep
+        line, pixel = down * math.ceil(width / q) * deep, across * deep
         count += (kh - 1) * bank(streams * q, line) + kh * (kw - 1) * bank(streams, pixel)
         slices += (kh - 1) * queues(streams * q, line) + kh * (kw - 1) * queues(streams, pixel)
     return count, 8 * slices
@@ -83,7 +90,7 @@ def floor(layers: list[Operation], q: int) -> int:
     least = 1
     for layer in layers:
         p = min(math.ceil(q / layer.stride[1]), layer.result.width)
-        least = max(least, math.ceil(layer.padded_pixels / q), math.ceil(layer.result.pixels / p))
+        least = max(least, reads(layer, q), layer.result.height * math.ceil(layer.result.width / p))
     return least
 
 
@@ -105,8 +112,8 @@ def points(layer: Operation, density: float, lowest: int, max_pixels: int) -> se
                 passes = math.ceil(layer.groups / g) * math.ceil(cg / i) * math.ceil(fg / o)
                 t = expected_cycles(pairs, n, density, 1) if sparse else math.ceil(pairs / n)
                 compute = layer.result.height * math.ceil(layer.result.width / p) * passes * t
-                read = math.ceil(layer.padded_pixels / q) * math.ceil(layer.source.channels / (i * g))
-                write = math.ceil(layer.result.pixels / p) * math.ceil(layer.result.channels / (o * g))
+                read = reads(layer, q) * math.ceil(layer.source.channels / (i * g))
+                write = layer.result.height * math.ceil(layer.result.width / p) * math.ceil(layer.result.channels / (o * g))
                 interval = max(math.ceil(max(compute, read, write) * (1 - 1e-12)), 1)
                 reached[a, b] = max(interval, lowest)
                 easier = (

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hass_train.hardware.arithmetic import ceil_div
+from hass_train.hardware.dataflow.costs.stream_cycles import map_words
 from hass_train.hardware.workload import Operation
 
 Floats = NDArray[np.float64]
@@ -38,15 +39,15 @@ def compute_cycles(
 
 
 def input_cycles(layer: Operation, i: ArrayLike, g: ArrayLike, q: ArrayLike = 1) -> Ints:
-    """Cycles of reading the padded map, q words per stream and cycle: ⌈(H+2·padH)·(W+2·padW)/q⌉·⌈C/(i·g)⌉."""
+    """Cycles of reading the padded map, q words per stream and cycle: (H+2·padH)·⌈(W+2·padW)/q⌉·⌈C/(i·g)⌉."""
     streams = _ints(i) * _ints(g)
-    return np.asarray(ceil_div(layer.padded_pixels, _ints(q)) * ceil_div(layer.source.channels, streams))
+    return np.asarray(map_words(*layer.rows_read, _ints(q), ceil_div(layer.source.channels, streams)))
 
 
 def output_cycles(layer: Operation, o: ArrayLike, g: ArrayLike, p: ArrayLike = 1) -> Ints:
-    """Cycles of writing the result, p words per stream and cycle: ⌈H'·W'/p⌉·⌈F/(o·g)⌉."""
-    streams = _ints(o) * _ints(g)
-    return np.asarray(ceil_div(layer.result.pixels, _ints(p)) * ceil_div(layer.result.channels, streams))
+    """Cycles of writing the result, p words per stream and cycle: H'·⌈W'/p⌉·⌈F/(o·g)⌉."""
+    streams, result = _ints(o) * _ints(g), layer.result
+    return np.asarray(map_words(result.height, result.width, _ints(p), ceil_div(result.channels, streams)))
 
 
 def interval(compute: ArrayLike, read: ArrayLike, write: ArrayLike) -> Ints:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hass_train.hardware.arithmetic import ceil_div
+from hass_train.hardware.dataflow.costs.stream_cycles import map_words
 from hass_train.hardware.workload import Operation, OperationKind
 
 Ints = NDArray[np.int64]
@@ -47,10 +48,9 @@ def rows_depth(operation: Operation, streams: ArrayLike, pixels: ArrayLike) -> I
     """
     s, q = np.asarray(streams, np.int64), np.asarray(pixels, np.int64)
     steps = ceil_div(operation.source.channels, s)
-    width = operation.source.width + 2 * operation.padding[1]
+    height, width = operation.rows_read
     rows = operation.reach[0] - 1 + operation.stride[0] - 1
-    whole = operation.padded_pixels
     if operation.kind in (OperationKind.LINEAR, OperationKind.MATMUL):
-        rows, width, whole = 0, 0, operation.result.pixels
-    ahead = np.minimum(rows * width + operation.reach[1], whole) * steps / q
-    return np.asarray(np.ceil(ahead) + 2, np.int64)
+        rows = 0
+    ahead = map_words(rows, width, q, steps) + np.ceil(operation.reach[1] * steps / q)
+    return np.asarray(np.minimum(ahead, map_words(height, width, q, steps)) + 2, np.int64)

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.dataflow.costs.logic import LUTS_PER_SLICE, queue
+from hass_train.hardware.dataflow.costs.stream_cycles import map_words
 from hass_train.hardware.workload import Operation
 
 Ints = NDArray[np.int64]
@@ -99,5 +100,5 @@ def window_buffers(operation: Operation, streams: Ints, bits: int, pixels: Array
         return buffer(bits, side, 0)
     deep = ceil_div(operation.source.channels, streams)
     width = operation.source.width + 2 * operation.padding[1]
-    lines = buffer(bits, side, ceil_div(down * width * deep, np.asarray(pixels, np.int64)))
+    lines = buffer(bits, side, down * map_words(1, width, np.asarray(pixels, np.int64), deep))
     return lines.times(rows - 1) + buffer(bits, streams, across * deep).times(rows * (columns - 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.dataflow.costs.branches import OperandFifos
+from hass_train.hardware.dataflow.costs.stream_cycles import map_words
 from hass_train.hardware.dataflow.designs.compute import ComputeDesigns
 from hass_train.hardware.dataflow.designs.stream import StreamDesigns
 from hass_train.hardware.dataflow.designs.tables import DesignSpace, Table
@@ -21,8 +22,8 @@ def floor_interval(workload: Workload, options: DataflowOptions) -> int:
             fastest.append(operation.padded_pixels)
             continue
         columns = min(ceil_div(pixels, operation.stride[1]), operation.result.width)
-        fastest.append(ceil_div(operation.padded_pixels, pixels))
-        fastest.append(ceil_div(operation.result.pixels, columns))
+        fastest.append(map_words(*operation.rows_read, pixels))
+        fastest.append(map_words(operation.result.height, operation.result.width, columns))
     return max(fastest)
 
 

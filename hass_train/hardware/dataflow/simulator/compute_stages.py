@@ -75,6 +75,6 @@ def _banded(windows: Windows, operation: Operation, base: Ints, bands: int) -> t
     per_line = windows.groups // result.height if tall else 1
     size = lines * per_line
     last = np.minimum((np.arange(windows.groups) // size + 1) * size, windows.groups) - 1
-    width = operation.source.width + 2 * operation.padding[1] if tall else 1
+    width = operation.rows_read[1] if tall else 1
     step = operation.stride[0] if tall else 1
     return base[last], size, 2 * lines * step * width

@@ -22,15 +22,15 @@ def padded_operand(operation: Operation, maps: Mapping[str, FeatureMap], streams
         maps: feature maps by the name of what makes them.
         streams, pixels: parallel channels, and pixels read at once.
     """
-    source = operation.source
+    source, (height, width) = operation.source, operation.rows_read
+    grid = np.zeros((height, ceil_div(width, pixels) * pixels), bool)  # every row begins a step
     if operation.kind in (OperationKind.LINEAR, OperationKind.MATMUL):
-        inside = np.ones(operation.result.pixels, bool)
+        grid[:, :width] = True
     else:
         rows, columns = operation.padding
-        grid = np.zeros((source.height + 2 * rows, source.width + 2 * columns), bool)
         grid[rows : rows + source.height, columns : columns + source.width] = True
-        inside = grid.ravel()
-    ends = np.minimum(np.arange(1, ceil_div(len(inside), pixels) + 1) * pixels, len(inside))
+    inside = grid.ravel()
+    ends = np.arange(pixels, len(inside) + 1, pixels)
     seen = np.append(0, np.cumsum(inside))
     steps = ceil_div(source.channels, streams)
     part = np.minimum((np.arange(steps) + 1) * streams, source.channels)

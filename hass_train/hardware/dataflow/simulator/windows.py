@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hass_train.hardware.arithmetic import ceil_div
-from hass_train.hardware.workload import Operation, OperationKind
+from hass_train.hardware.workload import Operation
 
 Ints = NDArray[np.int64]
 
@@ -37,12 +37,8 @@ class Windows:
     @classmethod
     def of(cls, operation: Operation, pixels: int, columns: int) -> Windows:
         """The windows of an operation that reads `pixels` pixels a step and computes `columns` columns at once."""
-        result = operation.result
-        if operation.kind in (OperationKind.LINEAR, OperationKind.MATMUL):
-            height, width = result.height, result.width  # a linear layer's pixels are its tokens
-        else:
-            height = operation.source.height + 2 * operation.padding[0]
-            width = operation.source.width + 2 * operation.padding[1]
+        result, (height, width) = operation.result, operation.rows_read
+        steps = ceil_div(width, pixels)  # every row begins a step
         across = ceil_div(result.width, columns)
         group = np.arange(result.height * across)
         row, first = group // across, (group % across) * columns
@@ -51,10 +47,10 @@ class Windows:
         top, left = row * operation.stride[0], first * operation.stride[1]
         bottom = np.minimum(top + span[0], height - 1)
         right = np.minimum(last * operation.stride[1] + span[1], width - 1)
-        oldest = np.minimum(top * width + left, height * width - 1) // pixels
-        base = np.maximum.accumulate((bottom * width + right) // pixels)
+        oldest = np.minimum(top * steps + left // pixels, height * steps - 1)
+        base = np.maximum.accumulate(bottom * steps + right // pixels)
         before = np.append(row * result.width + first, result.pixels)
-        return cls(base, oldest, before, ceil_div(span[0] * width + span[1], pixels))
+        return cls(base, oldest, before, span[0] * steps + ceil_div(span[1], pixels))
 
     def release(self, offset: Ints, steps: int, reads: int) -> Ints:
         """The last block that needs what each read step brings.
