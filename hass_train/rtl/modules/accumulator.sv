@@ -46,11 +46,9 @@ module accumulator #(
   // the bias of the next word is fetched with a word; the very first one after the reset
   assign bias_enable = !ready || taken && (first || GROUPS == 1);
   always_ff @(posedge clock) begin
-    if (reset) {ready, bias_address} <= 0;
-    else if (bias_enable) begin
-      ready <= 1;
-      bias_address <= bias_address == BIAS_ADDRESS'(ROWS - 1) ? 0 : bias_address + 1;
-    end
+    ready <= !reset;
+    if (reset || bias_enable && bias_address == BIAS_ADDRESS'(ROWS - 1) && ROWS != 1 << BIAS_ADDRESS) bias_address <= 0;
+    else if (bias_enable) bias_address <= bias_address + 1;
   end
 
   if (ROUNDS == 1) assign {turn, round} = 2'b10;
@@ -60,8 +58,8 @@ module accumulator #(
       always_ff @(posedge clock) if (bias_enable) round <= bias_address;
     end else begin : counted
       always_ff @(posedge clock) begin
-        if (reset) round <= 0;
-        else if (taken) round <= turn ? 0 : round + 1;
+        if (reset || taken && turn) round <= 0;
+        else if (taken) round <= round + 1;
       end
     end
   end
@@ -72,8 +70,8 @@ module accumulator #(
     assign first = pass == 0;
     assign last = pass == PASS_BITS'(PASSES - 1);
     always_ff @(posedge clock) begin
-      if (reset) pass <= 0;
-      else if (taken && turn) pass <= last ? 0 : pass + 1;
+      if (reset || taken && turn && last) pass <= 0;
+      else if (taken && turn) pass <= pass + 1;
     end
   end
 

@@ -35,10 +35,12 @@ module block_fifo #(
   always_ff @(posedge clock) begin
     if (put) rows[write] <= in_data;
     if (fetch) out_data <= rows[read];
-    if (reset) {write, read, written, out_valid} <= 0;
+    if (reset || put && write == BITS'(ROWS - 1)) write <= 0;
+    else if (put) write <= write + 1;
+    if (reset || fetch && read == BITS'(ROWS - 1)) read <= 0;
+    else if (fetch) read <= read + 1;
+    if (reset) {written, out_valid} <= 0;
     else begin
-      if (put) write <= write == BITS'(ROWS - 1) ? 0 : write + 1;
-      if (fetch) read <= read == BITS'(ROWS - 1) ? 0 : read + 1;
       if (put != fetch) written <= put;
       if (fetch || out_ready) out_valid <= fetch;
     end

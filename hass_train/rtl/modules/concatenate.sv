@@ -25,20 +25,20 @@ module concatenate #(
   localparam int DEEPEST = DEPTH_A > DEPTH_B ? DEPTH_A : DEPTH_B;
   localparam int BITS = DEEPEST > 1 ? $clog2(DEEPEST) : 1;
 
-  logic second, last;  // whether it is the turn of `b`, and its or a's last word
+  logic move, second, last;  // whether it is the turn of `b`, and its or a's last word
   logic [BITS-1:0] word;
 
   assign out_valid = second ? b_valid : a_valid;
   assign out_data = second ? b_data : a_data;
   assign a_ready = out_ready && !second;
   assign b_ready = out_ready && second;
+  assign move = out_valid && out_ready;
   assign last = word == (second ? BITS'(DEPTH_B - 1) : BITS'(DEPTH_A - 1));
 
   always_ff @(posedge clock) begin
-    if (reset) {second, word} <= 0;
-    else if (out_valid && out_ready) begin
-      word <= last ? 0 : word + 1;
-      if (last) second <= !second;
-    end
+    if (reset || move && last) word <= 0;
+    else if (move) word <= word + 1;
+    if (reset) second <= 0;
+    else if (move && last) second <= !second;
   end
 endmodule

@@ -54,12 +54,12 @@ module lutram_fifo #(
 
     always_ff @(posedge clock) begin
       if (put) rows[write] <= in_data;
-      if (reset) {write, read, written} <= 0;
-      else begin
-        if (put) write <= write == BITS'(DEPTH - 1) ? 0 : write + 1;
-        if (take) read <= read == BITS'(DEPTH - 1) ? 0 : read + 1;
-        if (put != take) written <= put;
-      end
+      if (reset || put && write == BITS'(DEPTH - 1)) write <= 0;
+      else if (put) write <= write + 1;
+      if (reset || take && read == BITS'(DEPTH - 1)) read <= 0;
+      else if (take) read <= read + 1;
+      if (reset) written <= 0;
+      else if (put != take) written <= put;
     end
   end
 endmodule

@@ -53,11 +53,10 @@ module stream_multiply #(
   always_ff @(posedge clock) begin
     if (reset) {product_valid, valid} <= 0;
     else if (move) {product_valid, valid} <= {valid, taken};
-    if (reset) {pixel, word} <= 0;
-    else if (move && taken) begin
-      word <= last ? 0 : word + 1;
-      if (last) pixel <= pixel == PIXEL_BITS'(PIXELS - 1) ? 0 : pixel + 1;
-    end
+    if (reset || move && taken && last) word <= 0;
+    else if (move && taken) word <= word + 1;
+    if (reset || move && taken && last && pixel == PIXEL_BITS'(PIXELS - 1)) pixel <= 0;
+    else if (move && taken && last) pixel <= pixel + 1;
     if (move) begin
       early   <= a_data;
       values  <= early;

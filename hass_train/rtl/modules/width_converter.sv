@@ -8,7 +8,8 @@
 //          └─────────┘ out_data
 //
 // A cycle a word, read or written, whichever are more; one cycle a frame more where two words end in the last one read.
-// Without delay (latency 0).
+// Without delay: a word is written while the last one that it needs is offered (latency 0, or less where a word read makes
+// several, since it stays until the last of them).
 module width_converter #(
     parameter int BITS = 8,        // of a value
     parameter int IN_VALUES = 4,   // values in a word
@@ -61,27 +62,30 @@ module width_converter #(
   localparam logic [MOST-1:0] WHOLE_WRITES = plan(LAP, WRITES), WHOLE_READS = plan(LAP, READS);
   localparam logic [MOST-1:0] REST_WRITES = plan(REST, WRITES), REST_READS = plan(REST, READS);
   localparam int WHOLE_STEPS = $countones(plan(LAP, ACTS)), REST_STEPS = $countones(plan(REST, ACTS));
-  localparam int BITS_STEP = $clog2(MOST + 1), BITS_PLACE = $clog2(PLACES + 1), BITS_LAP = $clog2(LAPS + 2);
-  // where the window stands for the last word of a frame that ends within a lap
+  localparam int MOST_STEPS = WHOLE_STEPS > REST_STEPS ? WHOLE_STEPS : REST_STEPS;
+  localparam int STEP_BITS = MOST_STEPS > 1 ? $clog2(MOST_STEPS) : 1;
+  localparam int PLACE_BITS = PLACES > 1 ? $clog2(PLACES) : 1;
+  // whether the last word of a frame needs a place of its own, and which
+  localparam bit ENDS = REST != 0 && last_needed((REST - 1) / OUT_VALUES, LAP) != (REST - 1) / IN_VALUES;
   localparam int END = HISTORY + (REST - 1) / OUT_VALUES * OUT_VALUES - (REST - 1) / IN_VALUES * IN_VALUES;
 
   logic resting, writes, reads, last, move;
-  logic [BITS_STEP-1:0] step;
-  logic [BITS_PLACE-1:0] place;
+  logic [STEP_BITS-1:0] step;
+  logic [PLACE_BITS-1:0] place;
 
   assign writes = resting ? REST_WRITES[step] : WHOLE_WRITES[step];
   assign reads = resting ? REST_READS[step] : WHOLE_READS[step];
-  assign last = step == (resting ? BITS_STEP'(REST_STEPS - 1) : BITS_STEP'(WHOLE_STEPS - 1));
+  assign last = step == (resting ? STEP_BITS'(REST_STEPS - 1) : STEP_BITS'(WHOLE_STEPS - 1));
   assign move = in_valid && (!writes || out_ready);
   assign out_valid = in_valid && writes;
   assign in_ready = reads && (!writes || out_ready);
 
   always_ff @(posedge clock) begin
-    if (reset) step <= 0;
-    else if (move) step <= last ? 0 : step + 1;
+    if (reset || move && last) step <= 0;
+    else if (move) step <= step + 1;
   end
 
-  if (IN_VALUES >= OUT_VALUES) assign place = BITS_PLACE'(step);
+  if (IN_VALUES >= OUT_VALUES) assign place = PLACE_BITS'(step);
   else
     always_ff @(posedge clock) begin
       if (reset || move && last) place <= 0;
@@ -90,11 +94,11 @@ module width_converter #(
 
   if (REST == 0 || LAPS == 0) assign resting = REST != 0;
   else begin : frames
-    logic [BITS_LAP-1:0] lap;
+    logic [$clog2(LAPS + 1)-1:0] lap;
     assign resting = lap == LAPS;
     always_ff @(posedge clock) begin
-      if (reset) lap <= 0;
-      else if (move && last) lap <= resting ? 0 : lap + 1;
+      if (reset || move && last && resting) lap <= 0;
+      else if (move && last) lap <= lap + 1;
     end
   end
 
@@ -106,11 +110,13 @@ module width_converter #(
     always_ff @(posedge clock) if (move && reads) history <= window[IN_VALUES*BITS+:HISTORY*BITS];
   end
 
-  always_comb begin
-    out_data = window[(HISTORY+OUT_VALUES-OUT_VALUES)*BITS+:OUT_VALUES*BITS];
-    for (int k = 0; k < PLACES; k++)
-      if (place == BITS_PLACE'(k))
-        out_data = window[(HISTORY+k*OUT_VALUES-last_needed(k, LAP)*IN_VALUES)*BITS+:OUT_VALUES*BITS];
-    if (REST != 0 && resting && last) out_data = window[END*BITS+:OUT_VALUES*BITS];
+  logic [OUT_VALUES*BITS-1:0] chosen;
+  logic [(1<<PLACE_BITS)*OUT_VALUES*BITS-1:0] choices;
+  for (genvar k = 0; k < 1 << PLACE_BITS; k++) begin : places
+    localparam int START = k < PLACES ? HISTORY + k * OUT_VALUES - last_needed(k, LAP) * IN_VALUES : 0;
+    assign choices[k*OUT_VALUES*BITS+:OUT_VALUES*BITS] = window[START*BITS+:OUT_VALUES*BITS];
   end
+  if (PLACES == 1) assign chosen = choices[0+:OUT_VALUES*BITS];
+  else assign chosen = choices[place*OUT_VALUES*BITS+:OUT_VALUES*BITS];
+  assign out_data = ENDS && resting && last ? window[END*BITS+:OUT_VALUES*BITS] : chosen;
 endmodule
