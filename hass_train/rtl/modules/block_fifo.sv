@@ -2,6 +2,8 @@
 //
 //   in ──► block RAM of DEPTH − 1 rows ──► its output register ──► out     the oldest word waits in the register
 //
+// The block RAM has a power of two of rows, so that parts of it need no multiplexer: 513 words take what 257 take.
+//
 // One word a cycle; a word can leave two cycles after it came (latency 2). Neither valid nor ready passes through to the
 // other side.
 module block_fifo #(
@@ -19,10 +21,10 @@ module block_fifo #(
 );
   if (DEPTH < 3) $error("DEPTH must be at least 3");
 
-  localparam int ROWS = DEPTH - 1;
+  localparam int ROWS = DEPTH - 1;  // in use
   localparam int BITS = $clog2(ROWS);
 
-  (* ram_style = "block", no_rw_check *) logic [WIDTH-1:0] rows[ROWS];
+  (* ram_style = "block", no_rw_check *) logic [WIDTH-1:0] rows[1<<BITS];
   logic [BITS-1:0] write, read;
   logic equal, written;  // where the addresses are equal, all rows are full if one was written last
   logic put, fetch;

@@ -73,7 +73,7 @@ module stream_multiply #(
         gates <= row;
       end
   end else if (BLOCK != 0) begin : block
-    (* ram_style = "block", no_rw_check *) logic [STREAMS*B_BITS-1:0] rows[DEPTH];
+    (* ram_style = "block", no_rw_check *) logic [STREAMS*B_BITS-1:0] rows[1<<WORD_BITS];
     always_ff @(posedge clock) begin
       if (move && first) rows[word] <= b_data;
       if (move) gates <= rows[fetched];

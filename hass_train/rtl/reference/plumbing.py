@@ -12,17 +12,13 @@ import numpy as np
 
 from hass_train.hardware.dataflow.costs.stream_cycles import concatenation_cycles, repacking_cycles
 from hass_train.rtl.module import Family, Module, Words
+from hass_train.rtl.reference.memories import address_bits, block_rams, lutram, multiplexer
 from hass_train.rtl.streams import Ints, Memory, Stream
 
 
 def _random_words(rng: np.random.Generator, words: int, stream: Stream) -> Ints:
     """Random (words, values) integers, unsigned."""
     return rng.integers(0, 1 << stream.bits, (words, stream.values))
-
-
-def _bits(count: int) -> int:
-    """The bits of a counter of `count` states."""
-    return (count - 1).bit_length()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,10 +117,14 @@ class RegisterFifo(_Fifo):
         return cls(width=int(rng.choice([4, 8, 16, 24, 32, 64])), depth=int(rng.integers(2, 5)))
 
     def lut_terms(self, family: Family) -> dict[str, float]:
-        return {"multiplexer": self.width, "index": _bits(self.depth), "fixed": 1}
+        return {
+            "multiplexer": self.width * multiplexer(self.depth, family),
+            "index": address_bits(self.depth),
+            "fixed": 1,
+        }
 
     def ff_terms(self, family: Family) -> dict[str, float]:
-        return {"rows": self.width * self.depth, "index": _bits(self.depth), "fixed": 1}
+        return {"rows": self.width * self.depth, "index": address_bits(self.depth), "fixed": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,10 +156,18 @@ class LutramFifo(_Fifo):
         )  # fmt: skip
 
     def lut_terms(self, family: Family) -> dict[str, float]:
-        return {"memory": self.width, "fixed": 1}
+        index = address_bits(self.depth)
+        if self.shift_registers:
+            if family == "ecp5":
+                return {"multiplexer": self.width * self.depth, "fixed shift registers": 1}
+            return {"shift registers": self.width * -(-self.depth // 32), "index": index, "fixed shift registers": 1}
+        return {"memory": lutram(self.width, self.depth, family), "addresses": index, "fixed": 1}
 
     def ff_terms(self, family: Family) -> dict[str, float]:
-        return {"index": _bits(self.depth), "fixed": 1}
+        index = address_bits(self.depth)
+        if self.shift_registers:
+            return {"rows": self.width * self.depth if family == "ecp5" else 0, "index": index + 1}
+        return {"addresses": 3 * index + 1}  # Yosys keeps one of both twice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,15 +193,18 @@ class BlockFifo(_Fifo):
         return cls(width=int(rng.choice([8, 16, 24, 32, 64])), depth=int(2 ** rng.uniform(7, 13)))
 
     def lut_terms(self, family: Family) -> dict[str, float]:
-        return {"addresses": _bits(self.depth - 1), "fixed": 1}
+        return {"addresses": address_bits(self.depth - 1), "fixed": 1}
 
     def ff_terms(self, family: Family) -> dict[str, float]:
-        return {"addresses": 2 * _bits(self.depth - 1), "fixed": 1}
+        return {"addresses": 2 * address_bits(self.depth - 1), "fixed": 2}
+
+    def block_rams(self, family: Family) -> int:
+        return block_rams(self.width, self.depth - 1, family)
 
 
 @dataclass(frozen=True, kw_only=True)
 class WidthConverter(Module):
-    """Words of `in_values` values to words of `out_values`, in frames of `total` values whose last words end with zeros."""
+    """Words of `in_values` values to words of `out_values`, in frames of `total` values filled up with zeros."""
 
     name: ClassVar[str] = "width_converter"
     bits: int
@@ -246,11 +257,34 @@ class WidthConverter(Module):
         ends = (small, wide) if rng.integers(2) else (wide, small)
         return cls(bits=8, in_values=ends[0], out_values=ends[1], total=8 * int(rng.integers(2, 65)))
 
+    @property
+    def _counters(self) -> dict[str, int]:
+        """Bits of the counters of cycles of a lap, of places of the window in a lap, and of laps of a frame."""
+        common = gcd(self.in_values, self.out_values)
+        laps, rest = divmod(self.total, self.in_values * self.out_values // common)
+        steps = max(self.in_values, self.out_values) // common
+        if rest:
+            steps = max(steps, repacking_cycles(rest, self.in_values, self.out_values)) if laps else steps
+        return {
+            "steps": address_bits(steps),
+            "places": address_bits(self.in_values // common) if self.in_values < self.out_values else 0,
+            "laps": address_bits(laps + 1) if rest else 0,
+        }
+
     def lut_terms(self, family: Family) -> dict[str, float]:
-        return {"fixed": 1}
+        places = 1 << address_bits(self.in_values // gcd(self.in_values, self.out_values))
+        read, written = -(-self.total // self.in_values), -(-self.total // self.out_values)
+        ends = written * self.out_values > read * self.in_values  # the last word written ends with zeros
+        return {
+            "multiplexer": self.bits * self.out_values * multiplexer(places, family),
+            "zeros": self.bits * self.out_values * ends,
+            "counters": sum(self._counters.values()),
+            "fixed": 1,
+        }
 
     def ff_terms(self, family: Family) -> dict[str, float]:
-        return {"history": self.bits * (self.out_values - gcd(self.in_values, self.out_values)), "fixed": 1}
+        history = self.bits * (self.out_values - gcd(self.in_values, self.out_values))
+        return {"history": history, "counters": sum(self._counters.values())}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -296,7 +330,7 @@ class Concatenate(Module):
         )
 
     def lut_terms(self, family: Family) -> dict[str, float]:
-        return {"multiplexer": self.width, "words": _bits(max(self.depth_a, self.depth_b)), "fixed": 1}
+        return {"multiplexer": self.width, "words": address_bits(max(self.depth_a, self.depth_b)), "fixed": 1}
 
     def ff_terms(self, family: Family) -> dict[str, float]:
-        return {"words": _bits(max(self.depth_a, self.depth_b)), "fixed": 1}
+        return {"words": address_bits(max(self.depth_a, self.depth_b)), "fixed": 1}

@@ -9,6 +9,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from hass_train.rtl.module import Family, Module, Words
+from hass_train.rtl.reference.memories import address_bits, block_rams, lutram, tree
 from hass_train.rtl.streams import Ints, Memory, Stream, signed_range
 
 
@@ -18,7 +19,7 @@ def _range(bits: int, signed: int) -> tuple[int, int]:
 
 
 def _random_values(rng: np.random.Generator, words: int, stream: Stream, signed: int) -> Ints:
-    """Random (words, values) integers of all magnitudes, the smallest and largest included, a part of them round numbers."""
+    """Random (words, values) integers of all magnitudes, both ends of the range and round numbers among them."""
     low, high = _range(stream.bits, signed)
     values = rng.integers(low, high, (words, stream.values), endpoint=True)
     values >>= rng.integers(0, stream.bits, values.shape) * rng.integers(0, 2, values.shape)
@@ -84,22 +85,23 @@ class Requantise(Module):
     def typical(cls, rng: np.random.Generator) -> Self:
         bits = int(rng.integers(16, 33))
         return cls(
-            streams=int(rng.integers(1, 33)), in_bits=bits, out_bits=int(rng.choice([4, 8, 9, 16])),
+            streams=int(rng.integers(1, 13)), in_bits=bits, out_bits=int(rng.choice([4, 8, 9, 16])),
             shift=int(rng.integers(1, bits - 8)), signed_out=int(rng.integers(2)),
         )  # fmt: skip
 
     def lut_terms(self, family: Family) -> dict[str, float]:
-        kept = self.in_bits - self.shift
+        above = self.in_bits - self.shift - self.out_bits + 1  # bits that a value in range repeats
         return {
-            "rounding": self.streams * (kept if self.shift else 0),
-            "sticky": self.streams * max(self.shift - 2, 0),
-            "saturation": self.streams * self.out_bits,
-            "compared": self.streams * max(kept - self.out_bits, 0),
+            "sticky": self.streams * (tree(self.shift + 2, family) if self.shift else 0),
+            "compared": self.streams * (tree(above + 1, family) if above > 1 else 0),
+            # the carry chain of a Xilinx device takes a bit that nothing is added to without a LUT
+            "rounding": self.streams * (self.out_bits + 1 if self.shift and family == "ecp5" else 0),
+            "streams": self.streams,
             "fixed": 1,
         }
 
     def ff_terms(self, family: Family) -> dict[str, float]:
-        return {"values": self.streams * self.out_bits, "fixed": 1}
+        return {"values": 2 * self.streams * (self.out_bits + 1), "fixed": 2}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,12 +152,15 @@ class Threshold(Module):
     @classmethod
     def typical(cls, rng: np.random.Generator) -> Self:
         return cls(
-            streams=int(rng.integers(1, 33)), bits=int(rng.choice([4, 8, 8, 16])), threshold=int(rng.integers(1, 8)),
+            streams=int(rng.integers(1, 13)), bits=int(rng.choice([4, 8, 8, 16])), threshold=int(rng.integers(1, 8)),
             signed=int(rng.integers(2)),
         )  # fmt: skip
 
     def lut_terms(self, family: Family) -> dict[str, float]:
-        return {"compared": self.streams * self.bits, "fixed": 1}
+        equal = ((self.threshold + 1) & -(self.threshold + 1)).bit_length() - 1  # low bits that do not matter
+        return {
+            "compared": self.streams * tree(self.bits - equal + 1, family), "streams": self.streams, "fixed": 1
+        }  # fmt: skip
 
     def ff_terms(self, family: Family) -> dict[str, float]:
         return {"values": self.streams * self.bits, "fixed": 1}
@@ -233,7 +238,17 @@ class StreamAdd(Module):
     @property
     def sum_bits(self) -> int:
         """The bits of the sum, signed."""
-        return 1 + max(self.a_bits + self.shift_a + (not self.signed_a), self.b_bits + self.shift_b + (not self.signed_b))
+        return 1 + max(
+            self.a_bits + self.shift_a + (not self.signed_a), self.b_bits + self.shift_b + (not self.signed_b)
+        )
+
+    @property
+    def _requantise(self) -> Requantise:
+        """The last part of it."""
+        return Requantise(
+            streams=self.streams, in_bits=self.sum_bits, out_bits=self.out_bits, shift=self.shift,
+            signed_out=self.signed_out,
+        )  # fmt: skip
 
     def check(self) -> None:
         if self.shift >= self.sum_bits:
@@ -279,15 +294,16 @@ class StreamAdd(Module):
         bits = int(rng.choice([4, 8, 8, 8, 16]))
         shifts, signs = rng.integers(0, 4, 2), rng.integers(0, 2, 3)
         return cls(
-            streams=int(rng.integers(1, 17)), a_bits=bits, b_bits=bits, signed_a=int(signs[0]), signed_b=int(signs[1]),
+            streams=int(rng.integers(1, 9)), a_bits=bits, b_bits=bits, signed_a=int(signs[0]), signed_b=int(signs[1]),
             shift_a=int(shifts[0]), shift_b=0, shift=int(shifts[1]), out_bits=bits, signed_out=int(signs[2]),
         )  # fmt: skip
 
     def lut_terms(self, family: Family) -> dict[str, float]:
-        return {"adders": self.streams * self.sum_bits, "streams": self.streams, "fixed": 1}
+        added = self.sum_bits - max(self.shift_a, self.shift_b)  # the low bits of the other one pass
+        return {"adders": self.streams * added} | self._requantise.lut_terms(family)
 
     def ff_terms(self, family: Family) -> dict[str, float]:
-        return {"sums": self.streams * self.sum_bits, "values": self.streams * self.out_bits, "fixed": 1}
+        return {"sums": self.streams * self.sum_bits, "values": 2 * self.streams * (self.out_bits + 1), "fixed": 3}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -315,6 +331,14 @@ class StreamMultiply(Module):
     def product_bits(self) -> int:
         """The bits of a product, signed."""
         return self.a_bits + self.b_bits + (not self.signed_a and not self.signed_b)
+
+    @property
+    def _requantise(self) -> Requantise:
+        """The last part of it."""
+        return Requantise(
+            streams=self.streams, in_bits=self.product_bits, out_bits=self.out_bits, shift=self.shift,
+            signed_out=self.signed_out,
+        )  # fmt: skip
 
     def check(self) -> None:
         if self.shift >= self.product_bits:
@@ -371,10 +395,23 @@ class StreamMultiply(Module):
         )  # fmt: skip
 
     def lut_terms(self, family: Family) -> dict[str, float]:
-        return {"streams": self.streams, "fixed": 1}
+        words, pixels = address_bits(self.depth), address_bits(self.pixels)
+        gates = 0 if self.block else lutram(self.streams * self.b_bits, self.depth, family)
+        counters = {"memory": gates, "words": words, "pixels": pixels}
+        return counters | self._requantise.lut_terms(family)
 
     def ff_terms(self, family: Family) -> dict[str, float]:
-        return {"values": self.streams * self.out_bits, "fixed": 1}
+        words, pixels = address_bits(self.depth), address_bits(self.pixels)
+        early = self.streams * self.a_bits
+        return {
+            "values": 2 * self.streams * (self.out_bits + 1), "early": early, "counters": 2 * words + pixels,
+            "fixed": 5,
+            "multiplier": 0 if family == "xc7" else self.streams * (self.product_bits + self.a_bits),
+            "gates": 0 if self.block else self.streams * self.b_bits,
+        }  # fmt: skip
 
     def dsps(self, family: Family) -> int:
         return self.streams
+
+    def block_rams(self, family: Family) -> int:
+        return block_rams(self.streams * self.b_bits, self.depth, family) if self.block else 0

@@ -10,6 +10,7 @@ import numpy as np
 
 from hass_train.hardware.dataflow.costs.stream_cycles import accumulation_cycles
 from hass_train.rtl.module import Family, Module, Words
+from hass_train.rtl.reference.memories import address_bits, lutram
 from hass_train.rtl.streams import Ints, Memory, Stream, signed_range
 
 
@@ -42,9 +43,7 @@ class AdderTree(Module):
 
     @classmethod
     def random(cls, rng: np.random.Generator) -> Self:
-        return cls(
-            addends=int(rng.integers(1, 10)), streams=int(rng.integers(1, 5)), in_bits=int(rng.integers(1, 33))
-        )
+        return cls(addends=int(rng.integers(1, 10)), streams=int(rng.integers(1, 5)), in_bits=int(rng.integers(1, 33)))
 
     def stimulus(self, rng: np.random.Generator, words: int) -> dict[str, Ints]:
         low, high = signed_range(self.in_bits)
@@ -54,20 +53,18 @@ class AdderTree(Module):
 
     @classmethod
     def typical(cls, rng: np.random.Generator) -> Self:
-        return cls(
-            addends=int(rng.integers(2, 17)), streams=int(rng.integers(1, 9)), in_bits=int(rng.integers(16, 25))
-        )
+        return cls(addends=int(rng.integers(2, 17)), streams=int(rng.integers(1, 9)), in_bits=int(rng.integers(16, 25)))
 
-    def _adders(self) -> list[int]:
-        """The bits of the registers of every level, over all streams."""
-        levels = range(1, self.latency + 1)
-        return [self.streams * -(-self.addends >> level << level >> level) * (self.in_bits + level) for level in levels]
+    def _levels(self) -> list[tuple[int, int]]:
+        """The values that every level takes, of every stream, and the bits of those that it gives."""
+        return [(-(-self.addends >> level), self.in_bits + level + 1) for level in range(self.latency)]
 
     def lut_terms(self, family: Family) -> dict[str, float]:
-        return {"adders": self.streams * (self.addends - 1) * self.in_bits, "fixed": 1}
+        return {"adders": self.streams * sum(values // 2 * bits for values, bits in self._levels()), "fixed": 1}
 
     def ff_terms(self, family: Family) -> dict[str, float]:
-        return {"sums": self.streams * self.addends, "fixed": 1}
+        registers = self.streams * sum(-(-values // 2) * bits for values, bits in self._levels())
+        return {"sums": registers, "valid": self.latency}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,12 +130,20 @@ class Accumulator(Module):
     def typical(cls, rng: np.random.Generator) -> Self:
         bits = int(rng.integers(16, 25))
         return cls(
-            streams=int(rng.integers(1, 17)), passes=int(rng.integers(2, 65)), rounds=int(rng.choice([1, 2, 4, 8, 16, 32])),
-            groups=1, in_bits=bits, bias_bits=bits, out_bits=bits + int(rng.integers(1, 6)),
+            streams=int(rng.integers(1, 9)), passes=int(rng.integers(2, 65)),
+            rounds=int(rng.choice([1, 2, 4, 8, 16, 32])), groups=1, in_bits=bits, bias_bits=bits,
+            out_bits=bits + int(rng.integers(1, 6)),
         )  # fmt: skip
 
     def lut_terms(self, family: Family) -> dict[str, float]:
-        return {"adders": self.streams * self.out_bits, "fixed": 1}
+        stored = self.streams * self.out_bits if self.rounds > 1 and self.passes > 1 else 0
+        return {
+            "adders": self.streams * self.out_bits,
+            "partial sums": lutram(stored, self.rounds, family),
+            "counters": address_bits(self.passes) + address_bits(self.rounds) + address_bits(self.groups * self.rounds),
+            "fixed": 1,
+        }
 
     def ff_terms(self, family: Family) -> dict[str, float]:
-        return {"sums": self.streams * self.out_bits, "fixed": 1}
+        counters = address_bits(self.passes) + address_bits(self.rounds) + address_bits(self.groups * self.rounds)
+        return {"sums": self.streams * self.out_bits, "counters": counters, "fixed": 2}
