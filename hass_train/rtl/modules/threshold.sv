@@ -5,7 +5,7 @@ module threshold #(
     parameter int STREAMS = 1,    // values side by side
     parameter int BITS = 8,
     parameter int THRESHOLD = 2,  // 0: nothing is pruned
-    parameter int SIGNED = 1      // whether values are in two's complement
+    parameter int SIGNED = 1      // 1: values are in two's complement
 ) (
     input  logic                    clock,
     input  logic                    reset,
@@ -19,14 +19,18 @@ module threshold #(
   localparam int MAGNITUDE = SIGNED != 0 ? BITS - 1 : BITS;
   if (THRESHOLD >> MAGNITUDE != 0) $error("THRESHOLD must be less than the largest value");
 
-  // |value| ≤ THRESHOLD, from the lowest bit up; of a negative value −v the bits without sign are inverted: v − 1 < THRESHOLD
+  localparam int LOW = $clog2(THRESHOLD + 1);  // the bits above these must all be like the sign
+
+  // |value| ≤ THRESHOLD, from the lowest bit up; the bits of a negative value −v are inverted: v − 1 < THRESHOLD
   function automatic logic pruned(logic [BITS-1:0] value);
     logic negative;
     negative = SIGNED != 0 && value[BITS-1];
     pruned = !negative;
-    for (int place = 0; place < MAGNITUDE; place++)
+    for (int place = 0; place < LOW; place++)
       if (THRESHOLD >> place & 1) pruned = pruned || value[place] == negative;
       else pruned = pruned && value[place] == negative;
+    for (int place = LOW; place < BITS - SIGNED; place++)  // neighbours are compared, which takes the fewest LUTs
+      pruned = pruned && value[place] == (SIGNED != 0 ? value[place+SIGNED] : 1'b0);
   endfunction
 
   logic move;

@@ -80,10 +80,12 @@ module width_converter #(
   assign out_valid = in_valid && writes;
   assign in_ready = reads && (!writes || out_ready);
 
-  always_ff @(posedge clock) begin
-    if (reset || move && last) step <= 0;
-    else if (move) step <= step + 1;
-  end
+  if (MOST_STEPS == 1) assign step = 0;
+  else
+    always_ff @(posedge clock) begin
+      if (reset || move && last) step <= 0;
+      else if (move) step <= step + 1;
+    end
 
   if (IN_VALUES >= OUT_VALUES) assign place = PLACE_BITS'(step);
   else

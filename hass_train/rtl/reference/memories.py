@@ -14,8 +14,10 @@ def address_bits(depth: int) -> int:
 
 
 def multiplexer(inputs: int, family: Family) -> int:
-    """The LUTs of a bit of a multiplexer; those of a slice that join LUTs cost nothing."""
-    return -(-inputs // (4 if family == "xc7" else 2)) if inputs > 1 else 0
+    """The LUTs of a bit of a multiplexer, as measured; Yosys does not use the slice's own for those of data."""
+    if family == "ecp5":
+        return -(-inputs // 2) if inputs > 1 else 0
+    return 4 * -(-inputs // 8) if inputs > 4 else int(inputs > 1)
 
 
 def tree(inputs: int, family: Family) -> int:

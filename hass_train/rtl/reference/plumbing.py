@@ -252,8 +252,8 @@ class WidthConverter(Module):
 
     @classmethod
     def typical(cls, rng: np.random.Generator) -> Self:
-        small, ratio = int(rng.choice([1, 2, 3, 4])), int(rng.choice([1, 2, 3, 4, 6, 8]))
-        wide = small * ratio if rng.integers(4) else int(rng.integers(small, 9))
+        small, ratio = int(rng.choice([1, 2, 3, 4])), int(rng.choice([2, 3, 4, 6, 8]))
+        wide = small * ratio if rng.integers(4) else int(rng.integers(small + 1, 9))
         ends = (small, wide) if rng.integers(2) else (wide, small)
         return cls(bits=8, in_values=ends[0], out_values=ends[1], total=8 * int(rng.integers(2, 65)))
 
@@ -261,18 +261,21 @@ class WidthConverter(Module):
     def _counters(self) -> dict[str, int]:
         """Bits of the counters of cycles of a lap, of places of the window in a lap, and of laps of a frame."""
         common = gcd(self.in_values, self.out_values)
-        laps, rest = divmod(self.total, self.in_values * self.out_values // common)
-        steps = max(self.in_values, self.out_values) // common
+        lap = self.in_values * self.out_values // common
+        laps, rest = divmod(self.total, lap)
+        if not rest or all(-(-rest // values) == lap // values for values in (self.in_values, self.out_values)):
+            laps, rest = 1, 0  # the last lap is like the others
+        steps = repacking_cycles(lap if laps else rest, self.in_values, self.out_values)
         if rest:
-            steps = max(steps, repacking_cycles(rest, self.in_values, self.out_values)) if laps else steps
+            steps = max(steps, repacking_cycles(rest, self.in_values, self.out_values))
         return {
             "steps": address_bits(steps),
             "places": address_bits(self.in_values // common) if self.in_values < self.out_values else 0,
-            "laps": address_bits(laps + 1) if rest else 0,
+            "laps": address_bits(laps + 1) if rest and laps else 0,
         }
 
     def lut_terms(self, family: Family) -> dict[str, float]:
-        places = 1 << address_bits(self.in_values // gcd(self.in_values, self.out_values))
+        places = self.in_values // gcd(self.in_values, self.out_values)
         read, written = -(-self.total // self.in_values), -(-self.total // self.out_values)
         ends = written * self.out_values > read * self.in_values  # the last word written ends with zeros
         return {

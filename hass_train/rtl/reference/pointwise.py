@@ -157,10 +157,12 @@ class Threshold(Module):
         )  # fmt: skip
 
     def lut_terms(self, family: Family) -> dict[str, float]:
-        equal = ((self.threshold + 1) & -(self.threshold + 1)).bit_length() - 1  # low bits that do not matter
+        low = self.threshold.bit_length()
         return {
-            "compared": self.streams * tree(self.bits - equal + 1, family), "streams": self.streams, "fixed": 1
-        }  # fmt: skip
+            "high": self.streams * tree(self.bits - low, family),
+            "low": self.streams * tree(low + self.signed + 2, family),
+            "fixed": 1,
+        }
 
     def ff_terms(self, family: Family) -> dict[str, float]:
         return {"values": self.streams * self.bits, "fixed": 1}

@@ -53,7 +53,7 @@ class AdderTree(Module):
 
     @classmethod
     def typical(cls, rng: np.random.Generator) -> Self:
-        return cls(addends=int(rng.integers(2, 17)), streams=int(rng.integers(1, 9)), in_bits=int(rng.integers(16, 25)))
+        return cls(addends=int(rng.integers(2, 9)), streams=int(rng.integers(1, 5)), in_bits=int(rng.integers(16, 25)))
 
     def _levels(self) -> list[tuple[int, int]]:
         """The values that every level takes, of every stream, and the bits of those that it gives."""
