@@ -301,8 +301,14 @@ class StreamAdd(Module):
         )  # fmt: skip
 
     def lut_terms(self, family: Family) -> dict[str, float]:
-        added = self.sum_bits - max(self.shift_a, self.shift_b)  # the low bits of the other one pass
-        return {"adders": self.streams * added} | self._requantise.lut_terms(family)
+        ends = (self.a_bits + self.shift_a, self.signed_a), (self.b_bits + self.shift_b, self.signed_b)
+        top, signed = min(ends)
+        # below the larger shift one operand passes; above an unsigned one that is narrower only the carry does
+        added = max((self.sum_bits if signed else top) - max(self.shift_a, self.shift_b), 0)
+        terms = self._requantise.lut_terms(family)
+        if not (self.signed_a or self.signed_b):  # nothing is too small
+            terms = terms | {"compared": terms["compared"] / 2, "streams": 0}
+        return {"adders": self.streams * added} | terms
 
     def ff_terms(self, family: Family) -> dict[str, float]:
         return {"sums": self.streams * self.sum_bits, "values": 2 * self.streams * (self.out_bits + 1), "fixed": 3}
