@@ -85,6 +85,14 @@ class Module(ABC):
     def outputs(self) -> dict[str, Stream]:
         """The streams it writes, by their prefix in the port list."""
 
+    @property
+    def vectors(self) -> dict[str, tuple[str, ...]]:
+        """Ports that carry several streams, by their prefix: the streams from the lowest bits up; none by default.
+
+        Bit k of `NAME_valid` and `NAME_ready` and the k-th word of `NAME_data` are those of the k-th stream.
+        """
+        return {}
+
     @abstractmethod
     def reference(self, words: Words, memories: Mapping[str, Memory]) -> dict[str, Ints]:
         """What it writes, if it reads these words.

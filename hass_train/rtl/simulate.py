@@ -148,7 +148,11 @@ def _bench(number: int, case: Case, results: dict[str, Ints]) -> str:
             f"    .{side}_valid({port}_valid), .{side}_ready({port}_ready),",
             f"    .{side}_data({port}_data), .taken({port}_taken){status});",
         ]
-        ports += [f".{port}_{signal}({port}_{signal})" for signal in ("valid", "ready", "data")]
+    together = {port: name for name, group in module.vectors.items() for port in group}
+    groups = {port: (port,) for port, _ in streams if port not in together} | module.vectors
+    for name, group in groups.items():
+        for signal in ("valid", "ready", "data"):
+            ports.append(f".{name}_{signal}({{{', '.join(f'{port}_{signal}' for port in reversed(group))}}})")
     for port, memory in case.memories.items():
         bits = max(1, (memory.depth - 1).bit_length())
         body += [

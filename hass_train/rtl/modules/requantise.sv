@@ -1,8 +1,10 @@
 // Divides signed sums by 2^SHIFT, rounds half to even, saturates to OUT_BITS: the last step of a layer.
 //
-//   sum ──► half to even at bit SHIFT ──► saturate ──► register ──► value
+//   sum ──► half to even at bit SHIFT ──► register ──► register ──► value
+//                 too small: reset to the smallest ─┘         └─ too large: set to the largest
 //
-// One word a cycle, two cycles of latency.
+// Saturation costs no multiplexer: it is the synchronous set and reset of two rows of flip-flops. One word a cycle, read
+// to written in three cycles (latency 2).
 module requantise #(
     parameter int STREAMS = 1,    // values side by side
     parameter int IN_BITS = 20,   // signed
@@ -21,35 +23,44 @@ module requantise #(
 );
   if (SHIFT >= IN_BITS) $error("SHIFT must be less than IN_BITS");
 
-  localparam int KEPT = IN_BITS - SHIFT + 1;  // one bit more, for what rounding carries
-  localparam int BITS = KEPT > OUT_BITS + 1 ? KEPT : OUT_BITS + 2;
-  localparam logic signed [BITS-1:0] LARGEST = SIGNED_OUT != 0 ? (1 <<< (OUT_BITS - 1)) - 1 : (1 <<< OUT_BITS) - 1;
-  localparam logic signed [BITS-1:0] SMALLEST = SIGNED_OUT != 0 ? -(1 <<< (OUT_BITS - 1)) : 0;
+  localparam int BODY = SIGNED_OUT != 0 ? OUT_BITS - 1 : OUT_BITS;  // bits without the sign
+  localparam int KEPT = IN_BITS - SHIFT;
+  localparam int BITS = KEPT > BODY + 1 ? KEPT : BODY + 1;
+  localparam logic [OUT_BITS-1:0] LARGEST = {OUT_BITS{1'b1}} >> (OUT_BITS - BODY);
 
-  logic move;  // a pipeline of one step that moves as a whole
+  logic move, middle_valid;  // a pipeline of two steps that moves as a whole
   assign move = !out_valid || out_ready;
   assign in_ready = move;
 
   always_ff @(posedge clock) begin
-    if (reset) out_valid <= 0;
-    else if (move) out_valid <= in_valid;
+    if (reset) {out_valid, middle_valid} <= 0;
+    else if (move) {out_valid, middle_valid} <= {middle_valid, in_valid};
   end
 
   for (genvar s = 0; s < STREAMS; s++) begin : streams
     logic signed [IN_BITS-1:0] sum;
-    logic signed [BITS-1:0] rounded;
+    logic signed [BITS-1:0] kept;
+    logic [BODY:0] rounded, middle;
+    logic up, negative, under, positive, over;
+
     assign sum = in_data[s*IN_BITS+:IN_BITS];
-    if (SHIFT == 0) assign rounded = sum;
-    else begin : shifted
-      logic up, half;
-      assign half = sum[SHIFT-1];
-      if (SHIFT == 1) assign up = half && sum[SHIFT];
-      else assign up = half && (sum[SHIFT] || |sum[SHIFT-2:0]);
-      assign rounded = (sum >>> SHIFT) + $signed({1'b0, up});
-    end
+    assign kept = sum >>> SHIFT;
+    assign negative = sum[IN_BITS-1];
+    assign under = negative && (SIGNED_OUT == 0 || !(&kept[BITS-1:BODY]));
+    if (SHIFT == 0) assign up = 0;
+    else if (SHIFT == 1) assign up = sum[0] && sum[1];
+    else assign up = sum[SHIFT-1] && (sum[SHIFT] || |sum[SHIFT-2:0]);
+    assign rounded = kept[BODY:0] + (BODY + 1)'(up);
+
     always_ff @(posedge clock)
-      if (move)
-        out_data[s*OUT_BITS+:OUT_BITS] <= rounded > LARGEST ? LARGEST[OUT_BITS-1:0]
-            : rounded < SMALLEST ? SMALLEST[OUT_BITS-1:0] : rounded[OUT_BITS-1:0];
+      if (move) begin
+        if (under) middle <= SIGNED_OUT != 0 ? 1 << BODY : 0;
+        else middle <= rounded;
+        positive <= !negative;
+        over <= !negative && |kept[BITS-1:BODY];
+        // a positive one whose top bit is set was rounded up beyond the largest
+        if (over || positive && middle[BODY]) out_data[s*OUT_BITS+:OUT_BITS] <= LARGEST;
+        else out_data[s*OUT_BITS+:OUT_BITS] <= middle[OUT_BITS-1:0];
+      end
   end
 endmodule

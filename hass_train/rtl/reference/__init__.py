@@ -1,7 +1,23 @@
 """Every module's parameters, reference in numpy, cycles and cost terms."""
 
 from hass_train.rtl.module import Module
-from hass_train.rtl.reference.pointwise import Requantise
+from hass_train.rtl.reference.plumbing import (
+    BlockFifo,
+    Concatenate,
+    LutramFifo,
+    RegisterFifo,
+    StreamFork,
+    WidthConverter,
+)
+from hass_train.rtl.reference.pointwise import LookupTable, Requantise, StreamAdd, StreamMultiply, Threshold
+from hass_train.rtl.reference.sums import Accumulator, AdderTree
 
-MODULES: dict[str, type[Module]] = {module.name: module for module in (Requantise,)}
+MODULES: dict[str, type[Module]] = {
+    module.name: module
+    for module in (
+        StreamFork, RegisterFifo, LutramFifo, BlockFifo, WidthConverter, Concatenate,
+        AdderTree, Accumulator,
+        Requantise, Threshold, LookupTable, StreamAdd, StreamMultiply,
+    )
+}  # fmt: skip
 """All modules by their names."""

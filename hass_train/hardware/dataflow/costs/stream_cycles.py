@@ -1,4 +1,4 @@
-"""Words of maps in streams, and the cycles for which they occupy the modules of `hass_train/rtl/` (one each)."""
+"""Cycles in which words of streams occupy the modules that pass them on, where nobody stalls."""
 
 from __future__ import annotations
 
@@ -21,3 +21,22 @@ def map_words(height: Any, width: Any, pixels: Any = 1, depth: Any = 1) -> Any:
         A number for numbers, otherwise an array.
     """
     return height * ceil_div(width, pixels) * depth
+
+
+def repacking_cycles(values: int, in_values: int, out_values: int) -> int:
+    """Cycles in which a width converter repacks the values of a frame: a word read or written each, whichever are more.
+
+    Where words become wider and two of them end within the last one read, the frame takes a cycle more.
+    """
+    read, written = ceil_div(values, in_values), ceil_div(values, out_values)
+    return max(written, read + (written > 1 and (written - 1) * out_values > (read - 1) * in_values))
+
+
+def concatenation_cycles(pixels: int, depth_a: int, depth_b: int) -> int:
+    """Cycles in which two maps are joined, whose pixels have that many words each."""
+    return pixels * (depth_a + depth_b)
+
+
+def accumulation_cycles(pixels: int, groups: int, passes: int, rounds: int) -> int:
+    """Cycles in which an accumulator sums the passes of all groups and filter blocks of some pixels."""
+    return pixels * groups * passes * rounds

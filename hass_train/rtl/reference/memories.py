@@ -1,0 +1,47 @@
+"""What memories and multiplexers take, by family, as Yosys builds them."""
+
+from __future__ import annotations
+
+from hass_train.rtl.module import Family
+
+_BLOCK_BITS = ((9, 36), (10, 18), (11, 9), (12, 4), (13, 2), (14, 1))
+"""The address bits of a block RAM, and the bits of a row then: of 18 kbit on Xilinx devices, of 16 kbit on ECP5."""
+
+
+def address_bits(depth: int) -> int:
+    """The bits that count `depth` states."""
+    return (depth - 1).bit_length()
+
+
+def multiplexer(inputs: int, family: Family) -> int:
+    """The LUTs of a bit of a multiplexer, as measured; Yosys does not use the slice's own for those of data."""
+    if family == "ecp5":
+        return -(-inputs // 2) if inputs > 1 else 0
+    return 4 * -(-inputs // 8) if inputs > 4 else int(inputs > 1)
+
+
+def tree(inputs: int, family: Family) -> int:
+    """The LUTs of a gate of many inputs."""
+    return max(-(-(inputs - 1) // (5 if family == "xc7" else 3)), 0)
+
+
+def lutram(width: int, depth: int, family: Family) -> int:
+    """The LUTs of a memory in LUTs with an address to write and one to read, and of what joins its parts."""
+    if family == "ecp5":
+        parts = -(-depth // 16)
+        return 4 * -(-width // 4) * parts + width * multiplexer(parts, family)
+    parts = -(-depth // 64)
+    return 4 * -(-width // (6 if depth <= 32 else 3)) * parts + width * multiplexer(parts, family)
+
+
+def block_rams(width: int, depth: int, family: Family) -> int:
+    """The block RAMs of a memory whose rows are a power of two, at least `depth`.
+
+    Two of a Xilinx device make a wider one of 9 bits a row at 4,096 rows.
+    """
+    address = address_bits(depth)
+    for bits, row in _BLOCK_BITS:
+        if address <= bits:
+            alone = -(-width // row)
+            return min(alone, 2 * -(-width // 9)) if bits == 12 and family == "xc7" else alone
+    return width << address - 14

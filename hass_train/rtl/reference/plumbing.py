@@ -1,0 +1,339 @@
+"""Modules that move words and change no value: fork, queues, width converter, concatenation."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import gcd
+from typing import ClassVar, Self
+
+import numpy as np
+
+from hass_train.hardware.dataflow.costs.stream_cycles import concatenation_cycles, repacking_cycles
+from hass_train.rtl.module import Family, Module, Words
+from hass_train.rtl.reference.memories import address_bits, block_rams, lutram, multiplexer
+from hass_train.rtl.streams import Ints, Memory, Stream
+
+
+def _random_words(rng: np.random.Generator, words: int, stream: Stream) -> Ints:
+    """Random (words, values) integers, unsigned."""
+    return rng.integers(0, 1 << stream.bits, (words, stream.values))
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamFork(Module):
+    """A word to several readers, each of which takes it when it likes."""
+
+    name: ClassVar[str] = "stream_fork"
+    width: int
+    copies: int
+
+    @property
+    def inputs(self) -> dict[str, Stream]:
+        return {"in": Stream(1, self.width)}
+
+    @property
+    def outputs(self) -> dict[str, Stream]:
+        return {f"out_{copy}": Stream(1, self.width) for copy in range(self.copies)}
+
+    @property
+    def vectors(self) -> dict[str, tuple[str, ...]]:
+        return {"out": tuple(self.outputs)}
+
+    def reference(self, words: Words, memories: Mapping[str, Memory]) -> dict[str, Ints]:
+        return dict.fromkeys(self.outputs, words["in"])
+
+    def busy(self, words: Words, memories: Mapping[str, Memory]) -> int:
+        return len(words["in"])
+
+    @classmethod
+    def random(cls, rng: np.random.Generator) -> Self:
+        return cls(width=int(rng.integers(1, 41)), copies=int(rng.integers(1, 6)))
+
+    def stimulus(self, rng: np.random.Generator, words: int) -> dict[str, Ints]:
+        return {"in": _random_words(rng, words, self.inputs["in"])}
+
+    @classmethod
+    def typical(cls, rng: np.random.Generator) -> Self:
+        return cls(width=int(rng.choice([8, 16, 32, 64])), copies=int(rng.integers(2, 9)))
+
+    def lut_terms(self, family: Family) -> dict[str, float]:
+        return {"copies": self.copies, "fixed": 1}
+
+    def ff_terms(self, family: Family) -> dict[str, float]:
+        return {"copies": self.copies}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Fifo(Module):
+    """A queue of `depth` words of `width` bits."""
+
+    width: int
+    depth: int
+
+    @property
+    def inputs(self) -> dict[str, Stream]:
+        return {"in": Stream(1, self.width)}
+
+    @property
+    def outputs(self) -> dict[str, Stream]:
+        return {"out": Stream(1, self.width)}
+
+    def reference(self, words: Words, memories: Mapping[str, Memory]) -> dict[str, Ints]:
+        return {"out": words["in"]}
+
+    def busy(self, words: Words, memories: Mapping[str, Memory]) -> int:
+        return len(words["in"])
+
+    @property
+    @abstractmethod
+    def latency(self) -> int:
+        """The cycles from a word's entry to its earliest exit."""
+
+    def stimulus(self, rng: np.random.Generator, words: int) -> dict[str, Ints]:
+        return {"in": _random_words(rng, words, self.inputs["in"])}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegisterFifo(_Fifo):
+    """A queue in flip-flops; two words cut long paths of valid and ready."""
+
+    name: ClassVar[str] = "register_fifo"
+
+    def least(self, parameter: str) -> int:
+        return 2 if parameter == "DEPTH" else 1
+
+    @property
+    def latency(self) -> int:
+        return 1
+
+    @classmethod
+    def random(cls, rng: np.random.Generator) -> Self:
+        return cls(width=int(rng.integers(1, 41)), depth=int(rng.integers(2, 10)))
+
+    @classmethod
+    def typical(cls, rng: np.random.Generator) -> Self:
+        return cls(width=int(rng.choice([4, 8, 16, 24, 32, 64])), depth=int(rng.integers(2, 5)))
+
+    def lut_terms(self, family: Family) -> dict[str, float]:
+        return {
+            "multiplexer": self.width * multiplexer(self.depth, family),
+            "index": address_bits(self.depth),
+            "fixed": 1,
+        }
+
+    def ff_terms(self, family: Family) -> dict[str, float]:
+        return {"rows": self.width * self.depth, "index": address_bits(self.depth), "fixed": 1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LutramFifo(_Fifo):
+    """A queue in the memory of LUTs: as shift registers, or addressed."""
+
+    name: ClassVar[str] = "lutram_fifo"
+    shift_registers: int
+
+    def least(self, parameter: str) -> int:
+        return {"SHIFT_REGISTERS": 0, "DEPTH": 2}.get(parameter, 1)
+
+    @property
+    def latency(self) -> int:
+        return 1
+
+    @classmethod
+    def random(cls, rng: np.random.Generator) -> Self:
+        return cls(
+            width=int(rng.integers(1, 41)), depth=int(rng.choice([2, 3, 4, 5, 15, 16, 17, 31, 33, 64, 100])),
+            shift_registers=int(rng.integers(2)),
+        )  # fmt: skip
+
+    @classmethod
+    def typical(cls, rng: np.random.Generator) -> Self:
+        return cls(
+            width=int(rng.choice([8, 16, 24, 32, 64])), depth=int(rng.integers(4, 129)),
+            shift_registers=int(rng.integers(2)),
+        )  # fmt: skip
+
+    def lut_terms(self, family: Family) -> dict[str, float]:
+        index = address_bits(self.depth)
+        if self.shift_registers:
+            if family == "ecp5":
+                return {"multiplexer": self.width * self.depth, "fixed shift registers": 1}
+            return {"shift registers": self.width * -(-self.depth // 32), "index": index, "fixed shift registers": 1}
+        return {"memory": lutram(self.width, self.depth, family), "addresses": index, "fixed": 1}
+
+    def ff_terms(self, family: Family) -> dict[str, float]:
+        index = address_bits(self.depth)
+        if self.shift_registers:
+            return {"rows": self.width * self.depth if family == "ecp5" else 0, "index": index + 1}
+        return {"addresses": 3 * index + 1}  # Yosys keeps one of both twice
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockFifo(_Fifo):
+    """A queue in block RAM, whose oldest word waits in the output register."""
+
+    name: ClassVar[str] = "block_fifo"
+    block_ram: ClassVar[bool] = True
+
+    def least(self, parameter: str) -> int:
+        return 3 if parameter == "DEPTH" else 1
+
+    @property
+    def latency(self) -> int:
+        return 2
+
+    @classmethod
+    def random(cls, rng: np.random.Generator) -> Self:
+        return cls(width=int(rng.integers(1, 41)), depth=int(rng.choice([3, 4, 5, 16, 17, 18, 65, 100, 513])))
+
+    @classmethod
+    def typical(cls, rng: np.random.Generator) -> Self:
+        return cls(width=int(rng.choice([8, 16, 24, 32, 64])), depth=int(2 ** rng.uniform(7, 13)))
+
+    def lut_terms(self, family: Family) -> dict[str, float]:
+        return {"addresses": address_bits(self.depth - 1), "fixed": 1}
+
+    def ff_terms(self, family: Family) -> dict[str, float]:
+        return {"addresses": 2 * address_bits(self.depth - 1), "fixed": 2}
+
+    def block_rams(self, family: Family) -> int:
+        return block_rams(self.width, self.depth - 1, family)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WidthConverter(Module):
+    """Words of `in_values` values to words of `out_values`, in frames of `total` values filled up with zeros."""
+
+    name: ClassVar[str] = "width_converter"
+    bits: int
+    in_values: int
+    out_values: int
+    total: int
+
+    @property
+    def inputs(self) -> dict[str, Stream]:
+        return {"in": Stream(self.in_values, self.bits)}
+
+    @property
+    def outputs(self) -> dict[str, Stream]:
+        return {"out": Stream(self.out_values, self.bits)}
+
+    def _frames(self, words: Words) -> int:
+        return len(words["in"]) // -(-self.total // self.in_values)
+
+    def reference(self, words: Words, memories: Mapping[str, Memory]) -> dict[str, Ints]:
+        frames = words["in"].reshape(self._frames(words), -1)[:, : self.total]
+        padded = np.pad(frames, ((0, 0), (0, -self.total % self.out_values)))
+        return {"out": padded.reshape(-1, self.out_values)}
+
+    def busy(self, words: Words, memories: Mapping[str, Memory]) -> int:
+        return self._frames(words) * repacking_cycles(self.total, self.in_values, self.out_values)
+
+    @property
+    def latency(self) -> int:
+        """Not positive: a word that makes several counts as read only with the last of them."""
+        most = self.in_values if self.total > self.in_values else self.total + self.out_values - 1
+        return -max(most // self.out_values - 1, 0)
+
+    @classmethod
+    def random(cls, rng: np.random.Generator) -> Self:
+        return cls(
+            bits=int(rng.integers(1, 11)), in_values=int(rng.integers(1, 9)), out_values=int(rng.integers(1, 9)),
+            total=int(rng.integers(1, 50)),
+        )  # fmt: skip
+
+    def stimulus(self, rng: np.random.Generator, words: int) -> dict[str, Ints]:
+        read = -(-self.total // self.in_values)
+        values = _random_words(rng, -(-words // read) * read, self.inputs["in"]).reshape(-1, read * self.in_values)
+        values[:, self.total :] = 0
+        return {"in": values.reshape(-1, self.in_values)}
+
+    @classmethod
+    def typical(cls, rng: np.random.Generator) -> Self:
+        small, ratio = int(rng.choice([1, 2, 3, 4])), int(rng.choice([2, 3, 4, 6, 8]))
+        wide = small * ratio if rng.integers(4) else int(rng.integers(small + 1, 9))
+        ends = (small, wide) if rng.integers(2) else (wide, small)
+        return cls(bits=8, in_values=ends[0], out_values=ends[1], total=8 * int(rng.integers(2, 65)))
+
+    @property
+    def _counters(self) -> dict[str, int]:
+        """Bits of the counters of cycles of a lap, of places of the window in a lap, and of laps of a frame."""
+        common = gcd(self.in_values, self.out_values)
+        lap = self.in_values * self.out_values // common
+        laps, rest = divmod(self.total, lap)
+        if not rest or all(-(-rest // values) == lap // values for values in (self.in_values, self.out_values)):
+            laps, rest = 1, 0  # the last lap is like the others
+        steps = repacking_cycles(lap if laps else rest, self.in_values, self.out_values)
+        if rest:
+            steps = max(steps, repacking_cycles(rest, self.in_values, self.out_values))
+        return {
+            "steps": address_bits(steps),
+            "places": address_bits(self.in_values // common) if self.in_values < self.out_values else 0,
+            "laps": address_bits(laps + 1) if rest and laps else 0,
+        }
+
+    def lut_terms(self, family: Family) -> dict[str, float]:
+        places = self.in_values // gcd(self.in_values, self.out_values)
+        read, written = -(-self.total // self.in_values), -(-self.total // self.out_values)
+        ends = written * self.out_values > read * self.in_values  # the last word written ends with zeros
+        return {
+            "multiplexer": self.bits * self.out_values * multiplexer(places, family),
+            "zeros": self.bits * self.out_values * ends,
+            "counters": sum(self._counters.values()),
+            "fixed": 1,
+        }
+
+    def ff_terms(self, family: Family) -> dict[str, float]:
+        history = self.bits * (self.out_values - gcd(self.in_values, self.out_values))
+        return {"history": history, "counters": sum(self._counters.values())}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Concatenate(Module):
+    """Two maps joined along channels: of a pixel `depth_a` words of one, then `depth_b` of the other."""
+
+    name: ClassVar[str] = "concatenate"
+    width: int
+    depth_a: int
+    depth_b: int
+
+    @property
+    def inputs(self) -> dict[str, Stream]:
+        return {"a": Stream(1, self.width), "b": Stream(1, self.width)}
+
+    @property
+    def outputs(self) -> dict[str, Stream]:
+        return {"out": Stream(1, self.width)}
+
+    def reference(self, words: Words, memories: Mapping[str, Memory]) -> dict[str, Ints]:
+        a, b = words["a"].reshape(-1, self.depth_a), words["b"].reshape(-1, self.depth_b)
+        return {"out": np.concatenate([a, b], 1).reshape(-1, 1)}
+
+    def busy(self, words: Words, memories: Mapping[str, Memory]) -> int:
+        return concatenation_cycles(len(words["a"]) // self.depth_a, self.depth_a, self.depth_b)
+
+    @classmethod
+    def random(cls, rng: np.random.Generator) -> Self:
+        depths = rng.integers(1, 2 ** rng.integers(1, 6, 2))
+        return cls(width=int(rng.integers(1, 41)), depth_a=int(depths[0]), depth_b=int(depths[1]))
+
+    def stimulus(self, rng: np.random.Generator, words: int) -> dict[str, Ints]:
+        pixels = -(-words // min(self.depth_a, self.depth_b))
+        return {
+            "a": _random_words(rng, pixels * self.depth_a, self.inputs["a"]),
+            "b": _random_words(rng, pixels * self.depth_b, self.inputs["b"]),
+        }
+
+    @classmethod
+    def typical(cls, rng: np.random.Generator) -> Self:
+        return cls(
+            width=int(rng.choice([8, 16, 32, 64])), depth_a=int(rng.integers(1, 257)), depth_b=int(rng.integers(1, 257))
+        )
+
+    def lut_terms(self, family: Family) -> dict[str, float]:
+        return {"multiplexer": self.width, "words": address_bits(max(self.depth_a, self.depth_b)), "fixed": 1}
+
+    def ff_terms(self, family: Family) -> dict[str, float]:
+        return {"words": address_bits(max(self.depth_a, self.depth_b)), "fixed": 1}

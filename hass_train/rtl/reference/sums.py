@@ -1,0 +1,149 @@
+"""Modules that add up what parallel engines and successive passes give."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+
+from hass_train.hardware.dataflow.costs.stream_cycles import accumulation_cycles
+from hass_train.rtl.module import Family, Module, Words
+from hass_train.rtl.reference.memories import address_bits, lutram
+from hass_train.rtl.streams import Ints, Memory, Stream, signed_range
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdderTree(Module):
+    """The sum of `addends` signed values of every stream; in a word the stream runs fastest, then the addend."""
+
+    name: ClassVar[str] = "adder_tree"
+    addends: int
+    streams: int
+    in_bits: int
+
+    @property
+    def inputs(self) -> dict[str, Stream]:
+        return {"in": Stream(self.addends * self.streams, self.in_bits)}
+
+    @property
+    def outputs(self) -> dict[str, Stream]:
+        return {"out": Stream(self.streams, self.in_bits + self.latency)}
+
+    def reference(self, words: Words, memories: Mapping[str, Memory]) -> dict[str, Ints]:
+        return {"out": words["in"].reshape(-1, self.addends, self.streams).sum(1)}
+
+    def busy(self, words: Words, memories: Mapping[str, Memory]) -> int:
+        return len(words["in"])
+
+    @property
+    def latency(self) -> int:
+        return (self.addends - 1).bit_length()
+
+    @classmethod
+    def random(cls, rng: np.random.Generator) -> Self:
+        return cls(addends=int(rng.integers(1, 10)), streams=int(rng.integers(1, 5)), in_bits=int(rng.integers(1, 33)))
+
+    def stimulus(self, rng: np.random.Generator, words: int) -> dict[str, Ints]:
+        low, high = signed_range(self.in_bits)
+        values = rng.integers(low, high, (words, self.addends * self.streams), endpoint=True)
+        values[::16] = low  # the sum of most bits
+        return {"in": values}
+
+    @classmethod
+    def typical(cls, rng: np.random.Generator) -> Self:
+        return cls(addends=int(rng.integers(2, 9)), streams=int(rng.integers(1, 5)), in_bits=int(rng.integers(16, 25)))
+
+    def _levels(self) -> list[tuple[int, int]]:
+        """The values that every level takes, of every stream, and the bits of those that it gives."""
+        return [(-(-self.addends >> level), self.in_bits + level + 1) for level in range(self.latency)]
+
+    def lut_terms(self, family: Family) -> dict[str, float]:
+        return {"adders": self.streams * sum(values // 2 * bits for values, bits in self._levels()), "fixed": 1}
+
+    def ff_terms(self, family: Family) -> dict[str, float]:
+        registers = self.streams * sum(-(-values // 2) * bits for values, bits in self._levels())
+        return {"sums": registers, "valid": self.latency}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accumulator(Module):
+    """Sums over passes, with a bias; words come by group, pass, round, the round fastest."""
+
+    name: ClassVar[str] = "accumulator"
+    streams: int
+    passes: int
+    rounds: int
+    groups: int
+    in_bits: int
+    bias_bits: int
+    out_bits: int
+
+    def check(self) -> None:
+        for parameter in ("IN_BITS", "BIAS_BITS"):
+            if self.parameters[parameter] > self.out_bits:
+                raise self.refused(parameter, f"it must be at most OUT_BITS={self.out_bits}")
+
+    @property
+    def inputs(self) -> dict[str, Stream]:
+        return {"in": Stream(self.streams, self.in_bits)}
+
+    @property
+    def outputs(self) -> dict[str, Stream]:
+        return {"out": Stream(self.streams, self.out_bits)}
+
+    def reference(self, words: Words, memories: Mapping[str, Memory]) -> dict[str, Ints]:
+        values = words["in"].reshape(-1, self.groups, self.passes, self.rounds, self.streams)
+        sums = values.sum(2) + memories["bias"].rows.reshape(self.groups, self.rounds, self.streams)
+        half = 1 << self.out_bits - 1
+        return {"out": ((sums + half) % (2 * half) - half).reshape(-1, self.streams)}
+
+    def busy(self, words: Words, memories: Mapping[str, Memory]) -> int:
+        pixels = len(words["in"]) // (self.groups * self.passes * self.rounds)
+        return accumulation_cycles(pixels, self.groups, self.passes, self.rounds)
+
+    @property
+    def latency(self) -> int:
+        return 1
+
+    @classmethod
+    def random(cls, rng: np.random.Generator) -> Self:
+        bits = rng.integers(2, 25, 2)
+        return cls(
+            streams=int(rng.integers(1, 5)), passes=int(rng.integers(1, 6)),
+            rounds=int(rng.choice([1, 1, 2, 3, 4, 7, 16])), groups=int(rng.choice([1, 1, 2, 3])),
+            in_bits=int(bits[0]), bias_bits=int(bits[1]), out_bits=int(max(bits) + rng.integers(5)),
+        )  # fmt: skip
+
+    def stimulus(self, rng: np.random.Generator, words: int) -> dict[str, Ints]:
+        pixel = self.groups * self.passes * self.rounds
+        low, high = signed_range(self.in_bits)
+        return {"in": rng.integers(low, high, (-(-words // pixel) * pixel, self.streams), endpoint=True)}
+
+    def memories(self, rng: np.random.Generator) -> dict[str, Memory]:
+        low, high = signed_range(self.bias_bits)
+        rows = rng.integers(low, high, (self.groups * self.rounds, self.streams), endpoint=True)
+        return {"bias": Memory(Stream(self.streams, self.bias_bits), 1, rows)}
+
+    @classmethod
+    def typical(cls, rng: np.random.Generator) -> Self:
+        bits = int(rng.integers(16, 25))
+        return cls(
+            streams=int(rng.integers(1, 9)), passes=int(rng.integers(2, 65)),
+            rounds=int(rng.choice([1, 2, 4, 8, 16, 32])), groups=1, in_bits=bits, bias_bits=bits,
+            out_bits=bits + int(rng.integers(1, 6)),
+        )  # fmt: skip
+
+    def lut_terms(self, family: Family) -> dict[str, float]:
+        stored = self.streams * self.out_bits if self.rounds > 1 and self.passes > 1 else 0
+        return {
+            "adders": self.streams * self.out_bits,
+            "partial sums": lutram(stored, self.rounds, family),
+            "counters": address_bits(self.passes) + address_bits(self.rounds) + address_bits(self.groups * self.rounds),
+            "fixed": 1,
+        }
+
+    def ff_terms(self, family: Family) -> dict[str, float]:
+        counters = address_bits(self.passes) + address_bits(self.rounds) + address_bits(self.groups * self.rounds)
+        return {"sums": self.streams * self.out_bits, "counters": counters, "fixed": 2}
