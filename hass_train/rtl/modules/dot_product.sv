@@ -123,26 +123,30 @@ module dot_product #(
       assign total = part[0];
       assign carried = carry[0];
     end else begin : several
-      logic signed [SUM_BITS-1:0] all;
-      logic spare;
+      logic signed [SUM_BITS:0] all;
       always_comb begin
-        all   = part[0];
-        spare = 0;
-        for (int c = 1; c < CASCADES; c++) {all, spare} = {all, 1'b1} + {part[c], carry[c]};
+        all = {part[0], 1'b0};
+        for (int c = 1; c < CASCADES; c++) all = $signed({all[SUM_BITS:1], 1'b1}) + $signed({part[c], carry[c]});
       end
       always_ff @(posedge clock)
         if (move) begin
-          total   <= all;
+          total   <= all[SUM_BITS:1];
           carried <= carry[0];
         end
     end
 
-    // a carry goes in by one more bit at the low end
-    logic spare;
-    logic signed [SUM_BITS-1:0] next;
-    if (PRODUCTS == 1) assign next = total + (start[MOVES-1] ? SUM_BITS'(0) : sums);
-    else assign {next, spare} = {total, 1'b1} + {start[MOVES-1] ? SUM_BITS'(0) : sums, carried};
-    always_ff @(posedge clock) if (move) sums <= next;
+    // a carry goes in by one more bit at the low end; signed, as Yosys then puts the selection into the adder's LUTs
+    logic signed [SUM_BITS-1:0] kept;
+    assign kept = start[MOVES-1] ? SUM_BITS'(0) : sums;
+    if (PRODUCTS == 1) begin : plain
+      always_ff @(posedge clock) if (move) sums <= total + kept;
+    end else begin : with_carry
+      logic signed [SUM_BITS:0] augend, addend, next;
+      assign augend = {total, 1'b1};
+      assign addend = {kept, carried};
+      assign next = augend + addend;
+      always_ff @(posedge clock) if (move) sums <= next[SUM_BITS:1];
+    end
     assign sum[p*SUM_BITS+:SUM_BITS] = sums;
   end
 endmodule

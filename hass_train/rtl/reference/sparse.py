@@ -281,3 +281,85 @@ class WeightEngine(SparseEngine):
 
     def ff_terms(self, family: Family) -> dict[str, float]:
         return {"fixed": 1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairEngine(SparseEngine):
+    """Lanes skip pairs in which the value or the weight is zero; weights are read by address, zero bits beside them."""
+
+    name: ClassVar[str] = "pair_engine"
+    passes: int
+
+    @property
+    def places(self) -> int:
+        """Rows of weights in a round."""
+        return self.steps
+
+    def _words(self, weights: Ints) -> Ints:
+        """(rounds, places, words of a row) from (rounds, bundles, filters, positions)."""
+        return stepped(weights, self.multipliers)
+
+    def weights_of(self, memories: Mapping[str, Memory]) -> Ints:
+        rows, _ = row_of(self.rounds * self.passes, self.places)
+        words = memories["weight"].rows[rows]  # (rounds, places, words)
+        lanes = words.shape[2] // (self.bundles * self.filters)
+        each = words.reshape(len(words), self.places, self.bundles, self.filters, lanes).transpose(0, 2, 3, 1, 4)
+        weights = each.reshape(len(words), self.bundles, self.filters, -1)[..., : self.positions]
+        return np.where(memories["mask"].rows.reshape(weights.shape) != 0, 0, weights)
+
+    def _pairs(self, words: Words, memories: Mapping[str, Memory]) -> Bools:
+        """(windows × ROUNDS, engines, positions) whether a pair has no zero."""
+        values, weights = self.met(words, memories)
+        return ((values != 0) & (weights != 0)).reshape(-1, self.bundles * self.filters, self.positions)
+
+    def cycles(self, words: Words, memories: Mapping[str, Memory]) -> Ints:
+        return lane_rounds(self._pairs(words, memories), self.multipliers)
+
+    @classmethod
+    def random(cls, rng: np.random.Generator) -> Self:
+        return cls(
+            **_sizes(rng, 14, 16), rounds=int(rng.choice([1, 1, 2, 3, 4, 5])), passes=int(rng.choice([1, 1, 2, 3, 4, 7])),
+            data_bits=int(rng.integers(4, 17)), weight_bits=int(rng.integers(4, 17)),
+        )  # fmt: skip
+
+    def memories(self, rng: np.random.Generator) -> dict[str, Memory]:
+        shape = (self.rounds * self.passes, self.bundles, self.filters, self.positions)
+        density = rng.choice([0.0, 0.2, 0.5, 0.8, 1.0], (*shape[:3], 1))
+        weights = np.where(rng.random(shape) < density, self.random_weights(rng, shape), 0)
+        rows = self._words(weights)
+        ports = self.bundles * self.filters * self.multipliers
+        return {
+            "weight": Memory(Stream(rows.shape[2], self.weight_bits), ports, addressed_rows(rows)),
+            "mask": Memory(Stream(weights[0].size, 1), 1, zero_rows(weights)),
+        }
+
+    @classmethod
+    def typical(cls, rng: np.random.Generator) -> Self:
+        bits = rng.choice([4, 6, 8, 8, 12, 16], 2)
+        return cls(
+            **_typical_sizes(rng, 96), rounds=int(rng.integers(1, 65)), passes=int(rng.integers(1, 129)),
+            data_bits=int(bits[0]), weight_bits=int(bits[1]),
+        )  # fmt: skip
+
+    def lut_terms(self, family: Family) -> dict[str, float]:
+        return {"fixed": 1}
+
+    def ff_terms(self, family: Family) -> dict[str, float]:
+        return {"fixed": 1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossbarEngine(PairEngine):
+    """Multipliers take the first pairs without a zero, wherever in the window they are (HASS)."""
+
+    name: ClassVar[str] = "crossbar_engine"
+
+    @property
+    def places(self) -> int:
+        return self.positions
+
+    def _words(self, weights: Ints) -> Ints:
+        return stepped(weights, 1)
+
+    def cycles(self, words: Words, memories: Mapping[str, Memory]) -> Ints:
+        return pooled_rounds(self._pairs(words, memories), self.multipliers)
