@@ -108,5 +108,5 @@ def stepped(weights: Ints, multipliers: int) -> Ints:
 
 
 def zero_rows(weights: Ints) -> Ints:
-    """The zero bits beside weights, a row a round: (rounds, …, positions) to (rounds, bits), 1 where a weight is zero."""
+    """The zero bits beside weights: (rounds, …, positions) to (rounds, bits), 1 where a weight is zero."""
     return np.asarray(weights.reshape(len(weights), -1) == 0, np.int64)

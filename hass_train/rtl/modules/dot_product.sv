@@ -80,9 +80,14 @@ module dot_product #(
           for (int d = 1; d < WAIT + LATE; d++) value[d] <= value[d-1];
           for (int d = 1; d < WAIT; d++) weight[d] <= weight[d-1];
           none <= WAIT'({none, idle[j]});
-          if (IDLE != 0 && none[WAIT-1]) product <= 0;
-          else product <= operand * weight[WAIT-1];
         end
+      if (IDLE != 0) begin : gated  // as DSP registers are: reset comes before enable
+        always_ff @(posedge clock)
+          if (move && none[WAIT-1]) product <= 0;
+          else if (move) product <= operand * weight[WAIT-1];
+      end else begin : always_busy
+        always_ff @(posedge clock) if (move) product <= operand * weight[WAIT-1];
+      end
     end else begin : nothing
       assign product = 0;
       assign odd[j] = 0;

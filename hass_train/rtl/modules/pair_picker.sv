@@ -40,11 +40,20 @@ module pair_picker #(
   end
 
   for (genvar n = 0; n < PICKS; n++) begin : picks
+    // the number of places above the first without a pair below them, by halving: a bit asks at the place in the middle
+    logic [2**PLACE-1:0] below;
     logic [PLACE-1:0] place;
-    always_comb begin
-      place = 0;
-      for (int k = 1; k < CHOICES; k++)
-        if (!found[n+1][k] && (found[n+1][k+1] || k == CHOICES - 1)) place = place | PLACE'(k);
+    assign below = (2 ** PLACE)'({{2 ** PLACE{1'b1}}, found[n+1][CHOICES-1:0]});
+    for (genvar i = 0; i < PLACE; i++) begin : place_bits
+      localparam int MIDDLES = 2 ** (PLACE - 1 - i);
+      logic [MIDDLES-1:0] middles;
+      logic one;
+      for (genvar m = 0; m < MIDDLES; m++) assign middles[m] = below[(2*m+1)<<i];
+      if (MIDDLES == 1) assign one = middles[0];
+      else begin : several
+        choose #(.CHOICES(MIDDLES), .BITS(1)) choice (.words(middles), .place(place[PLACE-1:i+1]), .chosen(one));
+      end
+      assign place[i] = !one;
     end
     assign places[n*PLACE+:PLACE] = place;
     assign idle[n] = !found[n+1][CHOICES];

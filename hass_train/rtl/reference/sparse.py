@@ -84,7 +84,7 @@ class SparseEngine(Module):
         """(windows × ROUNDS,) cycles of each round."""
 
     def met(self, words: Words, memories: Mapping[str, Memory]) -> tuple[Ints, Ints]:
-        """What meets in each round: (windows, 1, columns, bundles, 1, positions) values, and the weights, shaped alike."""
+        """What meets in rounds: (windows, 1, columns, bundles, 1, positions) values, and weights to broadcast with."""
         values = words["in"].reshape(-1, 1, self.side_by_side // self.bundles, self.bundles, 1, self.positions)
         weights = self.weights_of(memories)
         order = np.arange(len(values) * self.rounds) % len(weights)
@@ -127,9 +127,84 @@ class SparseEngine(Module):
         values = np.where(rng.random(shape) < 0.2, low, rng.integers(low, high, shape, endpoint=True))
         return np.where(values == 0, 1, values)
 
-    def dsps(self, family: Family) -> int:
+    # ---- what it costs -------------------------------------------------------------------------------------------
+
+    @property
+    def copies(self) -> int:
+        """Sums that are made side by side."""
+        return self.side_by_side * self.filters
+
+    @property
+    def dots(self) -> int:
+        """Instances of `dot_product`."""
         columns = self.side_by_side // self.bundles
-        return ceil_div(columns, 2 if self.packed else 1) * self.bundles * self.filters * self.multipliers
+        return ceil_div(columns, 2 if self.packed else 1) * self.bundles * self.filters
+
+    @property
+    def waits(self) -> list[int]:
+        """The registers before the product of each lane of a `dot_product`."""
+        _, length = self.cascades
+        return [1 + lane % length // 2 for lane in range(self.multipliers)]
+
+    def _delays(self, family: Family) -> list[tuple[int, int]]:
+        """(registers in a row, bits) before the products of a `dot_product`, beyond those that DSPs have."""
+        inside = 2 if family == "xc7" else 0
+        rows = [(wait - inside, self.weight_bits) for wait in self.waits]
+        if self.packed:
+            within = 1 if family == "xc7" else 0
+            rows += [(wait - within, self.data_bits) for wait in self.waits]
+            rows += [(wait, self.data_bits) for wait in self.waits]
+        else:
+            rows += [(wait + self.late - inside, self.data_bits) for wait in self.waits]
+        return [(count, bits) for count, bits in rows if count > 0]
+
+    def _sum_luts(self, family: Family) -> dict[str, float]:
+        """The LUTs of `dot_product`: accumulators, and what Xilinx devices make of three registers in a row."""
+        cascades, _ = self.cascades
+        if family == "ecp5":
+            return {"adders": self.copies * self.sum_bits * self.multipliers}
+        alone = self.multipliers == 1 and not self.packed
+        shifted = sum(bits for count, bits in self._delays(family) if count > 2)
+        return {
+            "accumulators": self.copies * self.sum_bits * (0 if alone else 1),
+            "adders": self.copies * self.sum_bits * (cascades - 1),
+            "shift registers": self.dots * shifted,
+            **({"parities": self.dots * self.multipliers} if self.packed else {}),
+        }
+
+    def _sum_ffs(self, family: Family) -> dict[str, float]:
+        """The flip-flops of `dot_product`: operands that wait, and sums."""
+        cascades, _ = self.cascades
+        alone = self.multipliers == 1 and not self.packed and family == "xc7"
+        waiting = sum(count * bits for count, bits in self._delays(family) if count < 3 or family == "ecp5")
+        terms: dict[str, float] = {
+            "sums": self.copies * self.sum_bits * (0 if alone else 1 + (cascades > 1)),
+            "operands": self.dots * waiting,
+        }
+        if family == "ecp5":
+            terms["products"] = self.dots * self.multipliers * (self.data_bits + self.weight_bits)
+        return terms
+
+    def dsps(self, family: Family) -> int:
+        return self.dots * self.multipliers
+
+
+def _multiplexer(choices: int, family: Family) -> int:
+    """The LUTs of a bit of `choose`."""
+    if family == "ecp5":
+        return choices // 2  # with the multiplexers behind LUTs
+    sixteens = (choices + 3) // 16
+    rest = max(choices - 16 * sixteens, 0)
+    parts = sixteens + ceil_div(rest, 4)
+    last = rest % 4
+    luts = 4 * sixteens + ceil_div(rest, 4) - (last == 1 or (last == 2 and parts == 2))
+    return luts + (0 if parts == 1 else 1 if parts < 4 else 2)
+
+
+def _encoder(choices: int, family: Family) -> int:
+    """The LUTs of the place of a pick among some choices."""
+    bits = address_bits(choices)
+    return sum(_multiplexer(2**bit, family) for bit in range(bits)) if choices > 1 else 0
 
 
 def _densities(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
@@ -141,7 +216,10 @@ def _densities(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
 def _sizes(rng: np.random.Generator, largest: int, multipliers: int) -> dict[str, int]:
     """Random sizes of an engine of at most some positions and multipliers."""
     positions = int(rng.choice([1, 2, 3, 4, 5, 7, 9, 12, 16, 17, 25, 32, 49, 64][:largest]))
-    return {"positions": positions, **_side_by_side(rng, int(rng.integers(1, min(positions, multipliers) + 1)), multipliers)}
+    return {
+        "positions": positions,
+        **_side_by_side(rng, int(rng.integers(1, min(positions, multipliers) + 1)), multipliers),
+    }
 
 
 def _typical_sizes(rng: np.random.Generator, multipliers: int) -> dict[str, int]:
@@ -181,7 +259,9 @@ class WeightEngine(SparseEngine):
         if self.products == 2 and self.columns < 2:
             raise self.refused("PRODUCTS", "two products share a DSP only where COLUMNS is at least 2")
         if self.products == 2 and max(self.data_bits, self.weight_bits) > 8:
-            raise self.refused("PRODUCTS", "two products share a DSP only where DATA_BITS and WEIGHT_BITS are at most 8")
+            raise self.refused(
+                "PRODUCTS", "two products share a DSP only where DATA_BITS and WEIGHT_BITS are at most 8"
+            )
         if self.rows < self.rounds:
             raise self.refused("ROWS", f"it must be at least ROUNDS={self.rounds}")
         if self.multipliers == self.positions and self.rows % self.rounds:
@@ -246,7 +326,9 @@ class WeightEngine(SparseEngine):
         favour = rng.random(len(lengths)) ** 4
         while lengths.sum() < self.rows:
             lengths[np.argmax(np.where(lengths < self.steps, favour * rng.random(len(lengths)), -1))] += 1
-        rows = listed_rows(self._weights_lasting(rng, lengths), self.multipliers, self.weight_bits, lanes=bool(self.lanes))
+        rows = listed_rows(
+            self._weights_lasting(rng, lengths), self.multipliers, self.weight_bits, lanes=bool(self.lanes)
+        )
         return {"weight": Memory(Stream(rows.shape[1], 1), 1, rows)}
 
     def _weights_lasting(self, rng: np.random.Generator, lengths: Ints) -> Ints:
@@ -272,15 +354,22 @@ class WeightEngine(SparseEngine):
         products = int(rng.integers(1, 3)) if columns > 1 else 1
         bits = rng.choice([4, 6, 8] if products == 2 else [4, 6, 8, 8, 12, 16], 2)
         return cls(
-            **_typical_sizes(rng, 96 // columns), columns=columns, rounds=int(rng.integers(1, 65)), rows=int(rng.integers(64, 4096)),
+            **_typical_sizes(rng, 48 // columns), columns=columns, rounds=int(rng.integers(1, 65)),
+            rows=int(rng.integers(64, 4096)),
             lanes=int(rng.integers(2)), products=products, data_bits=int(bits[0]), weight_bits=int(bits[1]),
         )  # fmt: skip
 
     def lut_terms(self, family: Family) -> dict[str, float]:
-        return {"fixed": 1}
+        places = [ceil_div(self.positions - lane, self.multipliers) for lane in range(self.multipliers)]
+        each = places if self.lanes else [self.positions] * self.multipliers
+        return {
+            **self._sum_luts(family),
+            "multiplexers": self.copies * self.data_bits * sum(_multiplexer(choices, family) for choices in each),
+            "counters": address_bits(self.rows) + address_bits(self.rounds),
+        }
 
     def ff_terms(self, family: Family) -> dict[str, float]:
-        return {"fixed": 1}
+        return {**self._sum_ffs(family), "fixed": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -318,7 +407,8 @@ class PairEngine(SparseEngine):
     @classmethod
     def random(cls, rng: np.random.Generator) -> Self:
         return cls(
-            **_sizes(rng, 14, 16), rounds=int(rng.choice([1, 1, 2, 3, 4, 5])), passes=int(rng.choice([1, 1, 2, 3, 4, 7])),
+            **_sizes(rng, 14, 16), rounds=int(rng.choice([1, 1, 2, 3, 4, 5])),
+            passes=int(rng.choice([1, 1, 2, 3, 4, 7])),
             data_bits=int(rng.integers(4, 17)), weight_bits=int(rng.integers(4, 17)),
         )  # fmt: skip
 
@@ -337,15 +427,38 @@ class PairEngine(SparseEngine):
     def typical(cls, rng: np.random.Generator) -> Self:
         bits = rng.choice([4, 6, 8, 8, 12, 16], 2)
         return cls(
-            **_typical_sizes(rng, 96), rounds=int(rng.integers(1, 65)), passes=int(rng.integers(1, 129)),
+            **_typical_sizes(rng, 48), rounds=int(rng.integers(1, 65)), passes=int(rng.integers(1, 129)),
             data_bits=int(bits[0]), weight_bits=int(bits[1]),
         )  # fmt: skip
 
+    @property
+    def pickers(self) -> tuple[list[int], int]:
+        """The places among which each picker of an engine picks, and how many it picks at once."""
+        return [ceil_div(self.positions - lane, self.multipliers) for lane in range(self.multipliers)], 1
+
     def lut_terms(self, family: Family) -> dict[str, float]:
-        return {"fixed": 1}
+        places, picks = self.pickers
+        inputs = 5 if family == "xc7" else 3
+        ranks = [max(choices - pick - 1, 0) for choices in places for pick in range(picks)]
+        return {
+            **self._sum_luts(family),
+            "multiplexers": self.copies * self.data_bits * picks * sum(_multiplexer(n, family) for n in places),
+            "pairs": self.copies * sum(places),
+            "ranks": self.copies * sum(ranks),
+            "places": self.copies * picks * sum(_encoder(n, family) for n in places),
+            "lanes": self.copies * self.multipliers,
+            "zero detection": self.bundles * self.positions * ceil_div(self.data_bits - 1, inputs),
+            "fixed": 1,
+        }
 
     def ff_terms(self, family: Family) -> dict[str, float]:
-        return {"fixed": 1}
+        places, _ = self.pickers
+        return {
+            **self._sum_ffs(family),
+            "open places": self.copies * sum(n - 1 for n in places),
+            "idle lanes": self.copies * sum(wait + 1 if wait == 1 or family == "ecp5" else 1 for wait in self.waits),
+            "fixed": 1,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -357,6 +470,10 @@ class CrossbarEngine(PairEngine):
     @property
     def places(self) -> int:
         return self.positions
+
+    @property
+    def pickers(self) -> tuple[list[int], int]:
+        return [self.positions], self.multipliers
 
     def _words(self, weights: Ints) -> Ints:
         return stepped(weights, 1)
