@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from hass_train.rtl.streams import Ints
+from hass_train.rtl.streams import Ints, signed_range
+from hass_train.runtime.errors import UserError
 
 
 def bits_of(values: Ints, bits: int) -> Ints:
@@ -27,7 +28,7 @@ def address_bits(count: int) -> int:
     return max(1, (count - 1).bit_length())
 
 
-def listed_rows(weights: Ints, multipliers: int, weight_bits: int, *, lanes: bool) -> Ints:
+def listed_rows(weights: Ints, multipliers: int, weight_bits: int, *, lanes: bool, packed: bool = False) -> Ints:
     """The memory of `weight_engine`: the non-zero weights of every filter, a row for each cycle.
 
     Args:
@@ -35,11 +36,19 @@ def listed_rows(weights: Ints, multipliers: int, weight_bits: int, *, lanes: boo
         multipliers: N of each filter.
         weight_bits: of a weight.
         lanes: multiplier j holds the weights at the positions k with k mod N = j alone.
+        packed: two products share a DSP, so that the smallest number is no weight.
 
     Returns:
         (rows, bits): for each multiplier (fastest), filter and bundle the weight and, above it, its place among the
         positions that the multiplier chooses from; then a bit that marks the last row of a round.
+
+    Raises:
+        UserError: a weight does not fit.
     """
+    low, high = signed_range(weight_bits)
+    if weights.min() < low + packed or weights.max() > high:
+        range_ = f"{weights.min()} … {weights.max()}"
+        raise UserError(f"weights must be within {low + packed} … {high}, and these are {range_}")
     positions = weights.shape[-1]
     index = address_bits(-(-positions // multipliers) if lanes else positions)
     rows = []

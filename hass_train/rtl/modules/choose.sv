@@ -1,5 +1,5 @@
-// Chooses one of CHOICES words by its place, without a register. For any number of choices it takes about as few LUTs as
-// there are: a LUT of six inputs chooses among four bits, four of them and the multiplexers behind LUTs among 16.
+// Chooses one of CHOICES words by its place, without a register. It is written so that synthesis takes few LUTs for any
+// number of choices: a LUT of six inputs chooses among 4 bits, four LUTs and the multiplexers behind them among 16.
 //
 //   16 words ──► 16:1 ──┐
 //   16 words ──► 16:1 ──┼─► gated by the high bits of the place, and ored

@@ -1,14 +1,14 @@
 // Sums of the products of a window with FILTERS filters; pairs in which the value or the weight is zero are skipped.
 //
-//   window ──► non-zero? ──► pairs ──► first N left ──► N values, and addresses of their weights ──► dot product
+//   window ──► non-zero? ──► pairs ──► first N left ──► their values, addresses of their weights ──► dot product
 //   mask: zero weights ──────┘
 //
 // In each cycle the N = MULTIPLIERS multipliers of a filter take its first N pairs still left, wherever they are (HASS).
 // A window stays at the input for ROUNDS rounds, each with filters of its own. A round takes ⌈pairs / N⌉ cycles of the
-// filter and bundle that has most pairs, at least one.
+// filter and bundle that has most pairs, at least one; the next one follows at once. Latency: 4 to 9 cycles.
 // Order of words: window: position, bundle (fastest first); sums: filter, bundle; weight ports: multiplier, filter,
 // bundle. Row {round, position} of the weights, or {position, round} if that has fewer rows, has a word for each filter
-// and bundle; a port gets all and takes its own: build gives each port a memory of its own slice. A row of the mask:
+// and bundle. A port is given all of them and takes its own, so a memory of its own slice will do. A row of the mask:
 // position, filter, bundle, 1 where the weight is zero.
 module crossbar_engine #(
     parameter int POSITIONS = 9,    // values of a window
@@ -50,6 +50,8 @@ module crossbar_engine #(
 );
   if (MULTIPLIERS > POSITIONS) $error("MULTIPLIERS must be at most POSITIONS");
   if (POSITIONS > 64) $error("POSITIONS must be at most 64");
+  if (DATA_BITS < 2 || DATA_BITS > 16) $error("DATA_BITS must be 2 to 16");
+  if (WEIGHT_BITS < 2 || WEIGHT_BITS > 16) $error("WEIGHT_BITS must be 2 to 16");
 
   logic step, move, start, last;
   logic [MASK_ADDRESS-1:0] row;

@@ -7,9 +7,9 @@
 // comes with the first values of a round, `last` with its last ones, and `done` with their sum; `idle` comes with the
 // weights of lanes that count as zero. Nothing moves without `move`.
 //
-// PRODUCTS=2: two sets of values share the weights, and two products a DSP: (high·2^SPACE + low)·weight. The sum of the
-// low products takes one bit more than its field; it is the sum's sign, and what is missing in the field above tells it,
-// as the parity of the high products is known beforehand. Weights must not be the smallest number, −2^(WEIGHT_BITS−1).
+// PRODUCTS=2: two sets of values share the weights, and two products a DSP48: (high·2^SPACE + low)·weight. The sum of
+// the low products takes one bit more than its field. That bit is its sign; it has been added to the field above, whose
+// lowest bit tells it, since the parity of the high products is known. No weight may be −2^(WEIGHT_BITS−1).
 module dot_product #(
     parameter int LANES = 4,
     parameter int DATA_BITS = 8,    // of a value, signed
@@ -81,17 +81,10 @@ module dot_product #(
           for (int d = 1; d < WAIT; d++) weight[d] <= weight[d-1];
           none <= WAIT'({none, idle[j]});
         end
-      if (IDLE != 0) begin : gated  // as DSP registers are: reset comes before enable
-        always_ff @(posedge clock)
-          if (move && none[WAIT-1]) product <= 0;
-          else if (move) product <= operand * weight[WAIT-1];
-      end else begin : always_busy
-        always_ff @(posedge clock) if (move) product <= operand * weight[WAIT-1];
-      end
-    end else begin : nothing
-      assign product = 0;
-      assign odd[j] = 0;
-    end
+      always_ff @(posedge clock)  // as in the registers of DSP blocks, reset comes before enable
+        if (IDLE != 0 && move && none[WAIT-1]) product <= 0;
+        else if (move) product <= operand * weight[WAIT-1];
+    end else assign {product, odd[j]} = 0;
 
     if (PLACE == LENGTH - 1 && HOPS > 0 || PLACE % 2 == 1) begin : registered
       always_ff @(posedge clock) if (move) after[j] <= (PLACE == 0 ? WIDE'(0) : after[PLACE==0?j:j-1]) + product;
@@ -109,8 +102,7 @@ module dot_product #(
         assign carry[c] = 0;
       end else begin : field
         logic [1+HOPS:0] parity;
-        logic sign;
-        logic odds;
+        logic sign, odds;
         always_comb begin
           odds = 0;
           for (int j = 0; j < LENGTH; j++) odds ^= odd[c*LENGTH+j];

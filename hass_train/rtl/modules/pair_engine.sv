@@ -5,11 +5,11 @@
 //
 // Multiplier (lane) j takes the positions k with k mod MULTIPLIERS = j, which are step k / MULTIPLIERS of it. A window
 // stays at the input for ROUNDS rounds, each with filters of its own. A round takes as many cycles as the busiest lane
-// of all filters and bundles has pairs, at least one.
+// of all filters and bundles has pairs, at least one; the next one follows at once. Latency: 4 to 9 cycles.
 // Order of words: window: position, bundle (fastest first); sums: filter, bundle; weight ports: lane, filter, bundle.
-// Row {round, step} of the weights, or {step, round} if that has fewer rows, has a word for each port, which gets all of
-// them and takes its own: build gives each port a memory of its own slice. A row of the mask: position, filter, bundle,
-// 1 where the weight is zero.
+// Row {round, step} of the weights, or {step, round} if that has fewer rows, has a word for each port. A port is given
+// all of them and takes its own, so a memory of its own slice will do. A row of the mask: position, filter, bundle, 1
+// where the weight is zero.
 module pair_engine #(
     parameter int POSITIONS = 9,    // values of a window
     parameter int MULTIPLIERS = 3,  // of each filter
@@ -48,6 +48,8 @@ module pair_engine #(
 );
   if (MULTIPLIERS > POSITIONS) $error("MULTIPLIERS must be at most POSITIONS");
   if (POSITIONS > 64) $error("POSITIONS must be at most 64");
+  if (DATA_BITS < 2 || DATA_BITS > 16) $error("DATA_BITS must be 2 to 16");
+  if (WEIGHT_BITS < 2 || WEIGHT_BITS > 16) $error("WEIGHT_BITS must be 2 to 16");
 
   logic step, move, start, last;
   logic [MASK_ADDRESS-1:0] row;

@@ -44,6 +44,9 @@ class SparseEngine(Module):
             raise self.refused("MULTIPLIERS", f"it must be at most POSITIONS={self.positions}")
         if self.positions > 64:
             raise self.refused("POSITIONS", "it must be at most 64")
+        for parameter in ("DATA_BITS", "WEIGHT_BITS"):
+            if not 2 <= self.parameters[parameter] <= 16:
+                raise self.refused(parameter, "it must be 2 to 16")
 
     @property
     def side_by_side(self) -> int:
@@ -141,6 +144,11 @@ class SparseEngine(Module):
         return ceil_div(columns, 2 if self.packed else 1) * self.bundles * self.filters
 
     @property
+    def in_luts(self) -> bool:
+        """Whether products are so narrow that Yosys makes them of LUTs: of fewer than nine bits."""
+        return not self.packed and self.data_bits + self.weight_bits < 9
+
+    @property
     def waits(self) -> list[int]:
         """The registers before the product of each lane of a `dot_product`."""
         _, length = self.cascades
@@ -148,7 +156,7 @@ class SparseEngine(Module):
 
     def _delays(self, family: Family) -> list[tuple[int, int]]:
         """(registers in a row, bits) before the products of a `dot_product`, beyond those that DSPs have."""
-        inside = 2 if family == "xc7" else 0
+        inside = 2 if family == "xc7" and not self.in_luts else 0
         rows = [(wait - inside, self.weight_bits) for wait in self.waits]
         if self.packed:
             within = 1 if family == "xc7" else 0
@@ -163,30 +171,32 @@ class SparseEngine(Module):
         cascades, _ = self.cascades
         if family == "ecp5":
             return {"adders": self.copies * self.sum_bits * self.multipliers}
-        alone = self.multipliers == 1 and not self.packed
+        alone = self.multipliers == 1 and not self.packed and not self.in_luts
         shifted = sum(bits for count, bits in self._delays(family) if count > 2)
         return {
             "accumulators": self.copies * self.sum_bits * (0 if alone else 1),
-            "adders": self.copies * self.sum_bits * (cascades - 1),
+            "adders": self.copies * self.sum_bits * ((self.multipliers if self.in_luts else cascades) - 1),
+            "products": self.dots * self.multipliers * self.data_bits * self.weight_bits * self.in_luts,
             "shift registers": self.dots * shifted,
-            **({"parities": self.dots * self.multipliers} if self.packed else {}),
+            "parities": self.dots * self.multipliers * self.packed,
         }
 
     def _sum_ffs(self, family: Family) -> dict[str, float]:
         """The flip-flops of `dot_product`: operands that wait, and sums."""
         cascades, _ = self.cascades
-        alone = self.multipliers == 1 and not self.packed and family == "xc7"
+        in_fabric = family == "ecp5" or self.in_luts
+        alone = self.multipliers == 1 and not self.packed and not in_fabric
         waiting = sum(count * bits for count, bits in self._delays(family) if count < 3 or family == "ecp5")
         terms: dict[str, float] = {
             "sums": self.copies * self.sum_bits * (0 if alone else 1 + (cascades > 1)),
             "operands": self.dots * waiting,
         }
-        if family == "ecp5":
+        if in_fabric:
             terms["products"] = self.dots * self.multipliers * (self.data_bits + self.weight_bits)
         return terms
 
     def dsps(self, family: Family) -> int:
-        return self.dots * self.multipliers
+        return 0 if self.in_luts else self.dots * self.multipliers
 
 
 def _multiplexer(choices: int, family: Family) -> int:
@@ -326,9 +336,8 @@ class WeightEngine(SparseEngine):
         favour = rng.random(len(lengths)) ** 4
         while lengths.sum() < self.rows:
             lengths[np.argmax(np.where(lengths < self.steps, favour * rng.random(len(lengths)), -1))] += 1
-        rows = listed_rows(
-            self._weights_lasting(rng, lengths), self.multipliers, self.weight_bits, lanes=bool(self.lanes)
-        )
+        weights = self._weights_lasting(rng, lengths)
+        rows = listed_rows(weights, self.multipliers, self.weight_bits, lanes=bool(self.lanes), packed=self.packed)
         return {"weight": Memory(Stream(rows.shape[1], 1), 1, rows)}
 
     def _weights_lasting(self, rng: np.random.Generator, lengths: Ints) -> Ints:
@@ -365,7 +374,7 @@ class WeightEngine(SparseEngine):
         return {
             **self._sum_luts(family),
             "multiplexers": self.copies * self.data_bits * sum(_multiplexer(choices, family) for choices in each),
-            "counters": address_bits(self.rows) + address_bits(self.rounds),
+            "fixed": 1,
         }
 
     def ff_terms(self, family: Family) -> dict[str, float]:
