@@ -3,7 +3,7 @@
 //   window ──► non-zero? ──► pairs ──► first N left ──► their values, addresses of their weights ──► dot product
 //   mask: zero weights ──────┘
 //
-// In each cycle the N = MULTIPLIERS multipliers of a filter take its first N pairs still left, wherever they are (HASS).
+// In each cycle the N = MULTIPLIERS multipliers of a filter take its first N pairs left, wherever they are (HASS).
 // A window stays at the input for ROUNDS rounds, each with filters of its own. A round takes ⌈pairs / N⌉ cycles of the
 // filter and bundle that has most pairs, at least one; the next one follows at once. Latency: 4 to 9 cycles.
 // Order of words: window: position, bundle (fastest first); sums: filter, bundle; weight ports: multiplier, filter,

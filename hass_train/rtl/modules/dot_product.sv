@@ -132,16 +132,17 @@ module dot_product #(
         end
     end
 
-    // a carry goes in by one more bit at the low end; signed, as Yosys then puts the selection into the adder's LUTs
     logic signed [SUM_BITS-1:0] kept;
     assign kept = start[MOVES-1] ? SUM_BITS'(0) : sums;
-    if (PRODUCTS == 1) begin : plain
+    if (HOPS == 0) begin : in_dsp
       always_ff @(posedge clock) if (move) sums <= total + kept;
-    end else begin : with_carry
-      logic signed [SUM_BITS:0] augend, addend, next;
-      assign augend = {total, 1'b1};
-      assign addend = {kept, carried};
-      assign next = augend + addend;
+    end else begin : in_luts
+      // total + kept + carried, as a difference: synthesis may swap the operands of a sum, and only behind the sign of
+      // a difference does the selection go into the LUTs of the carry chain
+      logic signed [SUM_BITS:0] minuend, subtrahend, next;
+      assign minuend = {total, 1'b0};
+      assign subtrahend = ~{kept, carried};
+      assign next = minuend - subtrahend;
       always_ff @(posedge clock) if (move) sums <= next[SUM_BITS:1];
     end
     assign sum[p*SUM_BITS+:SUM_BITS] = sums;
