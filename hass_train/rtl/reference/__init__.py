@@ -10,14 +10,16 @@ from hass_train.rtl.reference.plumbing import (
     WidthConverter,
 )
 from hass_train.rtl.reference.pointwise import LookupTable, Requantise, StreamAdd, StreamMultiply, Threshold
+from hass_train.rtl.reference.sparse import CrossbarEngine, PairEngine, WeightEngine
 from hass_train.rtl.reference.sums import Accumulator, AdderTree
 
 MODULES: dict[str, type[Module]] = {
     module.name: module
     for module in (
+        WeightEngine, PairEngine, CrossbarEngine,
+        AdderTree, Accumulator, Requantise, Threshold, LookupTable,
+        StreamAdd, StreamMultiply,
         StreamFork, RegisterFifo, LutramFifo, BlockFifo, WidthConverter, Concatenate,
-        AdderTree, Accumulator,
-        Requantise, Threshold, LookupTable, StreamAdd, StreamMultiply,
     )
 }  # fmt: skip
 """All modules by their names."""

@@ -1,0 +1,113 @@
+// Sums of the products of a window with FILTERS filters; pairs in which the value or the weight is zero are skipped.
+//
+//   window ──► non-zero? ──► pairs of a lane ──► first one left ──► value, and address of its weight ──► dot product
+//   mask: zero weights ──────┘
+//
+// Multiplier (lane) j takes the positions k with k mod MULTIPLIERS = j, which are step k / MULTIPLIERS of it. A window
+// stays at the input for ROUNDS rounds, each with filters of its own. A round takes as many cycles as the busiest lane
+// of all filters and bundles has pairs, at least one; the next one follows at once. Latency: 4 to 9 cycles.
+// Order of words: window: position, bundle (fastest first); sums: filter, bundle; weight ports: lane, filter, bundle.
+// Row {round, step} of the weights, or {step, round} if that has fewer rows, has a word for each port. A port is given
+// all of them and takes its own, so a memory of its own slice will do. A row of the mask: position, filter, bundle, 1
+// where the weight is zero.
+module pair_engine #(
+    parameter int POSITIONS = 9,    // values of a window
+    parameter int MULTIPLIERS = 3,  // of each filter
+    parameter int FILTERS = 1,      // side by side
+    parameter int BUNDLES = 1,      // windows side by side, with weights of their own
+    parameter int ROUNDS = 1,       // blocks of filters that meet a window, one after the other
+    parameter int PASSES = 1,       // windows until the weights repeat
+    parameter int DATA_BITS = 8,    // of a value, signed
+    parameter int WEIGHT_BITS = 8,  // signed
+    localparam int STEPS = (POSITIONS + MULTIPLIERS - 1) / MULTIPLIERS,
+    localparam int PORTS = BUNDLES * FILTERS * MULTIPLIERS,
+    localparam int SUM_BITS = DATA_BITS + WEIGHT_BITS + $clog2(POSITIONS),
+    localparam int BLOCKS = ROUNDS * PASSES,
+    localparam int BLOCK_BITS = $clog2(BLOCKS),
+    localparam int STEP_BITS = $clog2(STEPS),
+    localparam int MASK_ADDRESS = BLOCKS > 1 ? BLOCK_BITS : 1,
+    localparam int ABOVE = (BLOCKS - 1) * (1 << STEP_BITS) + STEPS,
+    localparam int BELOW = (STEPS - 1) * (1 << BLOCK_BITS) + BLOCKS,
+    localparam int DEPTH = ABOVE <= BELOW ? ABOVE : BELOW,
+    localparam int ADDRESS = DEPTH > 1 ? $clog2(DEPTH) : 1
+) (
+    input  logic                                   clock,
+    input  logic                                   reset,
+    input  logic                                   in_valid,
+    output logic                                   in_ready,
+    input  logic [BUNDLES*POSITIONS*DATA_BITS-1:0] in_data,
+    output logic                                   out_valid,
+    input  logic                                   out_ready,
+    output logic [   BUNDLES*FILTERS*SUM_BITS-1:0] out_data,
+    output logic [                      PORTS-1:0] weight_enable,
+    output logic [              PORTS*ADDRESS-1:0] weight_address,
+    input  logic [    PORTS*PORTS*WEIGHT_BITS-1:0] weight_data,
+    output logic                                   mask_enable,
+    output logic [               MASK_ADDRESS-1:0] mask_address,
+    input  logic [  BUNDLES*FILTERS*POSITIONS-1:0] mask_data
+);
+  if (MULTIPLIERS > POSITIONS) $error("MULTIPLIERS must be at most POSITIONS");
+  if (POSITIONS > 64) $error("POSITIONS must be at most 64");
+  if (DATA_BITS < 2 || DATA_BITS > 16) $error("DATA_BITS must be 2 to 16");
+  if (WEIGHT_BITS < 2 || WEIGHT_BITS > 16) $error("WEIGHT_BITS must be 2 to 16");
+
+  logic step, move, start, last;
+  logic [MASK_ADDRESS-1:0] row;
+  logic [PORTS-1:0] ended;
+  assign last = &ended;
+  engine_control #(.ROWS(BLOCKS), .ROUNDS(ROUNDS), .EACH(0)) control (
+      .clock(clock), .reset(reset), .in_valid(in_valid), .in_ready(in_ready), .out_ready(out_ready), .last(last),
+      .done(out_valid), .step(step), .move(move), .start(start), .enable(mask_enable), .address(mask_address),
+      .row(row)
+  );
+
+  logic [BUNDLES*POSITIONS-1:0] nonzero;
+  for (genvar p = 0; p < BUNDLES * POSITIONS; p++) assign nonzero[p] = |in_data[p*DATA_BITS+:DATA_BITS];
+
+  assign weight_enable = {PORTS{move}};
+  logic [BUNDLES*FILTERS-1:0] done;
+  assign out_valid = done[0];
+
+  for (genvar b = 0; b < BUNDLES; b++) begin : bundles
+    for (genvar f = 0; f < FILTERS; f++) begin : filters
+      localparam int ENGINE = b * FILTERS + f;
+      logic [MULTIPLIERS*DATA_BITS-1:0] values;
+      logic [MULTIPLIERS*WEIGHT_BITS-1:0] weights;
+      logic [MULTIPLIERS-1:0] idle;
+      for (genvar j = 0; j < MULTIPLIERS; j++) begin : lanes
+        localparam int PORT = ENGINE * MULTIPLIERS + j;
+        localparam int CHOICES = (POSITIONS - j + MULTIPLIERS - 1) / MULTIPLIERS;
+        localparam int PLACE = CHOICES > 1 ? $clog2(CHOICES) : 1;
+        logic [CHOICES*DATA_BITS-1:0] words;
+        logic [CHOICES-1:0] nonzeros, zero_weights;
+        logic [PLACE-1:0] place;
+        logic none;
+        for (genvar k = 0; k < CHOICES; k++) begin : choices
+          localparam int POSITION = k * MULTIPLIERS + j;
+          assign words[k*DATA_BITS+:DATA_BITS] = in_data[(b*POSITIONS+POSITION)*DATA_BITS+:DATA_BITS];
+          assign nonzeros[k] = nonzero[b*POSITIONS+POSITION];
+          assign zero_weights[k] = mask_data[ENGINE*POSITIONS+POSITION];
+        end
+        pair_picker #(.CHOICES(CHOICES), .PICKS(1)) picker (
+            .clock(clock), .reset(reset), .step(step), .start(start), .leave(last), .nonzero(nonzeros),
+            .zero_weight(zero_weights), .places(place), .idle(none), .ended(ended[PORT])
+        );
+        choose #(.CHOICES(CHOICES), .BITS(DATA_BITS)) choice (
+            .words(words), .place(place), .chosen(values[j*DATA_BITS+:DATA_BITS]));
+        if (STEPS == 1) assign weight_address[PORT*ADDRESS+:ADDRESS] = ADDRESS'(row);
+        else if (BLOCKS == 1) assign weight_address[PORT*ADDRESS+:ADDRESS] = ADDRESS'(place);
+        else if (ABOVE <= BELOW) assign weight_address[PORT*ADDRESS+:ADDRESS] = ADDRESS'({row, STEP_BITS'(place)});
+        else assign weight_address[PORT*ADDRESS+:ADDRESS] = ADDRESS'({place, row});
+        assign weights[j*WEIGHT_BITS+:WEIGHT_BITS] = weight_data[(PORT*PORTS+PORT)*WEIGHT_BITS+:WEIGHT_BITS];
+        always_ff @(posedge clock) if (move) idle[j] <= none;
+      end
+      dot_product #(
+          .LANES(MULTIPLIERS), .DATA_BITS(DATA_BITS), .WEIGHT_BITS(WEIGHT_BITS), .SUM_BITS(SUM_BITS), .LATE(1),
+          .IDLE(1)
+      ) dot (
+          .clock(clock), .reset(reset), .move(move), .first(start), .last(step && last), .idle(idle),
+          .values(values), .weights(weights), .done(done[ENGINE]), .sum(out_data[ENGINE*SUM_BITS+:SUM_BITS])
+      );
+    end
+  end
+endmodule

@@ -1,0 +1,491 @@
+"""Compute engines that skip the zeros of weights, or of pairs of a weight and an activation (engines, section 2)."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hass_train.hardware.arithmetic import ceil_div
+from hass_train.hardware.dataflow.costs.engine_rounds import Bools, lane_rounds, pooled_rounds
+from hass_train.rtl.module import Family, Module, Words
+from hass_train.rtl.streams import Ints, Memory, Stream, signed_range
+from hass_train.rtl.weights import (
+    address_bits,
+    addressed_rows,
+    integers_of,
+    listed_rows,
+    row_of,
+    stepped,
+    zero_rows,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SparseEngine(Module):
+    """What the three engines share: windows that stay for some rounds, and the sums of each round."""
+
+    positions: int
+    multipliers: int
+    filters: int
+    bundles: int
+    rounds: int
+    data_bits: int
+    weight_bits: int
+    late: ClassVar[int] = 1
+    """Cycles from choosing a value to its weight."""
+
+    def check(self) -> None:
+        if self.multipliers > self.positions:
+            raise self.refused("MULTIPLIERS", f"it must be at most POSITIONS={self.positions}")
+        if self.positions > 64:
+            raise self.refused("POSITIONS", "it must be at most 64")
+        for parameter in ("DATA_BITS", "WEIGHT_BITS"):
+            if not 2 <= self.parameters[parameter] <= 16:
+                raise self.refused(parameter, "it must be 2 to 16")
+
+    @property
+    def side_by_side(self) -> int:
+        """Windows in a word; consecutive ones are bundles."""
+        return self.bundles
+
+    @property
+    def packed(self) -> bool:
+        """Whether two products share a DSP."""
+        return False
+
+    @property
+    def steps(self) -> int:
+        """⌈M/N⌉."""
+        return ceil_div(self.positions, self.multipliers)
+
+    @property
+    def sum_bits(self) -> int:
+        """The bits of a sum, which cannot overflow."""
+        return self.data_bits + self.weight_bits + (self.positions - 1).bit_length()
+
+    @property
+    def inputs(self) -> dict[str, Stream]:
+        return {"in": Stream(self.side_by_side * self.positions, self.data_bits)}
+
+    @property
+    def outputs(self) -> dict[str, Stream]:
+        return {"out": Stream(self.side_by_side * self.filters, self.sum_bits)}
+
+    # ---- what it does --------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def weights_of(self, memories: Mapping[str, Memory]) -> Ints:
+        """(rounds until they repeat, bundles, filters, positions) weights in the memories."""
+
+    @abstractmethod
+    def cycles(self, words: Words, memories: Mapping[str, Memory]) -> Ints:
+        """(windows × ROUNDS,) cycles of each round."""
+
+    def met(self, words: Words, memories: Mapping[str, Memory]) -> tuple[Ints, Ints]:
+        """What meets in rounds: (windows, 1, columns, bundles, 1, positions) values, and weights to broadcast with."""
+        values = words["in"].reshape(-1, 1, self.side_by_side // self.bundles, self.bundles, 1, self.positions)
+        weights = self.weights_of(memories)
+        order = np.arange(len(values) * self.rounds) % len(weights)
+        return values, weights[order].reshape(-1, self.rounds, 1, self.bundles, self.filters, self.positions)
+
+    def reference(self, words: Words, memories: Mapping[str, Memory]) -> dict[str, Ints]:
+        values, weights = self.met(words, memories)
+        return {"out": (values * weights).sum(-1).reshape(-1, self.side_by_side * self.filters)}
+
+    def busy(self, words: Words, memories: Mapping[str, Memory]) -> int:
+        return 1 + int(self.cycles(words, memories)[self.rounds :].sum())  # a window is read in its last cycle
+
+    @property
+    def cascades(self) -> tuple[int, int]:
+        """How `dot_product` adds: cascades of DSPs, and lanes in each."""
+        largest = 2 ** (self.data_bits - 1) * (2 ** (self.weight_bits - 1) - 1)
+        longest = min(8, (2 ** (24 - self.data_bits) - 1) // largest) if self.packed else 8
+        cascades = ceil_div(self.multipliers, longest)
+        return cascades, ceil_div(self.multipliers, cascades)
+
+    @property
+    def latency(self) -> int:
+        cascades, length = self.cascades
+        alone = self.multipliers == 1 and not self.packed
+        return 3 + self.late + (0 if alone else ceil_div(length, 2)) + (cascades > 1)
+
+    # ---- how it is tried -----------------------------------------------------------------------------------------
+
+    def stimulus(self, rng: np.random.Generator, words: int) -> dict[str, Ints]:
+        low, high = signed_range(self.data_bits)
+        shape = (ceil_div(words, self.rounds), self.side_by_side * self.positions)
+        values = rng.integers(low, high, shape, endpoint=True)
+        values[rng.random(shape) < 0.1] = low  # the widest products
+        return {"in": np.where(rng.random(shape) < _densities(rng, len(values)), values, 0)}
+
+    def random_weights(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Ints:
+        """Weights that are not zero."""
+        low, high = signed_range(self.weight_bits)
+        low += self.packed
+        values = np.where(rng.random(shape) < 0.2, low, rng.integers(low, high, shape, endpoint=True))
+        return np.where(values == 0, 1, values)
+
+    # ---- what it costs -------------------------------------------------------------------------------------------
+
+    @property
+    def copies(self) -> int:
+        """Sums that are made side by side."""
+        return self.side_by_side * self.filters
+
+    @property
+    def dots(self) -> int:
+        """Instances of `dot_product`."""
+        columns = self.side_by_side // self.bundles
+        return ceil_div(columns, 2 if self.packed else 1) * self.bundles * self.filters
+
+    @property
+    def in_luts(self) -> bool:
+        """Whether products are so narrow that Yosys makes them of LUTs: of fewer than nine bits."""
+        return not self.packed and self.data_bits + self.weight_bits < 9
+
+    @property
+    def waits(self) -> list[int]:
+        """The registers before the product of each lane of a `dot_product`."""
+        _, length = self.cascades
+        return [1 + lane % length // 2 for lane in range(self.multipliers)]
+
+    def _delays(self, family: Family) -> list[tuple[int, int]]:
+        """(registers in a row, bits) before the products of a `dot_product`, beyond those that DSPs have."""
+        inside = 2 if family == "xc7" and not self.in_luts else 0
+        rows = [(wait - inside, self.weight_bits) for wait in self.waits]
+        if self.packed:
+            within = 1 if family == "xc7" else 0
+            rows += [(wait - within, self.data_bits) for wait in self.waits]
+            rows += [(wait, self.data_bits) for wait in self.waits]
+        else:
+            rows += [(wait + self.late - inside, self.data_bits) for wait in self.waits]
+        return [(count, bits) for count, bits in rows if count > 0]
+
+    def _sum_luts(self, family: Family) -> dict[str, float]:
+        """The LUTs of `dot_product`: accumulators, and what Xilinx devices make of three registers in a row."""
+        cascades, _ = self.cascades
+        if family == "ecp5":
+            return {"adders": self.copies * self.sum_bits * self.multipliers}
+        alone = self.multipliers == 1 and not self.packed and not self.in_luts
+        shifted = sum(bits for count, bits in self._delays(family) if count > 2)
+        return {
+            "accumulators": self.copies * self.sum_bits * (0 if alone else 1),
+            "adders": self.copies * self.sum_bits * ((self.multipliers if self.in_luts else cascades) - 1),
+            "products": self.dots * self.multipliers * self.data_bits * self.weight_bits * self.in_luts,
+            "shift registers": self.dots * shifted,
+            "parities": self.dots * self.multipliers * self.packed,
+        }
+
+    def _sum_ffs(self, family: Family) -> dict[str, float]:
+        """The flip-flops of `dot_product`: operands that wait, and sums."""
+        cascades, _ = self.cascades
+        in_fabric = family == "ecp5" or self.in_luts
+        alone = self.multipliers == 1 and not self.packed and not in_fabric
+        waiting = sum(count * bits for count, bits in self._delays(family) if count < 3 or family == "ecp5")
+        terms: dict[str, float] = {
+            "sums": self.copies * self.sum_bits * (0 if alone else 1 + (cascades > 1)),
+            "operands": self.dots * waiting,
+        }
+        if in_fabric:
+            terms["products"] = self.dots * self.multipliers * (self.data_bits + self.weight_bits)
+        return terms
+
+    def dsps(self, family: Family) -> int:
+        return 0 if self.in_luts else self.dots * self.multipliers
+
+
+def _multiplexer(choices: int, family: Family) -> int:
+    """The LUTs of a bit of `choose`."""
+    if family == "ecp5":
+        return choices // 2  # with the multiplexers behind LUTs
+    sixteens = (choices + 3) // 16
+    rest = max(choices - 16 * sixteens, 0)
+    parts = sixteens + ceil_div(rest, 4)
+    last = rest % 4
+    luts = 4 * sixteens + ceil_div(rest, 4) - (last == 1 or (last == 2 and parts == 2))
+    return luts + (0 if parts == 1 else 1 if parts < 4 else 2)
+
+
+def _encoder(choices: int, family: Family) -> int:
+    """The LUTs of the place of a pick among some choices."""
+    bits = address_bits(choices)
+    return sum(_multiplexer(2**bit, family) for bit in range(bits)) if choices > 1 else 0
+
+
+def _densities(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
+    """(count, 1) chances of a non-zero, which stay for some time; often all or none."""
+    level = rng.choice([0.0, 0.1, 0.3, 0.5, 0.8, 1.0], ceil_div(count, 8))
+    return np.repeat(level, 8)[:count, None]
+
+
+def _sizes(rng: np.random.Generator, largest: int, multipliers: int) -> dict[str, int]:
+    """Random sizes of an engine of at most some positions and multipliers."""
+    positions = int(rng.choice([1, 2, 3, 4, 5, 7, 9, 12, 16, 17, 25, 32, 49, 64][:largest]))
+    return {
+        "positions": positions,
+        **_side_by_side(rng, int(rng.integers(1, min(positions, multipliers) + 1)), multipliers),
+    }
+
+
+def _typical_sizes(rng: np.random.Generator, multipliers: int) -> dict[str, int]:
+    """Sizes of an engine as networks have them, of at most some multipliers."""
+    positions = int(rng.choice([4, 9, 9, 16, 16, 25, 32, 49]))
+    lanes = int(rng.integers(1, min(positions, 16, multipliers) + 1))
+    return {"positions": positions, **_side_by_side(rng, min(lanes, int(rng.integers(1, 17))), multipliers)}
+
+
+def _side_by_side(rng: np.random.Generator, lanes: int, multipliers: int) -> dict[str, int]:
+    """N of each filter, filters and bundles that have at most some multipliers together."""
+    filters = int(rng.integers(1, min(16, multipliers // lanes) + 1))
+    bundles = int(rng.integers(1, min(4, multipliers // (lanes * filters)) + 1))
+    return {"multipliers": lanes, "filters": filters, "bundles": bundles}
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightEngine(SparseEngine):
+    """Zero weights are neither stored nor multiplied; the schedule is in the memory (`listed_rows`)."""
+
+    name: ClassVar[str] = "weight_engine"
+    late: ClassVar[int] = 0
+    columns: int
+    rows: int
+    lanes: int
+    products: int
+
+    def least(self, parameter: str) -> int:
+        return 0 if parameter == "LANES" else 1
+
+    def check(self) -> None:
+        super().check()
+        if self.lanes > 1:
+            raise self.refused("LANES", "it must be 0 or 1")
+        if self.products > 2:
+            raise self.refused("PRODUCTS", "it must be 1 or 2")
+        if self.products == 2 and self.columns < 2:
+            raise self.refused("PRODUCTS", "two products share a DSP only where COLUMNS is at least 2")
+        if self.products == 2 and max(self.data_bits, self.weight_bits) > 8:
+            raise self.refused(
+                "PRODUCTS", "two products share a DSP only where DATA_BITS and WEIGHT_BITS are at most 8"
+            )
+        if self.rows < self.rounds:
+            raise self.refused("ROWS", f"it must be at least ROUNDS={self.rounds}")
+        if self.multipliers == self.positions and self.rows % self.rounds:
+            raise self.refused("ROWS", f"rounds take one row where MULTIPLIERS=POSITIONS: a multiple of {self.rounds}")
+
+    @property
+    def side_by_side(self) -> int:
+        return self.bundles * self.columns
+
+    @property
+    def packed(self) -> bool:
+        return self.products == 2
+
+    @property
+    def choices(self) -> int:
+        """Positions that a multiplier chooses among, at most."""
+        return self.steps if self.lanes else self.positions
+
+    def _stored(self, memories: Mapping[str, Memory]) -> tuple[Ints, Ints]:
+        """The (rows, bits) of the lists, and the (rounds,) numbers of rows."""
+        rows = memories["weight"].rows
+        ends = np.flatnonzero(rows[:, -1])
+        return rows[:, :-1], np.diff(ends, prepend=-1)
+
+    def weights_of(self, memories: Mapping[str, Memory]) -> Ints:
+        rows, lengths = self._stored(memories)
+        entries = rows.reshape(len(rows), self.bundles, self.filters, self.multipliers, -1)
+        values = integers_of(entries[..., : self.weight_bits], self.weight_bits, signed=True)
+        index = integers_of(entries[..., self.weight_bits :], address_bits(self.choices), signed=False)
+        if self.lanes:
+            index = index * self.multipliers + np.arange(self.multipliers)[:, None]
+        number = np.repeat(np.arange(len(lengths)), lengths)
+        row, bundle, filter_, _, _ = np.indices(values.shape)
+        weights = np.zeros((len(lengths), self.bundles, self.filters, self.positions), np.int64)
+        np.add.at(weights, (number[row], bundle, filter_, index), values)
+        return weights
+
+    def cycles(self, words: Words, memories: Mapping[str, Memory]) -> Ints:
+        _, lengths = self._stored(memories)
+        rounds = lane_rounds if self.lanes else pooled_rounds
+        weights = self.weights_of(memories)
+        cycles = rounds(weights.reshape(len(weights), -1, self.positions) != 0, self.multipliers)
+        assert np.array_equal(cycles, lengths)
+        return cycles[np.arange(len(words["in"]) * self.rounds) % len(cycles)]
+
+    @classmethod
+    def random(cls, rng: np.random.Generator) -> Self:
+        columns = int(rng.integers(1, 4))
+        products = int(rng.integers(1, 3)) if columns > 1 else 1
+        bits = 9 if products == 2 else 17
+        sizes = _sizes(rng, 14, 24 // columns)
+        rounds, windows = int(rng.choice([1, 1, 2, 3, 4, 5])), int(rng.integers(1, 12))
+        spare = int(rng.integers(rounds)) if sizes["positions"] > sizes["multipliers"] else 0
+        return cls(
+            **sizes, columns=columns, rounds=rounds, rows=rounds * windows + spare, lanes=int(rng.integers(2)),
+            products=products, data_bits=int(rng.integers(4, bits)), weight_bits=int(rng.integers(4, bits)),
+        )  # fmt: skip
+
+    def memories(self, rng: np.random.Generator) -> dict[str, Memory]:
+        fewest = ceil_div(ceil_div(self.rows, self.steps), self.rounds)
+        lengths = np.ones(self.rounds * int(rng.integers(fewest, self.rows // self.rounds + 1)), np.int64)
+        favour = rng.random(len(lengths)) ** 4
+        while lengths.sum() < self.rows:
+            lengths[np.argmax(np.where(lengths < self.steps, favour * rng.random(len(lengths)), -1))] += 1
+        weights = self._weights_lasting(rng, lengths)
+        rows = listed_rows(weights, self.multipliers, self.weight_bits, lanes=bool(self.lanes), packed=self.packed)
+        return {"weight": Memory(Stream(rows.shape[1], 1), 1, rows)}
+
+    def _weights_lasting(self, rng: np.random.Generator, lengths: Ints) -> Ints:
+        """(rounds, bundles, filters, positions) random weights whose rounds take so many cycles."""
+        engines, lanes = self.bundles * self.filters, self.multipliers if self.lanes else 1
+        most = -(-(self.positions - np.arange(lanes)) // lanes)
+        cap = np.minimum(most, lengths[:, None, None] * (1 if self.lanes else self.multipliers))
+        count = rng.integers(0, cap, (len(lengths), engines, lanes), endpoint=True)
+        # an engine (its first lane, which has most positions) that needs them all; in a single row any does
+        least = np.where(lengths > 1, (lengths - 1) * (1 if self.lanes else self.multipliers) + 1, 0)
+        slowest = rng.integers(0, engines, len(lengths))
+        count[np.arange(len(lengths)), slowest, 0] = rng.integers(least, cap[:, 0, 0], endpoint=True)
+        steps = ceil_div(self.positions, lanes)
+        places = np.arange(steps * lanes).reshape(steps, lanes)
+        draw = rng.random((len(lengths), engines, steps, lanes)) + 2 * (places >= self.positions)
+        kept = draw.argsort(2).argsort(2) < count[:, :, None]
+        kept = kept.reshape(len(lengths), self.bundles, self.filters, -1)[..., : self.positions]
+        return np.where(kept, self.random_weights(rng, kept.shape), 0)
+
+    @classmethod
+    def typical(cls, rng: np.random.Generator) -> Self:
+        columns = int(rng.choice([1, 1, 2, 4]))
+        products = int(rng.integers(1, 3)) if columns > 1 else 1
+        bits = rng.choice([4, 6, 8] if products == 2 else [4, 6, 8, 8, 12, 16], 2)
+        return cls(
+            **_typical_sizes(rng, 48 // columns), columns=columns, rounds=int(rng.integers(1, 65)),
+            rows=int(rng.integers(64, 4096)),
+            lanes=int(rng.integers(2)), products=products, data_bits=int(bits[0]), weight_bits=int(bits[1]),
+        )  # fmt: skip
+
+    def lut_terms(self, family: Family) -> dict[str, float]:
+        places = [ceil_div(self.positions - lane, self.multipliers) for lane in range(self.multipliers)]
+        each = places if self.lanes else [self.positions] * self.multipliers
+        return {
+            **self._sum_luts(family),
+            "multiplexers": self.copies * self.data_bits * sum(_multiplexer(choices, family) for choices in each),
+            "fixed": 1,
+        }
+
+    def ff_terms(self, family: Family) -> dict[str, float]:
+        return {**self._sum_ffs(family), "fixed": 1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairEngine(SparseEngine):
+    """Lanes skip pairs in which the value or the weight is zero; weights are read by address, zero bits beside them."""
+
+    name: ClassVar[str] = "pair_engine"
+    passes: int
+
+    @property
+    def places(self) -> int:
+        """Rows of weights in a round."""
+        return self.steps
+
+    def _words(self, weights: Ints) -> Ints:
+        """(rounds, places, words of a row) from (rounds, bundles, filters, positions)."""
+        return stepped(weights, self.multipliers)
+
+    def weights_of(self, memories: Mapping[str, Memory]) -> Ints:
+        rows, _ = row_of(self.rounds * self.passes, self.places)
+        words = memories["weight"].rows[rows]  # (rounds, places, words)
+        lanes = words.shape[2] // (self.bundles * self.filters)
+        each = words.reshape(len(words), self.places, self.bundles, self.filters, lanes).transpose(0, 2, 3, 1, 4)
+        weights = each.reshape(len(words), self.bundles, self.filters, -1)[..., : self.positions]
+        return np.where(memories["mask"].rows.reshape(weights.shape) != 0, 0, weights)
+
+    def _pairs(self, words: Words, memories: Mapping[str, Memory]) -> Bools:
+        """(windows × ROUNDS, engines, positions) whether a pair has no zero."""
+        values, weights = self.met(words, memories)
+        return ((values != 0) & (weights != 0)).reshape(-1, self.bundles * self.filters, self.positions)
+
+    def cycles(self, words: Words, memories: Mapping[str, Memory]) -> Ints:
+        return lane_rounds(self._pairs(words, memories), self.multipliers)
+
+    @classmethod
+    def random(cls, rng: np.random.Generator) -> Self:
+        return cls(
+            **_sizes(rng, 14, 16), rounds=int(rng.choice([1, 1, 2, 3, 4, 5])),
+            passes=int(rng.choice([1, 1, 2, 3, 4, 7])),
+            data_bits=int(rng.integers(4, 17)), weight_bits=int(rng.integers(4, 17)),
+        )  # fmt: skip
+
+    def memories(self, rng: np.random.Generator) -> dict[str, Memory]:
+        shape = (self.rounds * self.passes, self.bundles, self.filters, self.positions)
+        density = rng.choice([0.0, 0.2, 0.5, 0.8, 1.0], (*shape[:3], 1))
+        weights = np.where(rng.random(shape) < density, self.random_weights(rng, shape), 0)
+        rows = self._words(weights)
+        ports = self.bundles * self.filters * self.multipliers
+        return {
+            "weight": Memory(Stream(rows.shape[2], self.weight_bits), ports, addressed_rows(rows)),
+            "mask": Memory(Stream(weights[0].size, 1), 1, zero_rows(weights)),
+        }
+
+    @classmethod
+    def typical(cls, rng: np.random.Generator) -> Self:
+        bits = rng.choice([4, 6, 8, 8, 12, 16], 2)
+        return cls(
+            **_typical_sizes(rng, 48), rounds=int(rng.integers(1, 65)), passes=int(rng.integers(1, 129)),
+            data_bits=int(bits[0]), weight_bits=int(bits[1]),
+        )  # fmt: skip
+
+    @property
+    def pickers(self) -> tuple[list[int], int]:
+        """The places among which each picker of an engine picks, and how many it picks at once."""
+        return [ceil_div(self.positions - lane, self.multipliers) for lane in range(self.multipliers)], 1
+
+    def lut_terms(self, family: Family) -> dict[str, float]:
+        places, picks = self.pickers
+        inputs = 5 if family == "xc7" else 3
+        ranks = [max(choices - pick - 1, 0) for choices in places for pick in range(picks)]
+        return {
+            **self._sum_luts(family),
+            "multiplexers": self.copies * self.data_bits * picks * sum(_multiplexer(n, family) for n in places),
+            "pairs": self.copies * sum(places),
+            "ranks": self.copies * sum(ranks),
+            "places": self.copies * picks * sum(_encoder(n, family) for n in places),
+            "lanes": self.copies * self.multipliers,
+            "zero detection": self.bundles * self.positions * ceil_div(self.data_bits - 1, inputs),
+            "fixed": 1,
+        }
+
+    def ff_terms(self, family: Family) -> dict[str, float]:
+        places, _ = self.pickers
+        return {
+            **self._sum_ffs(family),
+            "open places": self.copies * sum(n - 1 for n in places),
+            "idle lanes": self.copies * sum(wait + 1 if wait == 1 or family == "ecp5" else 1 for wait in self.waits),
+            "fixed": 1,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossbarEngine(PairEngine):
+    """Multipliers take the first pairs without a zero, wherever in the window they are (HASS)."""
+
+    name: ClassVar[str] = "crossbar_engine"
+
+    @property
+    def places(self) -> int:
+        return self.positions
+
+    @property
+    def pickers(self) -> tuple[list[int], int]:
+        return [self.positions], self.multipliers
+
+    def _words(self, weights: Ints) -> Ints:
+        return stepped(weights, 1)
+
+    def cycles(self, words: Words, memories: Mapping[str, Memory]) -> Ints:
+        return pooled_rounds(self._pairs(words, memories), self.multipliers)
