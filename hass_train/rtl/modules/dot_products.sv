@@ -1,0 +1,127 @@
+// The dot products of FILTERS filters with the same activations, on MULTIPLIERS lanes: chains of DSPs, each of which adds
+// its product to what its neighbour hands on. Lane d of a chain works d·SKEW cycles after lane 0:
+//
+//   activations ─┬────────[1 cycle]──×  lane 0     IN_DSP = 0: SKEW = 1, and an accumulator adds the steps of a round up
+//                ├─[SKEW]─[1 cycle]──×  lane 1     IN_DSP = 1: SKEW = STEPS; each DSP adds up its own steps, beginning
+//                ⋮                   ▼                         with the whole sum of its neighbour: no accumulators
+//                               sums, in order of filters (fastest) and columns
+//
+// Products: with PRODUCTS = 2 two filters share a DSP, (w1·2^FIELD + w0)·a; with PRODUCTS = 4 two columns do too, that
+// is (w1·2^FIELD + w0)·(a1·2^(2·FIELD) + a0). Every field but the top one starts at half its range, so that none ever
+// borrows from the next, and what comes out needs its highest bit inverted, no correction. Fields hold four products of 8
+// bits: chains are no longer than four, unless IN_DSP, where a whole round must fit (the engine sees to it). Weights come
+// packed: that of the odd filter less one where that of the even one is negative, and none is −2^(WEIGHT_BITS−1).
+module dot_products #(
+    parameter int MULTIPLIERS = 3,
+    parameter int FILTERS = 4,
+    parameter int COLUMNS = 1,      // 2 only with PRODUCTS = 4
+    parameter int DATA_BITS = 8,    // signed, as all
+    parameter int WEIGHT_BITS = 8,
+    parameter int SUM_BITS = 20,
+    parameter int STEPS = 3,        // the most that a round takes
+    parameter int PRODUCTS = 1,
+    parameter int IN_DSP = 0
+) (
+    input  logic                                        clock,
+    input  logic                                        move,         // all registers wait without it
+    input  logic                                        first,        // activations: of the first step of a round
+    input  logic [   COLUMNS*MULTIPLIERS*DATA_BITS-1:0] activations,  // lane fastest
+    input  logic [   MULTIPLIERS*FILTERS*WEIGHT_BITS-1:0] weights,    // filter fastest; see `ahead`
+    output logic [        COLUMNS*FILTERS*SUM_BITS-1:0] sums
+);
+  localparam int CHAINS = PRODUCTS > 1 && IN_DSP == 0 ? (MULTIPLIERS + 3) / 4 : 1;
+  localparam int LONGEST = (MULTIPLIERS + CHAINS - 1) / CHAINS;
+  localparam int SKEW = IN_DSP != 0 ? STEPS : 1;
+  localparam int FIELD = PRODUCTS == 4 ? (24 - DATA_BITS) / 2 : 25 - WEIGHT_BITS;
+  localparam int LEVELS = $clog2(CHAINS);
+  localparam int X_BITS = COLUMNS == 2 ? 2 * FIELD + DATA_BITS + 1 : DATA_BITS;
+
+  // the operands on the activations' side, once for all filters, but for the two registers that DSPs have
+  logic [MULTIPLIERS*X_BITS-1:0] operands;
+  logic [MULTIPLIERS-1:0] firsts;  // where a lane adds its product
+  for (genvar c = 0; c < CHAINS; c++) begin : skewed
+    localparam int START = c * MULTIPLIERS / CHAINS, LENGTH = (c + 1) * MULTIPLIERS / CHAINS - START;
+    for (genvar i = 0; i < LENGTH; i++) begin : lanes
+      localparam int LANE = START + i, CYCLES = (i + LONGEST - LENGTH) * SKEW;
+      logic signed [X_BITS-1:0] operand;
+      if (COLUMNS == 2) begin : two
+        logic signed [DATA_BITS-1:0] low, high;
+        assign low = activations[LANE*DATA_BITS+:DATA_BITS];
+        assign high = activations[(MULTIPLIERS+LANE)*DATA_BITS+:DATA_BITS];
+        logic signed [DATA_BITS:0] above;
+        assign above = high - $signed({1'b0, low[DATA_BITS-1]});
+        assign operand = {above, {2 * FIELD - DATA_BITS{low[DATA_BITS-1]}}, low};
+      end else begin : one
+        assign operand = activations[LANE*DATA_BITS+:DATA_BITS];
+      end
+      delay #(.WIDTH(X_BITS), .CYCLES(CYCLES > 1 ? CYCLES - 1 : 0)) skew (
+          .clock(clock), .enable(move), .in(operand), .out(operands[LANE*X_BITS+:X_BITS])
+      );
+      delay #(.CYCLES(CYCLES + 2), .WIDTH(1)) skew_first (
+          .clock(clock), .enable(move), .in(first), .out(firsts[LANE])
+      );
+    end
+  end
+  logic first_sum;  // where accumulators add what comes out of chains
+  delay #(.CYCLES((LONGEST - 1) * SKEW + 3 + LEVELS), .WIDTH(1)) sum_first (
+      .clock(clock), .enable(move), .in(first), .out(first_sum)
+  );
+
+  localparam int TOGETHER = PRODUCTS > 1 ? 2 : 1;
+  for (genvar f = 0; f < FILTERS; f += TOGETHER) begin : filters
+    localparam int HERE = f + TOGETHER > FILTERS ? 1 : TOGETHER;  // an odd one stays alone
+    localparam int TOP = (HERE - 1) * FIELD + (COLUMNS - 1) * 2 * FIELD;  // where the top field begins
+    localparam int CHAIN_BITS = TOP == 0 ? SUM_BITS : TOP + FIELD > 48 ? 48 : TOP + FIELD;
+    localparam int Y_BITS = (HERE - 1) * FIELD + WEIGHT_BITS;
+    localparam logic [47:0] HALF = 48'd1 << (FIELD - 1);
+    localparam logic [47:0] BELOW = TOP == 0 ? 48'd0 : HERE == 1 || COLUMNS == 1 ? HALF
+        : HALF | HALF << FIELD | HALF << 2 * FIELD;
+    localparam bit IN_FABRIC = IN_DSP == 0 && STEPS > 1;
+    localparam bit FOLLOWED = IN_FABRIC && PRODUCTS == 1;  // the accumulator of a DSP that can
+
+    logic [CHAINS*CHAIN_BITS-1:0] totals;
+    for (genvar c = 0; c < CHAINS; c++) begin : chains
+      localparam int START = c * MULTIPLIERS / CHAINS, LENGTH = (c + 1) * MULTIPLIERS / CHAINS - START;
+      logic signed [CHAIN_BITS-1:0] handed[LENGTH+1];
+      assign handed[0] = BELOW[CHAIN_BITS-1:0];
+      for (genvar i = 0; i < LENGTH; i++) begin : lanes
+        localparam int LANE = START + i, DELAY = i + LONGEST - LENGTH, CYCLES = DELAY * SKEW;
+        localparam int AHEAD = IN_DSP != 0 ? 0 : DELAY % 4;  // cycles that weights come before they are wanted
+        logic signed [Y_BITS-1:0] weight, late;
+        logic signed [WEIGHT_BITS-1:0] low;
+        assign low = weights[(LANE*FILTERS+f)*WEIGHT_BITS+:WEIGHT_BITS];
+        if (HERE == 1) assign weight = low;
+        else assign weight = {
+              weights[(LANE*FILTERS+f+1)*WEIGHT_BITS+:WEIGHT_BITS], {FIELD - WEIGHT_BITS{low[WEIGHT_BITS-1]}}, low
+            };
+        delay #(.WIDTH(Y_BITS), .CYCLES(AHEAD > 2 ? 1 : 0)) wait_more (
+            .clock(clock), .enable(move), .in(weight), .out(late)
+        );
+        multiply_add #(
+            .X_BITS(X_BITS), .Y_BITS(Y_BITS), .SUM_BITS(CHAIN_BITS), .X_REGISTERS(CYCLES > 0 ? 2 : 1),
+            .Y_REGISTERS(AHEAD > 2 ? 2 : AHEAD),
+            .ACCUMULATE(IN_DSP != 0 && STEPS > 1 ? 1 : FOLLOWED && i == LENGTH - 1 ? 2 : 0)
+        ) dsp (
+            .clock(clock), .move(move), .first(firsts[LANE]), .x(operands[LANE*X_BITS+:X_BITS]), .y(late),
+            .sum_in(handed[i]), .sum(handed[i+1])
+        );
+      end
+      assign totals[c*CHAIN_BITS+:CHAIN_BITS] = handed[LENGTH];
+    end
+
+    for (genvar k = 0; k < HERE * COLUMNS; k++) begin : fields
+      localparam int PLACE = (k % HERE) * FIELD + (k / HERE) * 2 * FIELD;
+      localparam int SUM = (k / HERE) * FILTERS + f + k % HERE;
+      if (TOP == 0 && PRODUCTS == 1) begin : whole
+        assign sums[SUM*SUM_BITS+:SUM_BITS] = totals[SUM_BITS-1:0];
+      end else begin : part
+        field_sums #(
+            .TERMS(CHAINS), .IN_BITS(CHAIN_BITS), .PLACE(PLACE), .FIELD(FIELD), .TOP(PLACE == TOP),
+            .SUM_BITS(SUM_BITS), .ACCUMULATE(IN_FABRIC)
+        ) sum (
+            .clock(clock), .move(move), .first(first_sum), .in(totals), .sum(sums[SUM*SUM_BITS+:SUM_BITS])
+        );
+      end
+    end
+  end
+endmodule

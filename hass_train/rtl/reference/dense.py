@@ -1,0 +1,244 @@
+"""Engines that multiply all pairs of a window, or those whose activation is not zero."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+
+from hass_train.hardware.arithmetic import ceil_div
+from hass_train.hardware.dataflow.costs.engine_rounds import activation_cycles, dense_cycles
+from hass_train.rtl.module import Family, Module, Words
+from hass_train.rtl.streams import Ints, Memory, Stream, signed_range
+
+_CHAIN = 4  # lanes whose operands DSPs and a register can delay, and products of 8 bits that a field holds
+
+
+def packed_weights(weights: Ints) -> Ints:
+    """Weights as engines with more than one product a DSP read them.
+
+    Args:
+        weights: (…, filters) weights, none the smallest of their bits: −127 … 127 for 8.
+
+    Returns:
+        (…, filters) weights, where an odd filter's is less by one if that of the even filter before it is negative:
+        beside each other they are then the bits of w1·2^bits + w0.
+    """
+    packed = np.array(weights)
+    pairs = packed.shape[-1] // 2
+    packed[..., 1::2] -= packed[..., : 2 * pairs : 2] < 0
+    return packed
+
+
+def unpacked_weights(packed: Ints) -> Ints:
+    """The weights that `packed_weights` packed."""
+    weights = np.array(packed)
+    pairs = weights.shape[-1] // 2
+    weights[..., 1::2] += weights[..., : 2 * pairs : 2] < 0
+    return weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Engine(Module):
+    """What the engines of this file have in common; each keeps the sums of its bundles apart.
+
+    Attributes:
+        positions: M pairs of a round, of each filter and bundle.
+        multipliers: N multipliers of each filter and bundle.
+        filters: filters side by side, with the same activations.
+        bundles: engines side by side, with their own activations and weights.
+        rounds: filter blocks that meet a window.
+        passes: windows until weights repeat.
+        data_bits, weight_bits: bits of activations and weights, both signed.
+        products: products that share a DSP.
+    """
+
+    positions: int
+    multipliers: int
+    filters: int
+    bundles: int
+    rounds: int
+    passes: int
+    data_bits: int
+    weight_bits: int
+    products: int
+
+    def least(self, parameter: str) -> int:
+        return 0 if parameter == "IN_DSP" else 4 if parameter in ("DATA_BITS", "WEIGHT_BITS") else 1
+
+    def check(self) -> None:
+        if self.multipliers > self.positions:
+            raise self.refused("MULTIPLIERS", f"it must be at most POSITIONS={self.positions}")
+        for parameter in ("DATA_BITS", "WEIGHT_BITS"):
+            most = 16 // self.products
+            if self.parameters[parameter] > most:
+                raise self.refused(parameter, f"it must be at most {most} with PRODUCTS={self.products}")
+        if self.products > 1 and self.filters == 1:
+            raise self.refused("PRODUCTS", "it must be 1 where FILTERS is")
+
+    @property
+    def steps(self) -> int:
+        """The most cycles that a round takes, S = ⌈M/N⌉."""
+        return dense_cycles(self.positions, self.multipliers)
+
+    @property
+    def sum_bits(self) -> int:
+        """Bits of a sum."""
+        return self.data_bits + self.weight_bits + (self.positions - 1).bit_length()
+
+    @property
+    def columns_side(self) -> int:
+        """Output columns side by side."""
+        return 1
+
+    @property
+    def chains(self) -> int:
+        """Chains of DSPs into which the lanes of a filter are cut."""
+        return int(ceil_div(self.multipliers, _CHAIN)) if self.products > 1 and not self.accumulates else 1
+
+    @property
+    def longest(self) -> int:
+        """Lanes of the longest chain."""
+        return int(ceil_div(self.multipliers, self.chains))
+
+    @property
+    def accumulates(self) -> bool:
+        """Whether DSPs add up the steps of a round, each its own."""
+        return False
+
+    @property
+    @abstractmethod
+    def ports(self) -> int:
+        """Ports to the weights."""
+
+    @property
+    def inputs(self) -> dict[str, Stream]:
+        return {"in": Stream(self.columns_side * self.bundles * self.positions, self.data_bits)}
+
+    @property
+    def outputs(self) -> dict[str, Stream]:
+        return {"out": Stream(self.columns_side * self.bundles * self.filters, self.sum_bits)}
+
+    def reference(self, words: Words, memories: Mapping[str, Memory]) -> dict[str, Ints]:
+        windows = self._windows(words)
+        rows = memories["weight"].rows.reshape(
+            self.passes, self.rounds, self.steps, self.bundles, self.multipliers, self.filters
+        )
+        rows = unpacked_weights(rows) if self.products > 1 else rows
+        weights = np.moveaxis(rows, 2, 3).reshape(self.passes, self.rounds, self.bundles, -1, self.filters)
+        weights = weights[np.arange(len(windows)) % self.passes, ..., : self.positions, :]
+        sums = np.einsum("wcbm,wrbmf->wrcbf", windows, weights)
+        return {"out": sums.reshape(len(windows) * self.rounds, -1)}
+
+    def _windows(self, words: Words) -> Ints:
+        """The (windows, columns, bundles, positions) activations."""
+        return np.reshape(words["in"], (-1, self.columns_side, self.bundles, self.positions))
+
+    @property
+    def latency(self) -> int:
+        """From a window's last step, in which it is read, to its last sums; the cycle of reading is the 1."""
+        adders = 1 if self.steps > 1 and not self.accumulates else 0
+        skew = self.steps if self.accumulates else 1
+        return 1 + 3 + (self.longest - 1) * skew + (self.chains - 1).bit_length() + adders
+
+    def stimulus(self, rng: np.random.Generator, words: int) -> dict[str, Ints]:
+        shape = (int(ceil_div(words, self.rounds)), self.inputs["in"].values)
+        low, high = signed_range(self.data_bits)
+        values = rng.integers(low, high, shape, endpoint=True)
+        extreme = rng.integers(2, size=shape[0]) * rng.integers(2, size=shape[0])
+        values = np.where((extreme > 0)[:, None], np.where(rng.random(shape) < 0.8, low, high), values)
+        density = rng.choice([0.0, 0.3, 0.7, 1.0], size=(shape[0], 1))
+        return {"in": np.where(rng.random(shape) < density, values, 0)}
+
+    def memories(self, rng: np.random.Generator) -> dict[str, Memory]:
+        """The weights: rows by pass, round and step, (bundles, multipliers, filters) in each, filters fastest.
+
+        None of them is the smallest of its bits, as symmetric quantisation has it, and packing needs it.
+        """
+        _, high = signed_range(self.weight_bits)
+        shape = (self.passes * self.rounds * self.steps, self.bundles * self.multipliers, self.filters)
+        weights = rng.integers(-high, high, shape, endpoint=True)
+        extreme = rng.random((shape[0] // self.steps, 1, 1, 1)) < 0.3
+        weights = np.where(np.repeat(extreme[:, 0], self.steps, axis=0), rng.choice([-high, high], size=shape), weights)
+        rows = (packed_weights(weights) if self.products > 1 else weights).reshape(shape[0], -1)
+        return {"weight": Memory(Stream(rows.shape[1], self.weight_bits), self.ports, rows)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenseEngine(_Engine):
+    """All pairs of a window: ⌈M/N⌉ cycles a round.
+
+    Attributes:
+        columns: output columns side by side, with the same weights.
+        in_dsp: 1 if DSPs accumulate, at the price of delays that filters share (wins where filters are many).
+    """
+
+    name: ClassVar[str] = "dense_engine"
+    columns: int
+    in_dsp: int
+
+    def check(self) -> None:
+        if self.products not in (1, 2, 4):
+            raise self.refused("PRODUCTS", "it must be 1, 2 or 4")
+        super().check()
+        if self.products == 4 and self.columns == 1:
+            raise self.refused("PRODUCTS", "it must be at most 2 where COLUMNS is 1")
+        if self.in_dsp > 1:
+            raise self.refused("IN_DSP", "it must be 0 or 1")
+        if self.in_dsp and self.products > 1 and self.positions > self.capacity:
+            raise self.refused("IN_DSP", f"a DSP that {self.products} products share sums up {self.capacity} of them")
+
+    @property
+    def columns_side(self) -> int:
+        return self.columns
+
+    @property
+    def capacity(self) -> int:
+        """The products that a field of a shared DSP sums up."""
+        field = (24 - self.data_bits) // 2 if self.products == 4 else 25 - self.weight_bits
+        return ((1 << field - 1) - 1) // ((1 << self.data_bits - 1) * ((1 << self.weight_bits - 1) - 1))
+
+    @property
+    def accumulates(self) -> bool:
+        return bool(self.in_dsp)
+
+    @property
+    def ports(self) -> int:
+        if self.accumulates:
+            return self.multipliers
+        return 1 if self.chains > 1 else int(ceil_div(self.multipliers, _CHAIN))
+
+    def busy(self, words: Words, memories: Mapping[str, Memory]) -> int:
+        """The cycles of all windows but the first, which is read in the last of its own."""
+        return (len(words["in"]) - 1) * self.rounds * self.steps
+
+    @classmethod
+    def random(cls, rng: np.random.Generator) -> Self:
+        positions = int(rng.choice([1, 2, 4, 5, 9, 16, 25]))
+        multipliers = int(rng.integers(1, min(positions, 9) + 1))
+        products = int(rng.choice([1, 2, 4]))
+        bits = 16 // products
+        data_bits, weight_bits = (int(b) for b in rng.integers(4, bits + 1, 2))
+        if products > 1 and rng.integers(2):
+            data_bits = weight_bits = bits
+        trial = cls(
+            positions=positions, multipliers=multipliers, filters=int(rng.integers(1 + (products > 1), 6)),
+            bundles=int(rng.choice([1, 1, 2, 3])), columns=int(rng.integers(1 + (products == 4), 5)),
+            rounds=int(rng.choice([1, 2, 3, 4, 7])), passes=int(rng.choice([1, 2, 3, 4])), data_bits=data_bits,
+            weight_bits=weight_bits, products=products, in_dsp=0,
+        )  # fmt: skip
+        fits = products == 1 or positions <= trial.capacity
+        return cls(**{**vars(trial), "in_dsp": int(rng.integers(2)) if fits else 0})
+
+    @classmethod
+    def typical(cls, rng: np.random.Generator) -> Self:
+        raise NotImplementedError
+
+    def lut_terms(self, family: Family) -> dict[str, float]:
+        return {"fixed": 1}
+
+    def ff_terms(self, family: Family) -> dict[str, float]:
+        return {"fixed": 1}
