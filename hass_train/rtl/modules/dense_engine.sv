@@ -112,7 +112,7 @@ module dense_engine #(
           .MULTIPLIERS(MULTIPLIERS), .FILTERS(FILTERS), .COLUMNS(HERE), .DATA_BITS(DATA_BITS),
           .WEIGHT_BITS(WEIGHT_BITS), .SUM_BITS(SUM_BITS), .STEPS(STEPS), .PRODUCTS(PRODUCTS), .IN_DSP(IN_DSP)
       ) products (
-          .clock(clock), .move(move), .first(step == 0), .activations(activations), .weights(weights), .sums(sums)
+          .clock(clock), .move(move), .further(in_valid && !last_step), .activations(activations), .weights(weights), .sums(sums)
       );
       for (genvar k = 0; k < HERE; k++) begin : outputs
         assign out_data[((c+k)*BUNDLES+b)*FILTERS*SUM_BITS+:FILTERS*SUM_BITS] =

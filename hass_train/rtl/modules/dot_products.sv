@@ -24,7 +24,7 @@ module dot_products #(
 ) (
     input  logic                                        clock,
     input  logic                                        move,         // all registers wait without it
-    input  logic                                        first,        // activations: of the first step of a round
+    input  logic                                        further,      // a step, and its round goes on
     input  logic [   COLUMNS*MULTIPLIERS*DATA_BITS-1:0] activations,  // lane fastest
     input  logic [   MULTIPLIERS*FILTERS*WEIGHT_BITS-1:0] weights,    // filter fastest; see `ahead`
     output logic [        COLUMNS*FILTERS*SUM_BITS-1:0] sums
@@ -38,7 +38,7 @@ module dot_products #(
 
   // the operands on the activations' side, once for all filters, but for the two registers that DSPs have
   logic [MULTIPLIERS*X_BITS-1:0] operands;
-  logic [MULTIPLIERS-1:0] firsts;  // where a lane adds its product
+  logic [MULTIPLIERS-1:0] furthers;  // where a lane adds its product
   for (genvar c = 0; c < CHAINS; c++) begin : skewed
     localparam int START = c * MULTIPLIERS / CHAINS, LENGTH = (c + 1) * MULTIPLIERS / CHAINS - START;
     for (genvar i = 0; i < LENGTH; i++) begin : lanes
@@ -57,14 +57,14 @@ module dot_products #(
       delay #(.WIDTH(X_BITS), .CYCLES(CYCLES > 1 ? CYCLES - 1 : 0)) skew (
           .clock(clock), .enable(move), .in(operand), .out(operands[LANE*X_BITS+:X_BITS])
       );
-      delay #(.CYCLES(CYCLES + 2), .WIDTH(1)) skew_first (
-          .clock(clock), .enable(move), .in(first), .out(firsts[LANE])
+      delay #(.CYCLES(CYCLES + 3), .WIDTH(1)) skew_further (
+          .clock(clock), .enable(move), .in(further), .out(furthers[LANE])
       );
     end
   end
-  logic first_sum;  // where accumulators add what comes out of chains
-  delay #(.CYCLES((LONGEST - 1) * SKEW + 3 + LEVELS), .WIDTH(1)) sum_first (
-      .clock(clock), .enable(move), .in(first), .out(first_sum)
+  logic sum_further;  // where accumulators add what comes out of chains
+  delay #(.CYCLES((LONGEST - 1) * SKEW + 3 + LEVELS), .WIDTH(1)) skew_sum_further (
+      .clock(clock), .enable(move), .in(further), .out(sum_further)
   );
 
   localparam int TOGETHER = PRODUCTS > 1 ? 2 : 1;
@@ -102,7 +102,7 @@ module dot_products #(
             .Y_REGISTERS(AHEAD > 2 ? 2 : AHEAD),
             .ACCUMULATE(IN_DSP != 0 && STEPS > 1 ? 1 : FOLLOWED && i == LENGTH - 1 ? 2 : 0)
         ) dsp (
-            .clock(clock), .move(move), .first(firsts[LANE]), .x(operands[LANE*X_BITS+:X_BITS]), .y(late),
+            .clock(clock), .move(move), .further(furthers[LANE]), .x(operands[LANE*X_BITS+:X_BITS]), .y(late),
             .sum_in(handed[i]), .sum(handed[i+1])
         );
       end
@@ -119,7 +119,7 @@ module dot_products #(
             .TERMS(CHAINS), .IN_BITS(CHAIN_BITS), .PLACE(PLACE), .FIELD(FIELD), .TOP(PLACE == TOP),
             .SUM_BITS(SUM_BITS), .ACCUMULATE(IN_FABRIC)
         ) sum (
-            .clock(clock), .move(move), .first(first_sum), .in(totals), .sum(sums[SUM*SUM_BITS+:SUM_BITS])
+            .clock(clock), .move(move), .further(sum_further), .in(totals), .sum(sums[SUM*SUM_BITS+:SUM_BITS])
         );
       end
     end

@@ -11,7 +11,7 @@ module field_sums #(
 ) (
     input  logic                       clock,
     input  logic                       move,
-    input  logic                       first,
+    input  logic                       further,  // a cycle early: what will come continues the sum
     input  logic [  TERMS*IN_BITS-1:0] in,
     output logic signed [SUM_BITS-1:0] sum
 );
@@ -34,9 +34,9 @@ module field_sums #(
   end
 
   if (ACCUMULATE != 0) begin : accumulated
-    logic signed [SUM_BITS-1:0] so_far;
-    assign so_far = sum & {SUM_BITS{!first}};
-    always_ff @(posedge clock) if (move) sum <= nodes[1] + so_far;
+    accumulator #(.SUM_BITS(SUM_BITS)) steps (
+        .clock(clock), .move(move), .further(further), .in(nodes[1]), .sum(sum)
+    );
   end else begin : direct
     assign sum = nodes[1];
   end

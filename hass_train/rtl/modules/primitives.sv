@@ -2,10 +2,10 @@
 //
 //   x ─[X_REGISTERS]─┐
 //                    × ─[M]─ + ─[P]──► sum      ACCUMULATE = 0: P = M + sum_in
-//   y ─[Y_REGISTERS]─┘       ▲                               1: P = M + (first ? sum_in : P)
-//                 sum_in ────┘                               2: P = M + sum_in, then sum = P + (first ? 0 : sum)
+//   y ─[Y_REGISTERS]─┘       ▲                               1: P = M + (further ? P : sum_in)
+//                 sum_in ────┘                               2: P = M + sum_in, then sum = P + (further ? sum : 0)
 //
-// All registers move with `move`. `first` belongs to the cycle in which M is added; with ACCUMULATE = 2 sums come one
+// All registers move with `move`. `further` comes with the M that continues a sum; with ACCUMULATE = 2 sums come one
 // cycle later. Yosys and Vivado infer a DSP48E1 with all its registers from the text below (the adder of ACCUMULATE = 2
 // stays outside), Yosys a MULT18X18D. With HASS_DSP48E2 defined, a DSP48E2 is instantiated instead, whose adder of four
 // operands takes the accumulation in as well; it behaves the same, cycle by cycle.
@@ -19,7 +19,7 @@ module multiply_add #(
 ) (
     input  logic                       clock,
     input  logic                       move,
-    input  logic                       first,
+    input  logic                       further,
     input  logic signed [  X_BITS-1:0] x,
     input  logic signed [  Y_BITS-1:0] y,
     input  logic signed [SUM_BITS-1:0] sum_in,
@@ -40,8 +40,8 @@ module multiply_add #(
 
   logic [8:0] mode;  // W, Z, Y and X: M takes Y and X, C takes Z, and P takes W or Z
   if (ACCUMULATE == 0) assign mode = 9'b00_011_0101;
-  else if (ACCUMULATE == 1) assign mode = first ? 9'b00_011_0101 : 9'b00_010_0101;
-  else assign mode = first ? 9'b00_011_0101 : 9'b01_011_0101;
+  else if (ACCUMULATE == 1) assign mode = further ? 9'b00_010_0101 : 9'b00_011_0101;
+  else assign mode = further ? 9'b01_011_0101 : 9'b00_011_0101;
 
   DSP48E2 #(
       .AREG(A_REGISTERS), .ACASCREG(A_REGISTERS), .BREG(B_REGISTERS), .BCASCREG(B_REGISTERS), .MREG(1), .PREG(1),
@@ -70,17 +70,15 @@ module multiply_add #(
   always_ff @(posedge clock) if (move) product <= x_late * y_late;
 
   if (ACCUMULATE == 1) begin : accumulated
-    always_ff @(posedge clock) if (move) partial <= product + (first ? sum_in : partial);
+    always_ff @(posedge clock) if (move) partial <= product + (further ? partial : sum_in);
   end else begin : added
     always_ff @(posedge clock) if (move) partial <= product + sum_in;
   end
 
   if (ACCUMULATE == 2) begin : total
-    logic begun;  // `first`, beside `partial`
-    logic signed [SUM_BITS-1:0] so_far;
-    always_ff @(posedge clock) if (move) begun <= !first;
-    assign so_far = sum & {SUM_BITS{begun}};
-    always_ff @(posedge clock) if (move) sum <= partial + so_far;
+    accumulator #(.SUM_BITS(SUM_BITS)) steps (
+        .clock(clock), .move(move), .further(further), .in(partial), .sum(sum)
+    );
   end else begin : direct
     assign sum = partial;
   end

@@ -242,3 +242,53 @@ class DenseEngine(_Engine):
 
     def ff_terms(self, family: Family) -> dict[str, float]:
         return {"fixed": 1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActivationEngine(_Engine):
+    """The pairs of a window whose activation is not zero: as many cycles a round as the fullest lane has."""
+
+    name: ClassVar[str] = "activation_engine"
+
+    def check(self) -> None:
+        if self.products not in (1, 2):
+            raise self.refused("PRODUCTS", "it must be 1 or 2")
+        super().check()
+
+    @property
+    def ports(self) -> int:
+        return self.bundles * self.multipliers
+
+    def busy(self, words: Words, memories: Mapping[str, Memory]) -> int:
+        """The cycles of all windows but the first, which is read in the last of its own."""
+        windows = self._windows(words)[1:, 0]
+        return int(activation_cycles(windows != 0, self.multipliers).sum()) * self.rounds
+
+    @property
+    def latency(self) -> int:
+        """As of dense engines, and a cycle between picking an activation and the address of its weights."""
+        return super().latency + 1
+
+    @classmethod
+    def random(cls, rng: np.random.Generator) -> Self:
+        positions = int(rng.choice([1, 2, 4, 5, 9, 16, 25]))
+        products = int(rng.choice([1, 1, 2]))
+        data_bits, weight_bits = (int(b) for b in rng.integers(4, 16 // products + 1, 2))
+        if rng.integers(2):
+            data_bits = weight_bits = 16 // products
+        return cls(
+            positions=positions, multipliers=int(rng.integers(1, min(positions, 9) + 1)),
+            filters=int(rng.integers(products, 6)), bundles=int(rng.choice([1, 1, 2, 3])),
+            rounds=int(rng.choice([1, 2, 3, 4, 7])), passes=int(rng.choice([1, 2, 3, 4])), data_bits=data_bits,
+            weight_bits=weight_bits, products=products,
+        )  # fmt: skip
+
+    @classmethod
+    def typical(cls, rng: np.random.Generator) -> Self:
+        raise NotImplementedError
+
+    def lut_terms(self, family: Family) -> dict[str, float]:
+        return {"fixed": 1}
+
+    def ff_terms(self, family: Family) -> dict[str, float]:
+        return {"fixed": 1}
