@@ -6,8 +6,9 @@
 //                                     └─ step ──► row ──► weights ──┘
 //
 // in: one window, position fastest, then bundle. It stays there for ROUNDS rounds.
-// out: ROUNDS words a window, filter fastest, then bundle; the weights of round r of pass p are those of rows
-// (p·ROUNDS + r)·STEPS + step; windows take passes in turn.
+// out: ROUNDS words a window, filter fastest, then bundle; the weights of round r of pass p and a step are those of
+// row block·STEPS + step where block = p·ROUNDS + r; but step·BLOCKS + block if that saves adders, which is where only
+// BLOCKS = PASSES·ROUNDS is a power of two. Windows take passes in turn.
 // weight: a row holds BUNDLES × MULTIPLIERS × FILTERS weights, filter fastest, packed as `dot_products` says. Port
 // bundle·MULTIPLIERS + lane looks only at the FILTERS weights of its bundle and lane, so its memory needs no others.
 // The sums come LATENCY cycles after the last one of their round.
@@ -66,8 +67,10 @@ module activation_engine #(
   end
   assign out_valid = ending[LATENCY-1];
 
+  localparam int BLOCKS = PASSES * ROUNDS;
+  localparam bit BY_STEP = STEPS != 1 << $clog2(STEPS) && BLOCKS == 1 << $clog2(BLOCKS);
   logic [ADDRESS-1:0] base;  // the row of the round's first step
-  round_counter #(.DEPTH(DEPTH), .STEPS(STEPS), .ROUNDS(ROUNDS)) counter (
+  round_counter #(.DEPTH(DEPTH), .STEPS(BY_STEP ? 1 : STEPS), .BLOCKS(BLOCKS), .ROUNDS(ROUNDS)) counter (
       .clock(clock), .reset(reset), .enable(ends), .base(base), .last_round(last_round)
   );
   logic [GROUPS*ADDRESS-1:0] bases;  // beside the steps of each group of lanes
@@ -101,6 +104,10 @@ module activation_engine #(
       );
       delay #(.WIDTH(STEP), .CYCLES(4 * GROUP)) skew (.clock(clock), .enable(move), .in(step), .out(late));
       if (STEPS == 1) assign weight_address[PORT*ADDRESS+:ADDRESS] = bases[GROUP*ADDRESS+:ADDRESS];
+      else if (BLOCKS == 1) assign weight_address[PORT*ADDRESS+:ADDRESS] = late;
+      else if (BY_STEP) assign weight_address[PORT*ADDRESS+:ADDRESS] = {late, bases[GROUP*ADDRESS+:$clog2(BLOCKS)]};
+      else if (STEPS == 1 << STEP)
+        assign weight_address[PORT*ADDRESS+:ADDRESS] = {bases[GROUP*ADDRESS+STEP+:ADDRESS-STEP], late};
       else assign weight_address[PORT*ADDRESS+:ADDRESS] = bases[GROUP*ADDRESS+:ADDRESS] + late;
       assign weights[j*FILTERS*WEIGHT_BITS+:FILTERS*WEIGHT_BITS] =
           weight_data[PORT*ROW+PORT*FILTERS*WEIGHT_BITS+:FILTERS*WEIGHT_BITS];

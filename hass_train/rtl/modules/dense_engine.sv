@@ -46,12 +46,16 @@ module dense_engine #(
   localparam int SKEW = IN_DSP != 0 ? STEPS : 1;
   localparam int LATENCY = 3 + (LONGEST - 1) * SKEW + $clog2(CHAINS) + (IN_DSP == 0 && STEPS > 1 ? 1 : 0);
 
+  localparam int FIELD = PRODUCTS == 4 ? (24 - DATA_BITS) / 2 : 25 - WEIGHT_BITS;  // of a DSP that is shared
+  localparam int CAPACITY = ((1 << (FIELD - 1)) - 1) / ((1 << (DATA_BITS - 1)) * ((1 << (WEIGHT_BITS - 1)) - 1));
+
   if (MULTIPLIERS > POSITIONS) $error("MULTIPLIERS must be at most POSITIONS");
   if (PRODUCTS != 1 && PRODUCTS != 2 && PRODUCTS != 4) $error("PRODUCTS must be 1, 2 or 4");
   if (PRODUCTS > 1 && FILTERS == 1) $error("PRODUCTS must be 1 where FILTERS is");
   if (PRODUCTS == 4 && COLUMNS == 1) $error("PRODUCTS must be at most 2 where COLUMNS is 1");
   if (PRODUCTS > 1 && (DATA_BITS > 16 / PRODUCTS || WEIGHT_BITS > 16 / PRODUCTS))
     $error("DATA_BITS and WEIGHT_BITS must be at most 16/PRODUCTS");
+  if (IN_DSP != 0 && PRODUCTS > 1 && POSITIONS > CAPACITY) $error("IN_DSP must be 0: DSPs sum too few products up");
   if (DATA_BITS < 4 || DATA_BITS > 16 || WEIGHT_BITS < 4 || WEIGHT_BITS > 16)
     $error("DATA_BITS and WEIGHT_BITS must be 4 to 16");
 

@@ -8,8 +8,8 @@
 //
 // Products: with PRODUCTS = 2 two filters share a DSP, (w1·2^FIELD + w0)·a; with PRODUCTS = 4 two columns do too, that
 // is (w1·2^FIELD + w0)·(a1·2^(2·FIELD) + a0). Every field but the top one starts at half its range, so that none ever
-// borrows from the next, and what comes out needs its highest bit inverted, no correction. Fields hold four products of 8
-// bits: chains are no longer than four, unless IN_DSP, where a whole round must fit (the engine sees to it). Weights come
+// borrows from the next, and what comes out needs its highest bit inverted, no correction. Chains
+// are no longer than four then, which is what fields of 8 bits hold, unless IN_DSP, where a whole round must fit. Weights come
 // packed: that of the odd filter less one where that of the even one is negative, and none is −2^(WEIGHT_BITS−1).
 module dot_products #(
     parameter int MULTIPLIERS = 3,
@@ -32,7 +32,8 @@ module dot_products #(
   localparam int CHAINS = PRODUCTS > 1 && IN_DSP == 0 ? (MULTIPLIERS + 3) / 4 : 1;
   localparam int LONGEST = (MULTIPLIERS + CHAINS - 1) / CHAINS;
   localparam int SKEW = IN_DSP != 0 ? STEPS : 1;
-  localparam int FIELD = PRODUCTS == 4 ? (24 - DATA_BITS) / 2 : 25 - WEIGHT_BITS;
+  localparam int FIELD = IN_DSP == 0 ? DATA_BITS + WEIGHT_BITS + 1  // four products
+      : PRODUCTS == 4 ? (24 - DATA_BITS) / 2 : 25 - WEIGHT_BITS;  // as many as go into a DSP
   localparam int LEVELS = $clog2(CHAINS);
   localparam int X_BITS = COLUMNS == 2 ? 2 * FIELD + DATA_BITS + 1 : DATA_BITS;
 

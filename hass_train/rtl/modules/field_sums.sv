@@ -17,14 +17,15 @@ module field_sums #(
 );
   localparam int LEAVES = 1 << $clog2(TERMS);
   localparam int BITS = TOP != 0 ? IN_BITS - PLACE : FIELD;
+  localparam int NODE = BITS + $clog2(TERMS) < SUM_BITS ? BITS + $clog2(TERMS) : SUM_BITS;
 
-  logic signed [SUM_BITS-1:0] nodes[2*LEAVES];  // node n adds nodes 2n and 2n + 1
+  logic signed [NODE-1:0] nodes[2*LEAVES];  // node n adds nodes 2n and 2n + 1
   for (genvar t = 0; t < LEAVES; t++) begin : leaves
     if (t < TERMS) begin : used
       logic signed [BITS-1:0] value;
       if (TOP != 0) assign value = in[t*IN_BITS+PLACE+:BITS];
       else assign value = {!in[t*IN_BITS+PLACE+FIELD-1], in[t*IN_BITS+PLACE+:FIELD-1]};
-      assign nodes[LEAVES+t] = SUM_BITS'(value);
+      assign nodes[LEAVES+t] = NODE'(value);
     end else begin : none
       assign nodes[LEAVES+t] = '0;
     end
@@ -34,8 +35,10 @@ module field_sums #(
   end
 
   if (ACCUMULATE != 0) begin : accumulated
+    logic signed [SUM_BITS-1:0] all;
+    assign all = nodes[1];
     accumulator #(.SUM_BITS(SUM_BITS)) steps (
-        .clock(clock), .move(move), .further(further), .in(nodes[1]), .sum(sum)
+        .clock(clock), .move(move), .further(further), .in(all), .sum(sum)
     );
   end else begin : direct
     assign sum = nodes[1];

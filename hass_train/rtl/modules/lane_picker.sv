@@ -38,6 +38,6 @@ module lane_picker #(
   always_ff @(posedge clock)
     if (move) begin
       step <= place;
-      value <= |left ? values[place*DATA_BITS+:DATA_BITS] : '0;
+      value <= |left || STEPS == 1 ? values[place*DATA_BITS+:DATA_BITS] : '0;
     end
 endmodule

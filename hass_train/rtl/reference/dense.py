@@ -14,7 +14,9 @@ from hass_train.hardware.dataflow.costs.engine_rounds import activation_cycles, 
 from hass_train.rtl.module import Family, Module, Words
 from hass_train.rtl.streams import Ints, Memory, Stream, signed_range
 
-_CHAIN = 4  # lanes whose operands DSPs and a register can delay, and products of 8 bits that a field holds
+_CHAIN = 4  # lanes whose operands DSPs and a register can delay, and products that a field holds
+_SMALL_PRODUCT = 8  # bits of a product for which Yosys takes no DSP of a Xilinx device
+_MULTIPLIERS = 128  # the most that `typical` engines have, for syntheses of a few seconds
 
 
 def packed_weights(weights: Ints) -> Ints:
@@ -39,6 +41,21 @@ def unpacked_weights(packed: Ints) -> Ints:
     pairs = weights.shape[-1] // 2
     weights[..., 1::2] += weights[..., : 2 * pairs : 2] < 0
     return weights
+
+
+def _typical(rng: np.random.Generator, multipliers: int, products: list[int]) -> dict[str, int]:
+    """Parameters that all engines have, of at most some multipliers."""
+    positions = int(rng.choice([1, 9, 9, 16, 25, 32, 49]))
+    each = int(rng.choice([n for n in (1, 2, 3, 4, 5, 6, 8, 9, 12, 16) if n <= positions]))
+    bundles = int(rng.choice([b for b in (1, 1, 2, 4, 8) if b * each <= multipliers]))
+    filters = int(rng.choice([f for f in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32) if f * bundles * each <= multipliers]))
+    shared = int(rng.choice(products)) if filters > 1 else 1
+    bits = {1: [4, 5, 8, 8, 8, 16], 2: [4, 6, 8, 8, 8], 4: [4]}[shared]
+    return {
+        "positions": positions, "multipliers": each, "filters": filters, "bundles": bundles,
+        "rounds": int(rng.choice([1, 2, 4, 8, 12, 64])), "passes": int(rng.choice([1, 2, 6, 16, 128])),
+        "data_bits": int(rng.choice(bits)), "weight_bits": int(rng.choice(bits)), "products": shared,
+    }  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +127,11 @@ class _Engine(Module):
         return False
 
     @property
+    def by_step(self) -> bool:
+        """Whether the rows of a step, not those of a round, stand together in the weights' memory."""
+        return False
+
+    @property
     @abstractmethod
     def ports(self) -> int:
         """Ports to the weights."""
@@ -124,11 +146,11 @@ class _Engine(Module):
 
     def reference(self, words: Words, memories: Mapping[str, Memory]) -> dict[str, Ints]:
         windows = self._windows(words)
-        rows = memories["weight"].rows.reshape(
-            self.passes, self.rounds, self.steps, self.bundles, self.multipliers, self.filters
-        )
+        order = (self.steps, -1) if self.by_step else (-1, self.steps)
+        rows = memories["weight"].rows.reshape(*order, self.bundles, self.multipliers, self.filters)
+        rows = np.moveaxis(rows, 0 if self.by_step else 1, 2)  # blocks, bundles, steps, multipliers, filters
         rows = unpacked_weights(rows) if self.products > 1 else rows
-        weights = np.moveaxis(rows, 2, 3).reshape(self.passes, self.rounds, self.bundles, -1, self.filters)
+        weights = rows.reshape(self.passes, self.rounds, self.bundles, -1, self.filters)
         weights = weights[np.arange(len(windows)) % self.passes, ..., : self.positions, :]
         sums = np.einsum("wcbm,wrbmf->wrcbf", windows, weights)
         return {"out": sums.reshape(len(windows) * self.rounds, -1)}
@@ -154,15 +176,16 @@ class _Engine(Module):
         return {"in": np.where(rng.random(shape) < density, values, 0)}
 
     def memories(self, rng: np.random.Generator) -> dict[str, Memory]:
-        """The weights: rows by pass, round and step, (bundles, multipliers, filters) in each, filters fastest.
+        """The weights: rows by pass, round and step, or by step, pass and round if `by_step`.
+
+        In each there are (bundles, multipliers, filters) weights, filters fastest.
 
         None of them is the smallest of its bits, as symmetric quantisation has it, and packing needs it.
         """
         _, high = signed_range(self.weight_bits)
         shape = (self.passes * self.rounds * self.steps, self.bundles * self.multipliers, self.filters)
         weights = rng.integers(-high, high, shape, endpoint=True)
-        extreme = rng.random((shape[0] // self.steps, 1, 1, 1)) < 0.3
-        weights = np.where(np.repeat(extreme[:, 0], self.steps, axis=0), rng.choice([-high, high], size=shape), weights)
+        weights = np.where(rng.integers(2, size=shape[2:]), weights, rng.choice([-high, high], size=shape))
         rows = (packed_weights(weights) if self.products > 1 else weights).reshape(shape[0], -1)
         return {"weight": Memory(Stream(rows.shape[1], self.weight_bits), self.ports, rows)}
 
@@ -235,7 +258,10 @@ class DenseEngine(_Engine):
 
     @classmethod
     def typical(cls, rng: np.random.Generator) -> Self:
-        raise NotImplementedError
+        columns = int(rng.choice([1, 1, 2]))
+        common = _typical(rng, _MULTIPLIERS // columns, [1, 2, 4] if columns > 1 else [1, 2])
+        in_dsp = int(common["products"] == 1 and common["data_bits"] + common["weight_bits"] > _SMALL_PRODUCT)
+        return cls(**common, columns=columns, in_dsp=in_dsp * int(rng.integers(2)))
 
     def lut_terms(self, family: Family) -> dict[str, float]:
         return {"fixed": 1}
@@ -254,6 +280,11 @@ class ActivationEngine(_Engine):
         if self.products not in (1, 2):
             raise self.refused("PRODUCTS", "it must be 1 or 2")
         super().check()
+
+    @property
+    def by_step(self) -> bool:
+        blocks = self.passes * self.rounds
+        return self.steps & self.steps - 1 != 0 and blocks & blocks - 1 == 0
 
     @property
     def ports(self) -> int:
@@ -285,7 +316,7 @@ class ActivationEngine(_Engine):
 
     @classmethod
     def typical(cls, rng: np.random.Generator) -> Self:
-        raise NotImplementedError
+        return cls(**_typical(rng, _MULTIPLIERS, [1, 2]))
 
     def lut_terms(self, family: Family) -> dict[str, float]:
         return {"fixed": 1}
