@@ -50,6 +50,7 @@ module dense_engine #(
   localparam int CAPACITY = ((1 << (FIELD - 1)) - 1) / ((1 << (DATA_BITS - 1)) * ((1 << (WEIGHT_BITS - 1)) - 1));
 
   if (MULTIPLIERS > POSITIONS) $error("MULTIPLIERS must be at most POSITIONS");
+  if (IN_DSP > 1) $error("IN_DSP must be 0 or 1");
   if (PRODUCTS != 1 && PRODUCTS != 2 && PRODUCTS != 4) $error("PRODUCTS must be 1, 2 or 4");
   if (PRODUCTS > 1 && FILTERS == 1) $error("PRODUCTS must be 1 where FILTERS is");
   if (PRODUCTS == 4 && COLUMNS == 1) $error("PRODUCTS must be at most 2 where COLUMNS is 1");

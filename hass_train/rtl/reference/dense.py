@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar, Self
 
 import numpy as np
@@ -16,7 +17,7 @@ from hass_train.rtl.streams import Ints, Memory, Stream, signed_range
 
 _CHAIN = 4  # lanes whose operands DSPs and a register can delay, and products that a field holds
 _SMALL_PRODUCT = 8  # bits of a product for which Yosys takes no DSP of a Xilinx device
-_MULTIPLIERS = 128  # the most that `typical` engines have, for syntheses of a few seconds
+_MULTIPLIERS = 64  # the most that `typical` engines have, for syntheses of a few seconds
 
 
 def packed_weights(weights: Ints) -> Ints:
@@ -41,6 +42,47 @@ def unpacked_weights(packed: Ints) -> Ints:
     pairs = weights.shape[-1] // 2
     weights[..., 1::2] += weights[..., : 2 * pairs : 2] < 0
     return weights
+
+
+def packing_errors(data_bits: int, weight_bits: int, products: int) -> int:
+    """How many of all operands two or four products in a DSP would get wrong, tried one by one: 0.
+
+    Tries the arithmetic of `dot_products.sv`: packed operands, fields that start at half their range, and what is read
+    out of them. Sums of four products stay inside a field of data_bits + weight_bits + 1 bits, so they are exact too.
+
+    Args:
+        data_bits, weight_bits: bits of the operands; 4 for four products.
+        products: 2 = two weights × one activation, 4 = two weights × two activations.
+    """
+    field = data_bits + weight_bits + 1
+    low, high = signed_range(data_bits)
+    weights, data = np.arange(1 - (1 << weight_bits - 1), 1 << weight_bits - 1), np.arange(low, high + 1)
+    w0, w1, a0, a1 = np.ix_(weights, weights, data, data if products == 4 else np.zeros(1, np.int64))
+    operands = (w1 << field) + w0, (a1 << 2 * field) + a0
+    half = sum(1 << (field * place + field - 1) for place in range(products - 1))
+    total = operands[0] * operands[1] + half
+    wrong = np.zeros(total.shape, np.bool_)
+    for place, product in enumerate((w0 * a0, w1 * a0, w0 * a1, w1 * a1)[:products]):
+        raw = total >> field * place
+        # below the top field the highest bit is inverted, and the bits above it belong to the next field
+        read = (raw & (1 << field) - 1) - (1 << field - 1) if place < products - 1 else raw
+        wrong |= read != product
+    return int(wrong.sum())
+
+
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """Products that share DSPs, `many` times in a lane: how many, and the bits of operands and sums."""
+
+    fields: int
+    many: int
+    x_bits: int
+    y_bits: int
+    sum_bits: int
+
+
+def _address_bits(rows: int) -> int:
+    return (rows - 1).bit_length()
 
 
 def _typical(rng: np.random.Generator, multipliers: int, products: list[int]) -> dict[str, int]:
@@ -166,6 +208,111 @@ class _Engine(Module):
         skew = self.steps if self.accumulates else 1
         return 1 + 3 + (self.longest - 1) * skew + (self.chains - 1).bit_length() + adders
 
+    # ---- what it costs -------------------------------------------------------------------------------------------
+
+    @property
+    def _skews(self) -> list[int]:
+        """The cycles by which each lane works later than the first, by its place in its chain."""
+        ends = [self.multipliers * chain // self.chains for chain in range(self.chains + 1)]
+        places = [range(self.longest - end + start, self.longest) for start, end in pairwise(ends)]
+        return [place * (self.steps if self.accumulates else 1) for chain in places for place in chain]
+
+    @property
+    def _field(self) -> int:
+        """Bits of a field of a shared DSP."""
+        if not self.accumulates:
+            return self.data_bits + self.weight_bits + 1
+        return (24 - self.data_bits) // 2 if self.products == 4 else 25 - self.weight_bits
+
+    @property
+    def _shares(self) -> list[_Share]:
+        """What shares the DSPs of a lane: the pairs of columns and filters, and those that stay alone."""
+        pairs = 1 + (self.products == 4), 1 + (self.products > 1)
+        counts = [
+            [(pair, side // pair), (1, side % pair)]
+            for pair, side in zip(pairs, (self.columns_side, self.filters), strict=True)
+        ]
+        return [
+            _Share(
+                fields=columns * filters, many=many * times,
+                x_bits=2 * self._field + self.data_bits + 1 if columns == 2 else self.data_bits,
+                y_bits=(filters - 1) * self._field + self.weight_bits,
+                sum_bits=self.sum_bits if columns * filters == 1 else columns * filters * self._field,
+            )
+            for columns, many in counts[0] for filters, times in counts[1] if many * times
+        ]  # fmt: skip
+
+    def dsps(self, family: Family) -> int:
+        """The DSPs. Packing saves some on ECP5 only if both operands fit 18 bits: that is, `data` + 2·`weight` ≤ 17."""
+        if family == "ecp5":
+            each = sum(s.many * int(ceil_div(s.x_bits, 18) * ceil_div(s.y_bits, 18)) for s in self._shares)
+        else:
+            each = sum(s.many for s in self._shares if s.x_bits + s.y_bits > _SMALL_PRODUCT)
+        return each * self.bundles * self.multipliers
+
+    @property
+    def _sums(self) -> int:
+        return self.columns_side * self.bundles * self.filters
+
+    @property
+    def _accumulators(self) -> int:
+        """Bits of the accumulators that are not in DSPs."""
+        return self._sums * self.sum_bits if self.steps > 1 and not self.accumulates else 0
+
+    @property
+    def _operands(self) -> int:
+        """Bits of the activations of a lane, of all columns and bundles."""
+        return self.columns_side * self.bundles * self.data_bits
+
+    def lut_terms(self, family: Family) -> dict[str, float]:
+        lanes = self.bundles * self.multipliers
+        places = [len(range(lane, self.positions, self.multipliers)) for lane in range(self.multipliers)]
+        values = self._operands
+        node = min(self._field + (self.chains - 1).bit_length(), self.sum_bits)
+        fields = self.bundles * sum((share.fields - 1) * share.many for share in self._shares)
+        terms: dict[str, float] = {
+            "accumulators": self._accumulators,
+            "trees": self._sums * node * (self.chains - 1),
+            "multiplexers": values * sum(place - 1 for place in places),
+            "wide multiplexers": values * sum(max(place - 4, 0) for place in places),
+            "counters": _address_bits(self.passes * self.rounds * self.steps),
+            "fixed": 1,
+        }
+        if family == "ecp5":
+            chains = lanes * sum(share.sum_bits * share.many for share in self._shares)
+            return terms | {"chains": chains, "chosen sums": chains if self.accumulates else 0}
+        late = [skew - 1 for skew in self._skews if skew > 3]
+        small = sum(share.many for share in self._shares if share.x_bits + share.y_bits <= _SMALL_PRODUCT)
+        return terms | {
+            "inverted signs": 0 if self._accumulators or self.chains > 1 else fields,
+            "delays": values * sum(int(ceil_div(cycles, 32)) for cycles in late),
+            "packed columns": values * self.multipliers if self.products == 4 else 0,
+            "small products": lanes * small * self.data_bits * self.weight_bits,
+        }
+
+    def ff_terms(self, family: Family) -> dict[str, float]:
+        lanes = self.bundles * self.multipliers
+        node = min(self._field + (self.chains - 1).bit_length(), self.sum_bits)
+        levels = range(1, (self.chains - 1).bit_length() + 1)
+        ahead = [0 if self.accumulates else skew % _CHAIN for skew in self._skews]
+        weights = self.bundles * self.filters * self.weight_bits
+        terms: dict[str, float] = {
+            "accumulators": 2 * self._accumulators,
+            "trees": self._sums * node * sum(int(ceil_div(self.chains, 1 << level)) for level in levels),
+            "pipeline": self.latency,
+            "counters": _address_bits(self.passes * self.rounds * self.steps),
+            "fixed": 1,
+        }
+        if family == "ecp5":
+            products = sum((share.x_bits + share.y_bits) * share.many for share in self._shares)
+            chains = sum(share.sum_bits * share.many for share in self._shares)
+            delays = self._operands * sum(skew + 1 for skew in self._skews) + weights * sum(ahead)
+            return terms | {"products": lanes * products, "chains": lanes * chains, "delays": delays}
+        few = sum(max(skew - 1, 0) for skew in self._skews if skew < 4)
+        return terms | {"delays": self._operands * few, "late weights": weights * sum(wait == 3 for wait in ahead)}
+
+    # ---- how it is tried -----------------------------------------------------------------------------------------
+
     def stimulus(self, rng: np.random.Generator, words: int) -> dict[str, Ints]:
         shape = (int(ceil_div(words, self.rounds)), self.inputs["in"].values)
         low, high = signed_range(self.data_bits)
@@ -220,7 +367,7 @@ class DenseEngine(_Engine):
 
     @property
     def capacity(self) -> int:
-        """The products that a field of a shared DSP sums up."""
+        """The products that a field of a shared DSP sums up, if DSPs accumulate."""
         field = (24 - self.data_bits) // 2 if self.products == 4 else 25 - self.weight_bits
         return ((1 << field - 1) - 1) // ((1 << self.data_bits - 1) * ((1 << self.weight_bits - 1) - 1))
 
@@ -262,12 +409,6 @@ class DenseEngine(_Engine):
         common = _typical(rng, _MULTIPLIERS // columns, [1, 2, 4] if columns > 1 else [1, 2])
         in_dsp = int(common["products"] == 1 and common["data_bits"] + common["weight_bits"] > _SMALL_PRODUCT)
         return cls(**common, columns=columns, in_dsp=in_dsp * int(rng.integers(2)))
-
-    def lut_terms(self, family: Family) -> dict[str, float]:
-        return {"fixed": 1}
-
-    def ff_terms(self, family: Family) -> dict[str, float]:
-        return {"fixed": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -319,7 +460,20 @@ class ActivationEngine(_Engine):
         return cls(**_typical(rng, _MULTIPLIERS, [1, 2]))
 
     def lut_terms(self, family: Family) -> dict[str, float]:
-        return {"fixed": 1}
+        lanes, positions = self.bundles * self.multipliers, self.bundles * self.positions
+        blocks = self.passes * self.rounds
+        adds = blocks > 1 and self.steps & self.steps - 1 and not self.by_step
+        bits = _address_bits(blocks * self.steps)
+        tests = ceil_div(self.data_bits, 5 if family == "xc7" else 3)
+        groups = int(ceil_div(self.longest, _CHAIN))  # of lanes that read at the same time
+        return super().lut_terms(family) | {
+            "zero tests": positions * int(tests) if self.steps > 1 else 0,
+            "picks": positions if self.steps > 1 else 0,
+            "row adders": lanes * bits if adds else 0,
+            "late rows": bits * (groups - 1) + max(lanes - _CHAIN * self.bundles, 0) * (self.steps - 1).bit_length(),
+        }
 
     def ff_terms(self, family: Family) -> dict[str, float]:
-        return {"fixed": 1}
+        lanes = self.bundles * self.multipliers
+        state = self.steps - 1 + (self.steps - 1).bit_length()
+        return super().ff_terms(family) | {"picked": lanes * (self.data_bits * (family == "xc7") + state)}
