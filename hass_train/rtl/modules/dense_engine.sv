@@ -6,7 +6,8 @@
 // in: one window, position fastest, then bundle, then column. It stays there for ROUNDS·STEPS cycles.
 // out: ROUNDS words a window, filter fastest, then bundle, then column; the weights of round r of pass p are those of
 // rows (p·ROUNDS + r)·STEPS and following; windows take passes in turn.
-// weight: a row holds BUNDLES × MULTIPLIERS × FILTERS weights, filter fastest, packed as `dot_products` says. Each port
+// weight: a row holds BUNDLES × MULTIPLIERS × FILTERS weights, filter fastest, packed as `dot_products` says,
+// and zero where there is no position, as the last step of some lanes may have none. Each port
 // reads rows a little later than the one before, for some of the lanes: lane j looks at port j / LANES only, so a port
 // needs a memory of no more than these lanes. A round takes STEPS cycles; out comes LATENCY cycles after its last one.
 module dense_engine #(
@@ -108,7 +109,7 @@ module dense_engine #(
           for (genvar s = 0; s < STEPS; s++) begin : steps
             if (s * MULTIPLIERS + j < POSITIONS) assign choices[s*DATA_BITS+:DATA_BITS] =
                 in_data[(((c+k)*BUNDLES+b)*POSITIONS+s*MULTIPLIERS+j)*DATA_BITS+:DATA_BITS];
-            else assign choices[s*DATA_BITS+:DATA_BITS] = '0;
+            else assign choices[s*DATA_BITS+:DATA_BITS] = choices[(s-1)*DATA_BITS+:DATA_BITS];
           end
           assign activations[(k*MULTIPLIERS+j)*DATA_BITS+:DATA_BITS] = choices[step*DATA_BITS+:DATA_BITS];
         end

@@ -174,6 +174,11 @@ class _Engine(Module):
         return False
 
     @property
+    def _order(self) -> tuple[int, int]:
+        """The shape of the weights' rows: blocks and steps, or the other way round."""
+        return (self.steps, -1) if self.by_step else (-1, self.steps)
+
+    @property
     @abstractmethod
     def ports(self) -> int:
         """Ports to the weights."""
@@ -188,8 +193,7 @@ class _Engine(Module):
 
     def reference(self, words: Words, memories: Mapping[str, Memory]) -> dict[str, Ints]:
         windows = self._windows(words)
-        order = (self.steps, -1) if self.by_step else (-1, self.steps)
-        rows = memories["weight"].rows.reshape(*order, self.bundles, self.multipliers, self.filters)
+        rows = memories["weight"].rows.reshape(*self._order, self.bundles, self.multipliers, self.filters)
         rows = np.moveaxis(rows, 0 if self.by_step else 1, 2)  # blocks, bundles, steps, multipliers, filters
         rows = unpacked_weights(rows) if self.products > 1 else rows
         weights = rows.reshape(self.passes, self.rounds, self.bundles, -1, self.filters)
@@ -287,7 +291,7 @@ class _Engine(Module):
             "inverted signs": 0 if self._accumulators or self.chains > 1 else fields,
             "delays": values * sum(int(ceil_div(cycles, 32)) for cycles in late),
             "packed columns": values * self.multipliers if self.products == 4 else 0,
-            "small products": lanes * small * self.data_bits * self.weight_bits,
+            "small products": lanes * small * (self.data_bits * self.weight_bits + self.sum_bits),
         }
 
     def ff_terms(self, family: Family) -> dict[str, float]:
@@ -309,7 +313,12 @@ class _Engine(Module):
             delays = self._operands * sum(skew + 1 for skew in self._skews) + weights * sum(ahead)
             return terms | {"products": lanes * products, "chains": lanes * chains, "delays": delays}
         few = sum(max(skew - 1, 0) for skew in self._skews if skew < 4)
-        return terms | {"delays": self._operands * few, "late weights": weights * sum(wait == 3 for wait in ahead)}
+        small = sum(share.many for share in self._shares if share.x_bits + share.y_bits <= _SMALL_PRODUCT)
+        return terms | {
+            "delays": self._operands * few,
+            "late weights": weights * sum(wait == 3 for wait in ahead),
+            "small products": lanes * small * (self.data_bits + self.weight_bits + self.sum_bits),
+        }
 
     # ---- how it is tried -----------------------------------------------------------------------------------------
 
@@ -327,12 +336,17 @@ class _Engine(Module):
 
         In each there are (bundles, multipliers, filters) weights, filters fastest.
 
-        None of them is the smallest of its bits, as symmetric quantisation has it, and packing needs it.
+        None of them is the smallest of its bits, as
+        symmetric quantisation has it, and packing needs it. Steps that are no position of a lane have zeros.
         """
         _, high = signed_range(self.weight_bits)
         shape = (self.passes * self.rounds * self.steps, self.bundles * self.multipliers, self.filters)
         weights = rng.integers(-high, high, shape, endpoint=True)
         weights = np.where(rng.integers(2, size=shape[2:]), weights, rng.choice([-high, high], size=shape))
+        # a step of a lane that has no position, which is the last one's
+        order = weights.reshape(*self._order, self.bundles, self.multipliers, self.filters)
+        last = order[-1] if self.by_step else order[:, -1]
+        last[..., self.multipliers - (self.steps * self.multipliers - self.positions) :, :] = 0
         rows = (packed_weights(weights) if self.products > 1 else weights).reshape(shape[0], -1)
         return {"weight": Memory(Stream(rows.shape[1], self.weight_bits), self.ports, rows)}
 
@@ -409,6 +423,22 @@ class DenseEngine(_Engine):
         common = _typical(rng, _MULTIPLIERS // columns, [1, 2, 4] if columns > 1 else [1, 2])
         in_dsp = int(common["products"] == 1 and common["data_bits"] + common["weight_bits"] > _SMALL_PRODUCT)
         return cls(**common, columns=columns, in_dsp=in_dsp * int(rng.integers(2)))
+
+    @property
+    def _late_rows(self) -> tuple[int, int]:
+        """Bits of the addresses that ports get later than the first, and the cycles from port to port."""
+        bits = _address_bits(self.passes * self.rounds * self.steps)
+        return bits * (self.ports - 1), self.steps if self.accumulates else _CHAIN
+
+    def lut_terms(self, family: Family) -> dict[str, float]:
+        bits, cycles = self._late_rows
+        flags = self.multipliers if self.accumulates else 0
+        shifted = bits * int(ceil_div(cycles, 32)) if cycles > 2 else 0
+        return super().lut_terms(family) | ({"late rows": shifted + flags} if family == "xc7" else {})
+
+    def ff_terms(self, family: Family) -> dict[str, float]:
+        bits, cycles = self._late_rows
+        return super().ff_terms(family) | {"late rows": bits * cycles if cycles < 3 or family == "ecp5" else 0}
 
 
 @dataclass(frozen=True, kw_only=True)
