@@ -1,6 +1,6 @@
-// Sums of products of windows with filters, without the pairs whose activation is zero: MULTIPLIERS lanes for each filter
-// share a window of POSITIONS values, position step·MULTIPLIERS + lane in lane `lane`, and each lane takes its
-// activations that are not zero, one a cycle. A round takes as long as the fullest lane of any bundle, at least 1 cycle.
+// Sums of products of windows with filters, without the pairs whose activation is zero: MULTIPLIERS lanes share
+// a window of POSITIONS values, position step·MULTIPLIERS + lane in lane `lane`, and each lane takes its
+// activations that are not zero, one a cycle. A round takes as long as the fullest lane of any bundle, at least one.
 //
 //   window ──► lane_picker, per lane ─┬─ value ──────────────────► dot_products, per bundle ──► sums
 //                                     └─ step ──► row ──► weights ──┘
@@ -9,14 +9,14 @@
 // out: ROUNDS words a window, filter fastest, then bundle; the weights of round r of pass p and a step are those of
 // row block·STEPS + step where block = p·ROUNDS + r; but step·BLOCKS + block if that saves adders, which is where only
 // BLOCKS = PASSES·ROUNDS is a power of two. Windows take passes in turn.
-// weight: a row holds BUNDLES × MULTIPLIERS × FILTERS weights, filter fastest, packed as `dot_products` says. Port
-// bundle·MULTIPLIERS + lane looks only at the FILTERS weights of its bundle and lane, so its memory needs no others.
+// weight: a row holds BUNDLES × MULTIPLIERS × FILTERS weights, filter fastest, then lane, packed as in `dot_products`.
+// Port bundle·MULTIPLIERS + lane looks only at the FILTERS weights of its bundle and lane: a memory of these is enough.
 // The sums come LATENCY cycles after the last one of their round.
 module activation_engine #(
     parameter int POSITIONS = 9,    // pairs of a round, a filter
     parameter int MULTIPLIERS = 3,  // of a filter, at most POSITIONS
     parameter int FILTERS = 4,      // side by side, with the same activations
-    parameter int BUNDLES = 1,      // side by side in lock-step, with their own activations and weights; sums stay apart
+    parameter int BUNDLES = 1,      // side by side in lock-step, with their own activations and weights and sums
     parameter int ROUNDS = 1,       // filter blocks that meet a window
     parameter int PASSES = 1,       // windows until weights repeat
     parameter int DATA_BITS = 8,    // signed

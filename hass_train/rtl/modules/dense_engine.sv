@@ -6,10 +6,10 @@
 // in: one window, position fastest, then bundle, then column. It stays there for ROUNDS·STEPS cycles.
 // out: ROUNDS words a window, filter fastest, then bundle, then column; the weights of round r of pass p are those of
 // rows (p·ROUNDS + r)·STEPS and following; windows take passes in turn.
-// weight: a row holds BUNDLES × MULTIPLIERS × FILTERS weights, filter fastest, packed as `dot_products` says,
-// and zero where there is no position, as the last step of some lanes may have none. Each port
-// reads rows a little later than the one before, for some of the lanes: lane j looks at port j / LANES only, so a port
-// needs a memory of no more than these lanes. A round takes STEPS cycles; out comes LATENCY cycles after its last one.
+// weight: a row holds BUNDLES × MULTIPLIERS × FILTERS weights, filter fastest, then lane, packed as in `dot_products`;
+// zeros where a lane has no position in the last step. Every port reads all rows, each a little later than the one
+// before, and lane j looks at port j / LANES only: a memory of these lanes' weights is enough for a port.
+// A round takes STEPS cycles. Sums come LATENCY cycles after its last one.
 module dense_engine #(
     parameter int POSITIONS = 9,    // pairs of a round, a filter
     parameter int MULTIPLIERS = 3,  // of a filter, at most POSITIONS
@@ -109,7 +109,8 @@ module dense_engine #(
           for (genvar s = 0; s < STEPS; s++) begin : steps
             if (s * MULTIPLIERS + j < POSITIONS) assign choices[s*DATA_BITS+:DATA_BITS] =
                 in_data[(((c+k)*BUNDLES+b)*POSITIONS+s*MULTIPLIERS+j)*DATA_BITS+:DATA_BITS];
-            else assign choices[s*DATA_BITS+:DATA_BITS] = choices[(s-1)*DATA_BITS+:DATA_BITS];
+            else  // its weights are zero
+              assign choices[s*DATA_BITS+:DATA_BITS] = choices[(s-1)*DATA_BITS+:DATA_BITS];
           end
           assign activations[(k*MULTIPLIERS+j)*DATA_BITS+:DATA_BITS] = choices[step*DATA_BITS+:DATA_BITS];
         end

@@ -1,33 +1,38 @@
-// The dot products of FILTERS filters with the same activations, on MULTIPLIERS lanes: chains of DSPs, each of which adds
-// its product to what its neighbour hands on. Lane d of a chain works d·SKEW cycles after lane 0:
+// The dot products of FILTERS filters with the same activations, on MULTIPLIERS lanes: chains of DSPs, each of which
+// adds its product to what its neighbour hands on. Lane d of a chain works d·SKEW cycles after its first:
 //
-//   activations ─┬────────[1 cycle]──×  lane 0     IN_DSP = 0: SKEW = 1, and an accumulator adds the steps of a round up
+//   activations ─┬────────[1 cycle]──×  lane 0     IN_DSP = 0: SKEW = 1, and an accumulator adds a round's steps up
 //                ├─[SKEW]─[1 cycle]──×  lane 1     IN_DSP = 1: SKEW = STEPS; each DSP adds up its own steps, beginning
 //                ⋮                   ▼                         with the whole sum of its neighbour: no accumulators
-//                               sums, in order of filters (fastest) and columns
+//                                  sums
+//
+// Weights come a cycle after their activations; in lanes 4 to 7 of a chain 4 cycles later than that, in lanes 8 to 11
+// 8, and so on; with IN_DSP in every lane when it works. Sums come 3 cycles after the last lane's step, one more with
+// an accumulator, and one for each level of the tree that adds chains.
 //
 // Products: with PRODUCTS = 2 two filters share a DSP, (w1·2^FIELD + w0)·a; with PRODUCTS = 4 two columns do too, that
 // is (w1·2^FIELD + w0)·(a1·2^(2·FIELD) + a0). Every field but the top one starts at half its range, so that none ever
-// borrows from the next, and what comes out needs its highest bit inverted, no correction. Chains
-// are no longer than four then, which is what fields of 8 bits hold, unless IN_DSP, where a whole round must fit. Weights come
-// packed: that of the odd filter less one where that of the even one is negative, and none is −2^(WEIGHT_BITS−1).
+// borrows from the next: it is read by inverting its highest bit, without a correction. Chains are no longer than four
+// lanes then, which fields hold, unless IN_DSP, where they must hold a whole round. Weights come packed: that of an odd
+// filter less one where that of the even one before it is negative; none is −2^(WEIGHT_BITS−1). An odd last filter has
+// DSPs of its own.
 module dot_products #(
-    parameter int MULTIPLIERS = 3,
-    parameter int FILTERS = 4,
+    parameter int MULTIPLIERS = 3,  // of a filter
+    parameter int FILTERS = 4,      // with the same activations
     parameter int COLUMNS = 1,      // 2 only with PRODUCTS = 4
     parameter int DATA_BITS = 8,    // signed, as all
     parameter int WEIGHT_BITS = 8,
-    parameter int SUM_BITS = 20,
+    parameter int SUM_BITS = 20,    // enough for all pairs of a round
     parameter int STEPS = 3,        // the most that a round takes
-    parameter int PRODUCTS = 1,
-    parameter int IN_DSP = 0
+    parameter int PRODUCTS = 1,     // a DSP
+    parameter int IN_DSP = 0        // 1: DSPs accumulate
 ) (
-    input  logic                                        clock,
-    input  logic                                        move,         // all registers wait without it
-    input  logic                                        further,      // a step, and its round goes on
-    input  logic [   COLUMNS*MULTIPLIERS*DATA_BITS-1:0] activations,  // lane fastest
-    input  logic [   MULTIPLIERS*FILTERS*WEIGHT_BITS-1:0] weights,    // filter fastest; see `ahead`
-    output logic [        COLUMNS*FILTERS*SUM_BITS-1:0] sums
+    input  logic                                          clock,
+    input  logic                                          move,         // all registers wait without it
+    input  logic                                          further,      // a step comes, and its round goes on
+    input  logic [     COLUMNS*MULTIPLIERS*DATA_BITS-1:0] activations,  // lane fastest
+    input  logic [MULTIPLIERS*FILTERS*WEIGHT_BITS-1:0]    weights,      // filter fastest, then lane
+    output logic [          COLUMNS*FILTERS*SUM_BITS-1:0] sums          // filter fastest
 );
   localparam int CHAINS = PRODUCTS > 1 && IN_DSP == 0 ? (MULTIPLIERS + 3) / 4 : 1;
   localparam int LONGEST = (MULTIPLIERS + CHAINS - 1) / CHAINS;

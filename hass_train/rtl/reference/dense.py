@@ -149,7 +149,7 @@ class _Engine(Module):
         return self.data_bits + self.weight_bits + (self.positions - 1).bit_length()
 
     @property
-    def columns_side(self) -> int:
+    def side_columns(self) -> int:
         """Output columns side by side."""
         return 1
 
@@ -185,11 +185,11 @@ class _Engine(Module):
 
     @property
     def inputs(self) -> dict[str, Stream]:
-        return {"in": Stream(self.columns_side * self.bundles * self.positions, self.data_bits)}
+        return {"in": Stream(self.side_columns * self.bundles * self.positions, self.data_bits)}
 
     @property
     def outputs(self) -> dict[str, Stream]:
-        return {"out": Stream(self.columns_side * self.bundles * self.filters, self.sum_bits)}
+        return {"out": Stream(self.side_columns * self.bundles * self.filters, self.sum_bits)}
 
     def reference(self, words: Words, memories: Mapping[str, Memory]) -> dict[str, Ints]:
         windows = self._windows(words)
@@ -203,7 +203,7 @@ class _Engine(Module):
 
     def _windows(self, words: Words) -> Ints:
         """The (windows, columns, bundles, positions) activations."""
-        return np.reshape(words["in"], (-1, self.columns_side, self.bundles, self.positions))
+        return np.reshape(words["in"], (-1, self.side_columns, self.bundles, self.positions))
 
     @property
     def latency(self) -> int:
@@ -234,7 +234,7 @@ class _Engine(Module):
         pairs = 1 + (self.products == 4), 1 + (self.products > 1)
         counts = [
             [(pair, side // pair), (1, side % pair)]
-            for pair, side in zip(pairs, (self.columns_side, self.filters), strict=True)
+            for pair, side in zip(pairs, (self.side_columns, self.filters), strict=True)
         ]
         return [
             _Share(
@@ -256,7 +256,7 @@ class _Engine(Module):
 
     @property
     def _sums(self) -> int:
-        return self.columns_side * self.bundles * self.filters
+        return self.side_columns * self.bundles * self.filters
 
     @property
     def _accumulators(self) -> int:
@@ -266,7 +266,7 @@ class _Engine(Module):
     @property
     def _operands(self) -> int:
         """Bits of the activations of a lane, of all columns and bundles."""
-        return self.columns_side * self.bundles * self.data_bits
+        return self.side_columns * self.bundles * self.data_bits
 
     def lut_terms(self, family: Family) -> dict[str, float]:
         lanes = self.bundles * self.multipliers
@@ -334,16 +334,13 @@ class _Engine(Module):
     def memories(self, rng: np.random.Generator) -> dict[str, Memory]:
         """The weights: rows by pass, round and step, or by step, pass and round if `by_step`.
 
-        In each there are (bundles, multipliers, filters) weights, filters fastest.
-
-        None of them is the smallest of its bits, as
-        symmetric quantisation has it, and packing needs it. Steps that are no position of a lane have zeros.
+        In each there are (bundles, multipliers, filters) weights, filters fastest. None of them is the smallest of its
+        bits, as symmetric quantisation has it, and packing needs it. Steps that are no position of a lane have zeros.
         """
         _, high = signed_range(self.weight_bits)
         shape = (self.passes * self.rounds * self.steps, self.bundles * self.multipliers, self.filters)
         weights = rng.integers(-high, high, shape, endpoint=True)
         weights = np.where(rng.integers(2, size=shape[2:]), weights, rng.choice([-high, high], size=shape))
-        # a step of a lane that has no position, which is the last one's
         order = weights.reshape(*self._order, self.bundles, self.multipliers, self.filters)
         last = order[-1] if self.by_step else order[:, -1]
         last[..., self.multipliers - (self.steps * self.multipliers - self.positions) :, :] = 0
@@ -376,7 +373,7 @@ class DenseEngine(_Engine):
             raise self.refused("IN_DSP", f"a DSP that {self.products} products share sums up {self.capacity} of them")
 
     @property
-    def columns_side(self) -> int:
+    def side_columns(self) -> int:
         return self.columns
 
     @property
