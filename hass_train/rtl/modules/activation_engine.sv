@@ -91,16 +91,18 @@ module activation_engine #(
     logic [MULTIPLIERS*FILTERS*WEIGHT_BITS-1:0] weights;
     for (genvar j = 0; j < MULTIPLIERS; j++) begin : lanes
       localparam int PORT = b * MULTIPLIERS + j, GROUP = CHAINS > 1 ? 0 : j / 4;
-      logic [STEPS*DATA_BITS-1:0] values;
+      localparam int PLACES = (POSITIONS - j + MULTIPLIERS - 1) / MULTIPLIERS;
+      localparam int PLACE = PLACES > 1 ? $clog2(PLACES) : 1;
+      logic [PLACES*DATA_BITS-1:0] values;
+      logic [PLACE-1:0] place;
       logic [STEP-1:0] step, late;
-      for (genvar s = 0; s < STEPS; s++) begin : steps
-        if (s * MULTIPLIERS + j < POSITIONS) assign values[s*DATA_BITS+:DATA_BITS] =
-            in_data[(b*POSITIONS+s*MULTIPLIERS+j)*DATA_BITS+:DATA_BITS];
-        else assign values[s*DATA_BITS+:DATA_BITS] = '0;
+      assign step = place;
+      for (genvar s = 0; s < PLACES; s++) begin : steps
+        assign values[s*DATA_BITS+:DATA_BITS] = in_data[(b*POSITIONS+s*MULTIPLIERS+j)*DATA_BITS+:DATA_BITS];
       end
-      lane_picker #(.STEPS(STEPS), .DATA_BITS(DATA_BITS)) picker (
+      lane_picker #(.STEPS(PLACES), .ALONE(STEPS == 1), .DATA_BITS(DATA_BITS)) picker (
           .clock(clock), .move(move), .clear(reset || ends), .enable(move && in_valid), .values(values),
-          .more(each_more[PORT]), .step(step), .value(activations[j*DATA_BITS+:DATA_BITS])
+          .more(each_more[PORT]), .step(place), .value(activations[j*DATA_BITS+:DATA_BITS])
       );
       delay #(.WIDTH(STEP), .CYCLES(4 * GROUP)) skew (.clock(clock), .enable(move), .in(step), .out(late));
       if (STEPS == 1) assign weight_address[PORT*ADDRESS+:ADDRESS] = bases[GROUP*ADDRESS+:ADDRESS];

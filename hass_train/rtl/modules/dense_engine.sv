@@ -105,21 +105,23 @@ module dense_engine #(
         assign weights[j*FILTERS*WEIGHT_BITS+:FILTERS*WEIGHT_BITS] =
             weight_data[j/LANES*ROW+FROM+:FILTERS*WEIGHT_BITS];
         for (genvar k = 0; k < HERE; k++) begin : values
-          logic [STEPS*DATA_BITS-1:0] choices;
-          for (genvar s = 0; s < STEPS; s++) begin : steps
-            if (s * MULTIPLIERS + j < POSITIONS) assign choices[s*DATA_BITS+:DATA_BITS] =
-                in_data[(((c+k)*BUNDLES+b)*POSITIONS+s*MULTIPLIERS+j)*DATA_BITS+:DATA_BITS];
-            else  // its weights are zero
-              assign choices[s*DATA_BITS+:DATA_BITS] = choices[(s-1)*DATA_BITS+:DATA_BITS];
+          localparam int PLACES = (POSITIONS - j + MULTIPLIERS - 1) / MULTIPLIERS;
+          localparam int WIDE = PLACES == 1 << $clog2(PLACES) ? PLACES : STEPS, BITS = $clog2(WIDE);
+          logic [WIDE*DATA_BITS-1:0] choices;
+          for (genvar s = 0; s < WIDE; s++) begin : steps
+            localparam int POSITION = (s < PLACES ? s : 0) * MULTIPLIERS + j;  // where there is none, weights are zero
+            assign choices[s*DATA_BITS+:DATA_BITS] = in_data[(((c+k)*BUNDLES+b)*POSITIONS+POSITION)*DATA_BITS+:DATA_BITS];
           end
-          assign activations[(k*MULTIPLIERS+j)*DATA_BITS+:DATA_BITS] = choices[step*DATA_BITS+:DATA_BITS];
+          if (BITS == 0) assign activations[(k*MULTIPLIERS+j)*DATA_BITS+:DATA_BITS] = choices;
+          else assign activations[(k*MULTIPLIERS+j)*DATA_BITS+:DATA_BITS] = choices[step[BITS-1:0]*DATA_BITS+:DATA_BITS];
         end
       end
       dot_products #(
           .MULTIPLIERS(MULTIPLIERS), .FILTERS(FILTERS), .COLUMNS(HERE), .DATA_BITS(DATA_BITS),
           .WEIGHT_BITS(WEIGHT_BITS), .SUM_BITS(SUM_BITS), .STEPS(STEPS), .PRODUCTS(PRODUCTS), .IN_DSP(IN_DSP)
       ) products (
-          .clock(clock), .move(move), .further(in_valid && !last_step), .activations(activations), .weights(weights), .sums(sums)
+          .clock(clock), .move(move), .further(in_valid && !last_step), .activations(activations),
+          .weights(weights), .sums(sums)
       );
       for (genvar k = 0; k < HERE; k++) begin : outputs
         assign out_data[((c+k)*BUNDLES+b)*FILTERS*SUM_BITS+:FILTERS*SUM_BITS] =

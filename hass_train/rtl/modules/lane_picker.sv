@@ -3,7 +3,8 @@
 //
 //   values ──► not zero? ──► after the last one taken? ──► the first of these ──► step, value (0 if there is none)
 module lane_picker #(
-    parameter int STEPS = 3,
+    parameter int STEPS = 3,  // values of the lane
+    parameter int ALONE = 0,  // 1: rounds take one cycle, whatever the values
     parameter int DATA_BITS = 8,
     localparam int STEP = STEPS > 1 ? $clog2(STEPS) : 1
 ) (
@@ -38,6 +39,6 @@ module lane_picker #(
   always_ff @(posedge clock)
     if (move) begin
       step <= place;
-      value <= |left || STEPS == 1 ? values[place*DATA_BITS+:DATA_BITS] : '0;
+      value <= |left || ALONE != 0 ? values[place*DATA_BITS+:DATA_BITS] : '0;
     end
 endmodule

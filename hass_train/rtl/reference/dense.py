@@ -268,17 +268,22 @@ class _Engine(Module):
         """Bits of the activations of a lane, of all columns and bundles."""
         return self.side_columns * self.bundles * self.data_bits
 
+    def _choices(self, lane: int) -> int:
+        """What the multiplexer of a lane chooses from."""
+        places = len(range(lane, self.positions, self.multipliers))
+        return places if places & places - 1 == 0 else self.steps
+
     def lut_terms(self, family: Family) -> dict[str, float]:
         lanes = self.bundles * self.multipliers
-        places = [len(range(lane, self.positions, self.multipliers)) for lane in range(self.multipliers)]
-        values = self._operands
+        places = [self._choices(lane) for lane in range(self.multipliers)]
+        values, inputs = self._operands, 4 if family == "xc7" else 2
         node = min(self._field + (self.chains - 1).bit_length(), self.sum_bits)
         fields = self.bundles * sum((share.fields - 1) * share.many for share in self._shares)
         terms: dict[str, float] = {
             "accumulators": self._accumulators,
             "trees": self._sums * node * (self.chains - 1),
-            "multiplexers": values * sum(place - 1 for place in places),
-            "wide multiplexers": values * sum(max(place - 4, 0) for place in places),
+            "multiplexers": values * sum(int(ceil_div(place, inputs)) for place in places if place > 1),
+            "wide multiplexers": values * sum(int(ceil_div(place, 8)) for place in places if place > 8),
             "counters": _address_bits(self.passes * self.rounds * self.steps),
             "fixed": 1,
         }
