@@ -1,6 +1,7 @@
 """Every module's parameters, reference in numpy, cycles and cost terms."""
 
 from hass_train.rtl.module import Module
+from hass_train.rtl.reference.dense import ActivationEngine, DenseEngine
 from hass_train.rtl.reference.plumbing import (
     BlockFifo,
     Concatenate,
@@ -16,7 +17,7 @@ from hass_train.rtl.reference.sums import Accumulator, AdderTree
 MODULES: dict[str, type[Module]] = {
     module.name: module
     for module in (
-        WeightEngine, PairEngine, CrossbarEngine,
+        DenseEngine, ActivationEngine, WeightEngine, PairEngine, CrossbarEngine,
         AdderTree, Accumulator, Requantise, Threshold, LookupTable,
         StreamAdd, StreamMultiply,
         StreamFork, RegisterFifo, LutramFifo, BlockFifo, WidthConverter, Concatenate,

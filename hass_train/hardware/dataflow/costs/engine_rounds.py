@@ -1,35 +1,45 @@
-"""How many cycles each round of a compute engine takes, from the operands that it meets (engines, section 2)."""
+"""The cycles that a round of compute engines takes, from the operands that it meets (hardware-model, section 2).
+
+In a round a window of M positions meets a block of filters; engines side by side begin and end it together. What is
+asserted of the RTL, cycle by cycle, is what the dataflow model takes the expectation of.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
+
+from hass_train.hardware.arithmetic import ceil_div
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 
-# ---- engines that skip zeros of weights or of pairs ------------------------------------------------------------------
+def dense_rounds(positions: Any, multipliers: Any) -> Any:
+    """The cycles of every round of `dense` engines, ⌈M/N⌉, for numbers or arrays."""
+    return ceil_div(positions, multipliers)
 
 
 def pooled_rounds(nonzero: Bools, multipliers: int) -> Ints:
     """The cycles of rounds whose multipliers take any of the window's positions: `weight`, `crossbar`.
 
     Args:
-        nonzero: (rounds, engines, positions) whether a weight, or a pair, counts; engines run in lock-step.
+        nonzero: (rounds, engines, positions) whether an activation, a weight or a pair counts; engines run in lock-step.
         multipliers: N of each engine.
 
     Returns:
         (rounds,) max over engines of ⌈non-zeros / N⌉, at least 1.
     """
-    return np.asarray(np.maximum(-(-nonzero.sum(2).max(1) // multipliers), 1), np.int64)
+    return np.asarray(np.maximum(ceil_div(nonzero.sum(2).max(1), multipliers), 1), np.int64)
 
 
 def lane_rounds(nonzero: Bools, multipliers: int) -> Ints:
-    """The cycles of rounds whose multiplier j takes the positions k with k mod N = j alone: `weight` by lanes, `pair`.
+    """The cycles of rounds whose multiplier j takes positions j, j + N, …: `activation`, `pair`, `weight` by lanes.
 
     Args:
-        nonzero: (rounds, engines, positions) whether a weight, or a pair, counts; engines run in lock-step.
+        nonzero: (rounds, engines, positions) whether an activation, a weight or a pair counts; engines run in lock-step.
         multipliers: N of each engine.
 
     Returns:
