@@ -111,7 +111,7 @@ class Module(ABC):
 
     @property
     def latency(self) -> int:
-        """The cycles that pass between reading the first word and writing the last one, beyond the busy ones."""
+        """The cycles from offering the first word to writing the last one, both included, beyond the busy ones."""
         return 0
 
     # ---- how it is tried -----------------------------------------------------------------------------------------

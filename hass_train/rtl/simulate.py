@@ -52,7 +52,7 @@ class Outcome:
 
     Args:
         words: words that it wrote, over all streams.
-        cycles: cycles from the first word read to the last one written, both included, where nobody stalled.
+        cycles: cycles from the first word offered to the last one written, both included, where nobody stalled.
         expected: the cycles that its formula says.
         fault: what differed first; empty if nothing did.
     """
@@ -166,7 +166,8 @@ def _bench(number: int, case: Case, results: dict[str, Ints]) -> str:
     values = {} if case.netlist else module.parameters
     given = ", ".join(f".{name}({value})" for name, value in values.items())
     name = case.netlist.stem if case.netlist else module.name
-    reading, writing = (" || ".join(f"{port}_taken" for port in group) for group in (module.inputs, module.outputs))
+    reading = " || ".join(f"{port}_valid" for port in module.inputs)
+    writing = " || ".join(f"{port}_taken" for port in module.outputs)
     done = " && ".join(f"{port}_done" for port in module.outputs)
     failed = " || ".join(f"{port}_failed" for port in module.outputs)
     return "\n".join([

@@ -1,4 +1,4 @@
-// Counts the cycles of a case from the first word read to the last one written, and prints them when asked.
+// Counts the cycles of a case from the first word offered to the last one written, and prints them when asked.
 module case_counter #(
     parameter int CASE = 0
 ) (

@@ -210,7 +210,7 @@ class _Engine(Module):
         """From a window's last step, in which it is read, to its last sums; the cycle of reading is the 1."""
         adders = 1 if self.steps > 1 and not self.accumulates else 0
         skew = self.steps if self.accumulates else 1
-        return 1 + 3 + (self.longest - 1) * skew + (self.chains - 1).bit_length() + adders
+        return 3 + (self.longest - 1) * skew + (self.chains - 1).bit_length() + adders
 
     # ---- what it costs -------------------------------------------------------------------------------------------
 
@@ -398,8 +398,8 @@ class DenseEngine(_Engine):
         return 1 if self.chains > 1 else int(ceil_div(self.multipliers, _CHAIN))
 
     def busy(self, words: Words, memories: Mapping[str, Memory]) -> int:
-        """The cycles of all windows but the first, which is read in the last of its own."""
-        return (len(words["in"]) - 1) * self.rounds * self.steps
+        """The cycles of all windows."""
+        return len(words["in"]) * self.rounds * self.steps
 
     @classmethod
     def random(cls, rng: np.random.Generator) -> Self:
@@ -464,8 +464,8 @@ class ActivationEngine(_Engine):
         return self.bundles * self.multipliers
 
     def busy(self, words: Words, memories: Mapping[str, Memory]) -> int:
-        """The cycles of all windows but the first, which is read in the last of its own."""
-        windows = self._windows(words)[1:, 0]
+        """The cycles of all windows."""
+        windows = self._windows(words)[:, 0]
         return int(lane_rounds(windows != 0, self.multipliers).sum()) * self.rounds
 
     @property

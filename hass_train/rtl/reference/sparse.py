@@ -98,7 +98,7 @@ class SparseEngine(Module):
         return {"out": (values * weights).sum(-1).reshape(-1, self.side_by_side * self.filters)}
 
     def busy(self, words: Words, memories: Mapping[str, Memory]) -> int:
-        return 1 + int(self.cycles(words, memories)[self.rounds :].sum())  # a window is read in its last cycle
+        return int(self.cycles(words, memories).sum())
 
     @property
     def cascades(self) -> tuple[int, int]:
@@ -112,7 +112,7 @@ class SparseEngine(Module):
     def latency(self) -> int:
         cascades, length = self.cascades
         alone = self.multipliers == 1 and not self.packed
-        return 3 + self.late + (0 if alone else ceil_div(length, 2)) + (cascades > 1)
+        return 4 + self.late + (0 if alone else ceil_div(length, 2)) + (cascades > 1)
 
     # ---- how it is tried -----------------------------------------------------------------------------------------
 

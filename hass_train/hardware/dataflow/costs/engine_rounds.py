@@ -26,7 +26,7 @@ def pooled_rounds(nonzero: Bools, multipliers: int) -> Ints:
     """The cycles of rounds whose multipliers take any of the window's positions: `weight`, `crossbar`.
 
     Args:
-        nonzero: (rounds, engines, positions) whether an activation, a weight or a pair counts; engines run in lock-step.
+        nonzero: (rounds, engines, positions) whether an activation, weight or pair counts; engines run in lock-step.
         multipliers: N of each engine.
 
     Returns:
@@ -39,7 +39,7 @@ def lane_rounds(nonzero: Bools, multipliers: int) -> Ints:
     """The cycles of rounds whose multiplier j takes positions j, j + N, …: `activation`, `pair`, `weight` by lanes.
 
     Args:
-        nonzero: (rounds, engines, positions) whether an activation, a weight or a pair counts; engines run in lock-step.
+        nonzero: (rounds, engines, positions) whether an activation, weight or pair counts; engines run in lock-step.
         multipliers: N of each engine.
 
     Returns:
