@@ -2,6 +2,7 @@
 
 from hass_train.rtl.module import Module
 from hass_train.rtl.reference.pointwise import Requantise
+from hass_train.rtl.reference.windows import SlidingWindow
 
-MODULES: dict[str, type[Module]] = {module.name: module for module in (Requantise,)}
+MODULES: dict[str, type[Module]] = {module.name: module for module in (Requantise, SlidingWindow)}
 """All modules by their names."""
