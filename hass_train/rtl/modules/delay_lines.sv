@@ -10,41 +10,90 @@ module delay_lines #(
     parameter int DEPTH = 32,  // words of a delay
     parameter int LINES = 2,   // delays
     parameter int BLOCK = 0,   // 1: in block RAM
-    localparam int ADDRESS = DEPTH > 1 ? $clog2(DEPTH) : 1
+    localparam int ADDRESS = DEPTH > 1 ? $clog2(DEPTH) : 1,
+    localparam int ROW = LINES * WIDTH
 ) (
-    input  logic                   clock,
-    input  logic                   reset,
-    input  logic                   step,
-    input  logic [    ADDRESS-1:0] address,
-    input  logic [      WIDTH-1:0] in_data,
-    output logic [LINES*WIDTH-1:0] out_data
+    input  logic               clock,
+    input  logic               reset,
+    input  logic               step,
+    input  logic [ADDRESS-1:0] address,
+    input  logic [  WIDTH-1:0] in_data,
+    output logic [    ROW-1:0] out_data
 );
-  logic [LINES*WIDTH-1:0] taken;  // every line takes what the one before gives
+  logic [ROW-1:0] taken;  // every line takes what the one before gives
   if (LINES == 1) assign taken = in_data;
   else assign taken = {out_data[(LINES-1)*WIDTH-1:0], in_data};
+
+  // A block RAM is 36 >> n bits × 512 << n words, n = 0 … 5. This n takes fewest of them, and is the largest of those;
+  // no more than 16 banks are put one above the other.
+  function automatic int best();
+    int fewest, count;
+    best = 5;
+    fewest = ROW * DEPTH;
+    for (int n = 0; n < 6; n++) begin
+      count = ((ROW + (36 >> n) - 1) / (36 >> n)) * ((DEPTH + (512 << n) - 1) / (512 << n));
+      if (DEPTH <= 16 * (512 << n) && count <= fewest) begin
+        best = n;
+        fewest = count;
+      end
+    end
+  endfunction
 
   if (DEPTH == 1) begin : register
     always_ff @(posedge clock) if (step) out_data <= taken;
   end else if (DEPTH == 2) begin : registers
-    logic [LINES*WIDTH-1:0] first;
+    logic [ROW-1:0] first;
     always_ff @(posedge clock)
       if (step) begin
         first <= taken;
         out_data <= first;
       end
   end else if (BLOCK != 0) begin : block
-    (* ram_style = "block" *) logic [LINES*WIDTH-1:0] rows[DEPTH];
+    localparam int SHAPE = best();
+    localparam int WIDE = 36 >> SHAPE, DEEP = (512 << SHAPE) < DEPTH ? 512 << SHAPE : DEPTH;
+    localparam int BANKS = (DEPTH + DEEP - 1) / DEEP, LOW = $clog2(DEEP);
     logic [ADDRESS-1:0] present;
-    always_ff @(posedge clock) begin
-      if (step) begin
-        out_data <= rows[address];
-        rows[present] <= taken;
-        present <= address;
-      end
+    logic [BANKS*ROW-1:0] read;
+    always_ff @(posedge clock)
       if (reset) present <= ADDRESS'(DEPTH - 1);
+      else if (step) present <= address;
+
+    for (genvar bank = 0; bank < BANKS; bank++) begin : banks
+      logic write;
+      if (BANKS == 1) assign write = step;
+      else assign write = step && present >> LOW == bank;
+      for (genvar at = 0; at < ROW; at += WIDE) begin : columns
+        localparam int PART = ROW - at < WIDE ? ROW - at : WIDE;
+        (* ram_style = "block" *) logic [PART-1:0] rows[bank < BANKS - 1 ? DEEP : DEPTH - bank * DEEP];
+        logic [PART-1:0] data;
+        always_ff @(posedge clock) begin
+          if (step) begin
+            data <= rows[address[LOW-1:0]];
+            // never so where it is used, but to say so spares logic
+            if (write && address[LOW-1:0] == present[LOW-1:0]) data <= 'x;
+          end
+          if (write) rows[present[LOW-1:0]] <= taken[at+:PART];
+        end
+        assign read[bank*ROW+at+:PART] = data;
+      end
+    end
+
+    if (BANKS == 1) assign out_data = read;
+    else begin : chosen  // from four at a time, which takes a LUT a bit
+      localparam int FOURS = (BANKS + 3) / 4;
+      logic [3:0] bank;
+      logic [FOURS*ROW-1:0] fours;
+      always_ff @(posedge clock) if (step) bank <= 4'(address >> LOW);
+      for (genvar n = 0; n < FOURS; n++) begin : choices
+        localparam int COUNT = BANKS - 4 * n < 4 ? BANKS - 4 * n : 4;
+        logic [COUNT*ROW-1:0] some;
+        assign some = read[4*n*ROW+:COUNT*ROW];
+        assign fours[n*ROW+:ROW] = some[bank[1:0]*ROW+:ROW];
+      end
+      assign out_data = fours[bank[3:2]*ROW+:ROW];
     end
   end else begin : distributed
-    (* ram_style = "distributed" *) logic [LINES*WIDTH-1:0] rows[DEPTH];
+    (* ram_style = "distributed" *) logic [ROW-1:0] rows[DEPTH];
     assign out_data = rows[address];
     always_ff @(posedge clock) if (step) rows[address] <= taken;
   end

@@ -91,37 +91,32 @@ module sliding_window #(
     assign rows = {read, in_data};
   end
 
-  // ---- the columns of the kernel: seen[k] is of k groups before --------------------------------------------------
-  logic [BEFORE:0][KERNEL_HEIGHT*WORD-1:0] seen;
-  logic [KERNEL_HEIGHT*WORD-1:0] newest;  // like seen[0], but nothing of the next row in a tail
-  if (ACROSS <= 2 || KERNEL_WIDTH == 1) begin : registers
-    logic [BEFORE*DEPTH:0][KERNEL_HEIGHT*WORD-1:0] chain;
-    for (genvar k = 0; k <= BEFORE; k++) assign seen[k] = chain[k*DEPTH];
-    for (genvar k = 1; k <= BEFORE * DEPTH; k++) begin : steps
-      always_ff @(posedge clock) if (take || move && tail) chain[k] <= chain[k-1];
-    end
-    for (genvar lane = 0; lane < KERNEL_HEIGHT * PIXELS; lane++) begin : lanes
-      localparam int AT = lane * STREAMS * BITS;
-      always_ff @(posedge clock)
-        if (take) chain[0][AT+:STREAMS*BITS] <= last && lane % PIXELS >= LAST_LANES ? '0 : rows[AT+:STREAMS*BITS];
-    end
-  end else begin : memories
+  // ---- the columns of the kernel: of `seen`, words of ROWS bits, word k is of k words before -------------------------
+  localparam int ROWS = KERNEL_HEIGHT * WORD;
+  logic [(BEFORE*DEPTH+1)*ROWS-1:0] seen;
+  logic [ROWS-1:0] newest;  // like word 0, but zeros in a tail
+  for (genvar lane = 0; lane < KERNEL_HEIGHT * PIXELS; lane++) begin : lanes
+    localparam int AT = lane * STREAMS * BITS;
+    always_ff @(posedge clock)
+      if (take) seen[AT+:STREAMS*BITS] <= last && lane % PIXELS >= LAST_LANES ? '0 : rows[AT+:STREAMS*BITS];
+  end
+  if (BEFORE > 0 && ACROSS <= 2) begin : registers
+    always_ff @(posedge clock)
+      if (take || move && tail) seen[BEFORE*DEPTH*ROWS+ROWS-1:ROWS] <= seen[BEFORE*DEPTH*ROWS-1:0];
+  end else if (BEFORE > 0) begin : memories
     localparam int ADDRESS = $clog2(ACROSS);
     logic [ADDRESS-1:0] address;
-    logic [(KERNEL_WIDTH-1)*KERNEL_HEIGHT*WORD-1:0] read;
+    logic [(KERNEL_WIDTH-1)*ROWS-1:0] read;
     if (DILATION_WIDTH == 1) assign address = pass;
-    else if (DEPTH == 1) assign address = odd_column;
     else assign address = {pass, odd_column};
     delay_lines #(
-        .WIDTH(KERNEL_HEIGHT * WORD), .DEPTH(ACROSS), .LINES(KERNEL_WIDTH - 1), .BLOCK(BITS * ACROSS >= 1024 ? 1 : 0)
+        .WIDTH(ROWS), .DEPTH(ACROSS), .LINES(KERNEL_WIDTH - 1), .BLOCK(BITS * ACROSS >= 1024 ? 1 : 0)
     ) columns (.clock(clock), .reset(reset), .step(take), .address(address), .in_data(rows), .out_data(read));
-    always_ff @(posedge clock) if (take) seen[0] <= rows;
     for (genvar k = 1; k < KERNEL_WIDTH; k++) begin : steps
-      always_ff @(posedge clock)
-        if (take) seen[k*DILATION_WIDTH] <= read[(k-1)*KERNEL_HEIGHT*WORD+:KERNEL_HEIGHT*WORD];
+      always_ff @(posedge clock) if (take) seen[k*ACROSS*ROWS+:ROWS] <= read[(k-1)*ROWS+:ROWS];
     end
   end
-  if (TAIL == 0) assign newest = seen[0];
+  if (TAIL == 0) assign newest = seen[ROWS-1:0];
   else begin : masked
     always_ff @(posedge clock)
       if (move && tail) newest <= '0;
@@ -137,6 +132,6 @@ module sliding_window #(
     localparam int K = (PIXELS - 1 - ACROSS_AT) / PIXELS;
     localparam int AT = ((KERNEL_HEIGHT - 1 - ROW) * PIXELS + ACROSS_AT + K * PIXELS) * STREAMS * BITS + STREAM * BITS;
     if (K == 0) assign out_data[n*BITS+:BITS] = newest[AT+:BITS];
-    else assign out_data[n*BITS+:BITS] = seen[K][AT+:BITS];
+    else assign out_data[n*BITS+:BITS] = seen[K*DEPTH*ROWS+AT+:BITS];
   end
 endmodule

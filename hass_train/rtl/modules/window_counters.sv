@@ -29,47 +29,17 @@ module window_counters #(
     output logic                completes,
     output logic                tail
 );
-  localparam logic [POSITION-1:0] LAST = POSITION'(LENGTH - 1);
-  localparam logic [ROW-1:0] LAST_ROW = ROW'(HEIGHT - 1);
-
-  // A counter that comes from below is at its last value when all bits that are set there are set.
   logic [ROW-1:0] row;
-  logic last_row, on, row_on, last_pass, taken_group;
-  assign last = &(position | ~LAST);
-  assign last_row = &(row | ~LAST_ROW);
-
-  always_ff @(posedge clock) begin
-    if (take) begin
-      position <= last ? '0 : position + 1'b1;
-      if (last) row <= last_row ? '0 : row + 1'b1;
-      if (last) odd_line <= !odd_line;
-    end
-    if (reset) begin
-      position <= '0;
-      row <= '0;
-      odd_line <= 0;
-    end
-  end
-
-  if (FIRST == 0 && END >= LENGTH) assign on = 1;
-  else begin : between
-    localparam logic [POSITION-1:0] START = POSITION'(FIRST - 1), STOP = POSITION'(END - 1);
-    always_ff @(posedge clock)
-      if (reset) on <= FIRST == 0;
-      else if (take) begin
-        if (last) on <= FIRST == 0;
-        else if (END < LENGTH && position == STOP) on <= 0;
-        else if (FIRST > 0 && (END < LENGTH ? position == START : &(position | ~START))) on <= 1;
-      end
-  end
-
-  if (FIRST_ROW == 0) assign row_on = 1;
-  else begin : from_row
-    localparam logic [ROW-1:0] START = ROW'(FIRST_ROW - 1);
-    always_ff @(posedge clock)
-      if (reset) row_on <= 0;
-      else if (take && last) row_on <= !last_row && (row_on || &(row | ~START));
-  end
+  logic on, row_on, last_pass, taken_group;
+  range_counter #(.LENGTH(LENGTH), .FIRST(FIRST), .END(END)) positions (
+      .clock(clock), .reset(reset), .step(take), .count(position), .last(last), .inner(on)
+  );
+  range_counter #(.LENGTH(HEIGHT), .FIRST(FIRST_ROW), .END(HEIGHT)) rows (
+      .clock(clock), .reset(reset), .step(take && last), .count(row), .last(), .inner(row_on)
+  );
+  always_ff @(posedge clock)
+    if (reset) odd_line <= 0;
+    else if (take && last) odd_line <= !odd_line;
 
   // ---- groups of words --------------------------------------------------------------------------------------------
   if ((DEPTH & (DEPTH - 1)) == 0) begin : passes_by_bits

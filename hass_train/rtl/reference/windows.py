@@ -33,6 +33,11 @@ def _any(rng: np.random.Generator, bits: int, shape: tuple[int, ...]) -> Ints:
     return np.where(rng.random(shape) < 0.1, extremes, rng.integers(low, high, shape, endpoint=True))
 
 
+def _read(words: Ints, bits: int, signed: int) -> Ints:
+    """Two's-complement values, or what their bits are without a sign."""
+    return words if signed else words % (1 << bits)
+
+
 @dataclass(frozen=True, kw_only=True)
 class SlidingWindow(Module):
     """The windows of a kernel on a map that is padded already."""
@@ -165,6 +170,337 @@ class SlidingWindow(Module):
             depth=int(rng.choice([1, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64])) if pixels == 1 else 1,
             height=size, width=size, kernel_height=kernel, kernel_width=kernel,
             stride_height=stride, stride_width=stride, dilation_height=dilation, dilation_width=dilation,
+        )  # fmt: skip
+
+    def lut_terms(self, family: Family) -> dict[str, float]:
+        return {"fixed": 1}
+
+    def ff_terms(self, family: Family) -> dict[str, float]:
+        return {"fixed": 1}
+
+
+def _bits(count: int) -> int:
+    """The bits of a counter of some values."""
+    return max(1, (count - 1).bit_length())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Padding(Module):
+    """A map surrounded by constant rows and columns; `value` is the constant's bits."""
+
+    name: ClassVar[str] = "padding"
+    streams: int
+    pixels: int
+    bits: int
+    depth: int
+    height: int
+    width: int
+    top: int
+    bottom: int
+    left: int
+    right: int
+    value: int
+
+    def least(self, parameter: str) -> int:
+        return 0 if parameter in ("TOP", "BOTTOM", "LEFT", "RIGHT", "VALUE") else 1
+
+    def check(self) -> None:
+        if self.pixels > 1 and self.depth > 1:
+            raise self.refused("DEPTH", f"it must be 1 if PIXELS={self.pixels} is more than 1")
+        if self.value >= 1 << self.bits:
+            raise self.refused("VALUE", f"it must have at most BITS={self.bits} bits")
+
+    @property
+    def inputs(self) -> dict[str, Stream]:
+        return {"in": Stream(self.streams * self.pixels, self.bits)}
+
+    @property
+    def outputs(self) -> dict[str, Stream]:
+        return {"out": self.inputs["in"]}
+
+    def reference(self, words: Words, memories: Mapping[str, Memory]) -> dict[str, Ints]:
+        groups = -(-self.width // self.pixels)
+        values = _map(words["in"], self.height, groups, self.depth, self.pixels)[:, :, : self.width]
+        right = self.right + -(self.left + self.width + self.right) % self.pixels
+        sides = ((0, 0), (self.top, self.bottom), (self.left, right), (0, 0))
+        return {"out": _words(np.pad(values, sides, constant_values=self.value), self.depth, self.pixels)}
+
+    def busy(self, words: Words, memories: Mapping[str, Memory]) -> int:
+        frames = len(words["in"]) // map_words(self.height, self.width, self.pixels, self.depth)
+        padded = self.top + self.height + self.bottom, self.left + self.width + self.right
+        return frames * map_words(*padded, self.pixels, self.depth)
+
+    @property
+    def latency(self) -> int:
+        """One, less the words of a frame that are written before the first one is read."""
+        across = self.left + self.width + self.right
+        return 1 - map_words(self.top, across, self.pixels, self.depth) - self.left // self.pixels * self.depth
+
+    @classmethod
+    def random(cls, rng: np.random.Generator) -> Self:
+        pixels, bits = int(rng.choice([1, 1, 2, 3, 4])), int(rng.integers(1, 17))
+        top, bottom, left, right = (int(side) for side in rng.choice([0, 0, 1, 1, 2, 3, 5], 4))
+        return cls(
+            streams=int(rng.integers(1, 4)), pixels=pixels, bits=bits,
+            depth=int(rng.integers(1, 6)) if pixels == 1 else 1,
+            height=int(rng.integers(1, 8)), width=int(rng.integers(1, 12)),
+            top=top, bottom=bottom, left=left, right=right, value=int(rng.choice([0, rng.integers(1 << bits)])),
+        )  # fmt: skip
+
+    def stimulus(self, rng: np.random.Generator, words: int) -> dict[str, Ints]:
+        frame = map_words(self.height, self.width, self.pixels, self.depth)
+        return {"in": _any(rng, self.bits, (max(2, -(-words // frame)) * frame, self.streams * self.pixels))}
+
+    @classmethod
+    def typical(cls, rng: np.random.Generator) -> Self:
+        pixels = int(rng.choice([1, 1, 1, 2, 4]))
+        size, side = int(rng.choice([7, 8, 14, 16, 28, 32, 56, 64, 112, 224])), int(rng.choice([1, 1, 1, 2, 3]))
+        far = side - int(rng.integers(2))
+        return cls(
+            streams=int(rng.choice([1, 2, 3, 4, 6, 8, 12, 16, 24, 32])), pixels=pixels,
+            bits=int(rng.choice([4, 6, 8, 8, 16])),
+            depth=int(rng.choice([1, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64])) if pixels == 1 else 1,
+            height=size, width=size, top=side, bottom=far, left=side, right=far, value=0,
+        )  # fmt: skip
+
+    def lut_terms(self, family: Family) -> dict[str, float]:
+        return {"fixed": 1}
+
+    def ff_terms(self, family: Family) -> dict[str, float]:
+        return {"fixed": 1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaxPool(Module):
+    """The largest value of every window."""
+
+    name: ClassVar[str] = "max_pool"
+    streams: int
+    columns: int
+    positions: int
+    bits: int
+    signed: int
+
+    def least(self, parameter: str) -> int:
+        return 0 if parameter == "SIGNED" else 1
+
+    def check(self) -> None:
+        if self.signed > 1:
+            raise self.refused("SIGNED", "it must be 0 or 1")
+
+    @property
+    def inputs(self) -> dict[str, Stream]:
+        return {"in": Stream(self.columns * self.streams * self.positions, self.bits)}
+
+    @property
+    def outputs(self) -> dict[str, Stream]:
+        return {"out": Stream(self.columns * self.streams, self.bits)}
+
+    def reference(self, words: Words, memories: Mapping[str, Memory]) -> dict[str, Ints]:
+        values = _read(words["in"], self.bits, self.signed)
+        return {"out": values.reshape(len(values), -1, self.positions).max(2)}
+
+    def busy(self, words: Words, memories: Mapping[str, Memory]) -> int:
+        return len(words["in"])
+
+    @property
+    def counts(self) -> list[int]:
+        """The values of a window that are left after every level of the tree, and at first."""
+        counts = [self.positions]
+        while counts[-1] > 1 or len(counts) == 1:
+            counts.append(-(-counts[-1] // 3))
+        return counts
+
+    @property
+    def latency(self) -> int:
+        return len(self.counts) - 1
+
+    @classmethod
+    def random(cls, rng: np.random.Generator) -> Self:
+        return cls(
+            streams=int(rng.integers(1, 4)), columns=int(rng.choice([1, 1, 2])),
+            positions=int(rng.choice([1, 2, 3, 4, 6, 9, 10, 25, 49])), bits=int(rng.integers(1, 17)),
+            signed=int(rng.integers(2)),
+        )  # fmt: skip
+
+    def stimulus(self, rng: np.random.Generator, words: int) -> dict[str, Ints]:
+        return {"in": _any(rng, self.bits, (words, self.columns * self.streams * self.positions))}
+
+    @classmethod
+    def typical(cls, rng: np.random.Generator) -> Self:
+        return cls(
+            streams=int(rng.choice([1, 2, 3, 4, 6, 8, 12, 16])), columns=int(rng.choice([1, 1, 2])),
+            positions=int(rng.choice([4, 4, 9, 9, 6, 25])), bits=int(rng.choice([4, 5, 6, 7, 8, 8, 12, 16])),
+            signed=int(rng.integers(2)),
+        )  # fmt: skip
+
+    def lut_terms(self, family: Family) -> dict[str, float]:
+        return {"fixed": 1}
+
+    def ff_terms(self, family: Family) -> dict[str, float]:
+        return {"fixed": 1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Average(Module):
+    """What pools that divide by a reciprocal share.
+
+    Attributes:
+        signed: whether values are.
+        multiplier, shift: a sum is multiplied by `multiplier` / 2^`shift`.
+    """
+
+    streams: int
+    bits: int
+    signed: int
+    multiplier: int
+    shift: int
+
+    def least(self, parameter: str) -> int:
+        return 0 if parameter in ("SIGNED", "SHIFT", "OPERATION") else 1
+
+    def check(self) -> None:
+        for parameter, most in {"SIGNED": 1, "MULTIPLIER": 65535, "SHIFT": 31}.items():
+            if self.parameters[parameter] > most:
+                raise self.refused(parameter, f"it must be at most {most}")
+
+    def scaled(self, sums: Ints) -> Ints:
+        """Sums times the reciprocal, half to even, saturated."""
+        low, high = signed_range(self.bits) if self.signed else (0, 2**self.bits - 1)
+        product, half = sums * self.multiplier, 1 << self.shift >> 1
+        rounded = product + half >> self.shift
+        odd_halves = (product - (rounded << self.shift) == -half) & (rounded % 2 == 1) & (self.shift > 0)
+        return np.clip(rounded - odd_halves, low, high)
+
+    @staticmethod
+    def reciprocal(rng: np.random.Generator, positions: int) -> dict[str, int]:
+        """The multiplier of 16 bits and the shift of a division, perhaps with a change of scale of up to four."""
+        wanted = float(rng.choice([1.0, 1.0, rng.uniform(0.5, 4)])) / positions
+        shift = int(np.floor(np.log2(65535.49 / wanted)))
+        return {"multiplier": int(np.rint(wanted * 2**shift)), "shift": shift}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AveragePool(_Average):
+    """The sum of every window times a reciprocal."""
+
+    name: ClassVar[str] = "average_pool"
+    columns: int
+    positions: int
+
+    @property
+    def inputs(self) -> dict[str, Stream]:
+        return {"in": Stream(self.columns * self.streams * self.positions, self.bits)}
+
+    @property
+    def outputs(self) -> dict[str, Stream]:
+        return {"out": Stream(self.columns * self.streams, self.bits)}
+
+    def reference(self, words: Words, memories: Mapping[str, Memory]) -> dict[str, Ints]:
+        values = _read(words["in"], self.bits, self.signed)
+        return {"out": self.scaled(values.reshape(len(values), -1, self.positions).sum(2))}
+
+    def busy(self, words: Words, memories: Mapping[str, Memory]) -> int:
+        return len(words["in"])
+
+    @property
+    def levels(self) -> int:
+        """Levels of the tree of adders."""
+        return (self.positions - 1).bit_length()
+
+    @property
+    def latency(self) -> int:
+        return self.levels + 3
+
+    @classmethod
+    def random(cls, rng: np.random.Generator) -> Self:
+        positions = int(rng.choice([1, 2, 3, 4, 6, 9, 25, 49]))
+        division = cls.reciprocal(rng, positions)
+        if rng.random() < 0.4:  # halves are frequent among few bits
+            division = {"multiplier": int(rng.integers(1, 65536)) >> int(rng.integers(16)) or 1, "shift": int(rng.integers(12))}
+        return cls(
+            streams=int(rng.integers(1, 4)), columns=int(rng.choice([1, 1, 2])), positions=positions,
+            bits=int(rng.integers(1, 17)), signed=int(rng.integers(2)), **division,
+        )  # fmt: skip
+
+    def stimulus(self, rng: np.random.Generator, words: int) -> dict[str, Ints]:
+        return {"in": _any(rng, self.bits, (words, self.columns * self.streams * self.positions))}
+
+    @classmethod
+    def typical(cls, rng: np.random.Generator) -> Self:
+        positions = int(rng.choice([4, 4, 9, 9, 6, 25]))
+        return cls(
+            streams=int(rng.choice([1, 2, 3, 4, 6, 8, 12, 16])), columns=int(rng.choice([1, 1, 2])),
+            positions=positions, bits=int(rng.choice([4, 6, 8, 8, 16])), signed=int(rng.integers(2)),
+            **cls.reciprocal(rng, positions),
+        )  # fmt: skip
+
+    def lut_terms(self, family: Family) -> dict[str, float]:
+        return {"fixed": 1}
+
+    def ff_terms(self, family: Family) -> dict[str, float]:
+        return {"fixed": 1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class GlobalPool(_Average):
+    """The average (`operation` 0) or the largest value (1) of every channel over a map."""
+
+    name: ClassVar[str] = "global_pool"
+    block_ram: ClassVar[bool] = True
+    depth: int
+    pixels_of_map: int
+    operation: int
+
+    def check(self) -> None:
+        super().check()
+        if self.operation > 1:
+            raise self.refused("OPERATION", "it must be 0 (average) or 1 (largest)")
+
+    @property
+    def inputs(self) -> dict[str, Stream]:
+        return {"in": Stream(self.streams, self.bits)}
+
+    @property
+    def outputs(self) -> dict[str, Stream]:
+        return {"out": self.inputs["in"]}
+
+    def reference(self, words: Words, memories: Mapping[str, Memory]) -> dict[str, Ints]:
+        values = _read(words["in"], self.bits, self.signed).reshape(-1, self.pixels_of_map, self.depth, self.streams)
+        result = values.max(1) if self.operation else self.scaled(values.sum(1))
+        return {"out": result.reshape(-1, self.streams)}
+
+    def busy(self, words: Words, memories: Mapping[str, Memory]) -> int:
+        return len(words["in"]) // self.frame * self.frame
+
+    @property
+    def frame(self) -> int:
+        """The words of a map."""
+        return map_words(1, self.pixels_of_map, 1, self.depth)
+
+    @property
+    def latency(self) -> int:
+        return 1 if self.operation else 4
+
+    @classmethod
+    def random(cls, rng: np.random.Generator) -> Self:
+        pixels = int(rng.choice([1, 2, 4, 9, 49]))
+        return cls(
+            streams=int(rng.integers(1, 4)), depth=int(rng.choice([1, 2, 3, 4, 5, 16, 70])), pixels_of_map=pixels,
+            bits=int(rng.integers(1, 17)), signed=int(rng.integers(2)), operation=int(rng.choice([0, 0, 1])),
+            **cls.reciprocal(rng, pixels),
+        )  # fmt: skip
+
+    def stimulus(self, rng: np.random.Generator, words: int) -> dict[str, Ints]:
+        return {"in": _any(rng, self.bits, (max(2, -(-words // self.frame)) * self.frame, self.streams))}
+
+    @classmethod
+    def typical(cls, rng: np.random.Generator) -> Self:
+        pixels = int(rng.choice([16, 49, 64, 196]))
+        return cls(
+            streams=int(rng.choice([1, 2, 3, 4, 6, 8, 12, 16])), depth=int(rng.choice([1, 2, 3, 4, 8, 12, 16, 24, 40, 64])),
+            pixels_of_map=pixels, bits=int(rng.choice([4, 6, 8, 8, 16])), signed=int(rng.integers(2)),
+            operation=int(rng.choice([0, 0, 0, 1])), **cls.reciprocal(rng, pixels),
         )  # fmt: skip
 
     def lut_terms(self, family: Family) -> dict[str, float]:
