@@ -79,22 +79,23 @@ module delay_lines #(
     end
 
     if (BANKS == 1) assign out_data = read;
-    else begin : chosen  // from four at a time, which takes a LUT a bit
-      localparam int FOURS = (BANKS + 3) / 4;
-      logic [3:0] bank;
-      logic [FOURS*ROW-1:0] fours;
-      always_ff @(posedge clock) if (step) bank <= 4'(address >> LOW);
-      for (genvar n = 0; n < FOURS; n++) begin : choices
-        localparam int COUNT = BANKS - 4 * n < 4 ? BANKS - 4 * n : 4;
-        logic [COUNT*ROW-1:0] some;
-        assign some = read[4*n*ROW+:COUNT*ROW];
-        assign fours[n*ROW+:ROW] = some[bank[1:0]*ROW+:ROW];
+    else begin : chosen  // among a power of two, so that wide multiplexers are found; the last bank fills it up
+      localparam int SELECT = $clog2(BANKS);
+      logic [SELECT-1:0] bank;
+      always_ff @(posedge clock) if (step) bank <= SELECT'(address >> LOW);
+      for (genvar n = 0; n < ROW; n++) begin : bits
+        logic [(1<<SELECT)-1:0] all;
+        for (genvar k = 0; k < 1 << SELECT; k++) assign all[k] = read[(k<BANKS?k : BANKS-1)*ROW+n];
+        assign out_data[n] = all[bank];
       end
-      assign out_data = fours[bank[3:2]*ROW+:ROW];
     end
   end else begin : distributed
     (* ram_style = "distributed" *) logic [ROW-1:0] rows[DEPTH];
-    assign out_data = rows[address];
-    always_ff @(posedge clock) if (step) rows[address] <= taken;
+    logic [ADDRESS-1:0] at;
+    // `reset` changes nothing, but keeps Yosys from taking the counter's flip-flops into the read port, which would then
+    // not be that of the writes: a third more LUTs
+    assign at = address & {{ADDRESS - 1{1'b1}}, !reset};
+    assign out_data = rows[at];
+    always_ff @(posedge clock) if (step) rows[at] <= taken;
   end
 endmodule

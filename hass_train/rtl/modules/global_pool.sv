@@ -58,8 +58,8 @@ module global_pool #(
     if (OPERATION == 0) assign total[s*SUM+:SUM] = value + (later ? earlier[s*SUM+:SUM] : '0);
     else begin : largest
       logic [SUM-1:0] larger;
-      maximum #(.BITS(SUM), .VALUES(2), .SIGNED(SIGNED)) compare (
-          .values({earlier[s*SUM+:SUM], value}), .largest(larger)
+      maximum #(.BITS(SUM), .SIGNED(SIGNED)) compare (
+          .first(earlier[s*SUM+:SUM]), .second(value), .largest(larger)
       );
       assign total[s*SUM+:SUM] = later ? larger : value;
     end

@@ -1,6 +1,6 @@
-// The largest value of every window, by a tree of maxima of three.
+// The largest value of every window, by a tree of maxima of two.
 //
-//   POSITIONS values ──► ⌈POSITIONS/3⌉ ──► … ──► 1     a register after each
+//   POSITIONS values ──► ⌈POSITIONS/2⌉ ──► … ──► 1     a register after each
 //
 // In: words of a sliding window: COLUMNS × STREAMS windows, each of POSITIONS values side by side. Out: COLUMNS × STREAMS
 // values. One word a cycle; as many cycles of latency as the tree has levels.
@@ -21,15 +21,7 @@ module max_pool #(
     input  logic                             out_ready,
     output logic [          VALUES*BITS-1:0] out_data
 );
-  function automatic int left(input int level);  // values of a window after some levels
-    left = POSITIONS;
-    for (int n = 0; n < level; n++) left = (left + 2) / 3;
-  endfunction
-  function automatic int depth();
-    depth = 1;
-    for (int count = (POSITIONS + 2) / 3; count > 1; count = (count + 2) / 3) depth = depth + 1;
-  endfunction
-  localparam int LEVELS = depth();
+  localparam int LEVELS = POSITIONS > 1 ? $clog2(POSITIONS) : 1;
 
   logic move;
   logic [LEVELS-1:0] valid;
@@ -42,17 +34,20 @@ module max_pool #(
 
   for (genvar v = 0; v < VALUES; v++) begin : windows
     for (genvar level = 0; level <= LEVELS; level++) begin : levels
-      localparam int COUNT = left(level);
+      localparam int COUNT = (POSITIONS + (1 << level) - 1) >> level;
       logic [COUNT*BITS-1:0] values;
       if (level == 0) assign values = in_data[v*POSITIONS*BITS+:POSITIONS*BITS];
       else begin : reduced
-        localparam int BEFORE = left(level - 1);
+        localparam int BEFORE = (POSITIONS + (1 << (level - 1)) - 1) >> (level - 1);
         logic [COUNT*BITS-1:0] largest;
         for (genvar n = 0; n < COUNT; n++) begin : nodes
-          localparam int SHARE = BEFORE - 3 * n < 3 ? BEFORE - 3 * n : 3;
-          maximum #(.BITS(BITS), .VALUES(SHARE), .SIGNED(SIGNED)) node (
-              .values(levels[level-1].values[3*n*BITS+:SHARE*BITS]), .largest(largest[n*BITS+:BITS])
-          );
+          if (2 * n + 1 == BEFORE) assign largest[n*BITS+:BITS] = levels[level-1].values[2*n*BITS+:BITS];
+          else
+            maximum #(.BITS(BITS), .SIGNED(SIGNED)) node (
+                .first(levels[level-1].values[2*n*BITS+:BITS]),
+                .second(levels[level-1].values[(2*n+1)*BITS+:BITS]),
+                .largest(largest[n*BITS+:BITS])
+            );
         end
         always_ff @(posedge clock) if (move) values <= largest;
       end

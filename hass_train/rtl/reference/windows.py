@@ -8,6 +8,8 @@ from typing import ClassVar, Self
 
 import numpy as np
 
+from hass_train.hardware.arithmetic import ceil_div
+from hass_train.hardware.dataflow.costs.memory import BRAM18_CLASSES, in_lutram
 from hass_train.hardware.dataflow.costs.stream_cycles import map_words
 from hass_train.rtl.module import Family, Module, Words
 from hass_train.rtl.streams import Ints, Memory, Stream, signed_range
@@ -36,6 +38,81 @@ def _any(rng: np.random.Generator, bits: int, shape: tuple[int, ...]) -> Ints:
 def _read(words: Ints, bits: int, signed: int) -> Ints:
     """Two's-complement values, or what their bits are without a sign."""
     return words if signed else words % (1 << bits)
+
+
+def _bits(count: int) -> int:
+    """The bits of a counter of some values."""
+    return max(1, (count - 1).bit_length())
+
+
+def _tree(count: int, family: Family) -> tuple[list[int], list[int], list[int]]:
+    """Nodes and registers of every level of a binary tree of values, and the levels of shift registers.
+
+    A value that has no partner over three levels or more is a shift register on Xilinx devices, a LUT a bit.
+    """
+    nodes, registers, waits, shifted = [], [], 0, []
+    while count > 1:
+        nodes.append(count // 2)
+        registers.append(-(-count // 2))
+        waits = waits + 1 if count % 2 else 0
+        if family == "xc7" and waits >= 3:
+            for level in range(-3 if waits == 3 else -1, 0):
+                registers[level] -= 1
+            if waits == 3:
+                shifted.append(len(nodes) - 3)
+        count = -(-count // 2)
+    return nodes, registers, shifted
+
+
+@dataclass(frozen=True)
+class _Delay:
+    """What the memory of `delay_lines` takes, by the same rules: registers, LUTs, or block RAM from 1024 bits a bank.
+
+    Args:
+        width: bits of a row, all delays together.
+        depth: words of a delay.
+        bits: bits of a value.
+    """
+
+    width: int
+    depth: int
+    bits: int
+
+    @property
+    def in_block_ram(self) -> bool:
+        return bool(self.width > 0 and self.depth > 2 and not in_lutram(self.bits, self.depth))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Block RAMs side by side, and banks of them one above the other."""
+        shapes = [
+            (ceil_div(self.width, wide), ceil_div(self.depth, deep))
+            for wide, deep in BRAM18_CLASSES
+            if self.depth <= 16 * deep
+        ]
+        return min(shapes, key=lambda shape: shape[0] * shape[1])  # the deepest come first
+
+    @property
+    def block_rams(self) -> int:
+        return self.shape[0] * self.shape[1] if self.in_block_ram else 0
+
+    def luts(self, family: Family) -> int:
+        """LUTs of memories and of the choice among banks."""
+        if self.in_block_ram:
+            banks = self.shape[1]
+            return self.width * ceil_div(1 << (banks - 1).bit_length(), 4) if banks > 1 else 0
+        if self.depth <= 2 or not self.width:
+            return 0
+        if family == "ecp5":  # of four bits × 16 words
+            return 4 * ceil_div(self.width, 4) * ceil_div(self.depth, 16)
+        words = max(32, 1 << (self.depth - 1).bit_length())  # four LUTs are 8 bits × 32 words, 4 × 64, 2 × 128, 1 × 256
+        return 4 * ceil_div(self.width * words, 256)
+
+    @property
+    def flip_flops(self) -> int:
+        if self.in_block_ram:
+            return _bits(self.depth) + (self.shape[1] - 1).bit_length()
+        return self.width * self.depth if self.depth <= 2 else 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,16 +249,57 @@ class SlidingWindow(Module):
             stride_height=stride, stride_width=stride, dilation_height=dilation, dilation_width=dilation,
         )  # fmt: skip
 
+    @property
+    def delays(self) -> tuple[_Delay, _Delay]:
+        """The memories of lines and, if they are not registers, of columns."""
+        word, length = self.streams * self.pixels * self.bits, self.groups * self.depth
+        across = self.dilation_width * self.depth
+        columns = self.kernel_height * (self.kernel_width - 1) * word if across > 2 else 0
+        return (
+            _Delay((self.kernel_height - 1) * word, self.dilation_height * length, self.bits),
+            _Delay(columns, across, self.bits),
+        )
+
+    def block_rams(self, family: Family) -> int:
+        return sum(delay.block_rams for delay in self.delays)
+
+    @property
+    def registered(self) -> int:
+        """Values of a channel in the registers of a window, those that only lead to others included."""
+        if self.pixels == 1:
+            words = self.kernel_width if self.delays[1].width else self.before * self.depth + 1
+            return self.kernel_height * words
+        across = -(-self.windows[1] // self.columns) + self.before  # beyond the row, if it has a tail
+        lanes = {}
+        for window in range(self.columns):
+            for column in range(self.kernel_width):
+                place = window * self.stride_width + column * self.dilation_width - self.before * self.pixels
+                lane = place % self.pixels
+                lanes[lane] = max(lanes.get(lane, 0), 1 - place // self.pixels)
+                if across > self.groups and place >= 0:
+                    lanes[lane, "tail"] = 1
+        return self.kernel_height * sum(lanes.values())
+
+    @property
+    def counters(self) -> dict[str, float]:
+        """Bits of the counters of words and rows; none where nothing is counted."""
+        return {
+            "positions": _bits(self.groups * self.depth),
+            "rows": _bits(self.height) if self.reach[0] > 1 or self.stride_height > 1 else 0,
+            "passes": _bits(self.depth) if self.depth & (self.depth - 1) and self.dilation_width * self.depth > 2 else 0,
+        }
+
     def lut_terms(self, family: Family) -> dict[str, float]:
-        return {"fixed": 1}
+        return {
+            "memory": sum(delay.luts(family) for delay in self.delays), **self.counters,
+            "strides": (self.stride_height > 1) + (self.stride_width > 1), "fixed": 1,
+        }  # fmt: skip
 
     def ff_terms(self, family: Family) -> dict[str, float]:
-        return {"fixed": 1}
-
-
-def _bits(count: int) -> int:
-    """The bits of a counter of some values."""
-    return max(1, (count - 1).bit_length())
+        return {
+            "values": self.streams * self.bits * self.registered + sum(delay.flip_flops for delay in self.delays),
+            "counters": sum(self.counters.values()), "fixed": 1,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,11 +381,20 @@ class Padding(Module):
             height=size, width=size, top=side, bottom=far, left=side, right=far, value=0,
         )  # fmt: skip
 
+    @property
+    def counters(self) -> dict[str, float]:
+        """Bits of the counters of words and rows."""
+        groups = -(-(self.left + self.width + self.right) // self.pixels)
+        return {"positions": _bits(groups * self.depth), "rows": _bits(self.top + self.height + self.bottom)}
+
     def lut_terms(self, family: Family) -> dict[str, float]:
-        return {"fixed": 1}
+        return {**self.counters, "surplus": self.width % self.pixels > 0, "fixed": 1}
 
     def ff_terms(self, family: Family) -> dict[str, float]:
-        return {"fixed": 1}
+        return {
+            "values": self.streams * self.bits * (self.pixels + self.left % self.pixels),
+            "counters": sum(self.counters.values()), "fixed": 1,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -304,22 +431,19 @@ class MaxPool(Module):
         return len(words["in"])
 
     @property
-    def counts(self) -> list[int]:
-        """The values of a window that are left after every level of the tree, and at first."""
-        counts = [self.positions]
-        while counts[-1] > 1 or len(counts) == 1:
-            counts.append(-(-counts[-1] // 3))
-        return counts
+    def levels(self) -> int:
+        """Levels of the tree, at least one register."""
+        return max(1, (self.positions - 1).bit_length())
 
     @property
     def latency(self) -> int:
-        return len(self.counts) - 1
+        return self.levels
 
     @classmethod
     def random(cls, rng: np.random.Generator) -> Self:
         return cls(
             streams=int(rng.integers(1, 4)), columns=int(rng.choice([1, 1, 2])),
-            positions=int(rng.choice([1, 2, 3, 4, 6, 9, 10, 25, 49])), bits=int(rng.integers(1, 17)),
+            positions=int(rng.choice([1, 2, 3, 4, 4, 6, 9, 10, 25])), bits=int(rng.integers(1, 17)),
             signed=int(rng.integers(2)),
         )  # fmt: skip
 
@@ -335,10 +459,16 @@ class MaxPool(Module):
         )  # fmt: skip
 
     def lut_terms(self, family: Family) -> dict[str, float]:
-        return {"fixed": 1}
+        values, (nodes, _, shifted) = self.columns * self.streams, _tree(self.positions, family)
+        return {
+            "bits": values * sum(nodes) * self.bits, "nodes": values * sum(nodes),
+            "shifted": values * len(shifted) * self.bits, "fixed": 1,
+        }  # fmt: skip
 
     def ff_terms(self, family: Family) -> dict[str, float]:
-        return {"fixed": 1}
+        _, registers, _ = _tree(self.positions, family)
+        values = self.columns * self.streams * max(sum(registers), self.positions == 1)
+        return {"values": values * self.bits, "levels": self.levels}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -371,6 +501,32 @@ class _Average(Module):
         rounded = product + half >> self.shift
         odd_halves = (product - (rounded << self.shift) == -half) & (rounded % 2 == 1) & (self.shift > 0)
         return np.clip(rounded - odd_halves, low, high)
+
+    @property
+    def odd(self) -> tuple[int, int]:
+        """Multiplier and shift, both halved as often as they can be."""
+        halvings = min((self.multiplier & -self.multiplier).bit_length() - 1, self.shift)
+        return self.multiplier >> halvings, self.shift - halvings
+
+    def dsps_each(self, sum_bits: int, family: Family) -> int:
+        """The DSPs that multiply one sum: none by a power of two; of 25 × 18 bits on Xilinx devices, 18 × 18 on ECP5."""
+        return 0 if self.odd[0] == 1 else 1 if sum_bits + 1 <= (25 if family == "xc7" else 18) else 2
+
+    def scale_luts(self, sums: int, sum_bits: int, family: Family) -> dict[str, float]:
+        """Terms of `scale`: rounding where no DSP does it, comparisons, and results."""
+        multiplier, shift = self.odd
+        kept = max(sum_bits + multiplier.bit_length() - shift, 1)
+        return {
+            "rounded": sums * kept * (multiplier == 1 or family == "ecp5"), "compared": sums * max(kept - self.bits, 0),
+            "results": sums * self.bits, "ties": sums * shift * (0 < shift <= sum_bits),
+        }  # fmt: skip
+
+    def scale_flip_flops(self, sums: int, sum_bits: int, family: Family) -> dict[str, float]:
+        """Terms of `scale`: products and rounded ones where they are not a DSP's, and results."""
+        multiplier, shift = self.odd
+        low = shift if shift <= sum_bits else 0
+        kept = max(sum_bits + multiplier.bit_length() - shift, 1)
+        return {"products": sums * (kept + low) * (multiplier == 1 or family == "ecp5"), "results": sums * self.bits}
 
     @staticmethod
     def reciprocal(rng: np.random.Generator, positions: int) -> dict[str, int]:
@@ -436,10 +592,23 @@ class AveragePool(_Average):
         )  # fmt: skip
 
     def lut_terms(self, family: Family) -> dict[str, float]:
-        return {"fixed": 1}
+        values, (nodes, _, shifted) = self.columns * self.streams, _tree(self.positions, family)
+        added = sum(count * (self.bits + level) for level, count in enumerate(nodes))
+        return {
+            "added": values * added, "shifted": values * sum(self.bits + level for level in shifted),
+            **self.scale_luts(values, self.bits + self.levels, family), "fixed": 1,
+        }  # fmt: skip
 
     def ff_terms(self, family: Family) -> dict[str, float]:
-        return {"fixed": 1}
+        values, (_, registers, _) = self.columns * self.streams, _tree(self.positions, family)
+        sums = sum(count * (self.bits + level + 1) for level, count in enumerate(registers))
+        return {
+            "sums": values * sums, **self.scale_flip_flops(values, self.bits + self.levels, family),
+            "levels": self.levels, "fixed": 1,
+        }  # fmt: skip
+
+    def dsps(self, family: Family) -> int:
+        return self.columns * self.streams * self.dsps_each(self.bits + self.levels, family)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -503,8 +672,37 @@ class GlobalPool(_Average):
             operation=int(rng.choice([0, 0, 0, 1])), **cls.reciprocal(rng, pixels),
         )  # fmt: skip
 
+    @property
+    def sum_bits(self) -> int:
+        """Bits of what is kept of a channel."""
+        return self.bits + (0 if self.operation else (self.pixels_of_map - 1).bit_length())
+
+    @property
+    def delay(self) -> _Delay:
+        """The memory of what there was so far."""
+        return _Delay(self.streams * self.sum_bits, self.depth, self.sum_bits)
+
+    def block_rams(self, family: Family) -> int:
+        return self.delay.block_rams
+
+    def dsps(self, family: Family) -> int:
+        return 0 if self.operation else self.streams * self.dsps_each(self.sum_bits, family)
+
+    @property
+    def counters(self) -> dict[str, float]:
+        """Bits of the counters of words and pixels."""
+        return {"passes": _bits(self.depth) * (self.depth > 1), "pixels": _bits(self.pixels_of_map)}
+
     def lut_terms(self, family: Family) -> dict[str, float]:
-        return {"fixed": 1}
+        return {
+            **({"larger": self.streams * self.bits} if self.operation else {"added": self.streams * self.sum_bits}),
+            "memory": self.delay.luts(family), **self.counters, "fixed": 1,
+            **({} if self.operation else self.scale_luts(self.streams, self.sum_bits, family)),
+        }  # fmt: skip
 
     def ff_terms(self, family: Family) -> dict[str, float]:
-        return {"fixed": 1}
+        return {
+            "sums": self.streams * self.sum_bits * (self.depth > 1) + self.delay.flip_flops,
+            **({} if self.operation else self.scale_flip_flops(self.streams, self.sum_bits, family)),
+            "counters": sum(self.counters.values()), "fixed": 1,
+        }  # fmt: skip
