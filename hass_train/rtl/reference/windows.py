@@ -142,7 +142,10 @@ class SlidingWindow(Module):
         for parameter, value in self.parameters.items():
             if parameter.startswith(("STRIDE", "DILATION")) and value > 2:
                 raise self.refused(parameter, "it must be 1 or 2")
-        for parameter, (size, reach) in {"HEIGHT": (self.height, self.reach[0]), "WIDTH": (self.width, self.reach[1])}.items():
+        for parameter, (size, reach) in {
+            "HEIGHT": (self.height, self.reach[0]),
+            "WIDTH": (self.width, self.reach[1]),
+        }.items():
             if reach > size:
                 raise self.refused(parameter, f"it must be at least {reach}, which the kernel reaches over")
 
@@ -222,7 +225,7 @@ class SlidingWindow(Module):
             size[1] += 60
         return cls(
             streams=int(rng.integers(1, 4)), pixels=pixels, bits=int(rng.choice([1, 4, 8, 16])),
-            depth=int(rng.choice([1, 1, 2, 3, 4, 5, 64], p=[0.2, 0.2, 0.15, 0.2, 0.1, 0.1, 0.05])) if pixels == 1 else 1,
+            depth=int(rng.choice([1, 1, 1, 1, 2, 2, 3, 3, 4, 5, 5, 64])) if pixels == 1 else 1,
             height=int(size[0]), width=int(size[1]), kernel_height=int(kernel[0]), kernel_width=int(kernel[1]),
             stride_height=int(rng.integers(1, 3)), stride_width=int(rng.integers(1, 3)),
             dilation_height=int(dilation[0]), dilation_width=int(dilation[1]),
@@ -239,7 +242,9 @@ class SlidingWindow(Module):
         stride = int(rng.choice([1, 1, 2]))
         dilation = int(rng.choice([1, 1, 1, 1, 2])) if stride == 1 else 1
         pixels = int(rng.choice([1, 1, 1, 2, 4])) if kernel < 5 else 1
-        size = int(rng.choice([7, 8, 14, 16, 28, 32, 56, 64, 112, 224])) + kernel - stride + (kernel - 1) * (dilation - 1)
+        size = (
+            int(rng.choice([7, 8, 14, 16, 28, 32, 56, 64, 112, 224])) + kernel - stride + (kernel - 1) * (dilation - 1)
+        )
         streams = int(rng.choice([1, 2, 3, 4, 6, 8, 12, 16, 24, 32]))
         return cls(
             streams=max(1, streams // (pixels * (1 if kernel < 4 else 4))), pixels=pixels,
@@ -270,15 +275,16 @@ class SlidingWindow(Module):
             words = self.kernel_width if self.delays[1].width else self.before * self.depth + 1
             return self.kernel_height * words
         across = -(-self.windows[1] // self.columns) + self.before  # beyond the row, if it has a tail
-        lanes = {}
+        lanes = dict.fromkeys(range(self.pixels), 0)  # the words that its registers hold
+        masked = set()  # lanes of the newest word that a tail must not see
         for window in range(self.columns):
             for column in range(self.kernel_width):
                 place = window * self.stride_width + column * self.dilation_width - self.before * self.pixels
                 lane = place % self.pixels
-                lanes[lane] = max(lanes.get(lane, 0), 1 - place // self.pixels)
+                lanes[lane] = max(lanes[lane], 1 - place // self.pixels)
                 if across > self.groups and place >= 0:
-                    lanes[lane, "tail"] = 1
-        return self.kernel_height * sum(lanes.values())
+                    masked.add(lane)
+        return self.kernel_height * (sum(lanes.values()) + len(masked))
 
     @property
     def counters(self) -> dict[str, float]:
@@ -286,7 +292,9 @@ class SlidingWindow(Module):
         return {
             "positions": _bits(self.groups * self.depth),
             "rows": _bits(self.height) if self.reach[0] > 1 or self.stride_height > 1 else 0,
-            "passes": _bits(self.depth) if self.depth & (self.depth - 1) and self.dilation_width * self.depth > 2 else 0,
+            "passes": _bits(self.depth)
+            if self.depth & (self.depth - 1) and self.dilation_width * self.depth > 2
+            else 0,
         }
 
     def lut_terms(self, family: Family) -> dict[str, float]:
@@ -362,7 +370,7 @@ class Padding(Module):
             streams=int(rng.integers(1, 4)), pixels=pixels, bits=bits,
             depth=int(rng.integers(1, 6)) if pixels == 1 else 1,
             height=int(rng.integers(1, 8)), width=int(rng.integers(1, 12)),
-            top=top, bottom=bottom, left=left, right=right, value=int(rng.choice([0, rng.integers(1 << bits)])),
+            top=top, bottom=bottom, left=left, right=right, value=int(rng.integers(1 << bits)) * int(rng.integers(2)),
         )  # fmt: skip
 
     def stimulus(self, rng: np.random.Generator, words: int) -> dict[str, Ints]:
@@ -509,7 +517,7 @@ class _Average(Module):
         return self.multiplier >> halvings, self.shift - halvings
 
     def dsps_each(self, sum_bits: int, family: Family) -> int:
-        """The DSPs that multiply one sum: none by a power of two; of 25 × 18 bits on Xilinx devices, 18 × 18 on ECP5."""
+        """The DSPs that multiply one sum (25 × 18 bits on Xilinx devices, 18 × 18 on ECP5): none by a power of two."""
         return 0 if self.odd[0] == 1 else 1 if sum_bits + 1 <= (25 if family == "xc7" else 18) else 2
 
     def scale_luts(self, sums: int, sum_bits: int, family: Family) -> dict[str, float]:
@@ -573,7 +581,10 @@ class AveragePool(_Average):
         positions = int(rng.choice([1, 2, 3, 4, 6, 9, 25, 49]))
         division = cls.reciprocal(rng, positions)
         if rng.random() < 0.4:  # halves are frequent among few bits
-            division = {"multiplier": int(rng.integers(1, 65536)) >> int(rng.integers(16)) or 1, "shift": int(rng.integers(12))}
+            division = {
+                "multiplier": int(rng.integers(1, 65536)) >> int(rng.integers(16)) or 1,
+                "shift": int(rng.integers(12)),
+            }
         return cls(
             streams=int(rng.integers(1, 4)), columns=int(rng.choice([1, 1, 2])), positions=positions,
             bits=int(rng.integers(1, 17)), signed=int(rng.integers(2)), **division,
@@ -667,7 +678,8 @@ class GlobalPool(_Average):
     def typical(cls, rng: np.random.Generator) -> Self:
         pixels = int(rng.choice([16, 49, 64, 196]))
         return cls(
-            streams=int(rng.choice([1, 2, 3, 4, 6, 8, 12, 16])), depth=int(rng.choice([1, 2, 3, 4, 8, 12, 16, 24, 40, 64])),
+            streams=int(rng.choice([1, 2, 3, 4, 6, 8, 12, 16])),
+            depth=int(rng.choice([1, 2, 3, 4, 8, 12, 16, 24, 40, 64])),
             pixels_of_map=pixels, bits=int(rng.choice([4, 6, 8, 8, 16])), signed=int(rng.integers(2)),
             operation=int(rng.choice([0, 0, 0, 1])), **cls.reciprocal(rng, pixels),
         )  # fmt: skip
