@@ -13,13 +13,15 @@ from hass_train.rtl.reference.plumbing import (
 from hass_train.rtl.reference.pointwise import LookupTable, Requantise, StreamAdd, StreamMultiply, Threshold
 from hass_train.rtl.reference.sparse import CrossbarEngine, PairEngine, WeightEngine
 from hass_train.rtl.reference.sums import Accumulator, AdderTree
+from hass_train.rtl.reference.windows import AveragePool, GlobalPool, MaxPool, Padding, SlidingWindow
 
 MODULES: dict[str, type[Module]] = {
     module.name: module
     for module in (
+        Padding, SlidingWindow,
         DenseEngine, ActivationEngine, WeightEngine, PairEngine, CrossbarEngine,
         AdderTree, Accumulator, Requantise, Threshold, LookupTable,
-        StreamAdd, StreamMultiply,
+        StreamAdd, StreamMultiply, MaxPool, AveragePool, GlobalPool,
         StreamFork, RegisterFifo, LutramFifo, BlockFifo, WidthConverter, Concatenate,
     )
 }  # fmt: skip
