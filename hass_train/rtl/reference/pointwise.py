@@ -157,12 +157,10 @@ class Threshold(Module):
         )  # fmt: skip
 
     def lut_terms(self, family: Family) -> dict[str, float]:
-        low = self.threshold.bit_length()
-        return {
-            "high": self.streams * tree(self.bits - low, family),
-            "low": self.streams * tree(low + self.signed + 2, family),
-            "fixed": 1,
-        }
+        inverted = self.threshold + 1
+        compared = self.bits + 1 - (inverted & -inverted).bit_length()  # without the low bits that do not matter
+        wide = self.streams * max(compared - (5 if family == "xc7" else 3), 0)  # beyond a LUT, beside the enable
+        return {"streams": self.streams, "wide": wide, "signs": self.signed * wide, "fixed": 1}
 
     def ff_terms(self, family: Family) -> dict[str, float]:
         return {"values": self.streams * self.bits, "fixed": 1}

@@ -363,7 +363,7 @@ class WeightEngine(SparseEngine):
         products = int(rng.integers(1, 3)) if columns > 1 else 1
         bits = rng.choice([4, 6, 8] if products == 2 else [4, 6, 8, 8, 12, 16], 2)
         return cls(
-            **_typical_sizes(rng, 48 // columns), columns=columns, rounds=int(rng.integers(1, 65)),
+            **_typical_sizes(rng, 32 // columns), columns=columns, rounds=int(rng.integers(1, 65)),
             rows=int(rng.integers(64, 4096)),
             lanes=int(rng.integers(2)), products=products, data_bits=int(bits[0]), weight_bits=int(bits[1]),
         )  # fmt: skip
@@ -436,7 +436,7 @@ class PairEngine(SparseEngine):
     def typical(cls, rng: np.random.Generator) -> Self:
         bits = rng.choice([4, 6, 8, 8, 12, 16], 2)
         return cls(
-            **_typical_sizes(rng, 48), rounds=int(rng.integers(1, 65)), passes=int(rng.integers(1, 129)),
+            **_typical_sizes(rng, 32), rounds=int(rng.integers(1, 65)), passes=int(rng.integers(1, 129)),
             data_bits=int(bits[0]), weight_bits=int(bits[1]),
         )  # fmt: skip
 
