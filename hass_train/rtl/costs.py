@@ -22,7 +22,7 @@ from hass_train.runtime.files import write_text
 
 TABLES = Path(__file__).parent.parent / "hardware" / "dataflow" / "costs" / "synthesis"
 """The folder of the CSV files, one a module and family."""
-POINTS = 36
+POINTS = 30
 """The parameter sets at which a module is synthesised."""
 _RESULTS = ("lut", "ff", "dsp", "bram")
 _BATCH = 3  # points of one call of Yosys, which are kept together
