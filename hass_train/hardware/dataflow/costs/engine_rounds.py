@@ -32,7 +32,7 @@ def lane_counts(nonzero: NDArray[np.bool_], multipliers: int) -> Ints:
 
 
 def activation_cycles(nonzero: NDArray[np.bool_], multipliers: int) -> Ints:
-    """The cycles of a round of `activation` engines in lock-step: as many as the fullest lane has non-zeros, at least 1.
+    """The cycles of a round of `activation` engines in lock-step: the fullest lane's non-zeros, at least 1.
 
     Args:
         nonzero: (windows, engines, M) which activations are not zero.
@@ -42,5 +42,3 @@ def activation_cycles(nonzero: NDArray[np.bool_], multipliers: int) -> Ints:
         (windows,) cycles of each round that meets the window.
     """
     return np.maximum(lane_counts(nonzero, multipliers).max(axis=(1, 2)), 1)
-
-
