@@ -81,13 +81,20 @@ class _Share:
     sum_bits: int
 
 
+def _multiplexer_luts(inputs: int, family: Family) -> int:
+    """The LUTs of a bit of a multiplexer of at most 8 inputs, as Yosys maps it."""
+    if family == "ecp5":
+        return int(ceil_div(inputs, 2)) if inputs > 1 else 0
+    return [0, 0, 1, 1, 1, 2, 2, 3, 3][inputs]
+
+
 def _address_bits(rows: int) -> int:
     return (rows - 1).bit_length()
 
 
 def _typical(rng: np.random.Generator, multipliers: int, products: list[int]) -> dict[str, int]:
     """Parameters that all engines have, of at most some multipliers."""
-    positions = int(rng.choice([1, 9, 9, 16, 25, 32, 49]))
+    positions = int(rng.choice([9, 9, 16, 25, 32, 49]))
     each = int(rng.choice([n for n in (1, 2, 3, 4, 5, 6, 8, 9, 12, 16) if n <= positions]))
     bundles = int(rng.choice([b for b in (1, 1, 2, 4, 8) if b * each <= multipliers]))
     filters = int(rng.choice([f for f in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32) if f * bundles * each <= multipliers]))
@@ -276,14 +283,14 @@ class _Engine(Module):
     def lut_terms(self, family: Family) -> dict[str, float]:
         lanes = self.bundles * self.multipliers
         places = [self._choices(lane) for lane in range(self.multipliers)]
-        values, inputs = self._operands, 4 if family == "xc7" else 2
+        values = self._operands
         node = min(self._field + (self.chains - 1).bit_length(), self.sum_bits)
         fields = self.bundles * sum((share.fields - 1) * share.many for share in self._shares)
         terms: dict[str, float] = {
             "accumulators": self._accumulators,
             "trees": self._sums * node * (self.chains - 1),
-            "multiplexers": values * sum(int(ceil_div(place, inputs)) for place in places if place > 1),
-            "wide multiplexers": values * sum(int(ceil_div(place, 8)) for place in places if place > 8),
+            "multiplexers": values * sum(_multiplexer_luts(place, family) for place in places if place <= 8),
+            "wide multiplexers": values * sum(place for place in places if place > 8),
             "counters": _address_bits(self.passes * self.rounds * self.steps),
             "fixed": 1,
         }
