@@ -80,6 +80,7 @@ module padding #(
       assign out_data[TO*LANE+:LANE] = later;
     end
     always_ff @(posedge clock)
-      if (step) moved <= reading && !(surplus && lane >= LAST_LANES) ? in_data[lane*LANE+:LANE] : CONSTANT;
+      if (reset && lane + SHIFT >= PIXELS) moved <= CONSTANT;  // before the first column of all is the constant too
+      else if (step) moved <= reading && !(surplus && lane >= LAST_LANES) ? in_data[lane*LANE+:LANE] : CONSTANT;
   end
 endmodule
