@@ -79,8 +79,11 @@ module padding #(
       always_ff @(posedge clock) if (step) later <= moved;
       assign out_data[TO*LANE+:LANE] = later;
     end
-    always_ff @(posedge clock)
-      if (reset && lane + SHIFT >= PIXELS) moved <= CONSTANT;  // what the first word holds of one before it
-      else if (step) moved <= reading && !(surplus && lane >= LAST_LANES) ? in_data[lane*LANE+:LANE] : CONSTANT;
+    // what is held begins as the constant too; all in one condition, which is the registers' own reset
+    localparam int HELD = lane + SHIFT >= PIXELS ? 1 : 0;
+    logic known, first;
+    assign first = HELD != 0 && reset;
+    assign known = reading && !(surplus && lane >= LAST_LANES) && !first;
+    always_ff @(posedge clock) if (step || first) moved <= known ? in_data[lane*LANE+:LANE] : CONSTANT;
   end
 endmodule

@@ -362,10 +362,10 @@ class WeightEngine(SparseEngine):
         columns = int(rng.choice([1, 1, 2, 4]))
         products = int(rng.integers(1, 3)) if columns > 1 else 1
         bits = rng.choice([4, 6, 8] if products == 2 else [4, 6, 8, 8, 12, 16], 2)
+        rounds = int(rng.integers(1, 65))
         return cls(
-            **_typical_sizes(rng, 32 // columns), columns=columns, rounds=int(rng.integers(1, 65)),
-            rows=int(rng.integers(64, 4096)),
-            lanes=int(rng.integers(2)), products=products, data_bits=int(bits[0]), weight_bits=int(bits[1]),
+            **_typical_sizes(rng, 32 // columns), columns=columns, rounds=rounds,
+            rows=rounds * int(rng.integers(1, 4096 // rounds)), lanes=int(rng.integers(2)), products=products, data_bits=int(bits[0]), weight_bits=int(bits[1]),
         )  # fmt: skip
 
     def lut_terms(self, family: Family) -> dict[str, float]:

@@ -394,7 +394,13 @@ class Padding(Module):
         return {"positions": _bits(groups * self.depth), "rows": _bits(self.top + self.height + self.bottom)}
 
     def lut_terms(self, family: Family) -> dict[str, float]:
-        return {**self.counters, "surplus": self.width % self.pixels > 0, "fixed": 1}
+        written = -(-(self.left + self.width + self.right) // self.pixels)
+        ends = self.left // self.pixels + -(-self.width // self.pixels) < written  # there is a comparison where it ends
+        counters = self.counters
+        return {
+            **counters, "fixed": 1,
+            "compared": counters["positions"] * ends + counters["rows"] * (self.bottom > 0),
+        }  # fmt: skip
 
     def ff_terms(self, family: Family) -> dict[str, float]:
         return {
@@ -459,8 +465,8 @@ class MaxPool(Module):
     @classmethod
     def typical(cls, rng: np.random.Generator) -> Self:
         return cls(
-            streams=int(rng.choice([1, 2, 3, 4, 6, 8, 12, 16])), columns=int(rng.choice([1, 1, 2])),
-            positions=int(rng.choice([4, 4, 9, 9, 6, 25])), bits=int(rng.choice([4, 5, 6, 7, 8, 8, 12, 16])),
+            streams=int(rng.choice([1, 2, 3, 4, 6, 8])), columns=int(rng.choice([1, 1, 2])),
+            positions=int(rng.choice([4, 4, 9, 9, 6, 16])), bits=int(rng.choice([4, 5, 6, 7, 8, 8, 12, 16])),
             signed=int(rng.integers(2)),
         )  # fmt: skip
 
@@ -593,9 +599,9 @@ class AveragePool(_Average):
 
     @classmethod
     def typical(cls, rng: np.random.Generator) -> Self:
-        positions = int(rng.choice([4, 4, 9, 9, 6, 25]))
+        positions = int(rng.choice([4, 4, 9, 9, 6, 16]))
         return cls(
-            streams=int(rng.choice([1, 2, 3, 4, 6, 8, 12, 16])), columns=int(rng.choice([1, 1, 2])),
+            streams=int(rng.choice([1, 2, 3, 4, 6, 8])), columns=int(rng.choice([1, 1, 2])),
             positions=positions, bits=int(rng.choice([4, 6, 8, 8, 16])), signed=int(rng.integers(2)),
             **cls.reciprocal(rng, positions),
         )  # fmt: skip
