@@ -365,7 +365,8 @@ class WeightEngine(SparseEngine):
         rounds = int(rng.integers(1, 65))
         return cls(
             **_typical_sizes(rng, 32 // columns), columns=columns, rounds=rounds,
-            rows=rounds * int(rng.integers(1, 4096 // rounds)), lanes=int(rng.integers(2)), products=products, data_bits=int(bits[0]), weight_bits=int(bits[1]),
+            rows=rounds * int(rng.integers(1, 4096 // rounds)), lanes=int(rng.integers(2)), products=products,
+            data_bits=int(bits[0]), weight_bits=int(bits[1]),
         )  # fmt: skip
 
     def lut_terms(self, family: Family) -> dict[str, float]:
