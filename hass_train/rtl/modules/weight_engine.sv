@@ -40,7 +40,7 @@ module weight_engine #(
     input  logic [                           ROW_BITS-1:0] weight_data
 );
   if (MULTIPLIERS > POSITIONS) $error("MULTIPLIERS must be at most POSITIONS");
-  if (POSITIONS > 64) $error("POSITIONS must be at most 64");
+  if (MAX_CHOICES > 64) $error("POSITIONS must be so few that a multiplier chooses among 64 at most");
   if (DATA_BITS < 2 || DATA_BITS > 16) $error("DATA_BITS must be 2 to 16");
   if (WEIGHT_BITS < 2 || WEIGHT_BITS > 16) $error("WEIGHT_BITS must be 2 to 16");
   if (PRODUCTS > 2 || PRODUCTS == 2 && (COLUMNS < 2 || DATA_BITS > 8 || WEIGHT_BITS > 8))

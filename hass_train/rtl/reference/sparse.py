@@ -42,8 +42,8 @@ class SparseEngine(Module):
     def check(self) -> None:
         if self.multipliers > self.positions:
             raise self.refused("MULTIPLIERS", f"it must be at most POSITIONS={self.positions}")
-        if self.positions > 64:
-            raise self.refused("POSITIONS", "it must be at most 64")
+        if self.choices > 64:
+            raise self.refused("POSITIONS", f"a multiplier chooses among at most 64 of them, not {self.choices}")
         for parameter in ("DATA_BITS", "WEIGHT_BITS"):
             if not 2 <= self.parameters[parameter] <= 16:
                 raise self.refused(parameter, "it must be 2 to 16")
@@ -52,6 +52,11 @@ class SparseEngine(Module):
     def side_by_side(self) -> int:
         """Windows in a word; consecutive ones are bundles."""
         return self.bundles
+
+    @property
+    def choices(self) -> int:
+        """Positions that a multiplier chooses among, at most."""
+        return self.steps
 
     @property
     def packed(self) -> bool:
@@ -287,7 +292,6 @@ class WeightEngine(SparseEngine):
 
     @property
     def choices(self) -> int:
-        """Positions that a multiplier chooses among, at most."""
         return self.steps if self.lanes else self.positions
 
     def _stored(self, memories: Mapping[str, Memory]) -> tuple[Ints, Ints]:
@@ -476,6 +480,10 @@ class CrossbarEngine(PairEngine):
     """Multipliers take the first pairs without a zero, wherever in the window they are (HASS)."""
 
     name: ClassVar[str] = "crossbar_engine"
+
+    @property
+    def choices(self) -> int:
+        return self.positions
 
     @property
     def places(self) -> int:

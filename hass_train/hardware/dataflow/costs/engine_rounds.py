@@ -22,6 +22,16 @@ def dense_rounds(positions: Any, multipliers: Any) -> Any:
     return ceil_div(positions, multipliers)
 
 
+def pooled_cycles(nonzeros: Any, multipliers: Any, least: int = 1) -> Any:
+    """The cycles in which one engine of N multipliers takes some pairs, whichever they are: ⌈pairs / N⌉, at least 1.
+
+    Args:
+        nonzeros, multipliers: numbers or arrays that broadcast.
+        least: cycles of a round without any pair; the peer's rule is 0.
+    """
+    return np.maximum(ceil_div(nonzeros, multipliers), least)
+
+
 def pooled_rounds(nonzero: Bools, multipliers: int) -> Ints:
     """The cycles of rounds whose multipliers take any of the window's positions: `weight`, `crossbar`.
 
@@ -32,7 +42,7 @@ def pooled_rounds(nonzero: Bools, multipliers: int) -> Ints:
     Returns:
         (rounds,) max over engines of ⌈non-zeros / N⌉, at least 1.
     """
-    return np.asarray(np.maximum(ceil_div(nonzero.sum(2).max(1), multipliers), 1), np.int64)
+    return np.asarray(pooled_cycles(nonzero.sum(2).max(1), multipliers), np.int64)
 
 
 def lane_rounds(nonzero: Bools, multipliers: int) -> Ints:

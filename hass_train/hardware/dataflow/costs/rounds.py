@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from hass_train.hardware.arithmetic import ceil_div
+from hass_train.hardware.dataflow.costs.engine_rounds import pooled_cycles
 from hass_train.hardware.dataflow.costs.initiation import initiation_intervals, multiplier_choices
 from hass_train.hardware.lanes import LEVELS, Lanes, interpolation
 
@@ -64,7 +64,7 @@ class LockstepRounds:
     def deviation(self) -> Floats:
         """(choices,) standard deviation of one engine's cycles that lies between kernels, for each N."""
         pairs = np.arange(len(self.histogram))
-        cycles = np.maximum(ceil_div(pairs, multiplier_choices(len(pairs) - 1)[:, None]), self.t_min)
+        cycles = pooled_cycles(pairs, multiplier_choices(len(pairs) - 1)[:, None], self.t_min)
         variance = np.maximum(cycles**2 @ self.histogram - (cycles @ self.histogram) ** 2, 0.0)
         return np.asarray(np.sqrt(variance * self.lanes.lasting_of(self.bundle)))
 

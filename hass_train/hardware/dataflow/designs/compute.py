@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from hass_train.hardware.arithmetic import ceil_div, spaced, useful_folds
 from hass_train.hardware.dataflow.costs import cycles, memory
 from hass_train.hardware.dataflow.costs.branches import MARGIN, URGENCY, OperandFifos, urgent
+from hass_train.hardware.dataflow.costs.engine_rounds import dense_rounds
 from hass_train.hardware.dataflow.costs.fifos import input_depth, rows_depth
 from hass_train.hardware.dataflow.costs.logic import Folds, Widths, compute_logic, lutram
 from hass_train.hardware.dataflow.designs.input_side import ROUGH_STEP, InputFolds, InputSide
@@ -195,7 +196,7 @@ class ComputeDesigns(Table):
         streamed = self.layer.kind is OperationKind.MATMUL
         stored = 1.0 if streamed else self.options.stored_fraction(self.sparsity.weight_density)
         kept = np.ceil(passes * self._zero_tiles.kept_fraction(folds.i, folds.o))
-        depth = np.where(folds.sparse, np.ceil(passes * stored), kept * ceil_div(pairs, folds.n)).astype(np.int64)
+        depth = np.where(folds.sparse, np.ceil(passes * stored), kept * dense_rounds(pairs, folds.n)).astype(np.int64)
         if streamed:
             return self.options.activation_bits, words, 2 * depth
         return self.options.weight_bits, words, depth

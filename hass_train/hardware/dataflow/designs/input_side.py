@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hass_train.hardware.arithmetic import ceil_div, spaced
 from hass_train.hardware.dataflow.costs.balance import over_channels, over_groups
+from hass_train.hardware.dataflow.costs.engine_rounds import dense_rounds
 from hass_train.hardware.dataflow.costs.initiation import multiplier_choices, nonzero_pairs
 from hass_train.hardware.dataflow.costs.rounds import LockstepCycles, LockstepRounds, round_cycles
 from hass_train.hardware.dataflow.options import DataflowOptions
@@ -73,7 +74,7 @@ class InputSide:
                 pairs = layer.window * m
                 choices = multiplier_choices(pairs)
                 few = self._few(choices)
-                passes = ceil_div(pairs, choices)
+                passes = dense_rounds(pairs, choices)
                 dense = np.flatnonzero(np.r_[True, passes[1:] < passes[:-1]])
                 rows.append((i, m, choices[dense], dense, False, np.ones(len(dense)), passes[dense].astype(float)))
                 # where a window takes a cycle in any case, a multiplier for every pair leaves nothing to gain
