@@ -11,12 +11,13 @@ import os
 import statistics
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from rich.console import Console
 from rich.progress import Progress
 
 from hass_train.rtl.costs import Formula, Table, error, grid
-from hass_train.rtl.module import Module
+from hass_train.rtl.module import Family, Module
 from hass_train.rtl.reference import MODULES
 from hass_train.rtl.synthesise import Costs, synthesise, yosys_version
 from hass_train.runtime.errors import UserError, unknown
@@ -45,8 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             known = table.read()
             _tell(table.kind, formula, [(one, known[str(one)]) for one in grid(table.kind)], "grid", console)
             if given.check:
-                modules = grid(table.kind, given.check, held_out=True)
-                found = list(zip(modules, synthesise(modules, given.family), strict=True))
+                modules = grid(table.kind, given.check)
+                found = _synthesised(modules, given.family, given.workers)
                 _tell(table.kind, formula, found, "check", console)
     except UserError as wrong:
         fail(str(wrong))
@@ -69,11 +70,20 @@ def _complete(tables: Sequence[Table], workers: int, console: Console) -> None:
             progress.remove_task(task)
 
 
+def _synthesised(modules: Sequence[Module], family: Family, workers: int) -> list[tuple[Module, Costs]]:
+    """Some modules with their costs, by several processes."""
+    with ThreadPoolExecutor(workers) as pool:
+        return list(zip(modules, pool.map(lambda one: synthesise([one], family)[0], modules), strict=True))
+
+
 def _tell(
     kind: type[Module], formula: Formula, points: Sequence[tuple[Module, Costs]], which: str, console: Console
 ) -> None:
     """Print the errors of a formula over some points, and the first at which DSPs or block RAMs are not exact."""
     told = [f"{kind.name:<18} {which:<5} {len(points):>3} points "]
+    if not points:
+        console.print(f"{told[0]} it has no more", soft_wrap=True)
+        return
     for what in ("lut", "ff"):
         errors = [error(getattr(formula(one), what), getattr(costs, what)) for one, costs in points]
         told.append(f" {what.upper()} median {statistics.median(errors):6.1%} largest {max(errors):6.1%} ")

@@ -22,29 +22,27 @@ from hass_train.runtime.files import write_text
 
 TABLES = Path(__file__).parent.parent / "hardware" / "dataflow" / "costs" / "synthesis"
 """The folder of the CSV files, one a module and family."""
-POINTS = 30
-"""The parameter sets at which a module is synthesised."""
 _RESULTS = ("lut", "ff", "dsp", "bram")
+_FREE = re.compile(r"//.*|if \([^;]*?\)\s*\$error\([^;]*;")
 _BATCH = 3  # points of one call of Yosys, which are kept together
 
 
-def grid(kind: type[Module], count: int = POINTS, held_out: bool = False) -> list[Module]:
-    """Different parameter sets of the range that networks use, the same at every call.
+def grid(kind: type[Module], beside: int = 0) -> list[Module]:
+    """Different parameter sets of the range that networks use, the same at every call: `kind.points` of them, if any.
 
     Args:
         kind: the module's class.
-        count: how many; fewer where the module has not so many.
-        held_out: points that are not among the first `POINTS`, to check formulas on.
+        beside: give so many others instead, to check formulas on; fewer where the module has not so many.
     """
     rng = np.random.default_rng(crc32(kind.name.encode()))
     found: dict[str, Module] = {}
-    wanted = count + (POINTS if held_out else 0)
+    wanted = kind.points + beside
     for _ in range(20 * wanted):
         if len(found) == wanted:
             break
         module = kind.typical(rng)
         found.setdefault(str(module), module)
-    return list(found.values())[POINTS if held_out else 0 :]
+    return list(found.values())[kind.points if beside else 0 :]
 
 
 @dataclass(frozen=True)
@@ -172,8 +170,9 @@ def error(formula: int, measured: int) -> float:
 
 
 def digest(name: str, sources: Path = SOURCES) -> str:
-    """A short hash of the text of a module and of all that it instantiates, without comments, and of the flow."""
-    texts = {path.stem: re.sub(r"//.*", "", path.read_text()) for path in sources.glob("*.sv")}
+    """A short hash of the flow and of the text of a module and of all that it instantiates, but for what costs nothing:
+    comments, checks of parameters, and white space."""
+    texts = {path.stem: _FREE.sub("", path.read_text()) for path in sources.glob("*.sv")}
     wanted, pending = set[str](), [name]
     while pending:
         one = pending.pop()
@@ -181,4 +180,4 @@ def digest(name: str, sources: Path = SOURCES) -> str:
         words = set(re.findall(r"\w+", texts[one]))
         pending += [other for other in texts if other in words and other not in wanted]
     joined = "\n".join([*(texts[one] for one in sorted(wanted)), repr(FLOWS)])
-    return hashlib.sha256(joined.encode()).hexdigest()[:12]
+    return hashlib.sha256("".join(joined.split()).encode()).hexdigest()[:12]

@@ -113,7 +113,9 @@ def points(layer: Operation, density: float, lowest: int, max_pixels: int) -> se
                 t = expected_cycles(pairs, n, density, 1) if sparse else math.ceil(pairs / n)
                 compute = layer.result.height * math.ceil(layer.result.width / p) * passes * t
                 read = reads(layer, q) * math.ceil(layer.source.channels / (i * g))
-                write = layer.result.height * math.ceil(layer.result.width / p) * math.ceil(layer.result.channels / (o * g))
+                write = (
+                    layer.result.height * math.ceil(layer.result.width / p) * math.ceil(layer.result.channels / (o * g))
+                )
                 interval = max(math.ceil(max(compute, read, write) * (1 - 1e-12)), 1)
                 reached[a, b] = max(interval, lowest)
                 easier = (

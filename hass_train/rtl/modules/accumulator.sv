@@ -29,6 +29,8 @@ module accumulator #(
     output logic [     BIAS_ADDRESS-1:0] bias_address,
     input  logic [STREAMS*BIAS_BITS-1:0] bias_data
 );
+  if (STREAMS < 1 || PASSES < 1 || ROUNDS < 1 || GROUPS < 1 || IN_BITS < 1 || BIAS_BITS < 1 || OUT_BITS < 1)
+    $error("STREAMS, PASSES, ROUNDS, GROUPS, IN_BITS, BIAS_BITS and OUT_BITS must be at least 1");
   if (IN_BITS > OUT_BITS) $error("IN_BITS must be at most OUT_BITS");
   if (BIAS_BITS > OUT_BITS) $error("BIAS_BITS must be at most OUT_BITS");
 

@@ -47,6 +47,8 @@ module activation_engine #(
   localparam int STEP = STEPS > 1 ? $clog2(STEPS) : 1;
   localparam int GROUPS = (LONGEST + 3) / 4;  // of lanes of a chain, whose rows are read at the same time
 
+  if (POSITIONS < 1 || MULTIPLIERS < 1 || FILTERS < 1 || BUNDLES < 1 || ROUNDS < 1 || PASSES < 1 || PRODUCTS < 1)
+    $error("POSITIONS, MULTIPLIERS, FILTERS, BUNDLES, ROUNDS, PASSES and PRODUCTS must be at least 1");
   if (MULTIPLIERS > POSITIONS) $error("MULTIPLIERS must be at most POSITIONS");
   if (PRODUCTS != 1 && PRODUCTS != 2) $error("PRODUCTS must be 1 or 2");
   if (PRODUCTS > 1 && FILTERS == 1) $error("PRODUCTS must be 1 where FILTERS is");

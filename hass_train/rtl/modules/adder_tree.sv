@@ -22,6 +22,8 @@ module adder_tree #(
     input  logic                              out_ready,
     output logic [      STREAMS*OUT_BITS-1:0] out_data
 );
+  if (ADDENDS < 1 || STREAMS < 1 || IN_BITS < 1) $error("ADDENDS, STREAMS and IN_BITS must be at least 1");
+
   logic move;  // a pipeline that moves as a whole
   assign move = !out_valid || out_ready;
   assign in_ready = move;

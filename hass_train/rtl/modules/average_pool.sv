@@ -23,6 +23,9 @@ module average_pool #(
     input  logic                             out_ready,
     output logic [          VALUES*BITS-1:0] out_data
 );
+  if (STREAMS < 1 || BITS < 1 || MULTIPLIER < 1 || COLUMNS < 1 || POSITIONS < 1)
+    $error("STREAMS, BITS, MULTIPLIER, COLUMNS and POSITIONS must be at least 1");
+
   localparam int LEVELS = $clog2(POSITIONS);
   localparam int SUM = BITS + LEVELS;
   localparam int STEPS = LEVELS + 3;

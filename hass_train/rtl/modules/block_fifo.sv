@@ -19,6 +19,7 @@ module block_fifo #(
     input  logic             out_ready,
     output logic [WIDTH-1:0] out_data
 );
+  if (WIDTH < 1) $error("WIDTH must be at least 1");
   if (DEPTH < 3) $error("DEPTH must be at least 3");
 
   localparam int ROWS = DEPTH - 1;  // in use

@@ -22,6 +22,8 @@ module concatenate #(
     input  logic             out_ready,
     output logic [WIDTH-1:0] out_data
 );
+  if (WIDTH < 1 || DEPTH_A < 1 || DEPTH_B < 1) $error("WIDTH, DEPTH_A and DEPTH_B must be at least 1");
+
   localparam int DEEPEST = DEPTH_A > DEPTH_B ? DEPTH_A : DEPTH_B;
   localparam int BITS = DEEPEST > 1 ? $clog2(DEEPEST) : 1;
 

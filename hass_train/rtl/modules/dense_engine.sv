@@ -50,6 +50,9 @@ module dense_engine #(
   localparam int FIELD = PRODUCTS == 4 ? (24 - DATA_BITS) / 2 : 25 - WEIGHT_BITS;  // of a DSP that is shared
   localparam int CAPACITY = ((1 << (FIELD - 1)) - 1) / ((1 << (DATA_BITS - 1)) * ((1 << (WEIGHT_BITS - 1)) - 1));
 
+  if (POSITIONS < 1 || MULTIPLIERS < 1 || FILTERS < 1 || BUNDLES < 1 || ROUNDS < 1 || PASSES < 1 || PRODUCTS < 1
+      || COLUMNS < 1)
+    $error("POSITIONS, MULTIPLIERS, FILTERS, BUNDLES, ROUNDS, PASSES, PRODUCTS and COLUMNS must be at least 1");
   if (MULTIPLIERS > POSITIONS) $error("MULTIPLIERS must be at most POSITIONS");
   if (IN_DSP > 1) $error("IN_DSP must be 0 or 1");
   if (PRODUCTS != 1 && PRODUCTS != 2 && PRODUCTS != 4) $error("PRODUCTS must be 1, 2 or 4");

@@ -25,6 +25,9 @@ module global_pool #(
     input  logic                    out_ready,
     output logic [STREAMS*BITS-1:0] out_data
 );
+  if (STREAMS < 1 || BITS < 1 || MULTIPLIER < 1 || DEPTH < 1 || PIXELS_OF_MAP < 1)
+    $error("STREAMS, BITS, MULTIPLIER, DEPTH and PIXELS_OF_MAP must be at least 1");
+
   localparam int SUM = OPERATION == 0 ? BITS + $clog2(PIXELS_OF_MAP) : BITS;
   localparam int STEPS = OPERATION == 0 ? 4 : 1;
   localparam int ADDRESS = DEPTH > 1 ? $clog2(DEPTH) : 1;

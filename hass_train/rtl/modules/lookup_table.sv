@@ -21,6 +21,8 @@ module lookup_table #(
     output logic [ STREAMS*IN_BITS-1:0] table_address,
     input  logic [STREAMS*OUT_BITS-1:0] table_data
 );
+  if (STREAMS < 1 || IN_BITS < 1 || OUT_BITS < 1) $error("STREAMS, IN_BITS and OUT_BITS must be at least 1");
+
   logic move;
   assign move = !out_valid || out_ready;
   assign in_ready = move;

@@ -21,6 +21,9 @@ module max_pool #(
     input  logic                             out_ready,
     output logic [          VALUES*BITS-1:0] out_data
 );
+  if (STREAMS < 1 || COLUMNS < 1 || POSITIONS < 1 || BITS < 1)
+    $error("STREAMS, COLUMNS, POSITIONS and BITS must be at least 1");
+
   localparam int LEVELS = POSITIONS > 1 ? $clog2(POSITIONS) : 1;
 
   logic move;

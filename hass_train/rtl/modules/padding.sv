@@ -32,6 +32,8 @@ module padding #(
     input  logic            out_ready,
     output logic [WORD-1:0] out_data
 );
+  if (STREAMS < 1 || PIXELS < 1 || BITS < 1 || DEPTH < 1 || HEIGHT < 1 || WIDTH < 1)
+    $error("STREAMS, PIXELS, BITS, DEPTH, HEIGHT and WIDTH must be at least 1");
   if (PIXELS > 1 && DEPTH > 1) $error("DEPTH must be 1 if PIXELS is more");
 
   localparam int READ = (WIDTH + PIXELS - 1) / PIXELS;                     // groups of a row

@@ -46,6 +46,10 @@ module pair_engine #(
     output logic [               MASK_ADDRESS-1:0] mask_address,
     input  logic [  BUNDLES*FILTERS*POSITIONS-1:0] mask_data
 );
+  if (POSITIONS < 1 || MULTIPLIERS < 1 || FILTERS < 1 || BUNDLES < 1)
+    $error("POSITIONS, MULTIPLIERS, FILTERS and BUNDLES must be at least 1");
+  if (ROUNDS < 1 || DATA_BITS < 1 || WEIGHT_BITS < 1 || PASSES < 1)
+    $error("ROUNDS, DATA_BITS, WEIGHT_BITS and PASSES must be at least 1");
   if (MULTIPLIERS > POSITIONS) $error("MULTIPLIERS must be at most POSITIONS");
   if (STEPS > 64) $error("POSITIONS must be so few that a multiplier chooses among 64 at most");
   if (DATA_BITS < 2 || DATA_BITS > 16) $error("DATA_BITS must be 2 to 16");

@@ -18,6 +18,7 @@ module register_fifo #(
     input  logic             out_ready,
     output logic [WIDTH-1:0] out_data
 );
+  if (WIDTH < 1) $error("WIDTH must be at least 1");
   if (DEPTH < 2) $error("DEPTH must be at least 2");
 
   localparam int BITS = $clog2(DEPTH);

@@ -21,6 +21,7 @@ module requantise #(
     input  logic                        out_ready,
     output logic [STREAMS*OUT_BITS-1:0] out_data
 );
+  if (STREAMS < 1 || IN_BITS < 1) $error("STREAMS and IN_BITS must be at least 1");
   if (SHIFT >= IN_BITS) $error("SHIFT must be less than IN_BITS");
 
   localparam int BODY = SIGNED_OUT != 0 ? OUT_BITS - 1 : OUT_BITS;  // bits without the sign

@@ -48,11 +48,17 @@ module sliding_window #(
   localparam int ACROSS = DILATION_WIDTH * DEPTH;  // words from a kernel column to the next
   localparam int DOWN = DILATION_HEIGHT * LENGTH;  // words from a kernel row to the next
 
+  if (STREAMS < 1 || PIXELS < 1 || BITS < 1 || DEPTH < 1 || HEIGHT < 1 || WIDTH < 1)
+    $error("STREAMS, PIXELS, BITS, DEPTH, HEIGHT and WIDTH must be at least 1");
+  if (KERNEL_HEIGHT < 1 || KERNEL_WIDTH < 1) $error("KERNEL_HEIGHT and KERNEL_WIDTH must be at least 1");
   if (PIXELS != 1 && PIXELS != 2 && PIXELS != 4) $error("PIXELS must be 1, 2 or 4");
   if (PIXELS > 1 && DEPTH > 1) $error("DEPTH must be 1 if PIXELS is more");
-  if (STRIDE_HEIGHT > 2 || STRIDE_WIDTH > 2) $error("strides must be 1 or 2");
-  if (DILATION_HEIGHT > 2 || DILATION_WIDTH > 2) $error("dilations must be 1 or 2");
-  if (REACH > WIDTH || LINES * DILATION_HEIGHT + 1 > HEIGHT) $error("the kernel must fit into the map");
+  if (STRIDE_HEIGHT < 1 || STRIDE_HEIGHT > 2) $error("STRIDE_HEIGHT must be 1 or 2");
+  if (STRIDE_WIDTH < 1 || STRIDE_WIDTH > 2) $error("STRIDE_WIDTH must be 1 or 2");
+  if (DILATION_HEIGHT < 1 || DILATION_HEIGHT > 2) $error("DILATION_HEIGHT must be 1 or 2");
+  if (DILATION_WIDTH < 1 || DILATION_WIDTH > 2) $error("DILATION_WIDTH must be 1 or 2");
+  if (LINES * DILATION_HEIGHT + 1 > HEIGHT) $error("HEIGHT must be at least what the kernel reaches over");
+  if (REACH > WIDTH) $error("WIDTH must be at least what the kernel reaches over");
 
   logic move, take, completes, last, tail, odd_line, odd_column;
   logic [POSITION-1:0] position;

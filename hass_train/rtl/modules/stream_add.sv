@@ -30,6 +30,8 @@ module stream_add #(
     input  logic                        out_ready,
     output logic [STREAMS*OUT_BITS-1:0] out_data
 );
+  if (STREAMS < 1 || A_BITS < 1 || B_BITS < 1) $error("STREAMS, A_BITS and B_BITS must be at least 1");
+
   localparam int WIDE_A = A_BITS + (SIGNED_A != 0 ? 0 : 1) + SHIFT_A;
   localparam int WIDE_B = B_BITS + (SIGNED_B != 0 ? 0 : 1) + SHIFT_B;
   localparam int BITS = (WIDE_A > WIDE_B ? WIDE_A : WIDE_B) + 1;

@@ -18,6 +18,8 @@ module stream_fork #(
     input  logic [      COPIES-1:0] out_ready,
     output logic [COPIES*WIDTH-1:0] out_data
 );
+  if (WIDTH < 1 || COPIES < 1) $error("WIDTH and COPIES must be at least 1");
+
   logic [COPIES-1:0] taken;  // which readers have the present word already
 
   assign in_ready  = &(taken | out_ready);

@@ -31,6 +31,11 @@ module stream_multiply #(
     input  logic                        out_ready,
     output logic [STREAMS*OUT_BITS-1:0] out_data
 );
+  if (STREAMS < 1 || A_BITS < 1 || B_BITS < 1 || DEPTH < 1 || PIXELS < 1)
+    $error("STREAMS, A_BITS, B_BITS, DEPTH and PIXELS must be at least 1");
+  if (A_BITS + (SIGNED_A != 0 ? 0 : 1) > 18) $error("A_BITS must be at most what a DSP takes, 18 with the sign");
+  if (B_BITS + (SIGNED_B != 0 ? 0 : 1) > 18) $error("B_BITS must be at most what a DSP takes, 18 with the sign");
+
   localparam int BITS = A_BITS + B_BITS + (SIGNED_A != 0 || SIGNED_B != 0 ? 0 : 1);
   localparam int WORD_BITS = DEPTH > 1 ? $clog2(DEPTH) : 1;
   localparam int PIXEL_BITS = PIXELS > 1 ? $clog2(PIXELS) : 1;

@@ -17,6 +17,7 @@ module threshold #(
     output logic [STREAMS*BITS-1:0] out_data
 );
   localparam int MAGNITUDE = SIGNED != 0 ? BITS - 1 : BITS;
+  if (STREAMS < 1) $error("STREAMS must be at least 1");
   if (THRESHOLD >> MAGNITUDE != 0) $error("THRESHOLD must be less than the largest value");
 
   localparam int LOW = $clog2(THRESHOLD + 1);  // the bits above these must all be like the sign

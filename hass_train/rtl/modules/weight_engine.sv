@@ -39,7 +39,12 @@ module weight_engine #(
     output logic [                            ADDRESS-1:0] weight_address,
     input  logic [                           ROW_BITS-1:0] weight_data
 );
+  if (POSITIONS < 1 || MULTIPLIERS < 1 || FILTERS < 1 || BUNDLES < 1 || ROUNDS < 1)
+    $error("POSITIONS, MULTIPLIERS, FILTERS, BUNDLES and ROUNDS must be at least 1");
+  if (DATA_BITS < 1 || WEIGHT_BITS < 1 || COLUMNS < 1 || ROWS < 1 || PRODUCTS < 1)
+    $error("DATA_BITS, WEIGHT_BITS, COLUMNS, ROWS and PRODUCTS must be at least 1");
   if (MULTIPLIERS > POSITIONS) $error("MULTIPLIERS must be at most POSITIONS");
+  if (ROWS < ROUNDS) $error("ROWS must be at least ROUNDS");
   if (MAX_CHOICES > 64) $error("POSITIONS must be so few that a multiplier chooses among 64 at most");
   if (DATA_BITS < 2 || DATA_BITS > 16) $error("DATA_BITS must be 2 to 16");
   if (WEIGHT_BITS < 2 || WEIGHT_BITS > 16) $error("WEIGHT_BITS must be 2 to 16");

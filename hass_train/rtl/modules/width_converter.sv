@@ -25,6 +25,9 @@ module width_converter #(
     input  logic                       out_ready,
     output logic [OUT_VALUES*BITS-1:0] out_data
 );
+  if (BITS < 1 || IN_VALUES < 1 || OUT_VALUES < 1 || TOTAL < 1)
+    $error("BITS, IN_VALUES, OUT_VALUES and TOTAL must be at least 1");
+
   function automatic int common(int a, int b);  // the greatest common divisor
     common = 1;
     for (int divisor = 2; divisor <= a; divisor++) if (a % divisor == 0 && b % divisor == 0) common = divisor;

@@ -122,6 +122,7 @@ class _Engine(Module):
         products: products that share a DSP.
     """
 
+    points: ClassVar[int] = 72
     positions: int
     multipliers: int
     filters: int

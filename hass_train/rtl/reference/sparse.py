@@ -29,6 +29,7 @@ from hass_train.rtl.weights import (
 class SparseEngine(Module):
     """What the three engines share: windows that stay for some rounds, and the sums of each round."""
 
+    points: ClassVar[int] = 72
     positions: int
     multipliers: int
     filters: int
