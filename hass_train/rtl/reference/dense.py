@@ -14,22 +14,30 @@ from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.dataflow.costs.engine_rounds import dense_rounds, lane_rounds
 from hass_train.rtl.module import Family, Module, Words
 from hass_train.rtl.streams import Ints, Memory, Stream, signed_range
+from hass_train.runtime.errors import UserError
 
 _CHAIN = 4  # lanes whose operands DSPs and a register can delay, and products that a field holds
 _SMALL_PRODUCT = 8  # bits of a product for which Yosys takes no DSP of a Xilinx device
 _MULTIPLIERS = 64  # the most that `typical` engines have, for syntheses of a few seconds
 
 
-def packed_weights(weights: Ints) -> Ints:
+def packed_weights(weights: Ints, bits: int) -> Ints:
     """Weights as engines with more than one product a DSP read them.
 
     Args:
-        weights: (…, filters) weights, none the smallest of their bits: −127 … 127 for 8.
+        weights: (…, filters) weights.
+        bits: of a weight; none may be the smallest of them: −127 … 127 for 8.
 
     Returns:
         (…, filters) weights, where an odd filter's is less by one if that of the even filter before it is negative:
-        beside each other they are then the bits of w1·2^bits + w0.
+        beside each other they are then the bits of w1·2^field + w0.
+
+    Raises:
+        UserError: a weight is out of range.
     """
+    _, high = signed_range(bits)
+    if np.abs(weights).max(initial=0) > high:
+        raise UserError(f"packed weights must be within ±{high}, and these are {weights.min()} … {weights.max()}")
     packed = np.array(weights)
     pairs = packed.shape[-1] // 2
     packed[..., 1::2] -= packed[..., : 2 * pairs : 2] < 0
@@ -357,7 +365,7 @@ class _Engine(Module):
         order = weights.reshape(*self._order, self.bundles, self.multipliers, self.filters)
         last = order[-1] if self.by_step else order[:, -1]
         last[..., self.multipliers - (self.steps * self.multipliers - self.positions) :, :] = 0
-        rows = (packed_weights(weights) if self.products > 1 else weights).reshape(shape[0], -1)
+        rows = (packed_weights(weights, self.weight_bits) if self.products > 1 else weights).reshape(shape[0], -1)
         return {"weight": Memory(Stream(rows.shape[1], self.weight_bits), self.ports, rows)}
 
 
