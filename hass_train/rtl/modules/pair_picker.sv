@@ -42,7 +42,7 @@ module pair_picker #(
   for (genvar n = 0; n < PICKS; n++) begin : picks
     // the number of places above the first without a pair below them, by halving: a bit asks at the place in the middle
     logic [2**PLACE-1:0] below;
-    logic [PLACE-1:0] place;
+    (* keep *) logic [PLACE-1:0] place;  // seen by nobody but `choose`, synthesis would mix both in its own way
     assign below = (2 ** PLACE)'({{2 ** PLACE{1'b1}}, found[n+1][CHOICES-1:0]});
     for (genvar i = 0; i < PLACE; i++) begin : place_bits
       localparam int MIDDLES = 2 ** (PLACE - 1 - i);

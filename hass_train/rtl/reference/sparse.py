@@ -160,46 +160,77 @@ class SparseEngine(Module):
         _, length = self.cascades
         return [1 + lane % length // 2 for lane in range(self.multipliers)]
 
-    def _delays(self, family: Family) -> list[tuple[int, int]]:
-        """(registers in a row, bits) before the products of a `dot_product`, beyond those that DSPs have."""
+    @abstractmethod
+    def chosen_from(self, lane: int) -> int:
+        """The positions among which a lane chooses."""
+
+    def _delays(self, family: Family) -> list[tuple[int, int, int]]:
+        """(registers in a row, bits, engines) before the products of all engines, beyond those that DSPs have.
+
+        Where a lane has nothing to choose from, filters have the same values, and synthesis keeps one of them.
+        """
         inside = 2 if family == "xc7" and not self.in_luts else 0
-        rows = [(wait - inside, self.weight_bits) for wait in self.waits]
-        if self.packed:
-            within = 1 if family == "xc7" else 0
-            rows += [(wait - within, self.data_bits) for wait in self.waits]
-            rows += [(wait, self.data_bits) for wait in self.waits]
-        else:
-            rows += [(wait + self.late - inside, self.data_bits) for wait in self.waits]
-        return [(count, bits) for count, bits in rows if count > 0]
+        rows = []
+        for lane, wait in enumerate(self.waits):
+            rows.append((wait - inside, self.weight_bits, self.bundles * self.filters))  # columns share them
+            engines = self.dots if self.chosen_from(lane) > 1 else self.dots // self.filters
+            if self.packed:
+                within = 1 if family == "xc7" else 0
+                rows += [(wait - within, self.data_bits, engines), (wait, self.data_bits, engines)]
+            else:
+                rows.append((wait + self.late - inside, self.data_bits, engines))
+        return [row for row in rows if row[0] > 0]
+
+    @property
+    def sums_in_luts(self) -> bool:
+        """Whether sums are kept outside DSPs: one without neighbours keeps its own."""
+        return self.multipliers > 1 or self.packed or self.in_luts
+
+    @property
+    def accumulates(self) -> bool:
+        """Whether they are added up over the cycles of a round."""
+        return self.sums_in_luts
 
     def _sum_luts(self, family: Family) -> dict[str, float]:
-        """The LUTs of `dot_product`: accumulators, and what Xilinx devices make of three registers in a row."""
+        """The LUTs of `dot_product`: a bit of an adder takes one, and so do three registers in a row and more."""
         cascades, _ = self.cascades
+        sums = self.copies * self.sum_bits
         if family == "ecp5":
-            return {"adders": self.copies * self.sum_bits * self.multipliers}
-        alone = self.multipliers == 1 and not self.packed and not self.in_luts
-        shifted = sum(bits for count, bits in self._delays(family) if count > 2)
+            return {"datapath": 0, "adders": sums * self.multipliers}
+        adders = self.accumulates + (self.multipliers if self.in_luts else cascades) - 1
+        shifted = sum(bits * engines for count, bits, engines in self._delays(family) if count > 2)
         return {
-            "accumulators": self.copies * self.sum_bits * (0 if alone else 1),
-            "adders": self.copies * self.sum_bits * ((self.multipliers if self.in_luts else cascades) - 1),
+            "datapath": sums * adders + shifted,
             "products": self.dots * self.multipliers * self.data_bits * self.weight_bits * self.in_luts,
-            "shift registers": self.dots * shifted,
             "parities": self.dots * self.multipliers * self.packed,
         }
 
     def _sum_ffs(self, family: Family) -> dict[str, float]:
-        """The flip-flops of `dot_product`: operands that wait, and sums."""
-        cascades, _ = self.cascades
+        """The flip-flops of `dot_product`, operands that wait and sums, and of the engine's control."""
+        cascades, length = self.cascades
         in_fabric = family == "ecp5" or self.in_luts
-        alone = self.multipliers == 1 and not self.packed and not in_fabric
-        waiting = sum(count * bits for count, bits in self._delays(family) if count < 3 or family == "ecp5")
-        terms: dict[str, float] = {
-            "sums": self.copies * self.sum_bits * (0 if alone else 1 + (cascades > 1)),
-            "operands": self.dots * waiting,
+        # DSPs have the registers of sums along a cascade, but not behind lanes that are none
+        lanes = range(0 if in_fabric else self.multipliers, cascades * length if self.sums_in_luts else 0)
+        passed = sum(lane % length % 2 == 1 or lane % length == length - 1 for lane in lanes)
+        passed -= in_fabric and self.multipliers == 1
+        passed -= 0 < len(lanes) < length and lanes[0] % length % 2  # the DSP before has the register
+        products = self.dots * self.multipliers * (self.data_bits + self.weight_bits) * in_fabric
+        waiting = sum(
+            count * bits * engines for count, bits, engines in self._delays(family) if count < 3 or family == "ecp5"
+        )
+        return {
+            "datapath": self.copies * self.sum_bits * (self.sums_in_luts + (cascades > 1) + passed)
+            + waiting
+            + products,
+            "counters": address_bits(self.memory_rows) * (1 + self.late) + (self.rounds - 1).bit_length(),
+            "pipeline": self.latency,
+            "fixed": 1,
         }
-        if in_fabric:
-            terms["products"] = self.dots * self.multipliers * (self.data_bits + self.weight_bits)
-        return terms
+
+    @property
+    @abstractmethod
+    def memory_rows(self) -> int:
+        """Rows of the memory that says what to do."""
 
     def dsps(self, family: Family) -> int:
         return 0 if self.in_luts else self.dots * self.multipliers
@@ -374,17 +405,21 @@ class WeightEngine(SparseEngine):
             data_bits=int(bits[0]), weight_bits=int(bits[1]),
         )  # fmt: skip
 
+    def chosen_from(self, lane: int) -> int:
+        return int(ceil_div(self.positions - lane, self.multipliers)) if self.lanes else self.positions
+
+    @property
+    def memory_rows(self) -> int:
+        return self.rows
+
     def lut_terms(self, family: Family) -> dict[str, float]:
-        places = [ceil_div(self.positions - lane, self.multipliers) for lane in range(self.multipliers)]
-        each = places if self.lanes else [self.positions] * self.multipliers
-        return {
-            **self._sum_luts(family),
-            "multiplexers": self.copies * self.data_bits * sum(_multiplexer(choices, family) for choices in each),
-            "fixed": 1,
-        }
+        choices = [self.chosen_from(lane) for lane in range(self.multipliers)]
+        terms = self._sum_luts(family)
+        terms["datapath"] += self.copies * self.data_bits * sum(_multiplexer(count, family) for count in choices)
+        return terms | {"counters": address_bits(self.rows) + address_bits(self.rounds), "fixed": 1}
 
     def ff_terms(self, family: Family) -> dict[str, float]:
-        return {**self._sum_ffs(family), "fixed": 1}
+        return self._sum_ffs(family)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -451,29 +486,40 @@ class PairEngine(SparseEngine):
         """The places among which each picker of an engine picks, and how many it picks at once."""
         return [ceil_div(self.positions - lane, self.multipliers) for lane in range(self.multipliers)], 1
 
+    def chosen_from(self, lane: int) -> int:
+        return int(ceil_div(self.positions - lane, self.multipliers))
+
+    @property
+    def memory_rows(self) -> int:
+        return self.rounds * self.passes
+
+    @property
+    def accumulates(self) -> bool:
+        return super().accumulates and self.steps > 1
+
     def lut_terms(self, family: Family) -> dict[str, float]:
         places, picks = self.pickers
         inputs = 5 if family == "xc7" else 3
-        ranks = [max(choices - pick - 1, 0) for choices in places for pick in range(picks)]
-        return {
-            **self._sum_luts(family),
-            "multiplexers": self.copies * self.data_bits * picks * sum(_multiplexer(n, family) for n in places),
-            "pairs": self.copies * sum(places),
-            "ranks": self.copies * sum(ranks),
-            "places": self.copies * picks * sum(_encoder(n, family) for n in places),
+        terms = self._sum_luts(family)
+        terms["datapath"] += self.copies * self.data_bits * picks * sum(_multiplexer(n, family) for n in places)
+        terms["datapath"] += self.bundles * self.positions * int(ceil_div(self.data_bits - 1, inputs))
+        several = [n for n in places if n > 1]
+        return terms | {
+            "pairs": self.copies * sum(several),
+            "ranks": self.copies * sum(max(n - pick - 1, 0) for n in several for pick in range(picks)),
+            "places": self.copies * picks * sum(_encoder(n, family) for n in several),
             "lanes": self.copies * self.multipliers,
-            "zero detection": self.bundles * self.positions * ceil_div(self.data_bits - 1, inputs),
+            "counters": address_bits(self.memory_rows) + address_bits(self.rounds),
             "fixed": 1,
         }
 
     def ff_terms(self, family: Family) -> dict[str, float]:
         places, _ = self.pickers
-        return {
-            **self._sum_ffs(family),
-            "open places": self.copies * sum(n - 1 for n in places),
-            "idle lanes": self.copies * sum(wait + 1 if wait == 1 or family == "ecp5" else 1 for wait in self.waits),
-            "fixed": 1,
-        }
+        terms = self._sum_ffs(family)
+        terms["datapath"] += self.copies * sum(n - 1 for n in places)
+        idle = sum(wait + 1 if wait == 1 or family == "ecp5" else 1 for wait in self.waits)
+        terms["datapath"] += self.copies * idle
+        return terms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -493,6 +539,9 @@ class CrossbarEngine(PairEngine):
     @property
     def pickers(self) -> tuple[list[int], int]:
         return [self.positions], self.multipliers
+
+    def chosen_from(self, lane: int) -> int:
+        return self.positions
 
     def _words(self, weights: Ints) -> Ints:
         return stepped(weights, 1)
