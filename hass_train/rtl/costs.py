@@ -27,22 +27,24 @@ _FREE = re.compile(r"//.*|if \([^;]*?\)\s*\$error\([^;]*;")
 _BATCH = 3  # points of one call of Yosys, which are kept together
 
 
-def grid(kind: type[Module], beside: int = 0) -> list[Module]:
-    """Different parameter sets of the range that networks use, the same at every call: `kind.points` of them, if any.
+def grid(kind: type[Module], family: Family, beside: int = 0) -> list[Module]:
+    """Different parameter sets of the range that networks use, the same at every call; fewer where there are no more.
 
     Args:
         kind: the module's class.
-        beside: give so many others instead, to check formulas on; fewer where the module has not so many.
+        family: Xilinx devices get `kind.points` of them, ECP5 no more than other modules have.
+        beside: give so many others instead, to check formulas on.
     """
+    points = kind.points if family == "xc7" else Module.points
     rng = np.random.default_rng(crc32(kind.name.encode()))
     found: dict[str, Module] = {}
-    wanted = kind.points + beside
+    wanted = points + beside
     for _ in range(20 * wanted):
         if len(found) == wanted:
             break
         module = kind.typical(rng)
         found.setdefault(str(module), module)
-    return list(found.values())[kind.points if beside else 0 :]
+    return list(found.values())[points if beside else 0 :]
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ class Table:
     def complete(self, tool: str, workers: int) -> Iterator[int]:
         """Synthesise the points that are missing, some at a time, keeping what is done; yields how many were made."""
         known = self.read()
-        missing = [module for module in grid(self.kind) if str(module) not in known]
+        missing = [module for module in grid(self.kind, self.family) if str(module) not in known]
         batches = [missing[first : first + _BATCH] for first in range(0, len(missing), _BATCH)]
         with ThreadPoolExecutor(workers) as pool:
             for batch, found in zip(batches, pool.map(self._synthesised, batches), strict=True):
@@ -120,7 +122,7 @@ class Table:
             UserError: points are missing.
         """
         known = self.read()
-        modules = grid(self.kind)
+        modules = grid(self.kind, self.family)
         if any(str(module) not in known for module in modules):
             raise UserError(f"{self.path.name} lacks points of the present sources; run {self.origin.split(' ', 2)[2]}")
         luts = _fitted([(one.lut_terms(self.family), known[str(one)].lut) for one in modules])

@@ -116,6 +116,11 @@ class Module(ABC):
         """The cycles from offering the first word to writing the last one, both included, beyond the busy ones."""
         return 0
 
+    @property
+    def capacity(self) -> int | None:
+        """The words that it takes while its reader takes none, where that is promised."""
+        return None
+
     # ---- how it is tried -----------------------------------------------------------------------------------------
 
     @classmethod

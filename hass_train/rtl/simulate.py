@@ -18,6 +18,7 @@ from hass_train.runtime.errors import UserError
 
 _BENCH = Path(__file__).parent / "bench"
 _PATIENCE = 40  # how many times longer than unstalled a play with random stalls may last
+_HOLD = 8  # cycles that readers wait at first, with stalls, for each word that a module is to hold
 _SETTLE = 4000  # cycles beyond that
 _WARNINGS = ("WIDTH", "UNUSED", "PINMISSING", "DECLFILENAME", "UNOPTFLAT", "TIMESCALEMOD", "CASEINCOMPLETE")
 
@@ -93,8 +94,8 @@ def play(cases: Sequence[Case], sources: Path = SOURCES, models: Path | None = N
         limit = _PATIENCE * longest + _SETTLE
         done = _run([str(folder / "obj" / "Vbench"), str(limit)], folder)
         return [
-            _outcome(number, done, expected[number], sum(map(len, results[number].values())))
-            for number in range(len(cases))
+            _outcome(number, case, done, expected[number], sum(map(len, results[number].values())))
+            for number, case in enumerate(cases)
         ]
 
 
@@ -137,7 +138,7 @@ def _bench(number: int, case: Case, results: dict[str, Ints]) -> str:
     for place, (port, stream) in enumerate(streams):
         reads, words = port in module.inputs, len((case.words if port in module.inputs else results)[port])
         kind, side = ("source", "out") if reads else ("sink", "in")
-        more = "" if reads else f', .CASE({number}), .PORT("{port}")'
+        more = "" if reads else f', .HOLD({_HOLD * (module.capacity or 0)}), .CASE({number}), .PORT("{port}")'
         status = "" if reads else f", .done({port}_done), .failed({port}_failed)"
         body += [
             f"  logic {port}_valid, {port}_ready, {port}_taken; logic [{stream.width - 1}:0] {port}_data;",
@@ -167,6 +168,7 @@ def _bench(number: int, case: Case, results: dict[str, Ints]) -> str:
     given = ", ".join(f".{name}({value})" for name, value in values.items())
     name = case.netlist.stem if case.netlist else module.name
     reading = " || ".join(f"{port}_valid" for port in module.inputs)
+    taking = " || ".join(f"{port}_taken" for port in module.inputs)
     writing = " || ".join(f"{port}_taken" for port in module.outputs)
     done = " && ".join(f"{port}_done" for port in module.outputs)
     failed = " || ".join(f"{port}_failed" for port in module.outputs)
@@ -176,7 +178,8 @@ def _bench(number: int, case: Case, results: dict[str, Ints]) -> str:
         *body,
         f"  {name} {f'#({given}) ' if given else ''}dut ({', '.join(ports)});",
         f"  case_counter #(.CASE({number})) counter (.clock(clock), .reset(reset), .report(report), .stall(stall),",
-        f"    .reading({reading}), .writing({writing}), .whole({done}), .failed({failed}), .done(done));",
+        f"    .reading({reading}), .taking({taking}), .writing({writing}), .whole({done}),",
+        f"    .failed({failed}), .done(done));",
         "endmodule",
     ])  # fmt: skip
 
@@ -196,17 +199,20 @@ def _top(cases: int) -> str:
     ])  # fmt: skip
 
 
-def _outcome(number: int, printed: str, expected: int, words: int) -> Outcome:
+def _outcome(number: int, case: Case, printed: str, expected: int, words: int) -> Outcome:
     """What a run printed of one case."""
     fault = re.search(rf"^FAIL {number} (.+)$", printed, re.MULTILINE)
-    ended = re.findall(rf"^CASE {number} stall (\d) whole (\d) cycles (-?\d+)$", printed, re.MULTILINE)
-    cycles = next((int(taken) for stall, _, taken in ended if stall == "0"), 0)
+    ended = re.findall(rf"^CASE {number} stall (\d) whole (\d) cycles (-?\d+) held (\d+)$", printed, re.MULTILINE)
+    cycles = next((int(taken) for stall, _, taken, _ in ended if stall == "0"), 0)
     if fault:
         return Outcome(words, cycles, expected, fault[1])
-    stuck = [stall for stall, whole, _ in ended if whole == "0"]
+    stuck = [stall for stall, whole, *_ in ended if whole == "0"]
     if stuck or len(ended) != 2:
         how = "with stalls" if stuck == ["1"] else "without stalls"
         return Outcome(words, cycles, expected, f"it stopped before it had written {words} words, {how}")
     if cycles != expected:
         return Outcome(words, cycles, expected, f"it took {cycles} cycles, and its formula says {expected}")
+    held, most = (int(taken) for stall, *_, taken in ended if stall == "1"), case.module.capacity
+    if most is not None and min(most, sum(map(len, case.words.values()))) not in held:
+        return Outcome(words, cycles, expected, f"it did not hold {most} words while its reader took none")
     return Outcome(words, cycles, expected, "")

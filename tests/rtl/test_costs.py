@@ -29,7 +29,7 @@ synthesised = pytest.mark.skipif(not has_yosys(), reason="no Yosys here (pip ins
 def test_the_points_in_the_package_are_of_the_present_sources(name: str, family: Family) -> None:
     """Whoever changes a module has to synthesise it anew: python -m hass_train.rtl.characterise NAME."""
     kind = MODULES[name]
-    assert {str(module) for module in grid(kind)} <= set(Table(kind, family).read())
+    assert {str(module) for module in grid(kind, family)} <= set(Table(kind, family).read())
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -39,7 +39,7 @@ def test_dsps_and_block_rams_are_exact(name: str, family: Family) -> None:
     known = table.read()
     wrong = [
         (str(module), module.dsps(family), module.block_rams(family), known[str(module)])
-        for module in grid(table.kind)
+        for module in grid(table.kind, family)
         if (module.dsps(family), module.block_rams(family)) != (known[str(module)].dsp, known[str(module)].bram)
     ]
     assert wrong == []
@@ -50,7 +50,7 @@ def test_formulas_of_engines_and_windows_are_close(name: str) -> None:
     table = Table(MODULES[name], "xc7")
     formula, known = table.fit(), table.read()
     for what in ("lut", "ff"):
-        errors = [error(getattr(formula(one), what), getattr(known[str(one)], what)) for one in grid(table.kind)]
+        errors = [error(getattr(formula(one), what), getattr(known[str(one)], what)) for one in grid(table.kind, "xc7")]
         assert statistics.median(errors) <= MEDIAN, what
         assert max(errors) <= LARGEST, what
 
@@ -59,7 +59,7 @@ def test_formulas_of_engines_and_windows_are_close(name: str) -> None:
 def test_terms_are_of_one_kind_at_all_parameters(name: str) -> None:
     """A formula has one coefficient a term: whatever the parameters, no term may be unknown to the fit."""
     for family in FAMILIES:
-        points = grid(MODULES[name]) + grid(MODULES[name], 8)
+        points = grid(MODULES[name], family) + grid(MODULES[name], family, 8)
         for terms in ([one.lut_terms(family) for one in points], [one.ff_terms(family) for one in points]):
             assert {*terms[0]} == {name for one in terms for name in one}
             assert all(np.isfinite(list(one.values())).all() and min(one.values(), default=0) >= 0 for one in terms)
@@ -68,13 +68,13 @@ def test_terms_are_of_one_kind_at_all_parameters(name: str) -> None:
 @synthesised
 def test_a_synthesis_of_today_gives_the_point_in_the_package() -> None:
     kind = MODULES["requantise"]
-    module = min(grid(kind), key=lambda one: one.weight)
+    module = min(grid(kind, "xc7"), key=lambda one: one.weight)
     assert synthesise([module]) == [Table(kind, "xc7").read()[str(module)]]
 
 
 def test_points_beside_the_grid_are_not_in_it() -> None:
     for kind in MODULES.values():
-        inside, beside = ({str(module) for module in grid(kind, count)} for count in (0, 20))
+        inside, beside = ({str(module) for module in grid(kind, "xc7", count)} for count in (0, 20))
         assert len(inside) <= kind.points
         assert len(beside) <= 20
         assert not beside & inside
@@ -100,10 +100,10 @@ def test_a_stopped_characterisation_goes_on(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(costs, "synthesise", first)
     with pytest.raises(UserError, match="stopped"):
         list(table.complete("Yosys", 1))
-    assert 0 < len(table.read()) == first.made < len(grid(table.kind))
+    assert 0 < len(table.read()) == first.made < len(grid(table.kind, "xc7"))
     monkeypatch.setattr(costs, "synthesise", second)
-    assert sum(table.complete("Yosys", 1)) == second.made == len(grid(table.kind)) - first.made
-    assert table.read() == {str(module): Costs(len(str(module)), 2, 0, 0) for module in grid(table.kind)}
+    assert sum(table.complete("Yosys", 1)) == second.made == len(grid(table.kind, "xc7")) - first.made
+    assert table.read() == {str(module): Costs(len(str(module)), 2, 0, 0) for module in grid(table.kind, "xc7")}
     assert list(table.complete("Yosys", 1)) == []
 
 

@@ -5,6 +5,7 @@ module sink #(
     parameter int WORDS = 1,
     parameter FILE = "",
     parameter int SEED = 1,
+    parameter int HOLD = 0,  // cycles in which it takes nothing at first, with stalls
     parameter int CASE = 0,
     parameter PORT = "out"
 ) (
@@ -19,7 +20,7 @@ module sink #(
     output logic             failed
 );
   logic [WIDTH-1:0] words[WORDS], offered;
-  logic [31:0] index;
+  logic [31:0] index, held;
   logic go, slow, waiting;
   logic [31:0] chance;
 
@@ -36,11 +37,13 @@ module sink #(
     offered <= in_data;
     if (reset) begin
       index   <= 0;
+      held    <= 0;
       failed  <= 0;
       waiting <= 0;
       go <= 0;
       slow <= 0;
     end else if (!failed) begin
+      if (held < HOLD) held <= held + 1;
       if (waiting && (!in_valid || in_data != offered)) begin
         $display("FAIL %0d %s word %0d was offered, not taken, and changed", CASE, PORT, index);
         failed <= 1;
@@ -55,7 +58,7 @@ module sink #(
     end
   end
 
-  assign in_ready = (go || !stall) && !reset;
+  assign in_ready = (go && held == HOLD || !stall) && !reset;
   assign taken = in_valid && in_ready;
   assign done = index >= WORDS;
 endmodule

@@ -87,6 +87,10 @@ class _Fifo(Module):
         return len(words["in"])
 
     @property
+    def capacity(self) -> int:
+        return self.depth
+
+    @property
     @abstractmethod
     def latency(self) -> int:
         """The cycles from a word's entry to its earliest exit."""
@@ -230,12 +234,6 @@ class WidthConverter(Module):
 
     def busy(self, words: Words, memories: Mapping[str, Memory]) -> int:
         return self._frames(words) * repacking_cycles(self.total, self.in_values, self.out_values)
-
-    @property
-    def latency(self) -> int:
-        """Not positive: a word that makes several counts as read only with the last of them."""
-        most = self.in_values if self.total > self.in_values else self.total + self.out_values - 1
-        return -max(most // self.out_values - 1, 0)
 
     @classmethod
     def random(cls, rng: np.random.Generator) -> Self:

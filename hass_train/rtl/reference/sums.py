@@ -105,7 +105,8 @@ class Accumulator(Module):
 
     @property
     def latency(self) -> int:
-        return 1
+        """One of the sum, and one in which the first bias is fetched."""
+        return 2
 
     @classmethod
     def random(cls, rng: np.random.Generator) -> Self:
