@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from rich.console import Console
@@ -47,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _tell(
                 table.kind, formula, [(one, known[str(one)]) for one in grid(table.kind, given.family)], "grid", console
             )
+            for what in ("lut", "ff"):
+                console.print(f"  {what.upper()} = {_sum(getattr(formula, what))}", soft_wrap=True)
             if given.check:
                 modules = grid(table.kind, given.family, given.check)
                 found = _synthesised(modules, given.family, given.workers)
@@ -70,6 +72,13 @@ def _complete(tables: Sequence[Table], workers: int, console: Console) -> None:
             for made in table.complete(tool, workers):
                 progress.advance(task, made)
             progress.remove_task(task)
+
+
+def _sum(coefficients: Mapping[str, float]) -> str:
+    """A formula as a reader would write it."""
+    terms = [f"{value:.2f}·{name}" for name, value in coefficients.items() if name != "fixed" and value >= 0.005]
+    fixed = coefficients.get("fixed", 0.0)
+    return " + ".join([*terms, *([f"{fixed:.1f}"] if fixed >= 0.05 or not terms else [])])
 
 
 def _synthesised(modules: Sequence[Module], family: Family, workers: int) -> list[tuple[Module, Costs]]:
