@@ -116,7 +116,11 @@ module dense_engine #(
             assign choices[s*DATA_BITS+:DATA_BITS] = in_data[(((c+k)*BUNDLES+b)*POSITIONS+POSITION)*DATA_BITS+:DATA_BITS];
           end
           if (BITS == 0) assign activations[(k*MULTIPLIERS+j)*DATA_BITS+:DATA_BITS] = choices;
-          else assign activations[(k*MULTIPLIERS+j)*DATA_BITS+:DATA_BITS] = choices[step[BITS-1:0]*DATA_BITS+:DATA_BITS];
+          else begin : several
+            logic [DATA_BITS-1:0] chosen;
+            choose #(.CHOICES(WIDE), .BITS(DATA_BITS)) choice (.words(choices), .place(step[BITS-1:0]), .chosen(chosen));
+            assign activations[(k*MULTIPLIERS+j)*DATA_BITS+:DATA_BITS] = chosen;
+          end
         end
       end
       dot_products #(

@@ -31,7 +31,9 @@ module lane_picker #(
     else if (enable) taken <= passed;
   end
 
-  logic [STEP-1:0] place;
+  (* keep *) logic [STEP-1:0] place;
+  logic [DATA_BITS-1:0] chosen;
+  choose #(.CHOICES(STEPS), .BITS(DATA_BITS)) choice (.words(values), .place(place), .chosen(chosen));
   always_comb begin
     place = '0;
     for (int s = 1; s < STEPS; s++) if (picked[s]) place = place | s[STEP-1:0];
@@ -39,6 +41,6 @@ module lane_picker #(
   always_ff @(posedge clock)
     if (move) begin
       step <= place;
-      value <= |left || ALONE != 0 ? values[place*DATA_BITS+:DATA_BITS] : '0;
+      value <= |left || ALONE != 0 ? chosen : '0;
     end
 endmodule
