@@ -13,6 +13,7 @@ import numpy as np
 from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.dataflow.costs.engine_rounds import dense_rounds, lane_rounds
 from hass_train.rtl.module import Family, Module, Words
+from hass_train.rtl.reference.memories import address_bits, choice, registers_of_delay
 from hass_train.rtl.streams import Ints, Memory, Stream, signed_range
 from hass_train.runtime.errors import UserError
 
@@ -87,17 +88,6 @@ class _Share:
     x_bits: int
     y_bits: int
     sum_bits: int
-
-
-def _multiplexer_luts(inputs: int, family: Family) -> int:
-    """The LUTs of a bit of a multiplexer of at most 8 inputs, as Yosys maps it."""
-    if family == "ecp5":
-        return int(ceil_div(inputs, 2)) if inputs > 1 else 0
-    return [0, 0, 1, 1, 1, 2, 2, 3, 3][inputs]
-
-
-def _address_bits(rows: int) -> int:
-    return (rows - 1).bit_length()
 
 
 def _typical(rng: np.random.Generator, multipliers: int, products: list[int]) -> dict[str, int]:
@@ -271,6 +261,11 @@ class _Engine(Module):
         return each * self.bundles * self.multipliers
 
     @property
+    @abstractmethod
+    def counter_bits(self) -> int:
+        """Bits of the counters of rows, steps and rounds."""
+
+    @property
     def _sums(self) -> int:
         return self.side_columns * self.bundles * self.filters
 
@@ -296,11 +291,10 @@ class _Engine(Module):
         node = min(self._field + (self.chains - 1).bit_length(), self.sum_bits)
         fields = self.bundles * sum((share.fields - 1) * share.many for share in self._shares)
         terms: dict[str, float] = {
-            "accumulators": self._accumulators,
-            "trees": self._sums * node * (self.chains - 1),
-            "multiplexers": values * sum(_multiplexer_luts(place, family) for place in places if place <= 8),
-            "wide multiplexers": values * sum(place for place in places if place > 8),
-            "counters": _address_bits(self.passes * self.rounds * self.steps),
+            "datapath": self._accumulators
+            + self._sums * node * (self.chains - 1)
+            + values * sum(choice(place, family) for place in places),
+            "counters": address_bits(self.passes * self.rounds * self.steps),
             "fixed": 1,
         }
         if family == "ecp5":
@@ -321,11 +315,13 @@ class _Engine(Module):
         levels = range(1, (self.chains - 1).bit_length() + 1)
         ahead = [0 if self.accumulates else skew % _CHAIN for skew in self._skews]
         weights = self.bundles * self.filters * self.weight_bits
+        # the highest bits of a lone product are its sign, which synthesis keeps once in about half of the cases
+        lone = self._accumulators and self.multipliers == self.products == 1
+        alone = self._sums * address_bits(self.positions) / 2 if lone else 0
+        trees = self._sums * node * sum(int(ceil_div(self.chains, 1 << level)) for level in levels)
         terms: dict[str, float] = {
-            "accumulators": 2 * self._accumulators,
-            "trees": self._sums * node * sum(int(ceil_div(self.chains, 1 << level)) for level in levels),
-            "pipeline": self.latency,
-            "counters": _address_bits(self.passes * self.rounds * self.steps),
+            "datapath": 2 * self._accumulators - alone + trees,
+            "control": self.latency + self.counter_bits,
             "fixed": 1,
         }
         if family == "ecp5":
@@ -333,11 +329,10 @@ class _Engine(Module):
             chains = sum(share.sum_bits * share.many for share in self._shares)
             delays = self._operands * sum(skew + 1 for skew in self._skews) + weights * sum(ahead)
             return terms | {"products": lanes * products, "chains": lanes * chains, "delays": delays}
-        few = sum(max(skew - 1, 0) for skew in self._skews if skew < 4)
+        few = sum(registers_of_delay(max(skew - 1, 0)) for skew in self._skews)
+        terms["datapath"] += self._operands * few + weights * sum(wait == 3 for wait in ahead)
         small = sum(share.many for share in self._shares if share.x_bits + share.y_bits <= _SMALL_PRODUCT)
         return terms | {
-            "delays": self._operands * few,
-            "late weights": weights * sum(wait == 3 for wait in ahead),
             "small products": lanes * small * (self.data_bits + self.weight_bits + self.sum_bits),
         }
 
@@ -445,7 +440,7 @@ class DenseEngine(_Engine):
     @property
     def _late_rows(self) -> tuple[int, int]:
         """Bits of the addresses that ports get later than the first, and the cycles from port to port."""
-        bits = _address_bits(self.passes * self.rounds * self.steps)
+        bits = address_bits(self.passes * self.rounds * self.steps)
         return bits * (self.ports - 1), self.steps if self.accumulates else _CHAIN
 
     def lut_terms(self, family: Family) -> dict[str, float]:
@@ -454,9 +449,21 @@ class DenseEngine(_Engine):
         shifted = bits * int(ceil_div(cycles, 32)) if cycles > 2 else 0
         return super().lut_terms(family) | ({"late rows": shifted + flags} if family == "xc7" else {})
 
+    @property
+    def counter_bits(self) -> int:
+        """Those of `row_counter`: rows, and steps and rounds where they are not bits of the row."""
+        rows, inner = self.passes * self.rounds * self.steps, self.rounds * self.steps
+        separate = [count for count, within in ((self.steps, self.steps), (self.rounds, inner))
+                    if count > 1 and within != rows and within & within - 1]  # fmt: skip
+        return address_bits(rows) + sum(map(address_bits, separate))
+
     def ff_terms(self, family: Family) -> dict[str, float]:
         bits, cycles = self._late_rows
-        return super().ff_terms(family) | {"late rows": bits * cycles if cycles < 3 or family == "ecp5" else 0}
+        terms = super().ff_terms(family)
+        terms["datapath"] += bits * (cycles if family == "ecp5" else registers_of_delay(cycles))
+        if self.accumulates and cycles < 3:  # too short for shift registers are the flags of the lanes, too
+            terms["datapath"] += (self.multipliers - 1) * cycles
+        return terms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -511,7 +518,7 @@ class ActivationEngine(_Engine):
         lanes, positions = self.bundles * self.multipliers, self.bundles * self.positions
         blocks = self.passes * self.rounds
         adds = blocks > 1 and self.steps & self.steps - 1 and not self.by_step
-        bits = _address_bits(blocks * self.steps)
+        bits = address_bits(blocks * self.steps)
         tests = ceil_div(self.data_bits, 5 if family == "xc7" else 3)
         groups = int(ceil_div(self.longest, _CHAIN))  # of lanes that read at the same time
         return super().lut_terms(family) | {
@@ -521,7 +528,16 @@ class ActivationEngine(_Engine):
             "late rows": bits * (groups - 1) + max(lanes - _CHAIN * self.bundles, 0) * (self.steps - 1).bit_length(),
         }
 
+    @property
+    def counter_bits(self) -> int:
+        """Those of `round_counter`, and of the row beside what is picked."""
+        blocks = self.passes * self.rounds
+        return 2 * address_bits(blocks * self.steps) + address_bits(self.rounds)
+
     def ff_terms(self, family: Family) -> dict[str, float]:
         lanes = self.bundles * self.multipliers
-        state = self.steps - 1 + (self.steps - 1).bit_length()
-        return super().ff_terms(family) | {"picked": lanes * (self.data_bits * (family == "xc7") + state)}
+        terms = super().ff_terms(family)
+        if self.steps > 1:  # else the DSP's own register takes the value
+            state = self.steps - 1 + address_bits(self.steps)
+            terms["datapath"] += lanes * (self.data_bits * (family == "xc7") + state)
+        return terms

@@ -20,6 +20,23 @@ def multiplexer(inputs: int, family: Family) -> int:
     return 4 * -(-inputs // 8) if inputs > 4 else int(inputs > 1)
 
 
+def choice(inputs: int, family: Family) -> int:
+    """The LUTs of a bit of `choose`: a LUT for four inputs, four for sixteen, and what joins them."""
+    if family == "ecp5":
+        return inputs // 2  # with the multiplexers behind LUTs
+    sixteens = (inputs + 3) // 16
+    rest = max(inputs - 16 * sixteens, 0)
+    parts = sixteens + -(-rest // 4)
+    last = rest % 4
+    luts = 4 * sixteens + -(-rest // 4) - (last == 1 or (last == 2 and parts == 2))
+    return luts + (0 if parts == 1 else 1 if parts < 4 else 2)
+
+
+def registers_of_delay(cycles: int) -> int:
+    """The flip-flops of a delay that shift registers of a Xilinx device, of 3 to 16 or 32 cycles, leave over."""
+    return cycles if cycles < 3 else int(cycles % 32 in (1, 17))
+
+
 def tree(inputs: int, family: Family) -> int:
     """The LUTs of a gate of many inputs."""
     return max(-(-(inputs - 1) // (5 if family == "xc7" else 3)), 0)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.dataflow.costs.engine_rounds import Bools, lane_rounds, pooled_rounds
 from hass_train.rtl.module import Family, Module, Words
+from hass_train.rtl.reference.memories import choice
 from hass_train.rtl.streams import Ints, Memory, Stream, signed_range
 from hass_train.rtl.weights import (
     address_bits,
@@ -236,22 +237,10 @@ class SparseEngine(Module):
         return 0 if self.in_luts else self.dots * self.multipliers
 
 
-def _multiplexer(choices: int, family: Family) -> int:
-    """The LUTs of a bit of `choose`."""
-    if family == "ecp5":
-        return choices // 2  # with the multiplexers behind LUTs
-    sixteens = (choices + 3) // 16
-    rest = max(choices - 16 * sixteens, 0)
-    parts = sixteens + ceil_div(rest, 4)
-    last = rest % 4
-    luts = 4 * sixteens + ceil_div(rest, 4) - (last == 1 or (last == 2 and parts == 2))
-    return luts + (0 if parts == 1 else 1 if parts < 4 else 2)
-
-
 def _encoder(choices: int, family: Family) -> int:
     """The LUTs of the place of a pick among some choices."""
     bits = address_bits(choices)
-    return sum(_multiplexer(2**bit, family) for bit in range(bits)) if choices > 1 else 0
+    return sum(choice(2**bit, family) for bit in range(bits)) if choices > 1 else 0
 
 
 def _densities(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
@@ -415,7 +404,7 @@ class WeightEngine(SparseEngine):
     def lut_terms(self, family: Family) -> dict[str, float]:
         choices = [self.chosen_from(lane) for lane in range(self.multipliers)]
         terms = self._sum_luts(family)
-        terms["datapath"] += self.copies * self.data_bits * sum(_multiplexer(count, family) for count in choices)
+        terms["datapath"] += self.copies * self.data_bits * sum(choice(count, family) for count in choices)
         return terms | {"counters": address_bits(self.rows) + address_bits(self.rounds), "fixed": 1}
 
     def ff_terms(self, family: Family) -> dict[str, float]:
@@ -501,10 +490,11 @@ class PairEngine(SparseEngine):
         places, picks = self.pickers
         inputs = 5 if family == "xc7" else 3
         terms = self._sum_luts(family)
-        terms["datapath"] += self.copies * self.data_bits * picks * sum(_multiplexer(n, family) for n in places)
+        terms["datapath"] += self.copies * self.data_bits * picks * sum(choice(n, family) for n in places)
         terms["datapath"] += self.bundles * self.positions * int(ceil_div(self.data_bits - 1, inputs))
         several = [n for n in places if n > 1]
         return terms | {
+            "late multiplexers": self.copies * self.data_bits * picks * sum(n >= 8 for n in places),
             "pairs": self.copies * sum(several),
             "ranks": self.copies * sum(max(n - pick - 1, 0) for n in several for pick in range(picks)),
             "places": self.copies * picks * sum(_encoder(n, family) for n in several),
