@@ -538,6 +538,7 @@ class ActivationEngine(_Engine):
         lanes = self.bundles * self.multipliers
         terms = super().ff_terms(family)
         if self.steps > 1:  # else the DSP's own register takes the value
-            state = self.steps - 1 + address_bits(self.steps)
-            terms["datapath"] += lanes * (self.data_bits * (family == "xc7") + state)
+            places = [len(range(lane, self.positions, self.multipliers)) for lane in range(self.multipliers)]
+            state = self.bundles * sum(count - 1 + address_bits(count) for count in places)
+            terms["datapath"] += lanes * self.data_bits * (family == "xc7") + state
         return terms

@@ -517,6 +517,7 @@ class CrossbarEngine(PairEngine):
     """Multipliers take the first pairs without a zero, wherever in the window they are (HASS)."""
 
     name: ClassVar[str] = "crossbar_engine"
+    points: ClassVar[int] = 48
 
     @property
     def choices(self) -> int:
