@@ -237,6 +237,10 @@ class SparseEngine(Module):
         return 0 if self.in_luts else self.dots * self.multipliers
 
 
+_LARGEST_CROSSBAR = 500
+"""The inputs of all multiplexers of the largest crossbar that is characterised."""
+
+
 def _encoder(choices: int, family: Family) -> int:
     """The LUTs of the place of a pick among some choices."""
     bits = address_bits(choices)
@@ -518,6 +522,13 @@ class CrossbarEngine(PairEngine):
 
     name: ClassVar[str] = "crossbar_engine"
     points: ClassVar[int] = 48
+
+    @classmethod
+    def typical(cls, rng: np.random.Generator) -> Self:
+        while True:  # larger ones take minutes to synthesise
+            drawn = super().typical(rng)
+            if drawn.positions * drawn.multipliers * drawn.filters * drawn.bundles <= _LARGEST_CROSSBAR:
+                return drawn
 
     @property
     def choices(self) -> int:
