@@ -103,8 +103,9 @@ class Table:
 
     def complete(self, tool: str, workers: int) -> Iterator[int]:
         """Synthesise the points that are missing, some at a time, keeping what is done; yields how many were made."""
-        known = self.read()
-        missing = [module for module in grid(self.kind, self.family) if str(module) not in known]
+        wanted, made = {str(module): module for module in grid(self.kind, self.family)}, self.read()
+        known = {point: made[point] for point in wanted if point in made}
+        missing = [module for point, module in wanted.items() if point not in known]
         batches = [missing[first : first + _BATCH] for first in range(0, len(missing), _BATCH)]
         with ThreadPoolExecutor(workers) as pool:
             for batch, found in zip(batches, pool.map(self._synthesised, batches), strict=True):

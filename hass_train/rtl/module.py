@@ -117,7 +117,7 @@ class Module(ABC):
         return 0
 
     @property
-    def capacity(self) -> int | None:
+    def holds(self) -> int | None:
         """The words that it takes while its reader takes none, where that is promised."""
         return None
 

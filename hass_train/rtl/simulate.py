@@ -138,7 +138,7 @@ def _bench(number: int, case: Case, results: dict[str, Ints]) -> str:
     for place, (port, stream) in enumerate(streams):
         reads, words = port in module.inputs, len((case.words if port in module.inputs else results)[port])
         kind, side = ("source", "out") if reads else ("sink", "in")
-        more = "" if reads else f', .HOLD({_HOLD * (module.capacity or 0)}), .CASE({number}), .PORT("{port}")'
+        more = "" if reads else f', .HOLD({_HOLD * (module.holds or 0)}), .CASE({number}), .PORT("{port}")'
         status = "" if reads else f", .done({port}_done), .failed({port}_failed)"
         body += [
             f"  logic {port}_valid, {port}_ready, {port}_taken; logic [{stream.width - 1}:0] {port}_data;",
@@ -212,7 +212,7 @@ def _outcome(number: int, case: Case, printed: str, expected: int, words: int) -
         return Outcome(words, cycles, expected, f"it stopped before it had written {words} words, {how}")
     if cycles != expected:
         return Outcome(words, cycles, expected, f"it took {cycles} cycles, and its formula says {expected}")
-    held, most = (int(taken) for stall, *_, taken in ended if stall == "1"), case.module.capacity
+    held, most = (int(taken) for stall, *_, taken in ended if stall == "1"), case.module.holds
     if most is not None and min(most, sum(map(len, case.words.values()))) not in held:
         return Outcome(words, cycles, expected, f"it did not hold {most} words while its reader took none")
     return Outcome(words, cycles, expected, "")

@@ -233,7 +233,7 @@ def test_modules_are_short_and_named_like_their_files() -> None:
 def test_parameters_have_the_names_of_the_source() -> None:
     """In the source a parameter without its counterpart would keep a default that nobody tests."""
     for name, kind in MODULES.items():
-        head = (SOURCES / f"{name}.sv").read_text().partition(");")[0].partition(") (")[0]
+        head = (SOURCES / f"{name}.sv").read_text().partition(f"module {name} #(")[2].partition("\n) (")[0]
         declared = re.findall(r"^\s*parameter (?:int )?(\w+)", head, re.MULTILINE)
         assert sorted(declared) == sorted(kind.typical(np.random.default_rng(0)).parameters), name
 

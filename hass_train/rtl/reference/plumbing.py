@@ -87,7 +87,7 @@ class _Fifo(Module):
         return len(words["in"])
 
     @property
-    def capacity(self) -> int:
+    def holds(self) -> int:
         return self.depth
 
     @property
