@@ -237,6 +237,12 @@ class SparseEngine(Module):
         return 0 if self.in_luts else self.dots * self.multipliers
 
 
+def _within_reach(choices: int, pick: int) -> int:
+    """The choices of the pick behind `pick` others, as its place has constant bits: it is `pick` at least."""
+    differing = ((choices - 1) ^ pick).bit_length()
+    return choices - (pick >> differing << differing)
+
+
 _LARGEST_CROSSBAR = 500
 """The inputs of all multiplexers of the largest crossbar that is characterised."""
 
@@ -494,12 +500,16 @@ class PairEngine(SparseEngine):
         places, picks = self.pickers
         inputs = 5 if family == "xc7" else 3
         terms = self._sum_luts(family)
-        terms["datapath"] += self.copies * self.data_bits * picks * sum(choice(n, family) for n in places)
+        muxes = sum(choice(_within_reach(n, pick), family) for n in places for pick in range(picks))
+        terms["datapath"] += self.copies * self.data_bits * muxes
         terms["datapath"] += self.bundles * self.positions * int(ceil_div(self.data_bits - 1, inputs))
         several = [n for n in places if n > 1]
+        # behind picks that depend on those before, synthesis makes multiplexers faster and larger
+        late = self.copies * self.data_bits if self.steps > 1 else 0
         return terms | {
-            "late multiplexers": self.copies * self.data_bits * picks * sum(n >= 8 for n in places),
+            "late multiplexers": late * sum(_within_reach(n, pick) >= 8 for n in places for pick in range(picks)),
             "pairs": self.copies * sum(several),
+            "open places": self.copies * sum(n - 1 for n in several) if self.steps > 1 else 0,
             "ranks": self.copies * sum(max(n - pick - 1, 0) for n in several for pick in range(picks)),
             "places": self.copies * picks * sum(_encoder(n, family) for n in several),
             "lanes": self.copies * self.multipliers,
