@@ -293,8 +293,8 @@ class _Engine(Module):
         terms: dict[str, float] = {
             "datapath": self._accumulators
             + self._sums * node * (self.chains - 1)
-            + values * sum(choice(place, family) for place in places),
-            "counters": address_bits(self.passes * self.rounds * self.steps),
+            + values * sum(choice(place, family) + (place == 8) / 2 for place in places),  # of 8, Yosys takes 3 or 4
+            "counters": self.counter_bits,
             "fixed": 1,
         }
         if family == "ecp5":
