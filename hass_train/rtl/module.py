@@ -107,9 +107,10 @@ class Module(ABC):
             (words, values) integers by output stream.
         """
 
-    @abstractmethod
     def busy(self, words: Words, memories: Mapping[str, Memory]) -> int:
-        """The cycles for which these words occupy it where nobody stalls."""
+        """The cycles for which these words occupy it where nobody stalls: one for each word of its first input stream,
+        unless a module says otherwise."""
+        return len(next(iter(words.values())))
 
     @property
     def latency(self) -> int:

@@ -44,7 +44,7 @@ module dot_products #(
 
   // the operands on the activations' side, once for all filters, but for the two registers that DSPs have
   logic [MULTIPLIERS*X_BITS-1:0] operands;
-  logic [MULTIPLIERS-1:0] furthers;  // where a lane adds its product
+  logic [MULTIPLIERS-1:0] flags;  // where a lane adds its product: begins (IN_DSP), or else goes on with, a sum
   for (genvar c = 0; c < CHAINS; c++) begin : skewed
     localparam int START = c * MULTIPLIERS / CHAINS, LENGTH = (c + 1) * MULTIPLIERS / CHAINS - START;
     for (genvar i = 0; i < LENGTH; i++) begin : lanes
@@ -63,8 +63,8 @@ module dot_products #(
       delay #(.WIDTH(X_BITS), .CYCLES(CYCLES > 1 ? CYCLES - 1 : 0)) skew (
           .clock(clock), .enable(move), .in(operand), .out(operands[LANE*X_BITS+:X_BITS])
       );
-      delay #(.CYCLES(CYCLES + 3), .WIDTH(1)) skew_further (
-          .clock(clock), .enable(move), .in(further), .out(furthers[LANE])
+      delay #(.CYCLES(CYCLES + 3), .WIDTH(1)) skew_flag (
+          .clock(clock), .enable(move), .in(IN_DSP != 0 ? !further : further), .out(flags[LANE])
       );
     end
   end
@@ -108,7 +108,7 @@ module dot_products #(
             .Y_REGISTERS(AHEAD > 2 ? 2 : AHEAD),
             .ACCUMULATE(IN_DSP != 0 && STEPS > 1 ? 1 : FOLLOWED && i == LENGTH - 1 ? 2 : 0)
         ) dsp (
-            .clock(clock), .move(move), .further(furthers[LANE]), .x(operands[LANE*X_BITS+:X_BITS]), .y(late),
+            .clock(clock), .move(move), .begins(flags[LANE]), .further(flags[LANE]), .x(operands[LANE*X_BITS+:X_BITS]), .y(late),
             .sum_in(handed[i]), .sum(handed[i+1])
         );
       end

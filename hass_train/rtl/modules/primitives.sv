@@ -2,11 +2,11 @@
 //
 //   x ─[X_REGISTERS]─┐
 //                    × ─[M]─ + ─[P]──► sum      ACCUMULATE = 0: P = M + sum_in
-//   y ─[Y_REGISTERS]─┘       ▲                               1: P = M + (further ? P : sum_in)
+//   y ─[Y_REGISTERS]─┘       ▲                               1: P = M + (begins ? sum_in : P)
 //                 sum_in ────┘                               2: P = M + sum_in, then sum = P + (further ? sum : 0)
 //
-// All registers move with `move`. `further` comes with the M that continues a sum; with ACCUMULATE = 2 sums come one
-// cycle later. Yosys and Vivado infer a DSP48E1 with all its registers from the text below (the adder of ACCUMULATE = 2
+// All registers move with `move`. `begins` or `further` comes with the M that begins or continues a sum; with
+// ACCUMULATE = 2 sums come one cycle later. (`begins`, as Yosys 0.70 takes the selection of P by a 1 the wrong way round.) Yosys and Vivado infer a DSP48E1 with all its registers from the text below (the adder of ACCUMULATE = 2
 // stays outside), Yosys a MULT18X18D. With HASS_DSP48E2 defined, a DSP48E2 is instantiated instead, whose adder of four
 // operands takes the accumulation in as well; it behaves the same, cycle by cycle.
 module multiply_add #(
@@ -19,6 +19,7 @@ module multiply_add #(
 ) (
     input  logic                       clock,
     input  logic                       move,
+    input  logic                       begins,
     input  logic                       further,
     input  logic signed [  X_BITS-1:0] x,
     input  logic signed [  Y_BITS-1:0] y,
@@ -40,7 +41,7 @@ module multiply_add #(
 
   logic [8:0] mode;  // W, Z, Y and X: M takes Y and X, C takes Z, and P takes W or Z
   if (ACCUMULATE == 0) assign mode = 9'b00_011_0101;
-  else if (ACCUMULATE == 1) assign mode = further ? 9'b00_010_0101 : 9'b00_011_0101;
+  else if (ACCUMULATE == 1) assign mode = begins ? 9'b00_011_0101 : 9'b00_010_0101;
   else assign mode = further ? 9'b01_011_0101 : 9'b00_011_0101;
 
   DSP48E2 #(
@@ -70,7 +71,7 @@ module multiply_add #(
   always_ff @(posedge clock) if (move) product <= x_late * y_late;
 
   if (ACCUMULATE == 1) begin : accumulated
-    always_ff @(posedge clock) if (move) partial <= product + (further ? partial : sum_in);
+    always_ff @(posedge clock) if (move) partial <= product + (begins ? sum_in : partial);
   end else begin : added
     always_ff @(posedge clock) if (move) partial <= product + sum_in;
   end

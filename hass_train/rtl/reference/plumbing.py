@@ -44,9 +44,6 @@ class StreamFork(Module):
     def reference(self, words: Words, memories: Mapping[str, Memory]) -> dict[str, Ints]:
         return dict.fromkeys(self.outputs, words["in"])
 
-    def busy(self, words: Words, memories: Mapping[str, Memory]) -> int:
-        return len(words["in"])
-
     @classmethod
     def random(cls, rng: np.random.Generator) -> Self:
         return cls(width=int(rng.integers(1, 41)), copies=int(rng.integers(1, 6)))
@@ -82,9 +79,6 @@ class _Fifo(Module):
 
     def reference(self, words: Words, memories: Mapping[str, Memory]) -> dict[str, Ints]:
         return {"out": words["in"]}
-
-    def busy(self, words: Words, memories: Mapping[str, Memory]) -> int:
-        return len(words["in"])
 
     @property
     def holds(self) -> int:

@@ -63,9 +63,6 @@ class Requantise(Module):
     def reference(self, words: Words, memories: Mapping[str, Memory]) -> dict[str, Ints]:
         return {"out": _requantised(words["in"], self.shift, self.out_bits, self.signed_out)}
 
-    def busy(self, words: Words, memories: Mapping[str, Memory]) -> int:
-        return len(words["in"])
-
     @property
     def latency(self) -> int:
         return 2
@@ -133,9 +130,6 @@ class Threshold(Module):
     def reference(self, words: Words, memories: Mapping[str, Memory]) -> dict[str, Ints]:
         return {"out": np.where(np.abs(words["in"]) <= self.threshold, 0, words["in"])}
 
-    def busy(self, words: Words, memories: Mapping[str, Memory]) -> int:
-        return len(words["in"])
-
     @property
     def latency(self) -> int:
         return 1
@@ -185,9 +179,6 @@ class LookupTable(Module):
 
     def reference(self, words: Words, memories: Mapping[str, Memory]) -> dict[str, Ints]:
         return {"out": memories["table"].rows[:, 0][words["in"]]}
-
-    def busy(self, words: Words, memories: Mapping[str, Memory]) -> int:
-        return len(words["in"])
 
     @property
     def latency(self) -> int:
@@ -265,9 +256,6 @@ class StreamAdd(Module):
     def reference(self, words: Words, memories: Mapping[str, Memory]) -> dict[str, Ints]:
         sums = (words["a"] << self.shift_a) + (words["b"] << self.shift_b)
         return {"out": _requantised(sums, self.shift, self.out_bits, self.signed_out)}
-
-    def busy(self, words: Words, memories: Mapping[str, Memory]) -> int:
-        return len(words["a"])
 
     @property
     def latency(self) -> int:
@@ -365,9 +353,6 @@ class StreamMultiply(Module):
         maps = words["a"].reshape(-1, self.pixels, self.depth, self.streams)
         products = maps * words["b"].reshape(-1, 1, self.depth, self.streams)
         return {"out": _requantised(products, self.shift, self.out_bits, self.signed_out).reshape(-1, self.streams)}
-
-    def busy(self, words: Words, memories: Mapping[str, Memory]) -> int:
-        return len(words["a"])
 
     @property
     def latency(self) -> int:

@@ -34,9 +34,6 @@ class AdderTree(Module):
     def reference(self, words: Words, memories: Mapping[str, Memory]) -> dict[str, Ints]:
         return {"out": words["in"].reshape(-1, self.addends, self.streams).sum(1)}
 
-    def busy(self, words: Words, memories: Mapping[str, Memory]) -> int:
-        return len(words["in"])
-
     @property
     def latency(self) -> int:
         return (self.addends - 1).bit_length()

@@ -440,9 +440,6 @@ class MaxPool(Module):
         values = _read(words["in"], self.bits, self.signed)
         return {"out": values.reshape(len(values), -1, self.positions).max(2)}
 
-    def busy(self, words: Words, memories: Mapping[str, Memory]) -> int:
-        return len(words["in"])
-
     @property
     def levels(self) -> int:
         """Levels of the tree, at least one register."""
@@ -568,9 +565,6 @@ class AveragePool(_Average):
     def reference(self, words: Words, memories: Mapping[str, Memory]) -> dict[str, Ints]:
         values = _read(words["in"], self.bits, self.signed)
         return {"out": self.scaled(values.reshape(len(values), -1, self.positions).sum(2))}
-
-    def busy(self, words: Words, memories: Mapping[str, Memory]) -> int:
-        return len(words["in"])
 
     @property
     def levels(self) -> int:
