@@ -32,10 +32,10 @@ def grid(kind: type[Module], family: Family, beside: int = 0) -> list[Module]:
 
     Args:
         kind: the module's class.
-        family: Xilinx devices get `kind.points` of them, ECP5 half as many as most modules have.
+        family: Xilinx devices get `kind.points` of them, ECP5 a third of what most modules have.
         beside: give so many others instead, to check formulas on.
     """
-    points = kind.points if family == "xc7" else Module.points // 2
+    points = kind.points if family == "xc7" else Module.points // 3
     rng = np.random.default_rng(crc32(kind.name.encode()))
     found: dict[str, Module] = {}
     wanted = points + beside
