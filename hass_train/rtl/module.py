@@ -38,7 +38,7 @@ class Module(ABC):
 
     name: ClassVar[str]
     block_ram: ClassVar[bool] = False
-    points: ClassVar[int] = 30
+    points: ClassVar[int] = 20
 
     def __post_init__(self) -> None:
         for parameter, value in self.parameters.items():

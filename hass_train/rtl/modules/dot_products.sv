@@ -92,6 +92,7 @@ module dot_products #(
       assign handed[0] = BELOW[CHAIN_BITS-1:0];
       for (genvar i = 0; i < LENGTH; i++) begin : lanes
         localparam int LANE = START + i, DELAY = i + LONGEST - LENGTH, CYCLES = DELAY * SKEW;
+        localparam int NEEDED = X_BITS + Y_BITS + $clog2(i + 1);
         localparam int AHEAD = IN_DSP != 0 ? 0 : DELAY % 4;  // cycles that weights come before they are wanted
         logic signed [Y_BITS-1:0] weight, late;
         logic signed [WEIGHT_BITS-1:0] low;
@@ -104,7 +105,8 @@ module dot_products #(
             .clock(clock), .enable(move), .in(weight), .out(late)
         );
         multiply_add #(
-            .X_BITS(X_BITS), .Y_BITS(Y_BITS), .SUM_BITS(CHAIN_BITS), .X_REGISTERS(CYCLES > 0 ? 2 : 1),
+            .X_BITS(X_BITS), .Y_BITS(Y_BITS), .SUM_BITS(CHAIN_BITS),
+            .USED_BITS(TOP == 0 && NEEDED < CHAIN_BITS ? NEEDED : CHAIN_BITS), .X_REGISTERS(CYCLES > 0 ? 2 : 1),
             .Y_REGISTERS(AHEAD > 2 ? 2 : AHEAD),
             .ACCUMULATE(IN_DSP != 0 && STEPS > 1 ? 1 : FOLLOWED && i == LENGTH - 1 ? 2 : 0)
         ) dsp (

@@ -13,6 +13,7 @@ module multiply_add #(
     parameter int X_BITS = 8,       // at most 18; 25 (DSP48E2: 27) if Y_BITS is at most 18
     parameter int Y_BITS = 8,       // likewise
     parameter int SUM_BITS = 20,    // at most 48
+    parameter int USED_BITS = 20,   // what the sum needs of them if ACCUMULATE is not 1: Yosys 0.70 loses copies of a sign
     parameter int X_REGISTERS = 1,  // 0, 1 or 2
     parameter int Y_REGISTERS = 0,
     parameter int ACCUMULATE = 0
@@ -64,6 +65,7 @@ module multiply_add #(
   logic signed [Y_BITS-1:0] y_late;
   logic signed [X_BITS+Y_BITS-1:0] product;
   logic signed [SUM_BITS-1:0] partial;
+  logic signed [USED_BITS-1:0] held;
 
   delay #(.WIDTH(X_BITS), .CYCLES(X_REGISTERS)) x_delay (.clock(clock), .enable(move), .in(x), .out(x_late));
   delay #(.WIDTH(Y_BITS), .CYCLES(Y_REGISTERS)) y_delay (.clock(clock), .enable(move), .in(y), .out(y_late));
@@ -73,7 +75,8 @@ module multiply_add #(
   if (ACCUMULATE == 1) begin : accumulated
     always_ff @(posedge clock) if (move) partial <= product + (begins ? sum_in : partial);
   end else begin : added
-    always_ff @(posedge clock) if (move) partial <= product + sum_in;
+    always_ff @(posedge clock) if (move) held <= USED_BITS'(product + sum_in);
+    assign partial = held;
   end
 
   if (ACCUMULATE == 2) begin : total

@@ -30,7 +30,7 @@ from hass_train.rtl.weights import (
 class SparseEngine(Module):
     """What the three engines share: windows that stay for some rounds, and the sums of each round."""
 
-    points: ClassVar[int] = 48
+    points: ClassVar[int] = 30
     positions: int
     multipliers: int
     filters: int
@@ -531,7 +531,7 @@ class CrossbarEngine(PairEngine):
     """Multipliers take the first pairs without a zero, wherever in the window they are (HASS)."""
 
     name: ClassVar[str] = "crossbar_engine"
-    points: ClassVar[int] = 36
+    points: ClassVar[int] = 24
 
     @classmethod
     def typical(cls, rng: np.random.Generator) -> Self:
