@@ -94,7 +94,6 @@ module dot_product #(
     end else if (PLACE == 0) assign after[j] = product;
     else assign after[j] = after[j-1] + product;
   end
-
   for (genvar p = 0; p < PRODUCTS; p++) begin : sets
     logic signed [SUM_BITS-1:0] part[CASCADES], total, sums;
     logic [CASCADES-1:0] carry;
