@@ -11,9 +11,10 @@ from hass_train.rtl.reference.plumbing import (
     WidthConverter,
 )
 from hass_train.rtl.reference.pointwise import LookupTable, Requantise, StreamAdd, StreamMultiply, Threshold
+from hass_train.rtl.reference.pools import AveragePool, GlobalPool, MaxPool
 from hass_train.rtl.reference.sparse import CrossbarEngine, PairEngine, WeightEngine
 from hass_train.rtl.reference.sums import Accumulator, AdderTree
-from hass_train.rtl.reference.windows import AveragePool, GlobalPool, MaxPool, Padding, SlidingWindow
+from hass_train.rtl.reference.windows import Padding, SlidingWindow
 
 MODULES: dict[str, type[Module]] = {
     module.name: module
