@@ -38,7 +38,7 @@ class Module(ABC):
 
     name: ClassVar[str]
     block_ram: ClassVar[bool] = False
-    points: ClassVar[int] = 20
+    points: ClassVar[int] = 12
 
     def __post_init__(self) -> None:
         for parameter, value in self.parameters.items():

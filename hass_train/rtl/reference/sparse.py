@@ -426,6 +426,7 @@ class PairEngine(SparseEngine):
     """Lanes skip pairs in which the value or the weight is zero; weights are read by address, zero bits beside them."""
 
     name: ClassVar[str] = "pair_engine"
+    points: ClassVar[int] = 16
     passes: int
 
     @property
@@ -531,7 +532,6 @@ class CrossbarEngine(PairEngine):
     """Multipliers take the first pairs without a zero, wherever in the window they are (HASS)."""
 
     name: ClassVar[str] = "crossbar_engine"
-    points: ClassVar[int] = 24
 
     @classmethod
     def typical(cls, rng: np.random.Generator) -> Self:
