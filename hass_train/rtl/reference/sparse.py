@@ -234,7 +234,8 @@ class SparseEngine(Module):
         """Rows of the memory that says what to do."""
 
     def dsps(self, family: Family) -> int:
-        return 0 if self.in_luts else self.dots * self.multipliers
+        each = 2 if family == "ecp5" and self.packed else 1  # packed values have 25 bits, an ECP5's multiplier 18
+        return 0 if self.in_luts else each * self.dots * self.multipliers
 
 
 def _within_reach(choices: int, pick: int) -> int:
