@@ -13,7 +13,7 @@ import numpy as np
 from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.dataflow.costs.engine_rounds import dense_rounds, lane_rounds
 from hass_train.rtl.module import Family, Module, Words
-from hass_train.rtl.reference.memories import address_bits, choice, registers_of_delay
+from hass_train.rtl.reference.memories import choice, registers_of_delay, state_bits
 from hass_train.rtl.streams import Ints, Memory, Stream, signed_range
 from hass_train.runtime.errors import UserError
 
@@ -317,7 +317,7 @@ class _Engine(Module):
         weights = self.bundles * self.filters * self.weight_bits
         # the highest bits of a lone product are its sign, which synthesis keeps once in about half of the cases
         lone = self._accumulators and self.multipliers == self.products == 1
-        alone = self._sums * address_bits(self.positions) / 2 if lone else 0
+        alone = self._sums * state_bits(self.positions) / 2 if lone else 0
         trees = self._sums * node * sum(int(ceil_div(self.chains, 1 << level)) for level in levels)
         terms: dict[str, float] = {
             "datapath": 2 * self._accumulators - alone + trees,
@@ -440,7 +440,7 @@ class DenseEngine(_Engine):
     @property
     def _late_rows(self) -> tuple[int, int]:
         """Bits of the addresses that ports get later than the first, and the cycles from port to port."""
-        bits = address_bits(self.passes * self.rounds * self.steps)
+        bits = state_bits(self.passes * self.rounds * self.steps)
         return bits * (self.ports - 1), self.steps if self.accumulates else _CHAIN
 
     def lut_terms(self, family: Family) -> dict[str, float]:
@@ -455,7 +455,7 @@ class DenseEngine(_Engine):
         rows, inner = self.passes * self.rounds * self.steps, self.rounds * self.steps
         separate = [count for count, within in ((self.steps, self.steps), (self.rounds, inner))
                     if count > 1 and within != rows and within & within - 1]  # fmt: skip
-        return address_bits(rows) + sum(map(address_bits, separate))
+        return state_bits(rows) + sum(map(state_bits, separate))
 
     def ff_terms(self, family: Family) -> dict[str, float]:
         bits, cycles = self._late_rows
@@ -518,7 +518,7 @@ class ActivationEngine(_Engine):
         lanes, positions = self.bundles * self.multipliers, self.bundles * self.positions
         blocks = self.passes * self.rounds
         adds = blocks > 1 and self.steps & self.steps - 1 and not self.by_step
-        bits = address_bits(blocks * self.steps)
+        bits = state_bits(blocks * self.steps)
         tests = ceil_div(self.data_bits, 5 if family == "xc7" else 3)
         groups = int(ceil_div(self.longest, _CHAIN))  # of lanes that read at the same time
         return super().lut_terms(family) | {
@@ -532,13 +532,13 @@ class ActivationEngine(_Engine):
     def counter_bits(self) -> int:
         """Those of `round_counter`, and of the row beside what is picked."""
         blocks = self.passes * self.rounds
-        return 2 * address_bits(blocks * self.steps) + address_bits(self.rounds)
+        return 2 * state_bits(blocks * self.steps) + state_bits(self.rounds)
 
     def ff_terms(self, family: Family) -> dict[str, float]:
         lanes = self.bundles * self.multipliers
         terms = super().ff_terms(family)
         if self.steps > 1:  # else the DSP's own register takes the value
             places = [len(range(lane, self.positions, self.multipliers)) for lane in range(self.multipliers)]
-            state = self.bundles * sum(count - 1 + address_bits(count) for count in places)
+            state = self.bundles * sum(count - 1 + state_bits(count) for count in places)
             terms["datapath"] += lanes * self.data_bits * (family == "xc7") + state
         return terms

@@ -8,7 +8,7 @@ _BLOCK_BITS = ((9, 36), (10, 18), (11, 9), (12, 4), (13, 2), (14, 1))
 """The address bits of a block RAM, and the bits of a row then: of 18 kbit on Xilinx devices, of 16 kbit on ECP5."""
 
 
-def address_bits(depth: int) -> int:
+def state_bits(depth: int) -> int:
     """The bits that count `depth` states."""
     return (depth - 1).bit_length()
 
@@ -56,7 +56,7 @@ def block_rams(width: int, depth: int, family: Family) -> int:
 
     Two of a Xilinx device make a wider one of 9 bits a row at 4,096 rows.
     """
-    address = address_bits(depth)
+    address = state_bits(depth)
     for bits, row in _BLOCK_BITS:
         if address <= bits:
             alone = -(-width // row)

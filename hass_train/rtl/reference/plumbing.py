@@ -12,7 +12,7 @@ import numpy as np
 
 from hass_train.hardware.dataflow.costs.stream_cycles import concatenation_cycles, repacking_cycles
 from hass_train.rtl.module import Family, Module, Words
-from hass_train.rtl.reference.memories import address_bits, block_rams, lutram, multiplexer
+from hass_train.rtl.reference.memories import block_rams, lutram, multiplexer, state_bits
 from hass_train.rtl.streams import Ints, Memory, Stream
 
 
@@ -117,12 +117,12 @@ class RegisterFifo(_Fifo):
     def lut_terms(self, family: Family) -> dict[str, float]:
         return {
             "multiplexer": self.width * multiplexer(self.depth, family),
-            "index": address_bits(self.depth),
+            "index": state_bits(self.depth),
             "fixed": 1,
         }
 
     def ff_terms(self, family: Family) -> dict[str, float]:
-        return {"rows": self.width * self.depth, "index": address_bits(self.depth), "fixed": 1}
+        return {"rows": self.width * self.depth, "index": state_bits(self.depth), "fixed": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +154,7 @@ class LutramFifo(_Fifo):
         )  # fmt: skip
 
     def lut_terms(self, family: Family) -> dict[str, float]:
-        index = address_bits(self.depth)
+        index = state_bits(self.depth)
         if self.shift_registers:
             if family == "ecp5":
                 return {"multiplexer": self.width * self.depth, "fixed shift registers": 1}
@@ -162,7 +162,7 @@ class LutramFifo(_Fifo):
         return {"memory": lutram(self.width, self.depth, family), "addresses": index, "fixed": 1}
 
     def ff_terms(self, family: Family) -> dict[str, float]:
-        index = address_bits(self.depth)
+        index = state_bits(self.depth)
         if self.shift_registers:
             return {"rows": self.width * self.depth if family == "ecp5" else 0, "index": index + 1}
         return {"addresses": 3 * index + 1}  # Yosys keeps one of both twice
@@ -191,10 +191,10 @@ class BlockFifo(_Fifo):
         return cls(width=int(rng.choice([8, 16, 24, 32, 64])), depth=int(2 ** rng.uniform(7, 13)))
 
     def lut_terms(self, family: Family) -> dict[str, float]:
-        return {"addresses": address_bits(self.depth - 1), "fixed": 1}
+        return {"addresses": state_bits(self.depth - 1), "fixed": 1}
 
     def ff_terms(self, family: Family) -> dict[str, float]:
-        return {"addresses": 2 * address_bits(self.depth - 1), "fixed": 2}
+        return {"addresses": 2 * state_bits(self.depth - 1), "fixed": 2}
 
     def block_rams(self, family: Family) -> int:
         return block_rams(self.width, self.depth - 1, family)
@@ -261,9 +261,9 @@ class WidthConverter(Module):
         if rest:
             steps = max(steps, repacking_cycles(rest, self.in_values, self.out_values))
         return {
-            "steps": address_bits(steps),
-            "places": address_bits(self.in_values // common) if self.in_values < self.out_values else 0,
-            "laps": address_bits(laps + 1) if rest and laps else 0,
+            "steps": state_bits(steps),
+            "places": state_bits(self.in_values // common) if self.in_values < self.out_values else 0,
+            "laps": state_bits(laps + 1) if rest and laps else 0,
         }
 
     def lut_terms(self, family: Family) -> dict[str, float]:
@@ -325,7 +325,7 @@ class Concatenate(Module):
         )
 
     def lut_terms(self, family: Family) -> dict[str, float]:
-        return {"multiplexer": self.width, "words": address_bits(max(self.depth_a, self.depth_b)), "fixed": 1}
+        return {"multiplexer": self.width, "words": state_bits(max(self.depth_a, self.depth_b)), "fixed": 1}
 
     def ff_terms(self, family: Family) -> dict[str, float]:
-        return {"words": address_bits(max(self.depth_a, self.depth_b)), "fixed": 1}
+        return {"words": state_bits(max(self.depth_a, self.depth_b)), "fixed": 1}

@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from hass_train.rtl.module import Family, Module, Words
-from hass_train.rtl.reference.memories import address_bits, block_rams, lutram, tree
+from hass_train.rtl.reference.memories import block_rams, lutram, state_bits, tree
 from hass_train.rtl.streams import Ints, Memory, Stream, signed_range
 
 
@@ -386,13 +386,13 @@ class StreamMultiply(Module):
         )  # fmt: skip
 
     def lut_terms(self, family: Family) -> dict[str, float]:
-        words, pixels = address_bits(self.depth), address_bits(self.pixels)
+        words, pixels = state_bits(self.depth), state_bits(self.pixels)
         gates = 0 if self.block else lutram(self.streams * self.b_bits, self.depth, family)
         counters = {"memory": gates, "words": words, "pixels": pixels}
         return counters | self._requantise.lut_terms(family)
 
     def ff_terms(self, family: Family) -> dict[str, float]:
-        words, pixels = address_bits(self.depth), address_bits(self.pixels)
+        words, pixels = state_bits(self.depth), state_bits(self.pixels)
         early = self.streams * self.a_bits
         return {
             "values": 2 * self.streams * (self.out_bits + 1), "early": early, "counters": 2 * words + pixels,

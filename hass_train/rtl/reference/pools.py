@@ -10,8 +10,9 @@ import numpy as np
 
 from hass_train.hardware.dataflow.costs.stream_cycles import map_words
 from hass_train.rtl.module import Family, Module, Words
-from hass_train.rtl.reference.windows import DelayLines, any_values, count_bits
+from hass_train.rtl.reference.windows import DelayLines, any_values
 from hass_train.rtl.streams import Ints, Memory, Stream, signed_range
+from hass_train.rtl.weights import address_bits
 
 
 def _read(words: Ints, bits: int, signed: int) -> Ints:
@@ -330,7 +331,7 @@ class GlobalPool(_Average):
     @property
     def counters(self) -> dict[str, float]:
         """Bits of the counters of words and pixels."""
-        return {"passes": count_bits(self.depth) * (self.depth > 1), "pixels": count_bits(self.pixels_of_map)}
+        return {"passes": address_bits(self.depth) * (self.depth > 1), "pixels": address_bits(self.pixels_of_map)}
 
     def lut_terms(self, family: Family) -> dict[str, float]:
         return {

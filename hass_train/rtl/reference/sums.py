@@ -10,7 +10,7 @@ import numpy as np
 
 from hass_train.hardware.dataflow.costs.stream_cycles import accumulation_cycles
 from hass_train.rtl.module import Family, Module, Words
-from hass_train.rtl.reference.memories import address_bits, lutram
+from hass_train.rtl.reference.memories import lutram, state_bits
 from hass_train.rtl.streams import Ints, Memory, Stream, signed_range
 
 
@@ -138,10 +138,10 @@ class Accumulator(Module):
         return {
             "adders": self.streams * self.out_bits,
             "partial sums": lutram(stored, self.rounds, family),
-            "counters": address_bits(self.passes) + address_bits(self.rounds) + address_bits(self.groups * self.rounds),
+            "counters": state_bits(self.passes) + state_bits(self.rounds) + state_bits(self.groups * self.rounds),
             "fixed": 1,
         }
 
     def ff_terms(self, family: Family) -> dict[str, float]:
-        counters = address_bits(self.passes) + address_bits(self.rounds) + address_bits(self.groups * self.rounds)
+        counters = state_bits(self.passes) + state_bits(self.rounds) + state_bits(self.groups * self.rounds)
         return {"sums": self.streams * self.out_bits, "counters": counters, "fixed": 2}

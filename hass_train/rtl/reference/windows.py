@@ -13,6 +13,7 @@ from hass_train.hardware.dataflow.costs.memory import BRAM18_CLASSES, in_lutram
 from hass_train.hardware.dataflow.costs.stream_cycles import map_words
 from hass_train.rtl.module import Family, Module, Words
 from hass_train.rtl.streams import Ints, Memory, Stream, signed_range
+from hass_train.rtl.weights import address_bits
 
 
 def _map(words: Ints, height: int, groups: int, depth: int, pixels: int) -> Ints:
@@ -33,11 +34,6 @@ def any_values(rng: np.random.Generator, bits: int, shape: tuple[int, ...]) -> I
     low, high = signed_range(bits)
     extremes = rng.choice(np.array([low, high]), shape)
     return np.where(rng.random(shape) < 0.1, extremes, rng.integers(low, high, shape, endpoint=True))
-
-
-def count_bits(count: int) -> int:
-    """The bits of a counter of some values."""
-    return max(1, (count - 1).bit_length())
 
 
 @dataclass(frozen=True)
@@ -87,7 +83,7 @@ class DelayLines:
     @property
     def flip_flops(self) -> int:
         if self.in_block_ram:
-            return count_bits(self.depth) + (self.shape[1] - 1).bit_length()
+            return address_bits(self.depth) + (self.shape[1] - 1).bit_length()
         return self.width * self.depth if self.depth <= 2 else 0
 
 
@@ -267,9 +263,9 @@ class SlidingWindow(Module):
     def counters(self) -> dict[str, float]:
         """Bits of the counters of words and rows; none where nothing is counted."""
         return {
-            "positions": count_bits(self.groups * self.depth),
-            "rows": count_bits(self.height) if self.reach[0] > 1 or self.stride_height > 1 else 0,
-            "passes": count_bits(self.depth)
+            "positions": address_bits(self.groups * self.depth),
+            "rows": address_bits(self.height) if self.reach[0] > 1 or self.stride_height > 1 else 0,
+            "passes": address_bits(self.depth)
             if self.depth & (self.depth - 1) and self.dilation_width * self.depth > 2
             else 0,
         }
@@ -368,7 +364,10 @@ class Padding(Module):
     def counters(self) -> dict[str, float]:
         """Bits of the counters of words and rows."""
         groups = -(-(self.left + self.width + self.right) // self.pixels)
-        return {"positions": count_bits(groups * self.depth), "rows": count_bits(self.top + self.height + self.bottom)}
+        return {
+            "positions": address_bits(groups * self.depth),
+            "rows": address_bits(self.top + self.height + self.bottom),
+        }
 
     def lut_terms(self, family: Family) -> dict[str, float]:
         written = -(-(self.left + self.width + self.right) // self.pixels)
