@@ -9,6 +9,7 @@ kinds of modules. Synthesis is for Xilinx LUTs of six inputs; weight memories ar
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from hass_train.hardware.dataflow.costs import logic
 from hass_train.hardware.dataflow.costs.logic import Logic, Widths
 from hass_train.rtl.module import Module
 from hass_train.rtl.reference import MODULES
-from hass_train.rtl.synthesise import synthesise, yosys_version
+from hass_train.rtl.synthesise import Costs, synthesise, yosys_version
 
 RESULT = Path(__file__).resolve().parent / "results" / "rtl-costs.md"
 FILTERS = 16
@@ -115,6 +116,12 @@ def engine(name: str, positions: int, multipliers: int, bits: int, filters: int 
     return MODULES[name](**{key: value for key, value in wanted.items() if key in known})
 
 
+def synthesised(modules: list[Module]) -> list[Costs]:
+    """The costs of some modules, two at a time."""
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(lambda module: synthesise([module])[0], modules))
+
+
 def engine_rows() -> list[str]:
     """A row of the table for each engine and variant."""
     variants: list[tuple[str, dict[str, int]]] = [(name, {}) for name in ENGINES]
@@ -124,36 +131,39 @@ def engine_rows() -> list[str]:
         ("dense_engine", {"in_dsp": 1}),
     ]
     variants += [("weight_engine", {"lanes": 1}), ("weight_engine", {"columns": 2, "products": 2})]
+    wanted = {
+        (k, shape): engine(name, *shape, **more)
+        for k, (name, more) in enumerate(variants)
+        for shape in SHAPES
+        if shape[2] <= 8 or more.get("products", 1) == 1
+    }
+    found = dict(zip(wanted, synthesised(list(wanted.values())), strict=True))
     rows = []
-    for name, more in variants:
+    for k, (name, more) in enumerate(variants):
         cells = [f"`{name}` " + ", ".join(f"{key}={value}" for key, value in more.items())]
-        for (positions, multipliers, bits), target in zip(SHAPES, TARGETS[name], strict=True):
-            if bits > 8 and more.get("products", 1) > 1:
+        for shape, target in zip(SHAPES, TARGETS[name], strict=True):
+            costs = found.get((k, shape))
+            if costs is None:
                 cells.append("–")
                 continue
-            found = synthesise([engine(name, positions, multipliers, bits, **more)])[0]
-            count = FILTERS * multipliers * more.get("columns", 1)
-            said = regression_of_engine(name, positions, multipliers, bits) if not more else None
+            count = FILTERS * shape[1] * more.get("columns", 1)
+            said = regression_of_engine(name, *shape) if not more else None
             peer = f"{float(np.max(said.lut)) / count:.1f}" if said else "–"
-            told = "" if more else f", target {target:g}"
-            cells.append(
-                f"{found.lut / count:.1f}{told}, regression {peer}; {found.ff / count:.1f} FF, {found.dsp} DSP"
-            )
+            told = "" if more else f", target {target:g}, regression {peer}"
+            cells.append(f"{costs.lut / count:.1f}{told}; {costs.ff / count:.1f} FF, {costs.dsp} DSP")
         rows.append(f"| {' | '.join(cells)} |")
-        print(rows[-1], flush=True)
     return rows
 
 
 def part_rows() -> list[str]:
     """A row of the table for each other module."""
     rows = []
-    for name, parameters in PARTS.items():
-        found = synthesise([MODULES[name](**parameters)])[0]
+    modules = [MODULES[name](**parameters) for name, parameters in PARTS.items()]
+    for (name, parameters), found in zip(PARTS.items(), synthesised(modules), strict=True):
         said = REGRESSION[name]() if name in REGRESSION else None
         lut, ff = (f"{float(np.max(value)):.0f}" for value in said) if said else ("–", "–")
         told = " ".join(f"{key}={value}" for key, value in parameters.items())
         rows.append(f"| `{name}` | {told} | {found.lut} / {lut} | {found.ff} / {ff} | {found.dsp} | {found.bram} |")
-        print(rows[-1], flush=True)
     return rows
 
 
