@@ -44,13 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for table in tables:
             formula = table.fit()
             known = table.read()
-            _tell(
-                table.kind, formula, [(one, known[str(one)]) for one in grid(table.kind, given.family)], "grid", console
-            )
+            _tell(table.kind, formula, [(one, known[str(one)]) for one in grid(table.kind)], "grid", console)
             for what in ("lut", "ff"):
                 console.print(f"  {what.upper()} = {_sum(getattr(formula, what))}", soft_wrap=True)
             if given.check:
-                modules = grid(table.kind, given.family, given.check)
+                modules = grid(table.kind, given.check)
                 found = _synthesised(modules, given.family, given.workers)
                 _tell(table.kind, formula, found, "check", console)
     except UserError as wrong:
@@ -62,11 +60,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _complete(tables: Sequence[Table], workers: int, console: Console) -> None:
     """Synthesise what the tables lack, and show how far it is."""
-    tool = yosys_version() if any(len(table.read()) < len(grid(table.kind, table.family)) for table in tables) else ""
+    tool = yosys_version() if any(len(table.read()) < len(grid(table.kind)) for table in tables) else ""
     with Progress(console=console, transient=True) as progress:
         for table in tables:
             known = table.read()
-            points = grid(table.kind, table.family)
+            points = grid(table.kind)
             task = progress.add_task(f"{table.kind.name}, {table.family}", total=len(points))
             progress.advance(task, sum(str(point) in known for point in points))
             for made in table.complete(tool, workers):

@@ -24,27 +24,27 @@ TABLES = Path(__file__).parent.parent / "hardware" / "dataflow" / "costs" / "syn
 """The folder of the CSV files, one a module and family."""
 _RESULTS = ("lut", "ff", "dsp", "bram")
 _FREE = re.compile(r"//.*|if \([^;]*?\)\s*\$error\([^;]*;")
+POINTS = 30
+"""Parameter sets at which a module is synthesised for a family."""
 _BATCH = 3  # points of one call of Yosys, which are kept together
 
 
-def grid(kind: type[Module], family: Family, beside: int = 0) -> list[Module]:
+def grid(kind: type[Module], beside: int = 0) -> list[Module]:
     """Different parameter sets of the range that networks use, the same at every call; fewer where there are no more.
 
     Args:
         kind: the module's class.
-        family: Xilinx devices get `kind.points` of them, ECP5 a third of what most modules have.
         beside: give so many others instead, to check formulas on.
     """
-    points = kind.points if family == "xc7" else Module.points // 3
     rng = np.random.default_rng(crc32(kind.name.encode()))
     found: dict[str, Module] = {}
-    wanted = points + beside
+    wanted = POINTS + beside
     for _ in range(20 * wanted):
         if len(found) == wanted:
             break
         module = kind.typical(rng)
         found.setdefault(str(module), module)
-    return list(found.values())[points if beside else 0 :]
+    return list(found.values())[POINTS if beside else 0 :]
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Table:
 
     def complete(self, tool: str, workers: int) -> Iterator[int]:
         """Synthesise the points that are missing, some at a time, keeping what is done; yields how many were made."""
-        wanted, made = {str(module): module for module in grid(self.kind, self.family)}, self.read()
+        wanted, made = {str(module): module for module in grid(self.kind)}, self.read()
         known = {point: made[point] for point in wanted if point in made}
         missing = [module for point, module in wanted.items() if point not in known]
         batches = [missing[first : first + _BATCH] for first in range(0, len(missing), _BATCH)]
@@ -123,7 +123,7 @@ class Table:
             UserError: points are missing.
         """
         known = self.read()
-        modules = grid(self.kind, self.family)
+        modules = grid(self.kind)
         if any(str(module) not in known for module in modules):
             raise UserError(f"{self.path.name} lacks points of the present sources; run {self.origin.split(' ', 2)[2]}")
         luts = _fitted([(one.lut_terms(self.family), known[str(one)].lut) for one in modules])

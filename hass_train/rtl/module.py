@@ -33,12 +33,10 @@ class Module(ABC):
     Attributes:
         name: the SystemVerilog module's, and the name of its file.
         block_ram: whether synthesis may put memories of it into block RAM.
-        points: parameter sets at which it is synthesised for its formulas.
     """
 
     name: ClassVar[str]
     block_ram: ClassVar[bool] = False
-    points: ClassVar[int] = 12
 
     def __post_init__(self) -> None:
         for parameter, value in self.parameters.items():

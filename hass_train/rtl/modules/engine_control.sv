@@ -1,14 +1,12 @@
-// Runs the rounds of a compute engine: counts them, reads ahead in the memory that says what to do, and lets all stages
+// Runs the rounds of a weight engine: counts them, reads ahead in the memory that says what to do, and lets all stages
 // move as one.
 //
 // A window stays at the input for ROUNDS rounds, of one or more cycles each. `step`: the engine works this cycle, and
-// `last` then says that it ends its round; `done` that the sums of a round are there. The memory has ROWS rows, for one
-// cycle each (EACH=1) or for one round each (EACH=0), and begins anew behind the last one. The row at `row` lies at
-// the memory's output while it is worked on.
+// `last` then says that it ends its round; `done` that the sums of a round are there. The memory has ROWS rows, one for
+// each cycle, and begins anew behind the last one.
 module engine_control #(
     parameter int ROWS = 4,
     parameter int ROUNDS = 2,
-    parameter int EACH = 0,
     localparam int ADDRESS = ROWS > 1 ? $clog2(ROWS) : 1
 ) (
     input  logic               clock,
@@ -22,14 +20,13 @@ module engine_control #(
     output logic               move,
     output logic               start,   // the first cycle of a round
     output logic               enable,  // of the memory
-    output logic [ADDRESS-1:0] address,
-    output logic [ADDRESS-1:0] row
+    output logic [ADDRESS-1:0] address
 );
   logic primed, final_round;
 
   assign move = !done || out_ready;
   assign step = in_valid && primed && move;
-  assign enable = step && (EACH != 0 || last) || !primed;
+  assign enable = step || !primed;
   assign in_ready = primed && move && last && final_round;
 
   always_ff @(posedge clock) begin
@@ -39,7 +36,6 @@ module engine_control #(
     else if (step) start <= last;
     if (reset) address <= 0;
     else if (enable) address <= address == ADDRESS'(ROWS - 1) ? ADDRESS'(0) : address + ADDRESS'(1);
-    if (enable) row <= address;
   end
 
   if (ROUNDS == 1) assign final_round = 1;

@@ -5,7 +5,7 @@
 //
 // Multiplier (lane) j takes the positions k with k mod MULTIPLIERS = j, which are step k / MULTIPLIERS of it. A window
 // stays at the input for ROUNDS rounds, each with filters of its own. A round takes as many cycles as the busiest lane
-// of all filters and bundles has pairs, at least one; the next one follows at once. Latency: 4 to 9 cycles.
+// of all filters and bundles has pairs, at least one; the next one follows at once. Latency: 5 to 10 cycles.
 // Order of words: window: position, bundle (fastest first); sums: filter, bundle; weight ports: lane, filter, bundle.
 // Row {round, step} of the weights, or {step, round} if that has fewer rows, has a word for each port. A port is given
 // all of them and takes its own, so a memory of its own slice will do. A row of the mask: position, filter, bundle, 1
@@ -55,15 +55,17 @@ module pair_engine #(
   if (DATA_BITS < 2 || DATA_BITS > 16) $error("DATA_BITS must be 2 to 16");
   if (WEIGHT_BITS < 2 || WEIGHT_BITS > 16) $error("WEIGHT_BITS must be 2 to 16");
 
-  logic step, move, start, last;
+  logic move, load, start, last;
   logic [MASK_ADDRESS-1:0] row;
   logic [PORTS-1:0] ended;
-  assign last = &ended;
-  engine_control #(.ROWS(BLOCKS), .ROUNDS(ROUNDS), .EACH(0)) control (
-      .clock(clock), .reset(reset), .in_valid(in_valid), .in_ready(in_ready), .out_ready(out_ready), .last(last),
-      .done(out_valid), .step(step), .move(move), .start(start), .enable(mask_enable), .address(mask_address),
-      .row(row)
+  pair_control #(.ROWS(BLOCKS), .ROUNDS(ROUNDS)) control (
+      .clock(clock), .reset(reset), .in_valid(in_valid), .in_ready(in_ready), .out_ready(out_ready), .ended(&ended),
+      .done(out_valid), .move(move), .load(load), .start(start), .last(last), .enable(mask_enable),
+      .address(mask_address), .row(row)
   );
+
+  logic [BUNDLES*POSITIONS*DATA_BITS-1:0] window;  // of the round under way
+  always_ff @(posedge clock) if (load) window <= in_data;
 
   logic [BUNDLES*POSITIONS-1:0] nonzero;
   for (genvar p = 0; p < BUNDLES * POSITIONS; p++) assign nonzero[p] = |in_data[p*DATA_BITS+:DATA_BITS];
@@ -88,13 +90,13 @@ module pair_engine #(
         logic none;
         for (genvar k = 0; k < CHOICES; k++) begin : choices
           localparam int POSITION = k * MULTIPLIERS + j;
-          assign words[k*DATA_BITS+:DATA_BITS] = in_data[(b*POSITIONS+POSITION)*DATA_BITS+:DATA_BITS];
+          assign words[k*DATA_BITS+:DATA_BITS] = window[(b*POSITIONS+POSITION)*DATA_BITS+:DATA_BITS];
           assign nonzeros[k] = nonzero[b*POSITIONS+POSITION];
           assign zero_weights[k] = mask_data[ENGINE*POSITIONS+POSITION];
         end
         pair_picker #(.CHOICES(CHOICES), .PICKS(1)) picker (
-            .clock(clock), .reset(reset), .step(step), .start(start), .leave(last), .nonzero(nonzeros),
-            .zero_weight(zero_weights), .places(place), .idle(none), .ended(ended[PORT])
+            .clock(clock), .move(move), .load(load), .start(start), .nonzero(nonzeros), .zero_weight(zero_weights), .places(place),
+            .idle(none), .ended(ended[PORT])
         );
         choose #(.CHOICES(CHOICES), .BITS(DATA_BITS)) choice (
             .words(words), .place(place), .chosen(values[j*DATA_BITS+:DATA_BITS]));
@@ -109,7 +111,7 @@ module pair_engine #(
           .LANES(MULTIPLIERS), .DATA_BITS(DATA_BITS), .WEIGHT_BITS(WEIGHT_BITS), .SUM_BITS(SUM_BITS), .LATE(1),
           .IDLE(1)
       ) dot (
-          .clock(clock), .reset(reset), .move(move), .first(start), .last(step && last), .idle(idle),
+          .clock(clock), .reset(reset), .move(move), .first(start), .last(last), .idle(idle),
           .values(values), .weights(weights), .done(done[ENGINE]), .sum(out_data[ENGINE*SUM_BITS+:SUM_BITS])
       );
     end

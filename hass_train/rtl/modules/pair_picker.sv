@@ -1,43 +1,65 @@
-// Picks the first PICKS pairs of non-zeros among CHOICES places in each cycle, until none is left and the round ends.
+// Keeps the pairs of non-zeros of a round among CHOICES places, and picks the first PICKS of them in each cycle.
 //
-// The places behind the last one picked stay open for the next cycle. Pick n goes to the n-th pair still open, and is
-// idle if there is none; its place is then a valid one all the same. `ended`: no pair remains after this cycle. A round
-// ends (`leave`) when all pickers have, and all places are open in its first cycle (`start`).
+//   `load`: non-zero values, non-zero weights ──► pairs left ──► the first ones ──► places
+//                                                  ▲        └──► the others ──┐
+//                                                  └──────────────────────────┘
+//
+// Pick n goes to the n-th pair left, and is idle if there is none; its place is then a valid one all the same.
+// `ended`: no pair remains after this cycle.
 module pair_picker #(
     parameter int CHOICES = 3,
     parameter int PICKS = 1,
+    parameter int SPLIT = 0,  // 1: pairs are registered on their own, so that `load` need not be early
     localparam int PLACE = CHOICES > 1 ? $clog2(CHOICES) : 1
 ) (
     input  logic                   clock,
-    input  logic                   reset,
-    input  logic                   step,
-    input  logic                   start,
-    input  logic                   leave,
+    input  logic                   move,
+    input  logic                   load,
+    input  logic                   start,    // a cycle after `load`
     input  logic [    CHOICES-1:0] nonzero,
     input  logic [    CHOICES-1:0] zero_weight,
     output logic [PICKS*PLACE-1:0] places,
     output logic [      PICKS-1:0] idle,
     output logic                   ended
 );
-  logic [CHOICES-1:0] open, pairs;
-  logic [CHOICES:0] found[PICKS+1];  // [n][k]: at least n pairs are below place k
+  localparam int GROUPS = (CHOICES + 3) / 4;  // of four places
+  logic [CHOICES-1:0] rest, left;  // rest: after this cycle
+  logic [CHOICES:0] found[PICKS+2];  // [n][k]: at least n pairs are below place k
+  logic [GROUPS-1:0] in_group[5];  // [n][g]: at least n pairs are in a group
 
-  assign pairs = nonzero & ~zero_weight & open;
+  for (genvar g = 0; g < GROUPS; g++) begin : groups
+    logic a, b, c, d;
+    assign {d, c, b, a} = 4'(left >> 4 * g);
+    assign in_group[0][g] = 1;
+    assign in_group[1][g] = a | b | c | d;
+    assign in_group[2][g] = a & b | c & d | (a | b) & (c | d);
+    assign in_group[3][g] = a & b & (c | d) | (a | b) & c & d;
+    assign in_group[4][g] = a & b & c & d;
+  end
   assign found[0] = '1;
-  for (genvar n = 1; n <= PICKS; n++) begin : counts
+  for (genvar n = 1; n <= PICKS + 1; n++) begin : counts
     assign found[n][0] = 0;
-    for (genvar k = 0; k < CHOICES; k++) assign found[n][k+1] = found[n][k] | found[n-1][k] & pairs[k];
+    for (genvar k = 1; k <= CHOICES; k++)
+      if (k % 4 == 0 || k == CHOICES) begin : group_ends  // by whole groups, so that it is fast
+        logic [4:0] ways;
+        for (genvar i = 0; i < 5; i++) assign ways[i] = i <= n ? found[i<=n?n-i:0][(k-1)/4*4] & in_group[i][(k-1)/4] : 0;
+        assign found[n][k] = |ways;
+      end else assign found[n][k] = found[n][k-1] | found[n-1][k-1] & left[k-1];
   end
 
-  assign ended = ~|(pairs & found[PICKS][CHOICES-1:0]);
-  if (CHOICES == 1) assign open = start;
-  else begin : several
-    logic [CHOICES-1:1] later;
-    assign open = {later, start};
+  assign rest = left & found[PICKS][CHOICES-1:0];
+  if (SPLIT == 0) begin : one_register
+    always_ff @(posedge clock) if (move) left <= load ? nonzero & ~zero_weight : rest;
+  end else begin : two_registers
+    logic [CHOICES-1:0] loaded, kept;
+    assign left = start ? loaded : kept;
     always_ff @(posedge clock)
-      if (reset || step && leave) later <= '1;
-      else if (step) later <= found[PICKS][CHOICES-1:1];
+      if (move) begin
+        loaded <= nonzero & ~zero_weight;
+        kept   <= rest;
+      end
   end
+  assign ended = !found[PICKS+1][CHOICES];
 
   for (genvar n = 0; n < PICKS; n++) begin : picks
     // the number of places above the first without a pair below them, by halving: a bit asks at the place in the middle

@@ -52,12 +52,10 @@ module weight_engine #(
     $error("PRODUCTS must be 1, or 2 with COLUMNS of at least 2, and DATA_BITS and WEIGHT_BITS of at most 8");
 
   logic step, move, start, last;
-  logic [ADDRESS-1:0] row;
   assign last = weight_data[ROW_BITS-1];
-  engine_control #(.ROWS(ROWS), .ROUNDS(ROUNDS), .EACH(1)) control (
+  engine_control #(.ROWS(ROWS), .ROUNDS(ROUNDS)) control (
       .clock(clock), .reset(reset), .in_valid(in_valid), .in_ready(in_ready), .out_ready(out_ready), .last(last),
-      .done(out_valid), .step(step), .move(move), .start(start), .enable(weight_enable), .address(weight_address),
-      .row(row)
+      .done(out_valid), .step(step), .move(move), .start(start), .enable(weight_enable), .address(weight_address)
   );
 
   localparam int SETS = (COLUMNS + PRODUCTS - 1) / PRODUCTS;  // columns that share DSPs

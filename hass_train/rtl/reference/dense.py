@@ -120,7 +120,6 @@ class _Engine(Module):
         products: products that share a DSP.
     """
 
-    points: ClassVar[int] = 30
     positions: int
     multipliers: int
     filters: int

@@ -30,7 +30,6 @@ from hass_train.rtl.weights import (
 class SparseEngine(Module):
     """What the three engines share: windows that stay for some rounds, and the sums of each round."""
 
-    points: ClassVar[int] = 30
     positions: int
     multipliers: int
     filters: int
@@ -40,6 +39,8 @@ class SparseEngine(Module):
     weight_bits: int
     late: ClassVar[int] = 1
     """Cycles from choosing a value to its weight."""
+    loads: ClassVar[int] = 0
+    """Cycles from taking a round to choosing its first value."""
 
     def check(self) -> None:
         if self.multipliers > self.positions:
@@ -119,7 +120,7 @@ class SparseEngine(Module):
     def latency(self) -> int:
         cascades, length = self.cascades
         alone = self.multipliers == 1 and not self.packed
-        return 4 + self.late + (0 if alone else ceil_div(length, 2)) + (cascades > 1)
+        return 4 + self.late + self.loads + (0 if alone else ceil_div(length, 2)) + (cascades > 1)
 
     # ---- how it is tried -----------------------------------------------------------------------------------------
 
@@ -427,7 +428,7 @@ class PairEngine(SparseEngine):
     """Lanes skip pairs in which the value or the weight is zero; weights are read by address, zero bits beside them."""
 
     name: ClassVar[str] = "pair_engine"
-    points: ClassVar[int] = 16
+    loads: ClassVar[int] = 1
     passes: int
 
     @property
@@ -533,6 +534,7 @@ class CrossbarEngine(PairEngine):
     """Multipliers take the first pairs without a zero, wherever in the window they are (HASS)."""
 
     name: ClassVar[str] = "crossbar_engine"
+    loads: ClassVar[int] = 2
 
     @classmethod
     def typical(cls, rng: np.random.Generator) -> Self:

@@ -92,7 +92,6 @@ class SlidingWindow(Module):
     """The windows of a kernel on a map that is padded already."""
 
     name: ClassVar[str] = "sliding_window"
-    points: ClassVar[int] = 30
     block_ram: ClassVar[bool] = True
     streams: int
     pixels: int

@@ -1,0 +1,59 @@
+// Runs the rounds of an engine that skips pairs: loads the pairs of a round while it ends the one before, reads ahead
+// in the mask, and lets all stages move as one.
+//
+//   window, row of the mask ──► load ──► round (`full`), one or more cycles, the last one `ended` ──► next load
+//
+// A window stays at the input until it is loaded for the last of its ROUNDS rounds. The mask has ROWS rows, one for each
+// round, and begins anew behind the last one. `row` is that of the round under way.
+module pair_control #(
+    parameter int ROWS = 4,
+    parameter int ROUNDS = 2,
+    localparam int ADDRESS = ROWS > 1 ? $clog2(ROWS) : 1
+) (
+    input  logic               clock,
+    input  logic               reset,
+    input  logic               in_valid,
+    output logic               in_ready,
+    input  logic               out_ready,
+    input  logic               ended,
+    input  logic               done,     // sums of a round are there
+    output logic               move,
+    output logic               load,     // only with `move`
+    output logic               start,    // the first cycle of a round
+    output logic               last,     // its last one
+    output logic               enable,   // of the mask
+    output logic [ADDRESS-1:0] address,
+    output logic [ADDRESS-1:0] row
+);
+  logic primed, final_round, full, free;
+  logic [ADDRESS-1:0] shown;  // at the mask's output
+
+  assign move = !done || out_ready;
+  assign last = full && ended;
+  assign free = (!full || ended) && primed;
+  assign load = move && free && in_valid;
+  assign in_ready = move && free && final_round;
+  assign enable = load || !primed;
+
+  always_ff @(posedge clock) begin
+    if (reset) primed <= 0;
+    else primed <= 1;
+    if (reset) full <= 0;
+    else if (move) full <= load || full && !ended;
+    if (move) start <= load;
+    if (reset) address <= 0;
+    else if (enable) address <= address == ADDRESS'(ROWS - 1) ? ADDRESS'(0) : address + ADDRESS'(1);
+    if (enable) shown <= address;
+    if (load) row <= shown;
+  end
+
+  if (ROUNDS == 1) assign final_round = 1;
+  else begin : several
+    localparam int BITS = $clog2(ROUNDS);
+    logic [BITS-1:0] round;
+    assign final_round = round == BITS'(ROUNDS - 1);
+    always_ff @(posedge clock)
+      if (reset) round <= 0;
+      else if (load) round <= final_round ? BITS'(0) : round + BITS'(1);
+  end
+endmodule
