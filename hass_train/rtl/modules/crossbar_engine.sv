@@ -121,7 +121,7 @@ module crossbar_engine #(
           .LANES(MULTIPLIERS), .DATA_BITS(DATA_BITS), .WEIGHT_BITS(WEIGHT_BITS), .SUM_BITS(SUM_BITS), .LATE(1),
           .IDLE(1)
       ) dot (
-          .clock(clock), .reset(reset), .move(move), .first(late_start), .last(late_last), .idle(idle),
+          .clock(clock), .reset(reset), .move(move), .first(late_start || MULTIPLIERS == POSITIONS), .last(late_last), .idle(idle),
           .values(values), .weights(weights), .done(done[ENGINE]), .sum(out_data[ENGINE*SUM_BITS+:SUM_BITS])
       );
     end

@@ -111,7 +111,7 @@ module pair_engine #(
           .LANES(MULTIPLIERS), .DATA_BITS(DATA_BITS), .WEIGHT_BITS(WEIGHT_BITS), .SUM_BITS(SUM_BITS), .LATE(1),
           .IDLE(1)
       ) dot (
-          .clock(clock), .reset(reset), .move(move), .first(start), .last(last), .idle(idle),
+          .clock(clock), .reset(reset), .move(move), .first(start || STEPS == 1), .last(last), .idle(idle),
           .values(values), .weights(weights), .done(done[ENGINE]), .sum(out_data[ENGINE*SUM_BITS+:SUM_BITS])
       );
     end
