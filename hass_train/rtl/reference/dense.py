@@ -520,9 +520,11 @@ class ActivationEngine(_Engine):
         bits = state_bits(blocks * self.steps)
         tests = ceil_div(self.data_bits, 5 if family == "xc7" else 3)
         groups = int(ceil_div(self.longest, _CHAIN))  # of lanes that read at the same time
+        places = [len(range(lane, self.positions, self.multipliers)) for lane in range(self.multipliers)]
         return super().lut_terms(family) | {
             "zero tests": positions * int(tests) if self.steps > 1 else 0,
             "picks": positions if self.steps > 1 else 0,
+            "places": self.bundles * sum(count * state_bits(count) for count in places),
             "row adders": lanes * bits if adds else 0,
             "late rows": bits * (groups - 1) + max(lanes - _CHAIN * self.bundles, 0) * (self.steps - 1).bit_length(),
         }

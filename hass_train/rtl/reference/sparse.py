@@ -224,7 +224,7 @@ class SparseEngine(Module):
             "datapath": self.copies * self.sum_bits * (self.sums_in_luts + (cascades > 1) + passed)
             + waiting
             + products,
-            "counters": address_bits(self.memory_rows) * (1 + self.late) + (self.rounds - 1).bit_length(),
+            "counters": address_bits(self.memory_rows) * (1 + self.late + self.loads) + (self.rounds - 1).bit_length(),
             "pipeline": self.latency,
             "fixed": 1,
         }
@@ -504,15 +504,11 @@ class PairEngine(SparseEngine):
         inputs = 5 if family == "xc7" else 3
         terms = self._sum_luts(family)
         muxes = sum(choice(_within_reach(n, pick), family) for n in places for pick in range(picks))
-        terms["datapath"] += self.copies * self.data_bits * muxes
+        terms["multiplexers"] = self.copies * self.data_bits * muxes
         terms["datapath"] += self.bundles * self.positions * int(ceil_div(self.data_bits - 1, inputs))
         several = [n for n in places if n > 1]
-        # behind picks that depend on those before, synthesis makes multiplexers faster and larger
-        late = self.copies * self.data_bits if self.steps > 1 else 0
         return terms | {
-            "late multiplexers": late * sum(_within_reach(n, pick) >= 8 for n in places for pick in range(picks)),
-            "pairs": self.copies * sum(several),
-            "open places": self.copies * sum(n - 1 for n in several) if self.steps > 1 else 0,
+            "pairs": self.copies * sum(places),
             "ranks": self.copies * sum(max(n - pick - 1, 0) for n in several for pick in range(picks)),
             "places": self.copies * picks * sum(_encoder(n, family) for n in several),
             "lanes": self.copies * self.multipliers,
@@ -521,10 +517,14 @@ class PairEngine(SparseEngine):
         }
 
     def ff_terms(self, family: Family) -> dict[str, float]:
-        places, _ = self.pickers
+        places, picks = self.pickers
         terms = self._sum_ffs(family)
-        terms["datapath"] += self.copies * sum(n - 1 for n in places)
-        idle = sum(wait + 1 if wait == 1 or family == "ecp5" else 1 for wait in self.waits)
+        terms["datapath"] += self.loads * (self.copies * sum(places) + self.bundles * self.positions * self.data_bits)
+        if self.loads > 1:  # places are registered
+            varying = sum(((self.positions - 1) ^ pick).bit_length() for pick in range(picks))
+            terms["datapath"] += self.copies * varying
+        delays = [wait + self.loads for wait in self.waits]  # three registers and more are one, and a LUT
+        idle = sum(delay if delay < 3 or family == "ecp5" else 1 for delay in delays)
         terms["datapath"] += self.copies * idle
         return terms
 
