@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -509,6 +510,7 @@ class PairEngine(SparseEngine):
         several = [n for n in places if n > 1]
         return terms | {
             "pairs": self.copies * sum(places),
+            "trees": self.copies * sum(n * math.log2(n) for n in several),
             "ranks": self.copies * sum(max(n - pick - 1, 0) for n in several for pick in range(picks)),
             "places": self.copies * picks * sum(_encoder(n, family) for n in several),
             "lanes": self.copies * self.multipliers,
