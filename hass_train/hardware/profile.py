@@ -30,9 +30,12 @@ class LayerSparsity:
         structure: where a pattern leaves zero weights; None = anywhere.
         activation_histograms: as `histograms`, of the non-zero activations in a window of m input channels, whatever
             weights they meet; counting padding as zero. Empty = unknown.
+        filter_nonzeros: for each filter, group after group, how many of its weights are not zero. Empty = unknown, all
+            are equally dense.
 
     Raises:
-        ValueError: a density lies outside [0, 1], or a histogram is negative or does not sum to 1.
+        ValueError: a density lies outside [0, 1], a histogram is negative or does not sum to 1, or a number of weights
+            is negative.
     """
 
     weight_density: float = 1.0
@@ -43,6 +46,7 @@ class LayerSparsity:
     lanes: Lanes | None = None
     structure: Structure | None = None
     activation_histograms: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
+    filter_nonzeros: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("weight_density", "activation_density", "pair_density"):
@@ -57,6 +61,9 @@ class LayerSparsity:
                 if not all(0 <= probability <= 1 + 1e-6 for probability in histogram) or abs(sum(histogram) - 1) > 1e-6:
                     raise ValueError(f"the {what} for {bundle} bundled channels is not a probability distribution")
 
+        if any(count < 0 for count in self.filter_nonzeros):
+            raise ValueError(f"filter_nonzeros has {min(self.filter_nonzeros)}; numbers of weights are ≥ 0")
+
     def to_dict(self) -> dict[str, Any]:
         """The fields by name as plain JSON data, in which the histograms' bundle sizes are strings."""
         return {
@@ -70,6 +77,7 @@ class LayerSparsity:
             "activation_histograms": {
                 str(bundle): list(histogram) for bundle, histogram in self.activation_histograms.items()
             },
+            "filter_nonzeros": list(self.filter_nonzeros),
         }
 
     @classmethod
@@ -88,10 +96,14 @@ class LayerSparsity:
             lanes=Lanes.from_dict(data["lanes"]) if data.get("lanes") else None,
             structure=Structure.from_dict(data["structure"]) if data.get("structure") else None,
             activation_histograms=_histograms(data, "activation_histograms") if "activation_histograms" in data else {},
+            filter_nonzeros=tuple(
+                _of_kind(count, int, f"filter_nonzeros[{index}]")
+                for index, count in enumerate(_of_kind(data.get("filter_nonzeros", []), list, "filter_nonzeros"))
+            ),
         )
 
 
-_KINDS: dict[type, str] = {dict: "an object", list: "a list", float: "a number"}
+_KINDS: dict[type, str] = {dict: "an object", list: "a list", float: "a number", int: "a whole number"}
 
 
 def _entry(data: Any, key: str, kind: type) -> Any:

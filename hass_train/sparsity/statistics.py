@@ -230,6 +230,7 @@ class _NonzeroCounter:
             lanes=self._lanes() if self.runs else None,
             structure=layer.pattern.structure(self.weight != 0, layer.kernel_groups) if layer.prune_weights else None,
             activation_histograms=activations,
+            filter_nonzeros=tuple(self.weight.flatten(1).sum(1, dtype=torch.int64).tolist()),
         )
 
 

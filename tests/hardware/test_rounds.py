@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,12 +26,14 @@ from hass_train.hardware.dataflow.costs.initiation import (
 from hass_train.hardware.dataflow.costs.lane_cycles import fullest_lane, lane_cycles, loads
 from hass_train.hardware.dataflow.costs.weight_rounds import (
     bundle_nonzeros,
+    filter_histograms,
     filter_order,
     fullest_lanes,
     independent_weight_cycles,
     lane_weight_cycles,
     pooled_weight_cycles,
 )
+from hass_train.hardware.workload import FeatureMap, Operation, OperationKind
 
 
 @st.composite
@@ -185,6 +188,24 @@ def test_rounds_of_filters_whose_non_zeros_are_anywhere(held: list[int], engines
                 windows = np.stack([one[0][places[:, k]] for k, one in enumerate(some)], axis=1)
                 blocks.append(likely @ rounds(windows, int(n)))
             assert ours[column] == pytest.approx(np.mean(blocks))
+
+
+def test_what_a_profile_says_of_filters_gives_nearly_the_exact_rounds() -> None:
+    rng = np.random.default_rng(0)
+    mask = rng.random((256, 32, 9)) < rng.uniform(0.1, 0.9, (256, 1, 1))
+    nonzeros, o = bundle_nonzeros(mask, 2), np.array([1, 8])
+    exact = pooled_weight_cycles(nonzeros[filter_order(nonzeros.sum(1))], 18, o, 2)
+    layer = Operation(
+        "conv", OperationKind.CONV, ("input",), FeatureMap(8, 8, 32), FeatureMap(8, 8, 256), (3, 3), padding=(1, 1)
+    )
+    sparsity = LayerSparsity(float(mask.mean()), filter_nonzeros=tuple(mask.sum((1, 2)).tolist()))
+    rows = filter_histograms(layer, sparsity, 2)
+    np.testing.assert_allclose(independent_weight_cycles(rows, o, 2, lanes=False), exact, rtol=0.03)
+    alike = filter_histograms(layer, LayerSparsity(sparsity.weight_density), 2)
+    assert alike.shape == rows.shape
+    assert (np.abs(independent_weight_cycles(alike, o, 2, lanes=False) / exact - 1) > 0.05).any()
+    bounded = filter_histograms(layer, replace(sparsity, weight_density=0.5, structure=Structure(nm=(1, 2))), 2)
+    np.testing.assert_allclose(bounded, np.tile(np.eye(19)[9], (256, 1)), atol=1e-12)
 
 
 @pytest.mark.parametrize("lanes", [False, True])

@@ -174,6 +174,7 @@ def test_windows_of_the_channels_left_are_those_that_were_measured() -> None:
     for name in ("0", "2"):
         ours, theirs = denser.layers[name], expected[name]
         assert ours.activation_density == pytest.approx(theirs.activation_density)
+        assert ours.filter_nonzeros == theirs.filter_nonzeros
         for found, exact in (
             (ours.histograms, theirs.histograms), (ours.activation_histograms, theirs.activation_histograms)
         ):  # fmt: skip

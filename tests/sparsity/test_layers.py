@@ -229,6 +229,7 @@ def test_calibration_counts_pairs_exactly(frozen: bool) -> None:
         assert measured.pair_density == pytest.approx(counts.double().mean().item() / pairs)
         assert measured.weight_density == pytest.approx((weight != 0).float().mean().item())
         assert measured.activation_density == pytest.approx((x != 0).float().mean().item())
+        assert measured.filter_nonzeros == tuple((weight != 0).flatten(1).sum(1).tolist())
     windows = profile.layers["0"].histograms[1]
     assert len(windows) == 10
     assert sum(k * p for k, p in enumerate(windows)) / 9 == pytest.approx(profile.layers["0"].pair_density)

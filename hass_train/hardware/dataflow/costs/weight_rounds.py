@@ -17,12 +17,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hass_train.hardware.arithmetic import ceil_div
-from hass_train.hardware.dataflow.costs.initiation import initiation_intervals, multiplier_choices
+from hass_train.hardware.dataflow.costs.initiation import (
+    hypergeometric,
+    initiation_intervals,
+    multiplier_choices,
+    nonzero_weights,
+)
 from hass_train.hardware.dataflow.costs.lane_cycles import fullest_lane, loads
+from hass_train.hardware.profile import LayerSparsity
+from hass_train.hardware.workload import Operation
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.integer[Any]]
 Bools = NDArray[np.bool_]
+
+
+def filter_histograms(layer: Operation, sparsity: LayerSparsity, bundle: int) -> Floats:
+    """What the profile says of the non-zero weights that engines meet, for `independent_weight_cycles`.
+
+    A filter's non-zeros are taken to lie anywhere in it, so that those of an engine's M weights are hypergeometric.
+    Where they are not known for each filter, or an N:M pattern bounds them for all, all filters are alike.
+
+    Args:
+        layer: convolution or linear layer.
+        sparsity: its sparsity.
+        bundle: m, channels of an engine.
+
+    Returns:
+        (filters, M + 1) probabilities of 0 … M non-zero weights, filters in the order of `filter_order`.
+    """
+    nm = sparsity.structure.nm if sparsity.structure else None
+    if not sparsity.filter_nonzeros or (nm is not None and bundle % nm[1] == 0):
+        alike = nonzero_weights(sparsity, layer.window, bundle)
+        return np.broadcast_to(alike, (layer.result.channels, len(alike)))
+    nonzeros = np.asarray(sparsity.filter_nonzeros)
+    different, place = np.unique(nonzeros[filter_order(nonzeros, layer.groups)], return_inverse=True)
+    total = layer.window * layer.channels_per_group
+    return np.asarray(hypergeometric(total, different, layer.window * bundle)[place])
 
 
 def bundle_nonzeros(mask: Bools, bundle: int) -> Ints:
@@ -123,8 +154,8 @@ def independent_weight_cycles(
 
     Args:
         histograms: (filters, M + 1) the probabilities of 0 … M non-zero weights that an engine of each filter meets, in
-            the order the filters are computed; engines are taken as independent. Where only a layer's density is
-            known, all rows are the same: `nonzero_weights` of `initiation`.
+            the order the filters are computed, such as `filter_histograms` gives them; engines are taken as
+            independent.
         o, engines, groups, g: as in `pooled_weight_cycles`.
         lanes: whether multipliers have lanes.
 
