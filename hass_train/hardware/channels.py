@@ -103,20 +103,12 @@ def _denser(sparsity: LayerSparsity, operation: Operation, read: frozenset[int],
     whole = 1 if single else operation.source.channels, operation.result.channels
     channels, filters = 1 if single else whole[0] - len(read), whole[1] - len(made)
     by_filter = whole[1] / max(filters, 1)
-    grown = by_filter * whole[0] / max(channels, 1)
-    histograms = {}
-    for bundle, histogram in sparsity.histograms.items():
-        # windows of single channels lose those of dead filters and dead channels; whole dot products those of filters,
-        # and all that they could count beyond the channels left
-        share = 1 / grown if bundle == 1 and whole[0] > 1 else 1 / by_filter
-        if bundle not in (1, whole[0]) or share <= 0:
-            continue
-        left = [max(histogram[0] - (1 - share), 0.0), *histogram[1:]]
-        size = 1 if bundle == 1 else channels
-        left = left[: window * size + 1]
-        total = sum(left)
-        if total > 0:
-            histograms[size] = tuple(one / total for one in left)
+    by_channel = whole[0] / max(channels, 1)
+    # windows of single channels lose those of dead filters and dead channels; whole dot products those of filters, and
+    # all that they could count beyond the channels left; activations are those of windows, whatever filters there are
+    pairs, activations = (
+        {1: (1, 1 / (by_channel * copies)), whole[0]: (channels, 1 / copies)} for copies in (by_filter, 1.0)
+    )
     densities = tuple(
         min(one * (1.0 if single else by_filter), 1.0)
         for index, one in enumerate(sparsity.channel_densities)
@@ -125,9 +117,34 @@ def _denser(sparsity: LayerSparsity, operation: Operation, read: frozenset[int],
     structure = sparsity.structure and replace(sparsity.structure, dead_filters=())
     return replace(
         sparsity, weight_density=min(sparsity.weight_density * by_filter, 1.0),
-        pair_density=min(sparsity.pair_density * grown, 1.0), histograms=histograms, channel_densities=densities,
-        structure=structure,
+        activation_density=min(sparsity.activation_density * by_channel, 1.0),
+        pair_density=min(sparsity.pair_density * by_filter * by_channel, 1.0),
+        histograms=_left(sparsity.histograms, pairs, window), channel_densities=densities, structure=structure,
+        activation_histograms=_left(sparsity.activation_histograms, activations, window),
+        filter_nonzeros=tuple(  # weights of dead channels are taken to be as dense as others
+            round(count / by_channel) for index, count in enumerate(sparsity.filter_nonzeros) if index not in made
+        ),
     )  # fmt: skip
+
+
+def _left(
+    histograms: Mapping[int, tuple[float, ...]], kept: Mapping[int, tuple[int, float]], window: int
+) -> dict[int, tuple[float, ...]]:
+    """The histograms of what is left without the dead channels, which added nothing but zeros.
+
+    Args:
+        histograms: by bundle size, with the dead channels.
+        kept: for the bundle sizes that can be told, what is left of them: the size, and the share of their windows.
+        window: kernel positions.
+    """
+    found = {}
+    for bundle, histogram in histograms.items():
+        size, share = kept.get(bundle, (0, 0.0))
+        left = [max(histogram[0] - (1 - share), 0.0), *histogram[1:]][: window * size + 1]
+        total = sum(left)
+        if share > 0 and total > 0:
+            found[size] = tuple(one / total for one in left)
+    return found
 
 
 def prices_asked(

@@ -28,9 +28,14 @@ class LayerSparsity:
             pairs, so the mean is `pair_density`. Empty = unknown.
         lanes: how far compute engines side by side depend on each other; None = unknown, taken as independent.
         structure: where a pattern leaves zero weights; None = anywhere.
+        activation_histograms: as `histograms`, of the non-zero activations in a window of m input channels, whatever
+            weights they meet; counting padding as zero. Empty = unknown.
+        filter_nonzeros: for each filter, group after group, how many of its weights are not zero. Empty = unknown, all
+            are equally dense.
 
     Raises:
-        ValueError: a density lies outside [0, 1], or a histogram is negative or does not sum to 1.
+        ValueError: a density lies outside [0, 1], a histogram is negative or does not sum to 1, or a number of weights
+            is negative.
     """
 
     weight_density: float = 1.0
@@ -40,6 +45,8 @@ class LayerSparsity:
     channel_densities: tuple[float, ...] = ()
     lanes: Lanes | None = None
     structure: Structure | None = None
+    activation_histograms: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
+    filter_nonzeros: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("weight_density", "activation_density", "pair_density"):
@@ -49,9 +56,13 @@ class LayerSparsity:
         for index, value in enumerate(self.channel_densities):
             if not 0.0 <= value <= 1.0:
                 raise ValueError(f"channel_densities[{index}] is {value}; it must lie in [0, 1]")
-        for bundle, histogram in self.histograms.items():
-            if not all(0 <= probability <= 1 + 1e-6 for probability in histogram) or abs(sum(histogram) - 1) > 1e-6:
-                raise ValueError(f"the histogram for {bundle} bundled channels is not a probability distribution")
+        for what, histograms in (("histogram", self.histograms), ("activation histogram", self.activation_histograms)):
+            for bundle, histogram in histograms.items():
+                if not all(0 <= probability <= 1 + 1e-6 for probability in histogram) or abs(sum(histogram) - 1) > 1e-6:
+                    raise ValueError(f"the {what} for {bundle} bundled channels is not a probability distribution")
+
+        if any(count < 0 for count in self.filter_nonzeros):
+            raise ValueError(f"filter_nonzeros has {min(self.filter_nonzeros)}; numbers of weights are ≥ 0")
 
     def to_dict(self) -> dict[str, Any]:
         """The fields by name as plain JSON data, in which the histograms' bundle sizes are strings."""
@@ -63,6 +74,10 @@ class LayerSparsity:
             "channel_densities": list(self.channel_densities),
             "lanes": self.lanes.to_dict() if self.lanes else None,
             "structure": self.structure.to_dict() if self.structure else None,
+            "activation_histograms": {
+                str(bundle): list(histogram) for bundle, histogram in self.activation_histograms.items()
+            },
+            "filter_nonzeros": list(self.filter_nonzeros),
         }
 
     @classmethod
@@ -72,25 +87,23 @@ class LayerSparsity:
         Raises:
             ValueError: a key is missing, a type is wrong, or the constructor refuses a value; one line.
         """
-        histograms = {}
-        for bundle, histogram in _entry(data, "histograms", dict).items():
-            if not (bundle.isascii() and bundle.isdecimal() and 1 <= len(bundle) <= 9 and int(bundle) > 0):
-                raise ValueError(
-                    f"histograms has the key {short(bundle)}; its keys must be numbers of bundled channels"
-                )
-            histograms[int(bundle)] = _fractions(histogram, f"histograms[{bundle}]")
         return cls(
             weight_density=_entry(data, "weight_density", float),
             activation_density=_entry(data, "activation_density", float),
             pair_density=_entry(data, "pair_density", float),
-            histograms=histograms,
+            histograms=_histograms(data, "histograms"),
             channel_densities=_fractions(_entry(data, "channel_densities", list), "channel_densities"),
             lanes=Lanes.from_dict(data["lanes"]) if data.get("lanes") else None,
             structure=Structure.from_dict(data["structure"]) if data.get("structure") else None,
+            activation_histograms=_histograms(data, "activation_histograms") if "activation_histograms" in data else {},
+            filter_nonzeros=tuple(
+                _of_kind(count, int, f"filter_nonzeros[{index}]")
+                for index, count in enumerate(_of_kind(data.get("filter_nonzeros", []), list, "filter_nonzeros"))
+            ),
         )
 
 
-_KINDS: dict[type, str] = {dict: "an object", list: "a list", float: "a number"}
+_KINDS: dict[type, str] = {dict: "an object", list: "a list", float: "a number", int: "a whole number"}
 
 
 def _entry(data: Any, key: str, kind: type) -> Any:
@@ -108,6 +121,16 @@ def _of_kind(value: Any, kind: type, name: str) -> Any:
     if not isinstance(value, allowed) or isinstance(value, bool):
         raise ValueError(f"{name} is {short(value)}; it must be {_KINDS[kind]}")
     return value
+
+
+def _histograms(data: Any, key: str) -> dict[int, tuple[float, ...]]:
+    """The histograms of `data[key]` by bundle size; the constructor checks that they are probabilities."""
+    found = {}
+    for bundle, histogram in _entry(data, key, dict).items():
+        if not (bundle.isascii() and bundle.isdecimal() and 1 <= len(bundle) <= 9 and int(bundle) > 0):
+            raise ValueError(f"{key} has the key {short(bundle)}; its keys must be numbers of bundled channels")
+        found[int(bundle)] = _fractions(histogram, f"{key}[{bundle}]")
+    return found
 
 
 def _fractions(values: Any, name: str) -> tuple[float, ...]:

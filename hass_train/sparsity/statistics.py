@@ -35,8 +35,8 @@ def running_profile(model: nn.Module) -> SparsityProfile:
     return SparsityProfile(layers)
 
 
-class _PairCounter:
-    """Counts the non-zero weight–activation pairs of one layer, dot product by dot product.
+class _NonzeroCounter:
+    """Counts the non-zero weight–activation pairs of one layer, and its non-zero activations, window by window.
 
     Args:
         layer: the layer that is measured.
@@ -49,17 +49,19 @@ class _PairCounter:
         self.weight = (layer.gated_weight().detach() != 0).float()
         window = self.weight[0, 0].numel() if self.weight.dim() == 4 else 1
         channels = self.weight.shape[1]
-        self.counts = {bundle: torch.zeros(window * bundle + 1, dtype=torch.float64) for bundle in {1, channels}}
-        if window == 1:  # a single pair has no distribution beyond its density, and engines take bundles of channels
-            self.counts = {size: torch.zeros(size + 1, dtype=torch.float64) for size in bundle_sizes(channels)}
-        if not closely:  # whole dot products only
-            self.counts = {channels: torch.zeros(window * channels + 1, dtype=torch.float64)}
+        # a single pair has no distribution beyond its density, and engines take bundles of channels
+        sizes = sorted({1, channels}) if window > 1 else bundle_sizes(channels)
+        if not closely:
+            sizes = [channels]
+        self.pairs, self.reads = (
+            {size: torch.zeros(window * size + 1, dtype=torch.float64) for size in sizes} for _ in range(2)
+        )  # how many windows of so many channels have 0, 1, … non-zero pairs, and non-zero activations
         self.activations = self.nonzero = self.images = 0
         self.runs: list[Tensor] = []  # sampled windows, for the independence of compute engines
         self.meetings: Tensor | None = None  # (input channels, kernel positions) non-zero activations read there
 
     def observe(self, x: Tensor) -> None:
-        """Count the pairs of a batch of inputs, given as the layer receives them."""
+        """Count the pairs and activations of a batch of inputs, given as the layer receives them."""
         x = self.layer.gated_input(x)
         self.activations += x.numel()
         present = (x != 0).float()
@@ -69,17 +71,19 @@ class _PairCounter:
             self._sample(present)
         if self.weight.dim() == 2:
             self._meet(present.reshape(-1, channels, 1, 1).sum(0))
-            self._count(channels, F.linear(present, self.weight))
+            _count(self.pairs[channels], F.linear(present, self.weight))
+            _count(self.reads[channels], present.sum(-1))
             self._count_bundles(present[:closely].reshape(-1, channels))
             self.images += len(present)
             return
         layer = self.layer
         assert isinstance(layer, nn.Conv2d)
         self._meet(present.sum(0))
-        self._count(channels, self._convolve(present, self.weight, layer.groups))
-        if 1 in self.counts and channels > 1:
+        _count(self.pairs[channels], self._convolve(present, self.weight, layer.groups))
+        _count(self.reads[channels], self._add_windows(present.unflatten(1, (layer.groups, channels)).sum(2)))
+        if 1 in self.pairs and channels > 1:
             self._count_windows(present[:closely], layer)
-        elif len(self.counts) > 1 and layer.groups == 1:
+        elif len(self.pairs) > 1 and layer.groups == 1:
             some = present[:closely, :, :: layer.stride[0], :: layer.stride[1]]
             self._count_bundles(some.permute(0, 2, 3, 1).reshape(-1, channels))
         self.images += len(present)
@@ -146,16 +150,18 @@ class _PairCounter:
         channels, window = self.meetings.shape
         readers = self.weight.reshape(groups, -1, channels // groups, window).sum(1).cpu().double()
         nonzero = (readers.reshape(channels, window) * self.meetings).sum(1)
-        dots = self.counts[max(self.counts)].sum()  # each filter of the channel's group has one per output pixel
+        dots = self.pairs[max(self.pairs)].sum()  # each filter of the channel's group has one per output pixel
         return tuple((nonzero / (dots / groups * window)).tolist())
 
     def _count_windows(self, present: Tensor, layer: nn.Conv2d) -> None:
-        """Count the pairs in windows of single channels, by a depthwise convolution with every (filter, channel).
+        """Count the pairs and activations in windows of single channels; the pairs by a depthwise convolution with
+        every (filter, channel).
 
         Args:
             present: (images, channels, height, width) 1 where the input is not zero.
             layer: the convolution.
         """
+        _count(self.reads[1], self._add_windows(present))
         filters, channels = self.weight.shape[:2]
         for image in present:
             for group in range(layer.groups):
@@ -164,10 +170,10 @@ class _PairCounter:
                 step = max(1, _CHUNK_WORDS // max(own.numel(), 1))
                 for start in range(0, len(kernels), step):
                     some = kernels[start : start + step].transpose(0, 1).reshape(-1, 1, *kernels.shape[2:])
-                    self._count(1, self._convolve(own, some, channels))
+                    _count(self.pairs[1], self._convolve(own, some, channels))
 
     def _count_bundles(self, pixels: Tensor) -> None:
-        """Count the pairs in bundles of channels.
+        """Count the pairs and activations in bundles of channels.
 
         Args:
             pixels: (pixels, channels) 1 where the input is not zero.
@@ -175,11 +181,17 @@ class _PairCounter:
         if not len(pixels):
             return
         channels, kernels = pixels.shape[1], self.weight.flatten(1)
-        for size in self.counts:
+        for size in self.pairs:
             if size < channels:
                 dealt = bundled(pixels.mean(0) * kernels.mean(0), size)
-                pairs = torch.einsum("pbm,fbm->pbf", pixels[:, dealt], kernels[:, dealt])
-                self._count(size, pairs)
+                bundles = pixels[:, dealt]
+                _count(self.pairs[size], torch.einsum("pbm,fbm->pbf", bundles, kernels[:, dealt]))
+                _count(self.reads[size], bundles.sum(2))
+
+    def _add_windows(self, maps: Tensor) -> Tensor:
+        """The sums of the windows that the layer reads, map by map: (images, maps, height, width) of the result."""
+        ones = self.weight.new_ones((1, 1, *self.weight.shape[2:])).expand(maps.shape[1], -1, -1, -1)
+        return self._convolve(maps, ones, maps.shape[1])
 
     def _convolve(self, present: Tensor, weight: Tensor, groups: int) -> Tensor:
         layer = self.layer
@@ -189,36 +201,42 @@ class _PairCounter:
             return F.conv2d(present, weight, None, layer.stride, (top, left), layer.dilation, groups)
         return F.conv2d(pad(layer, present), weight, None, layer.stride, 0, layer.dilation, groups)
 
-    def _count(self, bundle: int, pairs: Tensor) -> None:
-        histogram = self.counts[bundle]
-        found = torch.bincount(pairs.round().long().flatten().cpu(), minlength=len(histogram))
-        histogram += found
-
     def gather(self) -> None:
         """Add the counts of the other processes."""
         assert self.meetings is not None
-        counts = [self.counts[bundle] for bundle in sorted(self.counts)]
+        counts = [*self.pairs.values(), *self.reads.values()]
         sums = torch.tensor([self.activations, self.nonzero], dtype=torch.float64)
         parts = [*counts, self.meetings.flatten(), sums]
         whole = ranks.summed(torch.cat(parts)).split([len(part) for part in parts])
-        self.counts = dict(zip(sorted(self.counts), whole, strict=False))
+        self.pairs = dict(zip(self.pairs, whole, strict=False))
+        self.reads = dict(zip(self.reads, whole[len(self.pairs) :], strict=False))
         self.meetings = whole[-2].reshape(self.meetings.shape)
         self.activations, self.nonzero = (int(one) for one in whole[-1])
 
     def result(self) -> LayerSparsity:
         """The sparsity of the layer over all batches."""
-        histograms = {bundle: (counts / counts.sum()).tolist() for bundle, counts in self.counts.items()}
+        histograms, activations = (
+            {bundle: tuple((counts / counts.sum()).tolist()) for bundle, counts in kind.items()}
+            for kind in (self.pairs, self.reads)
+        )
         widest, layer = histograms[max(histograms)], self.layer
         mean = sum(k * probability for k, probability in enumerate(widest))
         return LayerSparsity(
             weight_density=float(self.weight.mean()),
             activation_density=self.nonzero / self.activations,
             pair_density=min(mean / (len(widest) - 1), 1.0),
-            histograms={bundle: tuple(histogram) for bundle, histogram in histograms.items()},
+            histograms=histograms,
             channel_densities=self._channel_densities(),
             lanes=self._lanes() if self.runs else None,
             structure=layer.pattern.structure(self.weight != 0, layer.kernel_groups) if layer.prune_weights else None,
+            activation_histograms=activations,
+            filter_nonzeros=tuple(self.weight.flatten(1).sum(1, dtype=torch.int64).tolist()),
         )
+
+
+def _count(histogram: Tensor, nonzeros: Tensor) -> None:
+    """Add numbers of non-zeros to the counts of a histogram."""
+    histogram += torch.bincount(nonzeros.round().long().flatten().cpu(), minlength=len(histogram))
 
 
 def pad(layer: nn.Conv2d, images: Tensor) -> Tensor:
@@ -283,7 +301,8 @@ def calibrate(
 
     Each layer's histogram of non-zero pairs per dot product is found by convolving the two indicator tensors
     (activation ≠ 0, weight ≠ 0), which costs one more convolution (sparsity-and-search, section 3). Windows larger than
-    one pixel also have a histogram per input channel. Padding counts as zeros.
+    one pixel also have a histogram per input channel. So do the non-zero activations of windows. Padding counts as
+    zeros.
 
     Args:
         model: a network with sparse layers, in any mode.
@@ -298,7 +317,7 @@ def calibrate(
     """
     samples = not together or ranks.rank() == 0
     layers = [layer for _, layer in sparse_layers(model)]
-    counters = {name: _PairCounter(layer, samples, closely) for layer in layers for name in layer.operations}
+    counters = {name: _NonzeroCounter(layer, samples, closely) for layer in layers for name in layer.operations}
     images = passes = 0
     with _evaluating(model), _called(layers, lambda name, x: counters[name].observe(x)) as calls:
         for batch in batches:

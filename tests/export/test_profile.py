@@ -40,7 +40,7 @@ def test_a_profile_of_another_network_is_not_saved(tmp_path: Path) -> None:
         (b"[]", "profile.json is no sparsity profile: [] is not an object"),
         (b'{"schema": 1}', "profile.json is no sparsity profile: 'layers' is missing"),
         (b'{"schema": 2, "layers": {}}', "profile.json has schema 2; this version reads schema 1"),
-        (b'{"schema": 1, "layers": {"0": {}}}', "profile.json is no sparsity profile: layer '0': 'histograms'"),
+        (b'{"schema": 1, "layers": {"0": {}}}', "profile.json is no sparsity profile: layer '0': 'weight_density'"),
     ],
 )
 def test_files_that_are_no_profile(content: bytes, message: str, tmp_path: Path) -> None:

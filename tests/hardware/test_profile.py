@@ -24,6 +24,8 @@ def histograms(draw: st.DrawFn) -> tuple[float, ...]:
 layers = st.builds(
     LayerSparsity, fractions, fractions, fractions, st.dictionaries(st.integers(1, 2048), histograms(), max_size=2),
     st.lists(fractions, max_size=4).map(tuple),
+    activation_histograms=st.dictionaries(st.integers(1, 2048), histograms(), max_size=2),
+    filter_nonzeros=st.lists(st.integers(0, 5000), max_size=4).map(tuple),
 )  # fmt: skip
 
 
@@ -38,6 +40,11 @@ def data(**changes: Any) -> dict[str, Any]:
     """A profile of one layer with some of its entries changed, or removed where they are `...`."""
     layer = LayerSparsity(0.5, 0.5, 0.25, {1: (0.75, 0.25)}, (0.0, 0.5)).to_dict() | changes
     return {"layers": {"conv1": {key: value for key, value in layer.items() if value is not ...}}}
+
+
+def test_a_profile_from_before_activations_and_filters_were_counted_loads() -> None:
+    read = SparsityProfile.from_dict(data(activation_histograms=..., filter_nonzeros=...)).layers["conv1"]
+    assert read == LayerSparsity(0.5, 0.5, 0.25, {1: (0.75, 0.25)}, (0.0, 0.5))
 
 
 @pytest.mark.parametrize(
@@ -65,6 +72,10 @@ def data(**changes: Any) -> dict[str, Any]:
         (data(histograms={"1": [0.5, 0.4]}), "layer 'conv1': the histogram for 1 bundled channels"),
         (data(histograms={"1": [0.5, 10**400]}), "layer 'conv1': the histogram for 1 bundled channels"),
         (data(histograms={"1": [float("nan")]}), "layer 'conv1': the histogram for 1 bundled channels"),
+        (data(filter_nonzeros=[1, 2.5]), "layer 'conv1': filter_nonzeros[1] is 2.5; it must be a whole number"),
+        (data(filter_nonzeros=[-1]), "layer 'conv1': filter_nonzeros has -1; numbers of weights are ≥ 0"),
+        (data(activation_histograms={"x": [1.0]}), "layer 'conv1': activation_histograms has the key 'x'"),
+        (data(activation_histograms={"1": [0.5]}), "layer 'conv1': the activation histogram for 1 bundled channels"),
     ],
 )
 def test_wrong_data_is_refused_in_one_line(given: Any, message: str) -> None:

@@ -152,6 +152,37 @@ def test_dead_filters_leave_a_smaller_network() -> None:
     assert without_dead_channels(small, SparsityProfile.dense(small))[0] is small
 
 
+def test_windows_of_the_channels_left_are_those_that_were_measured() -> None:
+    """Of 16 channels 4 are zero; what is measured of a network that never had them is what is left."""
+    torch.manual_seed(0)
+    whole = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Conv2d(16, 12, 3))
+    dead = (0, 5, 6, 15)
+    with torch.no_grad():
+        for values in (whole[0].weight, whole[0].bias):
+            values[list(dead)] = 0
+    small = nn.Sequential(nn.Conv2d(3, 12, 3), nn.ReLU(), nn.Conv2d(12, 12, 3))
+    kept = [channel for channel in range(16) if channel not in dead]
+    small[0].weight.data, small[0].bias.data = whole[0].weight.data[kept], whole[0].bias.data[kept]
+    small[2].weight.data, small[2].bias.data = whole[2].weight.data[:, kept], whole[2].bias.data
+    images = torch.randn(2, 3, 9, 9)
+    measured, expected = (
+        calibrate(sparsify(model.eval(), {"all": LayerRule("*")}), [images]).layers for model in (whole, small)
+    )
+    first = replace(measured["0"], structure=Structure(dead_filters=dead))
+    workload = trace(whole, (3, 9, 9), "net")
+    _, denser = without_dead_channels(workload, SparsityProfile({"0": first, "2": measured["2"]}))
+    for name in ("0", "2"):
+        ours, theirs = denser.layers[name], expected[name]
+        assert ours.activation_density == pytest.approx(theirs.activation_density)
+        assert ours.filter_nonzeros == theirs.filter_nonzeros
+        for found, exact in (
+            (ours.histograms, theirs.histograms), (ours.activation_histograms, theirs.activation_histograms)
+        ):  # fmt: skip
+            assert found.keys() == exact.keys()
+            for bundle, histogram in exact.items():
+                assert found[bundle] == pytest.approx(histogram, abs=1e-9)
+
+
 def test_dead_channels_end_where_something_is_added() -> None:
     whole = trace(_Net(16).eval(), (3, 20, 20), "net")
     dead = LayerSparsity(0.5, 1.0, 0.5, structure=Structure(dead_filters=(1, 2, 3, 4, 5, 6)))
@@ -201,12 +232,14 @@ def test_depthwise_filters_that_are_dead_are_gone_with_their_channels() -> None:
     net = nn.Sequential(nn.Conv2d(3, 12, 3), nn.ReLU(), nn.Conv2d(12, 12, 3, groups=12), nn.ReLU(), nn.Conv2d(12, 6, 1))
     workload = trace(net.eval(), (3, 12, 12), "depthwise")
     dead = LayerSparsity(0.75, 1.0, 0.75, channel_densities=(1.0,) * 12, structure=Structure(dead_filters=(0, 4, 11)))
-    profile = SparsityProfile({**SparsityProfile.dense(workload).layers, "2": dead})
+    after = LayerSparsity(1.0, 0.75, 0.75)
+    profile = SparsityProfile({**SparsityProfile.dense(workload).layers, "2": dead, "4": after})
     shrunk, denser = without_dead_channels(workload, profile)
     assert (shrunk["2"].groups, shrunk["2"].result.channels) == (9, 9)
     assert shrunk["4"].source.channels == 9
     assert denser.layers["2"].pair_density == 1.0
     assert len(denser.layers["2"].channel_densities) == 9
+    assert denser.layers["4"].activation_density == 1.0
     accelerator = DataflowAccelerator(load_device("zedboard"), DataflowOptions(limits=("dsp",), tolerance=0.0))
     faster, dense = (accelerator.estimate(workload, one) for one in (profile, SparsityProfile.dense(workload)))
     assert faster.throughput_ips >= dense.throughput_ips

@@ -216,19 +216,39 @@ def test_calibration_counts_pairs_exactly(frozen: bool) -> None:
             per_group = patches.reshape(len(x), layer.groups, -1, patches.shape[-1])
             kernels = weight.reshape(layer.groups, -1, per_group.shape[2])
             products = torch.einsum("bgkp,gfk->bgfkp", per_group, kernels) != 0
-            counts = products.sum(dim=3).flatten()
+            counts, reads = products.sum(dim=3).flatten(), (per_group != 0).sum(2).flatten()
         else:
-            counts = ((x[:, None] * weight[None]) != 0).sum(dim=2).flatten()
+            counts, reads = ((x[:, None] * weight[None]) != 0).sum(dim=2).flatten(), (x != 0).sum(1)
         pairs = weight[0].numel()
         measured = profile.layers[name]
         expected = torch.bincount(counts, minlength=pairs + 1).double() / counts.numel()
         assert measured.histograms[weight.shape[1]] == pytest.approx(expected.tolist())
+        expected = torch.bincount(reads, minlength=pairs + 1).double() / reads.numel()
+        assert measured.activation_histograms[weight.shape[1]] == pytest.approx(expected.tolist())
+        assert measured.activation_histograms.keys() == measured.histograms.keys()
         assert measured.pair_density == pytest.approx(counts.double().mean().item() / pairs)
         assert measured.weight_density == pytest.approx((weight != 0).float().mean().item())
         assert measured.activation_density == pytest.approx((x != 0).float().mean().item())
+        assert measured.filter_nonzeros == tuple((weight != 0).flatten(1).sum(1).tolist())
     windows = profile.layers["0"].histograms[1]
     assert len(windows) == 10
     assert sum(k * p for k, p in enumerate(windows)) / 9 == pytest.approx(profile.layers["0"].pair_density)
+
+
+def test_activations_are_counted_in_the_bundles_of_the_pairs() -> None:
+    """With dense weights an engine's pairs are its activations, in windows, bundles of channels and tokens alike."""
+    torch.manual_seed(0)
+    windows = nn.Sequential(nn.Conv2d(3, 5, (3, 2), stride=2, padding=1, dilation=2, padding_mode="reflect"))
+    pixels, tokens = nn.Sequential(nn.Conv2d(20, 5, 1, stride=2)), nn.Sequential(nn.Linear(20, 5))
+    for model, shape in ((windows, (18, 3, 9, 9)), (pixels, (3, 20, 5, 5)), (tokens, (2, 7, 20))):
+        x = torch.randn(shape) * (torch.rand(shape) < torch.rand(shape[1]).reshape(-1, *[1] * (len(shape) - 2)))
+        sparsify(model, ALL)
+        measured = calibrate(model, [x[:1], x[1:]]).layers["0"]
+        assert len(measured.activation_histograms) > 1
+        for bundle, histogram in measured.histograms.items():
+            assert measured.activation_histograms[bundle] == pytest.approx(histogram, abs=1e-12)
+        whole = calibrate(model, [x], closely=False).layers["0"]
+        assert list(whole.activation_histograms) == list(whole.histograms)
 
 
 def test_calibration_without_images_is_refused() -> None:

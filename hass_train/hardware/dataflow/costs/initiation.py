@@ -6,7 +6,9 @@ section 2).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,7 @@ from scipy.special import gammaln
 
 from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.profile import LayerSparsity
+from hass_train.hardware.structure import Structure
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -57,17 +60,25 @@ def thinned(histogram: Floats, pairs: int) -> Floats:
     if pairs == total:
         return histogram
     support, weight = _condensed(histogram)
-    k = np.arange(pairs + 1)[None, :]
-    drawn, rest = support[:, None], total - support[:, None]
-    possible = (k <= drawn) & (pairs - k <= rest)
-    with np.errstate(invalid="ignore"):
-        logs = (
-            gammaln(drawn + 1) - gammaln(k + 1) - gammaln(np.maximum(drawn - k, 0) + 1)
-            + gammaln(rest + 1) - gammaln(pairs - k + 1) - gammaln(np.maximum(rest - pairs + k, 0) + 1)
-        )  # fmt: skip
-    rows = np.where(possible, np.exp(logs - _log_choose(total)[pairs]), 0.0)
-    rows /= rows.sum(axis=1, keepdims=True)
-    return np.asarray(weight @ rows)
+    return np.asarray(weight @ hypergeometric(total, support, pairs))
+
+
+def hypergeometric(total: int, nonzeros: Ints, drawn: int) -> Floats:
+    """The distribution of the non-zeros among M positions drawn without replacement from K.
+
+    Args:
+        total: K.
+        nonzeros: (n,) how many of them are not zero, in each case.
+        drawn: M ≤ K.
+
+    Returns:
+        (n, M + 1) probabilities, C(M, k)·C(K − M, nnz − k) / C(K, nnz).
+    """
+    k, rest = np.arange(drawn + 1), nonzeros[:, None] - np.arange(drawn + 1)
+    possible = (rest >= 0) & (rest <= total - drawn)
+    logs = _log_choose(drawn)[k] + _log_choose(total - drawn)[np.clip(rest, 0, total - drawn)]
+    rows = np.exp(np.where(possible, logs - _log_choose(total)[nonzeros, None], -np.inf))
+    return np.asarray(rows / rows.sum(axis=1, keepdims=True))
 
 
 def _condensed(histogram: Floats) -> tuple[Ints, Floats]:
@@ -94,21 +105,49 @@ def nonzero_pairs(sparsity: LayerSparsity, window: int, bundle: int) -> Floats:
     Returns:
         (pairs + 1,) probabilities of 0 … bundle·window non-zero pairs.
     """
-    pairs, structure = window * bundle, sparsity.structure
+    return _nonzeros(sparsity.histograms, sparsity.pair_density, sparsity.structure, window, bundle)
+
+
+def nonzero_activations(sparsity: LayerSparsity, window: int, bundle: int) -> Floats:
+    """The distribution of non-zero activations in an initiation, (pairs + 1,) like that of pairs, without a bound."""
+    return _nonzeros(sparsity.activation_histograms, sparsity.activation_density, None, window, bundle)
+
+
+def nonzero_weights(sparsity: LayerSparsity, window: int, bundle: int) -> Floats:
+    """The distribution of non-zero weights in an initiation, (pairs + 1,), from their density: a binomial, within the
+    bound of an N:M pattern."""
+    return _nonzeros({}, sparsity.weight_density, sparsity.structure, window, bundle)
+
+
+def _nonzeros(
+    histograms: Mapping[int, tuple[float, ...]], density: float, structure: Structure | None, window: int, bundle: int
+) -> Floats:
+    """The distribution of non-zeros in an initiation, (pairs + 1,); see `nonzero_pairs`."""
+    pairs = most = window * bundle
+    larger = min((size for size in histograms if size >= bundle), default=None)
+    whole = pairs if larger is None else window * larger
     if structure is not None and structure.nm is not None and bundle % structure.nm[1] == 0:
         most = structure.most(bundle, window)
-        larger = [size for size in sparsity.histograms if size >= bundle]
-        if larger:
-            whole = structure.most(min(larger), window)
-            held = np.asarray(sparsity.histograms[min(larger)][: whole + 1], dtype=float)
-            bounded = thinned(held / held.sum(), most)
-        else:
-            bounded = binomial(most, min(sparsity.pair_density * pairs / most, 1.0))
-        return np.pad(bounded, (0, pairs - most))
-    larger = [size for size in sparsity.histograms if size >= bundle]
-    if larger:
-        return thinned(np.asarray(sparsity.histograms[min(larger)], dtype=float), pairs)
-    return binomial(pairs, sparsity.pair_density)
+        whole = whole if larger is None else structure.most(larger, window)
+    if larger is None:
+        bounded = binomial(most, min(density * pairs / most, 1.0))
+    else:
+        held = np.asarray(histograms[larger][: whole + 1], dtype=float)
+        bounded = thinned(held / held.sum(), most)
+    return np.pad(bounded, (0, pairs - most))
+
+
+def largest_of(histogram: Floats, draws: Any) -> Floats:
+    """The distribution of the largest of some independent draws.
+
+    Args:
+        histogram: (values,) probabilities of the values 0, 1, …
+        draws: numbers of draws, not necessarily whole; they broadcast with (…, values).
+
+    Returns:
+        (…, values) probabilities.
+    """
+    return np.diff(np.clip(np.cumsum(histogram), 0.0, 1.0) ** draws, axis=-1, prepend=0)
 
 
 @lru_cache(maxsize=4096)

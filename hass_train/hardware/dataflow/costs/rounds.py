@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from hass_train.hardware.dataflow.costs.engine_rounds import pooled_cycles
-from hass_train.hardware.dataflow.costs.initiation import initiation_intervals, multiplier_choices
+from hass_train.hardware.dataflow.costs.initiation import initiation_intervals, largest_of, multiplier_choices
 from hass_train.hardware.lanes import LEVELS, Lanes, interpolation
 
 Floats = NDArray[np.float64]
@@ -79,7 +79,7 @@ class LockstepRounds:
         below = np.clip(np.cumsum(self.histogram), 0.0, 1.0)
         each = self.lanes.of_bundle(self.bundle)
         k = each.reshape(-1, each.shape[-1]) @ _at_levels(logit(below)).T  # (points of the grid, non-zero pairs)
-        largest = np.diff(below**k, axis=1, prepend=0.0)
+        largest = largest_of(self.histogram, k)
         return np.asarray(initiation_intervals(largest, self.t_min).reshape(*each.shape[:-1], -1))
 
     def slowest(self, columns: int, channels: Ints, choice: Ints, filters: Ints) -> Floats:
