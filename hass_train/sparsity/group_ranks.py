@@ -59,7 +59,8 @@ class GroupRanks(Grouped):
         places always stay.
         """
         places, members = places_of(self._grouped(weight.abs())), self.steps(weight, groups)
-        return torch.where(places < self.least, ALWAYS, (members - places) / members)
+        ranks = (members - places).float().div_(members)  # in place: new memory costs as much as the comparisons
+        return ranks.masked_fill_(places < self.least, ALWAYS)
 
     def spread(self, values: Tensor, weight: Tensor, groups: int) -> Tensor:
         """See `Grouped`."""

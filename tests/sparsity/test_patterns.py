@@ -39,7 +39,7 @@ from hass_train.sparsity import (
     sparsity_of,
 )
 from hass_train.sparsity.group_ranks import places_of
-from hass_train.sparsity.thresholds import raw_threshold
+from hass_train.sparsity.thresholds import Level, raw_threshold
 from hass_train.training.module import SparseClassifier, TrainingOptions
 from hass_train.training.state import SearchState
 
@@ -149,6 +149,19 @@ def test_places_are_those_of_a_stable_sort(members: int, columns: int, seed: int
         values = torch.randint(4, (count, columns), generator=torch.Generator().manual_seed(seed)).float()
         order = np.argsort(-values.numpy(), axis=0, kind="stable")
         assert np.array_equal(places_of(values).numpy(), np.argsort(order, axis=0))
+
+
+@pytest.mark.parametrize("pattern", [NM(), Balanced()], ids=str)
+def test_ranks_in_groups_compile_without_a_graph_break(pattern: Pattern) -> None:
+    def pruned(weight: torch.Tensor, threshold: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return pattern.apply_traceable(weight, 1, Level(threshold, torch.tensor(0.15), 0.45, 0.5))
+
+    inputs = [weights((6, 10, (3, 3)), 0).requires_grad_(), torch.tensor(0.45, requires_grad=True)]
+    torch.compiler.reset()
+    ways = [pruned(*inputs), torch.compile(pruned, fullgraph=True, backend="aot_eager")(*inputs)]
+    slopes = [torch.autograd.grad(weight.square().sum() + density, inputs) for weight, density in ways]
+    for one, other in zip(ways[0] + slopes[0], ways[1] + slopes[1], strict=True):
+        assert torch.allclose(one, other)
 
 
 def test_what_has_one_weight_in_a_bank_stays_dense() -> None:
