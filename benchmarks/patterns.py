@@ -30,6 +30,7 @@ PATTERNS = {
     "unstructured": ["sparsity=unstructured"],
     "8×8 blocks": ["sparsity=block"],
     "N:M": ["sparsity=nm"],
+    "balanced": ["sparsity=balanced", "sparsity.pattern.window_channels=4"],  # 36 weights, of which a half is whole
     "channels": ["sparsity=channel"],
 }
 SPARSITIES = (0.5, 0.75)

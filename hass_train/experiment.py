@@ -88,7 +88,7 @@ class Experiment:
         if self.config.simulate and not pattern.simulated:
             raise UserError(
                 "simulate=true plays every initiation, and designs for this sparsity leave some out; leave it out, or "
-                "take sparsity=unstructured or sparsity=nm"
+                "take sparsity=unstructured, nm or balanced"
             )
         if self.config.simulate and not accelerator.has_designs:
             raise UserError(f"simulate=true plays designs, and {accelerator.name} has none; leave it out")

@@ -111,13 +111,16 @@ class PatternContract:
 
     def test_what_the_hardware_is_told_holds(self) -> None:
         pattern = self.make_pattern()
-        assert pattern.promise() is None or isinstance(pattern.promise(), Structure)
         for weight, groups in self._weights():
             mask = pattern.keep_mask(weight, groups, pattern.level_at(weight, groups, 0.5))
+            promised = pattern.promise(weight, groups, float(mask.float().mean()))
             told = pattern.structure(mask, groups)
+            for structure in filter(None, (promised, told)):
+                assert Structure.from_dict(json.loads(json.dumps(structure.to_dict()))) == structure
+                for channels in mask.reshape(*mask.shape[:2], -1).split(structure.bounded or mask.shape[1], 1):
+                    assert int(channels.sum((1, 2)).max()) <= structure.most(*channels.shape[1:])
             if told is None:
                 continue
-            assert Structure.from_dict(json.loads(json.dumps(told.to_dict()))) == told
             assert not any(bool(mask[dead].any()) for dead in told.dead_filters)
             if told.blocks is not None and groups == 1:
                 (rows, columns), live = told.blocks.size, told.blocks.live

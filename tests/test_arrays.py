@@ -109,6 +109,7 @@ def test_an_estimate_of_an_array(tmp_path: Path) -> None:
     (("sparsity=block", "sparsity.pattern.score=l3"), "score is 'l3'"),
     (("sparsity=block", "+sparsity.pattern.sise=[8,8]"), "sise"),
     (("sparsity=nm", "sparsity.pattern.n=4"), "n:m is 4:4"),
+    (("sparsity=balanced", "sparsity.pattern.channels=0"), "channels is 0; a bank has at least 1"),
     (("search=one_shot", "search.sparsity=1.5"), r"search.sparsity is 1.5; it must lie in \[0, 1\]"),
     (("search=one_shot", "search.sparsity=null"), "takes a fraction of the weights; say search.sparsity=0.5"),
     (("search.sparsity=0.5",), "search.sparsity is 0.5, but search=learned takes none"),

@@ -13,12 +13,16 @@ from hass_train.hardware import Accelerator, DataflowAccelerator, DataflowOption
 from hass_train.search import engines
 from hass_train.search.engine import SearchEngine
 from hass_train.search.engines import NSGA2, TPE, Greedy, Incremental, Learned, OneShot, Uniform
-from hass_train.sparsity import NM, Block, Channel, Pattern, Unstructured
+from hass_train.sparsity import NM, Balanced, Block, Channel, Pattern, Unstructured
 from hass_train.testing import AcceleratorContract, EngineContract, PatternContract
 from tests.conftest import ROOT
 
+PATTERNS = [
+    Unstructured(), Block(), Block((4, 2), "l1"), NM(), NM(1, 8), Balanced(), Balanced(5, 3), Channel(),
+]  # fmt: skip
 
-@pytest.mark.parametrize("pattern", [Unstructured(), Block(), Block((4, 2), "l1"), NM(), NM(1, 8), Channel()], ids=str)
+
+@pytest.mark.parametrize("pattern", PATTERNS, ids=str)
 class TestPatterns(PatternContract):
     @pytest.fixture(autouse=True)
     def _made(self, pattern: Pattern) -> None:

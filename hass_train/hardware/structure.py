@@ -47,6 +47,8 @@ class Structure:
 
     Args:
         nm: (n, m) at every kernel position at most n weights of m consecutive input channels are not zero.
+        bank: (k, channels) in every filter at most k weights of each bank, the whole kernel of so many consecutive
+            input channels, are not zero.
         block: (output, input channels) zeros come in whole blocks of this size. Which ones is not known; their fraction
             is 1 − weight density.
         blocks: the blocks, where it is known which of them are zero.
@@ -54,10 +56,12 @@ class Structure:
         dead_filters: the filters that are zero, ascending.
 
     Raises:
-        ValueError: not 1 ≤ n ≤ m, a block size is below 1, or the number of a filter is negative.
+        ValueError: not 1 ≤ n ≤ m, a size of a block or bank is below 1, groups and banks are both given, or the number
+            of a filter is negative.
     """
 
     nm: tuple[int, int] | None = None
+    bank: tuple[int, int] | None = None
     block: tuple[int, int] | None = None
     blocks: Blocks | None = None
     filters: bool = False
@@ -68,26 +72,40 @@ class Structure:
             raise ValueError(f"blocks of {self.block[0]}×{self.block[1]} do not exist; sizes must be ≥ 1")
         if self.nm is not None and not 1 <= self.nm[0] <= self.nm[1]:
             raise ValueError(f"{self.nm[0]}:{self.nm[1]} is no N:M pattern; 1 ≤ N ≤ M is wanted")
+        if self.bank is not None and min(self.bank) < 1:
+            raise ValueError(f"a bank of {self.bank[1]} channels with {self.bank[0]} weights does not exist")
+        if self.nm is not None and self.bank is not None:
+            raise ValueError("a pattern has N:M groups or banks, not both")
         if any(index < 0 for index in self.dead_filters):
             raise ValueError("dead filters have negative numbers")
 
+    @property
+    def bounded(self) -> int | None:
+        """The number of consecutive input channels, an N:M group or a bank, whose weights are bounded; None = none."""
+        bound = self.nm or self.bank
+        return bound[1] if bound else None
+
     def most(self, channels: int, window: int) -> int:
-        """The most weights that are not zero in a window of consecutive input channels, the first one a multiple of m.
+        """The most weights of a filter that are not zero in a window of consecutive input channels.
 
         Args:
-            channels: number of channels.
+            channels: number of channels, of which the first begins a group or bank.
             window: number of kernel positions.
         """
-        if self.nm is None:
-            return channels * window
-        n, m = self.nm
-        return (channels // m * n + min(channels % m, n)) * window
+        if self.nm is not None:
+            n, m = self.nm
+            return (channels // m * n + min(channels % m, n)) * window
+        if self.bank is not None:
+            k, size = self.bank
+            return channels // size * min(k, size * window) + min(channels % size * window, k)
+        return channels * window
 
     def to_dict(self) -> dict[str, Any]:
         """The structure as plain JSON data."""
         blocks = self.blocks
         return {
             "nm": list(self.nm) if self.nm else None,
+            "bank": list(self.bank) if self.bank else None,
             "block": list(self.block) if self.block else None,
             "blocks": {"size": list(blocks.size), "live": list(blocks.live), "groups": blocks.groups}
             if blocks
@@ -98,18 +116,19 @@ class Structure:
 
     @classmethod
     def from_dict(cls, data: Any) -> Structure:
-        """The inverse of `to_dict`.
+        """The inverse of `to_dict`; structures written before there were banks have none.
 
         Raises:
             ValueError: the data are something else; one line.
         """
         try:
-            blocks, nm, block = data["blocks"], data["nm"], data["block"]
+            blocks = data["blocks"]
             found = blocks and Blocks(_pair(blocks["size"]), tuple(map(str, blocks["live"])), int(blocks["groups"]))
             dead = tuple(int(one) for one in data["dead_filters"])
-            return cls(_pair(nm) if nm else None, _pair(block) if block else None, found, bool(data["filters"]), dead)
+            nm, bank, block = (_pair(one) if one else None for one in (data["nm"], data.get("bank"), data["block"]))
+            return cls(nm, bank, block, found, bool(data["filters"]), dead)
         except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"structure is no object of nm, block, blocks and dead_filters ({error})") from error
+            raise ValueError(f"structure is no object of nm, bank, block, blocks and dead_filters ({error})") from error
 
 
 def _pair(values: Any) -> tuple[int, int]:

@@ -46,7 +46,7 @@ def simulate_design(
     if skipped := next((name for name, layer in profile.layers.items() if _skips(layer)), None):
         raise UserError(
             f"the simulator plays every initiation, and this design leaves out blocks or channels of {skipped}; it can "
-            "play designs of sparsity=unstructured and sparsity=nm"
+            "play designs of sparsity=unstructured, nm and balanced"
         )
     sparse = [one.name for part in design.parts for one in part.designs if one.engine == "sparse"]
     try:

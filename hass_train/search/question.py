@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 
 from torch import nn
@@ -142,7 +143,7 @@ def _floor(workload: Workload, model: nn.Module, density: float, weights_alone: 
         {name: (layer.prune_weights, layer.gate_activations) for name, layer in layers.items()},
         density,
         weights_alone,
-        {name: layer.pattern.promise() for name, layer in layers.items()},
+        {name: partial(layer.pattern.promise, layer.weight, layer.kernel_groups) for name, layer in layers.items()},
         {name: layer.least_density() for name, layer in layers.items() if layer.prune_weights},
     )
 
@@ -152,7 +153,7 @@ def floor_profile(
     gated: Mapping[str, tuple[bool, bool]],
     floor: float,
     weights_alone: bool = False,
-    promises: Mapping[str, Structure | None] = MappingProxyType({}),
+    promises: Mapping[str, Callable[[float], Structure | None]] = MappingProxyType({}),
     least: Mapping[str, float] = MappingProxyType({}),
 ) -> SparsityProfile:
     """The sparsest profile that a search may count on: pair density `floor` wherever the rules allow sparsity.
@@ -163,7 +164,7 @@ def floor_profile(
         floor: the lowest pair density.
         weights_alone: whether to put all zeros into the weights where they may be sparse, which relieves memories and
             bandwidth most; otherwise weights and activations have the same density.
-        promises: by layer, the structure of the zeros that the pattern of its weights guarantees.
+        promises: by layer, the structure of the zeros that the pattern of its weights guarantees at a weight density.
         least: by layer, the lowest weight density that its pattern can reach.
     """
     layers = {}
@@ -172,8 +173,9 @@ def floor_profile(
         activation &= not (weight and weights_alone)
         each = math.sqrt(floor) if weight and activation else floor
         densities = (each if weight else 1.0, each if activation else 1.0)
-        promise = promises.get(layer.name) if weight else None
+        promised = None
         if weight:
             densities = (max(densities[0], least.get(layer.name, 0.0)), densities[1])
-        layers[layer.name] = LayerSparsity(*densities, densities[0] * densities[1], structure=promise)
+            promised = promises[layer.name](densities[0]) if layer.name in promises else None
+        layers[layer.name] = LayerSparsity(*densities, densities[0] * densities[1], structure=promised)
     return SparsityProfile(layers)

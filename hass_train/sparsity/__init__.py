@@ -1,5 +1,6 @@
 """Sparse layers: the patterns they prune by, the rules that choose them, and measurements of their sparsity."""
 
+from hass_train.sparsity.balanced import Balanced
 from hass_train.sparsity.block import Block
 from hass_train.sparsity.channel import Channel
 from hass_train.sparsity.convert import OWN_KEYS, LayerRule, link_norms, own_keys, sparse_layers, sparsify, sparsity_of
@@ -16,6 +17,7 @@ from hass_train.sparsity.unstructured import Unstructured
 __all__ = [
     "NM",
     "OWN_KEYS",
+    "Balanced",
     "Block",
     "Channel",
     "Grouped",

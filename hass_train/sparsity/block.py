@@ -83,7 +83,7 @@ class Block(Grouped):
         rows = ["".join("1" if one else "0" for one in row) for row in live.flatten(0, 1).tolist()]
         return Structure(blocks=Blocks((self.size[0], self.size[1]), tuple(rows), groups))
 
-    def promise(self) -> Structure:
+    def promise(self, weight: Tensor, groups: int, density: float) -> Structure:
         """See `Pattern`."""
         return Structure(block=(self.size[0], self.size[1]))
 

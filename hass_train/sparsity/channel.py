@@ -34,7 +34,7 @@ class Channel(Grouped):
         pruned = (~mask.flatten(1).any(1)).nonzero().flatten().tolist()
         return Structure(filters=True, dead_filters=tuple(pruned))
 
-    def promise(self) -> Structure:
+    def promise(self, weight: Tensor, groups: int, density: float) -> Structure:
         """See `Pattern`."""
         return Structure(filters=True)
 

@@ -81,8 +81,9 @@ class Pattern(ABC):
         """
         return None
 
-    def promise(self) -> Structure | None:
-        """The structure that hardware may rely on before anything is pruned; None = nothing."""
+    def promise(self, weight: Tensor, groups: int, density: float) -> Structure | None:
+        """The structure that hardware may rely on where a fraction `density` of the weights will be left, before
+        anything is pruned; None = nothing."""
         return None
 
     @abstractmethod
@@ -105,8 +106,7 @@ class Grouped(Pattern):
     pull: float = 0.0
     max_threshold = 2.0  # in units of the mean rank, which is a half
 
-    @property
-    def step(self) -> float:
+    def step(self, weight: Tensor, groups: int) -> float:
         """The distance between neighbouring scores, for patterns where it is wide; 0 for all others. The surrogate
         window must reach the next score, or a threshold between two scores would have no gradient."""
         return 0.0
@@ -154,7 +154,7 @@ class Grouped(Pattern):
         with torch.no_grad():
             scores, threshold = self.scores(weight.detach(), groups), level.threshold.detach()
             kept = self.spread(scores > threshold, weight, groups)
-            half_width = level.half_width.clamp_min(1.01 * self.step)
+            half_width = level.half_width.clamp_min(1.01 * self.step(weight, groups))
             near = self.spread((scores - threshold).abs() < half_width, weight, groups)
             slope = near.to(weight.dtype) / (2 * half_width)
             density, density_slope = kept.to(weight.dtype).mean(), slope.mean()

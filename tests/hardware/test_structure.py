@@ -25,7 +25,7 @@ from hass_train.hardware import (
     trace,
 )
 from hass_train.hardware.channels import without_dead_channels
-from hass_train.hardware.dataflow.costs.initiation import nonzero_pairs
+from hass_train.hardware.dataflow.costs.initiation import binomial, nonzero_pairs
 from hass_train.hardware.dataflow.designs.zero_tiles import ZeroTiles
 from hass_train.hardware.workload import FeatureMap, Operation, OperationKind
 from hass_train.results.playing import simulate_design
@@ -46,6 +46,32 @@ def test_the_most_that_nm_leaves(channels: int, window: int, nm: tuple[int, int]
     structure, (n, m) = Structure(nm=nm), nm
     counted = sum(min(n, len(range(start, min(start + m, channels)))) for start in range(0, channels, m))
     assert structure.most(channels, window) == counted * window
+
+
+@given(st.integers(1, 7), st.sampled_from([1, 2, 3]), st.integers(1, 3), st.integers(1, 6), st.floats(0.05, 1))
+def test_pairs_of_whole_banks_are_counted_right(
+    channels: int, window: int, size: int, k: int, activation: float
+) -> None:
+    """Against all ways in which the activations that meet a filter's non-zero weights can be zero."""
+    size = min(size, channels)
+    held = [min(k, (min(start + size, channels) - start) * window) for start in range(0, channels, size)]
+    structure, pairs = Structure(bank=(k, size)), channels * window
+    assert structure.most(channels, window) == sum(held)
+    expected = np.zeros(pairs + 1)
+    for alive in itertools.product((0, 1), repeat=min(sum(held), 10)):
+        expected[sum(alive)] += activation ** sum(alive) * (1 - activation) ** (len(alive) - sum(alive))
+    density = sum(held) / pairs
+    banks = LayerSparsity(density, activation, min(density * activation, 1.0), structure=structure)
+    if sum(held) <= 10:
+        assert np.allclose(nonzero_pairs(banks, window, channels, channels), expected)
+    # a measured histogram, of the whole dot product, gives whole banks of it the same distribution
+    bundle = channels // size * size
+    whole = nonzero_pairs(banks, window, channels, channels)
+    measured = replace(banks, histograms={channels: tuple(whole)})
+    exact = binomial(structure.most(bundle, window), activation)
+    found = nonzero_pairs(measured, window, bundle, channels)
+    assert np.allclose(found[: len(exact)], exact)
+    assert not found[len(exact) :].any()
 
 
 @pytest.mark.parametrize("window", [1, 9])
@@ -195,7 +221,7 @@ def test_dead_channels_end_where_something_is_added() -> None:
 
 def test_what_a_pattern_promises_survives_a_file() -> None:
     for structure in (
-        Structure(nm=(2, 4)), Structure(block=(8, 8)), Structure(dead_filters=(1, 3)),
+        Structure(nm=(2, 4)), Structure(bank=(3, 1)), Structure(block=(8, 8)), Structure(dead_filters=(1, 3)),
         Structure(blocks=Blocks((4, 4), ("01", "11"), 1)),
     ):  # fmt: skip
         layer = LayerSparsity(0.5, structure=structure)
@@ -204,7 +230,8 @@ def test_what_a_pattern_promises_survives_a_file() -> None:
     with pytest.raises(ValueError, match="structure is no object"):
         Structure.from_dict({"nm": 3})
     for make in (
-        lambda: Structure(nm=(5, 4)), lambda: Blocks((8, 8), ("01", "1")), lambda: Blocks((8, 8), ("02",)),
+        lambda: Structure(nm=(5, 4)), lambda: Structure(bank=(0, 4)), lambda: Structure(nm=(2, 4), bank=(1, 1)),
+        lambda: Blocks((8, 8), ("01", "1")), lambda: Blocks((8, 8), ("02",)),
         lambda: Blocks((0, 8), ("1",)), lambda: Structure(block=(0, 8)), lambda: Structure(dead_filters=(-1,)),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=r"pattern|rows|hold|exist|negative"):

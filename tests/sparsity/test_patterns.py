@@ -15,7 +15,7 @@ from torch import nn
 
 from callbacks import HardwarePenalty, Phases
 from hass_train.data import ImageData
-from hass_train.hardware import DataflowAccelerator, DataflowOptions, SparsityProfile, load_device, trace
+from hass_train.hardware import DataflowAccelerator, DataflowOptions, SparsityProfile, Structure, load_device, trace
 from hass_train.runtime.errors import UserError
 from hass_train.search.engines import Incremental, Learned, OneShot, SearchEngine
 from hass_train.search.goals import FixedPenalty, Goal, Sparsity
@@ -23,6 +23,7 @@ from hass_train.search.phases import Phase, PhasePlan
 from hass_train.search.question import HardwareQuestion
 from hass_train.sparsity import (
     NM,
+    Balanced,
     Block,
     Channel,
     LayerRule,
@@ -37,7 +38,8 @@ from hass_train.sparsity import (
     sparsify,
     sparsity_of,
 )
-from hass_train.sparsity.thresholds import raw_threshold
+from hass_train.sparsity.group_ranks import places_of
+from hass_train.sparsity.thresholds import Level, raw_threshold
 from hass_train.training.module import SparseClassifier, TrainingOptions
 from hass_train.training.state import SearchState
 
@@ -45,9 +47,17 @@ PATTERNS: list[Pattern] = [
     Unstructured(),
     Block((4, 4)),
     NM(2, 4),
+    Balanced(8, 2),
     Channel(),
 ]
-VARIANTS: list[Pattern] = [Block((8, 2), "l1"), Block((2, 2), "variance"), NM(1, 4), NM(4, 8)]
+VARIANTS: list[Pattern] = [
+    Block((8, 2), "l1"),
+    Block((2, 2), "variance"),
+    NM(1, 4),
+    NM(4, 8),
+    Balanced(),
+    Balanced(5, 3),
+]
 SCHEDULES: list[SearchEngine] = [Learned(), OneShot(0.5), Incremental(0.5, increment=0.25, every=1)]
 RULES = {"all": LayerRule("*"), "first": LayerRule("@first", weight=False), "last": LayerRule("@last", weight=False)}
 shapes = st.tuples(st.integers(1, 20), st.integers(1, 20), st.sampled_from([(), (1, 1), (3, 3), (1, 3)]))
@@ -110,6 +120,57 @@ def test_nm_keeps_the_n_largest_of_every_m(
                 else:
                     assert kept[places].all()
     assert pattern.structure(live, 1) is not None
+
+
+@given(shapes, st.sampled_from([(1, 1), (3, 2), (16, 1), (4, 8)]), st.floats(0, 1), st.integers(0, 99), st.booleans())
+def test_every_bank_keeps_its_k_largest(
+    shape: tuple[int, int, tuple[int, ...]], sizes: tuple[int, int], share: float, seed: int, last: bool
+) -> None:
+    weight, pattern = weights(shape, seed), Balanced(*sizes)
+    weight = (4 * weight).round()  # so that some are equal
+    if last and weight.dim() == 4:
+        weight = weight.contiguous(memory_format=torch.channels_last)
+    window = int(np.prod(shape[2]))
+    channels = min(sizes[0] if window == 1 else sizes[1], shape[1])
+    k = channels * window - int(share * (channels * window - 1))  # from all that a whole bank has to one
+    live = pattern.keep_mask(weight, 1, pattern.level_at(weight, 1, 1 - k / (channels * window)))
+    banks = list(zip(weight.split(channels, 1), live.split(channels, 1), strict=True))
+    for own, kept in ((one.flatten(1).abs(), mask.flatten(1)) for one, mask in banks):
+        assert (kept.sum(1) == min(k, own.shape[1])).all()
+        assert (own.masked_fill(~kept, np.inf).amin(1) >= own.masked_fill(kept, -1).amax(1)).all()
+    fullest = min(k, banks[0][0].flatten(1).shape[1])
+    assert pattern.structure(live, 1) == Structure(bank=(fullest, channels))
+    assert pattern.promise(weight, 1, k / (channels * window)) == Structure(bank=(k, channels))
+
+
+@given(st.integers(1, 9), st.integers(1, 5), st.integers(0, 99))
+def test_places_are_those_of_a_stable_sort(members: int, columns: int, seed: int) -> None:
+    for count in (members, members + 64):  # few are compared in pairs, many are sorted
+        values = torch.randint(4, (count, columns), generator=torch.Generator().manual_seed(seed)).float()
+        order = np.argsort(-values.numpy(), axis=0, kind="stable")
+        assert np.array_equal(places_of(values).numpy(), np.argsort(order, axis=0))
+
+
+@pytest.mark.parametrize("pattern", [NM(), Balanced()], ids=str)
+def test_ranks_in_groups_compile_without_a_graph_break(pattern: Pattern) -> None:
+    def pruned(weight: torch.Tensor, threshold: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return pattern.apply_traceable(weight, 1, Level(threshold, torch.tensor(0.15), 0.45, 0.5))
+
+    inputs = [weights((6, 10, (3, 3)), 0).requires_grad_(), torch.tensor(0.45, requires_grad=True)]
+    torch.compiler.reset()
+    ways = [pruned(*inputs), torch.compile(pruned, fullgraph=True, backend="aot_eager")(*inputs)]
+    slopes = [torch.autograd.grad(weight.square().sum() + density, inputs) for weight, density in ways]
+    for one, other in zip(ways[0] + slopes[0], ways[1] + slopes[1], strict=True):
+        assert torch.allclose(one, other)
+
+
+def test_what_has_one_weight_in_a_bank_stays_dense() -> None:
+    alone = SparseConv2d.from_dense(nn.Conv2d(8, 8, 1, groups=8), True, True, Balanced())
+    assert alone.unprunable
+    depthwise = SparseConv2d.from_dense(nn.Conv2d(16, 16, 3, groups=16), True, True, Balanced())
+    assert depthwise.least_density() == pytest.approx(1 / 9)
+    grouped = SparseConv2d.from_dense(nn.Conv2d(32, 32, 1, groups=4), True, True, Balanced())
+    assert grouped.least_density() == pytest.approx(1 / 8)
 
 
 @given(st.integers(1, 20), st.integers(1, 9), st.floats(0, 1), st.integers(0, 99))
@@ -269,6 +330,11 @@ def _check_told(model: nn.Module, pattern: Pattern, profile: SparsityProfile) ->
         if structure.nm is not None:
             counts = nn.functional.pad((weight != 0).flatten(2).float(), (0, 0, 0, -weight.shape[1] % structure.nm[1]))
             assert counts.unflatten(1, (-1, structure.nm[1])).sum(2).max() <= structure.nm[0]
+        if structure.bank is not None:
+            k, channels = structure.bank
+            counts = torch.stack([bank.flatten(1).count_nonzero(1) for bank in weight.split(channels, 1)])
+            assert counts.max() == k
+            assert (counts[: weight.shape[1] // channels] == k).all()  # exactly: no engine waits
         for dead in structure.dead_filters:
             assert not weight[dead].any()
     if isinstance(pattern, Channel):  # what a dead filter makes is zero, whatever the image, after its norm too
@@ -300,7 +366,8 @@ def test_a_sparsity_that_the_pattern_cannot_have_is_refused() -> None:
 
 @pytest.mark.parametrize("make", [
     lambda: Block((8,)), lambda: Block((0, 8)), lambda: Block(score="median"),  # type: ignore[arg-type]
-    lambda: NM(4, 4), lambda: NM(0, 4), lambda: NM(pull=-1.0),
+    lambda: NM(4, 4), lambda: NM(0, 4), lambda: NM(pull=-1.0), lambda: Balanced(0), lambda: Balanced(window_channels=0),
+    lambda: Balanced(pull=1.0),
 ])  # fmt: skip
 def test_senseless_patterns_are_refused(make: object) -> None:
     with pytest.raises(ValueError, match="is"):

@@ -95,17 +95,23 @@ def _condensed(histogram: Floats) -> tuple[Ints, Floats]:
     return np.rint(mean[used] / mass[used]).astype(np.int64), mass[used] / mass.sum()
 
 
-def nonzero_pairs(sparsity: LayerSparsity, window: int, bundle: int) -> Floats:
+def nonzero_pairs(sparsity: LayerSparsity, window: int, bundle: int, channels: int | None = None) -> Floats:
     """The distribution of non-zero pairs in an initiation of `bundle` channels × `window` weights.
 
     It is the measured histogram of that bundle size if there is one, else that of the next larger size, thinned, else a
-    binomial. An N:M pattern leaves at most N weights in each group of M channels; where a bundle holds whole groups,
-    pairs are drawn from these only, so that with dense activations their number is known exactly.
+    binomial. N:M and balanced patterns bound the weights that are left in a group of channels; where a bundle holds
+    whole groups, pairs are drawn from these only, so that with dense activations their number is known exactly.
+
+    Args:
+        sparsity: the layer's sparsity.
+        window: number of kernel positions.
+        bundle: input channels of an initiation.
+        channels: input channels of a filter; a bundle of all of them holds whole groups even if the last is smaller.
 
     Returns:
         (pairs + 1,) probabilities of 0 … bundle·window non-zero pairs.
     """
-    return _nonzeros(sparsity.histograms, sparsity.pair_density, sparsity.structure, window, bundle)
+    return _nonzeros(sparsity.histograms, sparsity.pair_density, sparsity.structure, window, bundle, channels)
 
 
 def nonzero_activations(sparsity: LayerSparsity, window: int, bundle: int) -> Floats:
@@ -113,20 +119,25 @@ def nonzero_activations(sparsity: LayerSparsity, window: int, bundle: int) -> Fl
     return _nonzeros(sparsity.activation_histograms, sparsity.activation_density, None, window, bundle)
 
 
-def nonzero_weights(sparsity: LayerSparsity, window: int, bundle: int) -> Floats:
+def nonzero_weights(sparsity: LayerSparsity, window: int, bundle: int, channels: int | None = None) -> Floats:
     """The distribution of non-zero weights in an initiation, (pairs + 1,), from their density: a binomial, within the
-    bound of an N:M pattern."""
-    return _nonzeros({}, sparsity.weight_density, sparsity.structure, window, bundle)
+    bound of an N:M or balanced pattern."""
+    return _nonzeros({}, sparsity.weight_density, sparsity.structure, window, bundle, channels)
 
 
 def _nonzeros(
-    histograms: Mapping[int, tuple[float, ...]], density: float, structure: Structure | None, window: int, bundle: int
+    histograms: Mapping[int, tuple[float, ...]],
+    density: float,
+    structure: Structure | None,
+    window: int,
+    bundle: int,
+    channels: int | None = None,
 ) -> Floats:
     """The distribution of non-zeros in an initiation, (pairs + 1,); see `nonzero_pairs`."""
     pairs = most = window * bundle
     larger = min((size for size in histograms if size >= bundle), default=None)
     whole = pairs if larger is None else window * larger
-    if structure is not None and structure.nm is not None and bundle % structure.nm[1] == 0:
+    if structure is not None and structure.bounded and (bundle % structure.bounded == 0 or bundle == channels):
         most = structure.most(bundle, window)
         whole = whole if larger is None else structure.most(larger, window)
     if larger is None:

@@ -82,7 +82,7 @@ class InputSide:
                 if not len(skips) or not self._has_zeros:
                     continue
                 if m not in self._rounds:
-                    histogram = nonzero_pairs(self.sparsity, layer.window, m)
+                    histogram = nonzero_pairs(self.sparsity, layer.window, m, layer.channels_per_group)
                     self._rounds[m] = LockstepRounds(self._lanes, m, histogram, t_min)
                 uneven = over_channels(layer, self.sparsity, i, m, t_min)
                 rows.append((i, m, choices[skips], skips, True, uneven[skips], self._rounds[m].alone[skips]))
@@ -181,6 +181,6 @@ class InputSide:
         whole = self.layer.window == 1 and i in spaced(channels, _BUNDLE_STEP)
         found = {1, i} if whole else {1}
         structure = self.sparsity.structure
-        if structure is not None and structure.nm is not None and i % structure.nm[1] == 0:
-            found.add(structure.nm[1])  # an N:M pattern bounds whole groups of M channels, not single ones
+        if structure is not None and structure.bounded and i % structure.bounded == 0:
+            found.add(structure.bounded)  # N:M and banks bound whole groups of channels, not single ones
         return sorted(found)

@@ -1,0 +1,104 @@
+"""Patterns that rank each weight among a few others of its filter and keep equally many of each group."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hass_train.sparsity.pattern import ALWAYS, Grouped
+
+_FEW = 64  # members up to which comparing all pairs is faster than sorting
+
+
+class GroupRanks(Grouped):
+    """A pattern that keeps the same number of weights, the largest, in every group of consecutive input channels.
+
+    A weight's score is its rank in its group, so a layer's threshold chooses one number of weights to keep in all of
+    the layer's groups. Where the channels of a group do not divide those of the layer, the last group is smaller: it
+    keeps as many weights as the others, or all that it has.
+
+    Attributes:
+        whole_kernel: whether a group holds its channels at all kernel positions, or at one.
+
+    Raises:
+        ValueError: the pull lies outside [0, 1).
+    """
+
+    whole_kernel: ClassVar[bool]
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.pull < 1:
+            raise ValueError(f"pull is {self.pull}; it must lie in [0, 1)")
+
+    @property
+    @abstractmethod
+    def least(self) -> int:
+        """The number of weights that a group always keeps."""
+
+    @abstractmethod
+    def group_channels(self, weight: Tensor) -> int:
+        """The number of consecutive input channels in a group."""
+
+    def steps(self, weight: Tensor, groups: int) -> int:
+        """See `Grouped`: a weight has one of as many places as its group has members."""
+        return self.group_channels(weight) * (weight[0, 0].numel() if self.whole_kernel else 1)
+
+    def step(self, weight: Tensor, groups: int) -> float:
+        """See `Grouped`."""
+        return 1 / self.steps(weight, groups)
+
+    def scores(self, weight: Tensor, groups: int) -> Tensor:
+        """One score for each weight, (members of a group, …).
+
+        The score is (members − place)/members, where the largest weight of a group has place 0; the first `least`
+        places always stay.
+        """
+        places, members = places_of(self._grouped(weight.abs())), self.steps(weight, groups)
+        ranks = (members - places).float().div_(members)  # in place: new memory costs as much as the comparisons
+        return ranks.masked_fill_(places < self.least, ALWAYS)
+
+    def spread(self, values: Tensor, weight: Tensor, groups: int) -> Tensor:
+        """See `Grouped`."""
+        filters, channels = weight.shape[:2]
+        split = values.reshape(self.group_channels(weight), weight[0, 0].numel(), filters, -1)
+        return split.permute(2, 3, 0, 1).flatten(1, 2)[:, :channels].reshape(weight.shape)
+
+    def _grouped(self, sizes: Tensor) -> Tensor:
+        """Magnitudes by group, (members of a group, …); the last group is padded with −1, below any magnitude."""
+        flat, channels = sizes.reshape(*sizes.shape[:2], -1), self.group_channels(sizes)
+        padded = F.pad(flat, (0, 0, 0, -flat.shape[1] % channels), value=-1.0)
+        split = padded.unflatten(1, (-1, channels)).permute(2, 3, 0, 1)  # (channels, positions, filters, groups)
+        return (split.flatten(0, 1) if self.whole_kernel else split).contiguous()
+
+    def _fullest(self, mask: Tensor) -> int:
+        """The number of weights that the fullest group of a mask keeps, at least 1."""
+        return max(int(self._grouped(mask.float()).clamp_min(0).sum(0).max()), 1)
+
+    def _kept(self, weight: Tensor, groups: int, density: float) -> int:
+        """The number of weights that a group keeps where a fraction of a layer's weights is left, rounded up."""
+        members = self.steps(weight, groups)
+        return min(max(math.ceil(density * members - 1e-6), self.least), members)
+
+
+def places_of(sizes: Tensor) -> Tensor:
+    """The place of each value in its column, an integer: 0 for the largest; of equal values the first comes first.
+
+    Args:
+        sizes: (members, …) columns along the first axis; contiguous ones are quickest.
+    """
+    members = len(sizes)
+    numbers = torch.arange(members, device=sizes.device).reshape(-1, *[1] * (sizes.dim() - 1)).expand(sizes.shape)
+    if members > _FEW:
+        order = sizes.argsort(stable=True, dim=0, descending=True)
+        return torch.empty_like(order).scatter_(0, order, numbers)
+    places = numbers.to(torch.uint8, memory_format=torch.contiguous_format)
+    for apart in range(1, members):
+        passed = (sizes[apart:] > sizes[:-apart]).view(torch.uint8)
+        places[:-apart] += passed
+        places[apart:] -= passed
+    return places
