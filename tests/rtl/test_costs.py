@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hass_train.hardware.dataflow.costs.formulas import TABLES, Costs, Formula
+from hass_train.hardware.dataflow.costs.modules.parameters import Family
 from hass_train.rtl import costs
 from hass_train.rtl.characterise import main
-from hass_train.rtl.costs import POINTS, TABLES, Formula, Table, digest, error, grid
-from hass_train.rtl.module import SOURCES, Family, Module
+from hass_train.rtl.costs import POINTS, Table, digest, error, grid
+from hass_train.rtl.module import SOURCES, Module
 from hass_train.rtl.reference import MODULES
-from hass_train.rtl.synthesise import Costs, synthesise
+from hass_train.rtl.synthesise import counted, synthesise
 from hass_train.runtime.errors import UserError
 from tests.rtl.test_verify import synthesised
 
@@ -134,17 +136,22 @@ def test_the_digest_follows_what_a_module_uses_and_no_comments(tmp_path: Path) -
 
 def test_formulas_are_sums_of_their_terms() -> None:
     module = MODULES["requantise"].typical(np.random.default_rng(1))
-    ones = Formula("xc7", dict.fromkeys(module.lut_terms("xc7"), 1.0), dict.fromkeys(module.ff_terms("xc7"), 2.0))
+    ones = Formula(
+        MODULES["requantise"],
+        "xc7",
+        dict.fromkeys(module.lut_terms("xc7"), 1.0),
+        dict.fromkeys(module.ff_terms("xc7"), 2.0),
+    )
     assert ones(module).lut == round(sum(module.lut_terms("xc7").values()))
     assert ones(module).ff == round(2 * sum(module.ff_terms("xc7").values()))
 
 
 def test_cells_of_unknown_cost_are_an_error() -> None:
-    assert Costs.counted({"LUT6": 3, "RAM32M": 2, "FDRE": 5, "DSP48E1": 1, "RAMB36E1": 1, "CARRY4": 9}, "xc7") == Costs(
+    assert counted({"LUT6": 3, "RAM32M": 2, "FDRE": 5, "DSP48E1": 1, "RAMB36E1": 1, "CARRY4": 9}, "xc7") == Costs(
         11, 5, 1, 2
     )
     with pytest.raises(ValueError, match="cells of unknown cost: MYSTERY"):
-        Costs.counted({"LUT6": 3, "MYSTERY": 1}, "xc7")
+        counted({"LUT6": 3, "MYSTERY": 1}, "xc7")
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hass_train.rtl.module import Family
+from hass_train.hardware.dataflow.costs.modules.parameters import Family
 
 _BLOCK_BITS = ((9, 36), (10, 18), (11, 9), (12, 4), (13, 2), (14, 1))
 """The address bits of a block RAM, and the bits of a row then: of 18 kbit on Xilinx devices, of 16 kbit on ECP5."""
@@ -11,6 +11,11 @@ _BLOCK_BITS = ((9, 36), (10, 18), (11, 9), (12, 4), (13, 2), (14, 1))
 def state_bits(depth: int) -> int:
     """The bits that count `depth` states."""
     return (depth - 1).bit_length()
+
+
+def address_bits(count: int) -> int:
+    """The bits of a number below `count`, at least one."""
+    return max(1, (count - 1).bit_length())
 
 
 def multiplexer(inputs: int, family: Family) -> int:
