@@ -69,6 +69,17 @@ def test_terms_are_of_one_kind_at_all_parameters(name: str) -> None:
             assert all(np.isfinite(list(one.values())).all() and min(one.values(), default=0) >= 0 for one in terms)
 
 
+@pytest.mark.parametrize("name", MODULES)
+def test_modules_cost_together_what_they_cost_one_by_one(name: str) -> None:
+    modules = grid(MODULES[name])[:8]
+    for family in FAMILIES:
+        lut = {term: 0.37 for one in modules for term in one.lut_terms(family)}
+        ff = {term: 0.73 for one in modules for term in one.ff_terms(family)}
+        formula = Formula(MODULES[name], family, lut, ff)
+        given = {field: [getattr(one, field) for one in modules] for field in vars(modules[0])}
+        assert [Costs(*row) for row in formula.many(**given).tolist()] == [formula(one) for one in modules]
+
+
 @synthesised
 def test_a_synthesis_of_today_gives_the_point_in_the_package() -> None:
     kind = MODULES["requantise"]

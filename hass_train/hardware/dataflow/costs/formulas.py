@@ -61,16 +61,16 @@ class Formula:
 
     def many(self, **parameters: ArrayLike) -> Ints:
         """The costs of many instances, by `module_costs`."""
-        given = {name: np.asarray(value, np.int64) for name, value in parameters.items()}
-        shape = np.broadcast_shapes(*(value.shape for value in given.values()))
+        arrays = np.broadcast_arrays(*(np.asarray(value, np.int64) for value in parameters.values()))
+        shape, given = arrays[0].shape, {name: one.ravel() for name, one in zip(parameters, arrays, strict=True)}
         if 0 in shape:
             return np.zeros((*shape, len(RESULTS)), np.int64)
         fixed = [name for name in given if name not in self.kind.samples[0]]
-        columns = np.stack([np.broadcast_to(given[name], shape).ravel() for name in fixed], axis=1)
-        different, which = np.unique(columns, axis=0, return_inverse=True)
-        rates = np.stack([self._rates_of(tuple(zip(fixed, row, strict=True))) for row in different.tolist()])
-        factors = np.stack([np.broadcast_to(factor, shape).ravel() for factor in self.kind.unchecked(given).factors])
-        values = np.einsum("kn,nkt->tn", factors, rates[which.ravel()])
+        first, which = _alike([given[name] for name in fixed if np.ndim(parameters[name])], arrays[0].size)
+        different = zip(*(given[name][first].tolist() for name in fixed), strict=True)
+        rates = np.stack([self._rates_of(tuple(zip(fixed, values, strict=True))) for values in different])
+        factors = np.stack(np.broadcast_arrays(*self.kind.unchecked(given).factors, which)[:-1])
+        values = np.einsum("kn,nkt->tn", factors, rates[which])
         return self._costs(values).T.reshape(*shape, len(RESULTS))
 
     def _values(self, module: ModuleParameters) -> Floats:
@@ -107,7 +107,7 @@ class Formula:
             factors = np.array([module.factors for module in modules], float)
             values = np.array([self._values(module) for module in modules])
             # terms are multiples of a half: rounded, they are exact
-            rates = np.rint(2 * np.linalg.lstsq(factors, values)[0]) / 2
+            rates = np.rint(2 * np.linalg.lstsq(factors, values, rcond=None)[0]) / 2
             if not np.array_equal(factors @ rates, values):
                 raise ValueError(f"the terms of {modules[0]} are not linear in its factors")
             self._kept_rates[fixed] = rates
@@ -190,3 +190,12 @@ def _weighted(coefficients: Iterable[float], values: Floats) -> Floats:
     for coefficient, value in zip(coefficients, values, strict=True):
         total = total + coefficient * value
     return total
+
+
+def _alike(columns: Sequence[Ints], count: int) -> tuple[Ints, Ints]:
+    """Which of `count` rows have the same values in all columns: the first row of each kind, and each row's kind."""
+    first, which = np.zeros(1, np.int64), np.zeros(count, np.int64)
+    for column in columns:
+        different, value = np.unique(column, return_inverse=True)
+        _, first, which = np.unique(which * len(different) + value, return_index=True, return_inverse=True)
+    return first, which

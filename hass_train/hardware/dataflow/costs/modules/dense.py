@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
@@ -51,6 +52,13 @@ class Engine(ModuleParameters):
     data_bits: int
     weight_bits: int
     products: int
+    samples: ClassVar[tuple[Mapping[str, int], ...]] = tuple(
+        {"filters": filters, "bundles": bundles, "rounds": rounds, "passes": passes}
+        for filters, bundles, rounds, passes in (
+            (2, 1, 1, 1), (3, 1, 1, 1), (4, 1, 1, 1), (2, 2, 1, 1), (2, 1, 2, 1), (2, 1, 1, 2), (2, 1, 3, 2),
+            (5, 3, 5, 7),
+        )
+    )  # fmt: skip
 
     def least(self, parameter: str) -> int:
         return 0 if parameter == "IN_DSP" else 4 if parameter in ("DATA_BITS", "WEIGHT_BITS") else 1
@@ -68,7 +76,7 @@ class Engine(ModuleParameters):
     @property
     def steps(self) -> int:
         """The most cycles that a round takes, S = ⌈M/N⌉."""
-        return int(dense_rounds(self.positions, self.multipliers))
+        return dense_rounds(self.positions, self.multipliers)
 
     @property
     def sum_bits(self) -> int:
@@ -141,6 +149,17 @@ class Engine(ModuleParameters):
         else:
             each = sum(s.many for s in self._shares if s.x_bits + s.y_bits > SMALL_PRODUCT)
         return each * self.bundles * self.multipliers
+
+    @property
+    def row_bits(self) -> int:
+        """Bits of the number of a row of weights."""
+        return state_bits(self.passes * self.rounds * self.steps)
+
+    @property
+    def factors(self) -> tuple[int, ...]:
+        """Filters that share DSPs are pairs; the odd one stays alone."""
+        odd = self.filters % 2
+        return 1, self.bundles, self.bundles * self.filters, self.bundles * odd, self.row_bits, self.counter_bits
 
     @property
     @abstractmethod
@@ -266,8 +285,7 @@ class DenseEngine(Engine):
     @property
     def _late_rows(self) -> tuple[int, int]:
         """Bits of the addresses that ports get later than the first, and the cycles from port to port."""
-        bits = state_bits(self.passes * self.rounds * self.steps)
-        return bits * (self.ports - 1), self.steps if self.accumulates else _CHAIN
+        return self.row_bits * (self.ports - 1), self.steps if self.accumulates else _CHAIN
 
     def lut_terms(self, family: Family) -> dict[str, float]:
         bits, cycles = self._late_rows
@@ -279,9 +297,11 @@ class DenseEngine(Engine):
     def counter_bits(self) -> int:
         """Those of `row_counter`: rows, and steps and rounds where they are not bits of the row."""
         rows, inner = self.passes * self.rounds * self.steps, self.rounds * self.steps
-        separate = [count for count, within in ((self.steps, self.steps), (self.rounds, inner))
-                    if count > 1 and within != rows and within & within - 1]  # fmt: skip
-        return state_bits(rows) + sum(map(state_bits, separate))
+        separate = [
+            state_bits(count) * ((within != rows) & (within & within - 1 != 0))
+            for count, within in ((self.steps, self.steps), (self.rounds, inner))
+        ]
+        return self.row_bits + sum(separate)
 
     def ff_terms(self, family: Family) -> dict[str, float]:
         bits, cycles = self._late_rows
@@ -305,8 +325,18 @@ class ActivationEngine(Engine):
 
     @property
     def by_step(self) -> bool:
+        """Whether the rows of a step, not those of a round, stand together: their number then takes no adder."""
         blocks = self.passes * self.rounds
-        return self.steps & self.steps - 1 != 0 and blocks & blocks - 1 == 0
+        return (self.steps & self.steps - 1 != 0) & (blocks & blocks - 1 == 0)
+
+    @property
+    def adds_rows(self) -> bool:
+        """Whether the number of a row is the sum of its step's and its round's."""
+        return (self.steps & self.steps - 1 != 0) & (self.by_step == 0)
+
+    @property
+    def factors(self) -> tuple[int, ...]:
+        return *super().factors, self.bundles * self.row_bits * self.adds_rows
 
     @property
     def latency(self) -> int:
@@ -315,9 +345,6 @@ class ActivationEngine(Engine):
 
     def lut_terms(self, family: Family) -> dict[str, float]:
         lanes, positions = self.bundles * self.multipliers, self.bundles * self.positions
-        blocks = self.passes * self.rounds
-        adds = blocks > 1 and self.steps & self.steps - 1 and not self.by_step
-        bits = state_bits(blocks * self.steps)
         tests = ceil_div(self.data_bits, 5 if family == "xc7" else 3)
         groups = int(ceil_div(self.longest, _CHAIN))  # of lanes that read at the same time
         places = [len(range(lane, self.positions, self.multipliers)) for lane in range(self.multipliers)]
@@ -325,15 +352,15 @@ class ActivationEngine(Engine):
             "zero tests": positions * int(tests) if self.steps > 1 else 0,
             "picks": positions if self.steps > 1 else 0,
             "places": self.bundles * sum(count * state_bits(count) for count in places),
-            "row adders": lanes * bits if adds else 0,
-            "late rows": bits * (groups - 1) + max(lanes - _CHAIN * self.bundles, 0) * (self.steps - 1).bit_length(),
+            "row adders": lanes * self.row_bits * self.adds_rows,
+            "late rows": self.row_bits * (groups - 1)
+            + max(lanes - _CHAIN * self.bundles, 0) * (self.steps - 1).bit_length(),
         }
 
     @property
     def counter_bits(self) -> int:
         """Those of `round_counter`, and of the row beside what is picked."""
-        blocks = self.passes * self.rounds
-        return 2 * state_bits(blocks * self.steps) + state_bits(self.rounds)
+        return 2 * self.row_bits + state_bits(self.rounds)
 
     def ff_terms(self, family: Family) -> dict[str, float]:
         lanes = self.bundles * self.multipliers

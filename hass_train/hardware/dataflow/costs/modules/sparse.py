@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from hass_train.hardware.arithmetic import ceil_div
-from hass_train.hardware.dataflow.costs.modules.memories import address_bits, choice
+from hass_train.hardware.dataflow.costs.modules.memories import address_bits, choice, state_bits
 from hass_train.hardware.dataflow.costs.modules.parameters import Family, ModuleParameters
+
+
+def _samples(rows: str) -> tuple[Mapping[str, int], ...]:
+    """Parameters that tell rates apart; `rows` is the one that says how many rows a memory has beside `rounds`."""
+    values = ((1, 1, 1, 1), (2, 1, 1, 1), (1, 2, 1, 1), (1, 1, 1, 4), (1, 1, 2, 4), (1, 1, 4, 8), (5, 3, 5, 35))
+    return tuple(dict(zip(("filters", "bundles", "rounds", rows), one, strict=True)) for one in values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +166,7 @@ class SparseEngine(ModuleParameters):
             "datapath": self.copies * self.sum_bits * (self.sums_in_luts + (cascades > 1) + passed)
             + waiting
             + products,
-            "counters": address_bits(self.memory_rows) * (1 + self.late + self.loads) + (self.rounds - 1).bit_length(),
+            "counters": address_bits(self.memory_rows) * (1 + self.late + self.loads) + state_bits(self.rounds),
             "pipeline": self.latency,
             "fixed": 1,
         }
@@ -168,6 +175,11 @@ class SparseEngine(ModuleParameters):
     @abstractmethod
     def memory_rows(self) -> int:
         """Rows of the memory that says what to do."""
+
+    @property
+    def factors(self) -> tuple[int, ...]:
+        counters = address_bits(self.memory_rows), address_bits(self.rounds), state_bits(self.rounds)
+        return 1, self.bundles, self.bundles * self.filters, *counters
 
     def dsps(self, family: Family) -> int:
         each = 2 if family == "ecp5" and self.packed else 1  # packed values have 25 bits, an ECP5's multiplier 18
@@ -191,6 +203,7 @@ class WeightEngine(SparseEngine):
     """Zero weights are neither stored nor multiplied; the schedule is in the memory (`listed_rows`)."""
 
     name: ClassVar[str] = "weight_engine"
+    samples: ClassVar[tuple[Mapping[str, int], ...]] = _samples("rows")
     late: ClassVar[int] = 0
     columns: int
     rows: int
@@ -251,6 +264,7 @@ class PairEngine(SparseEngine):
     """Lanes skip pairs in which the value or the weight is zero; weights are read by address, zero bits beside them."""
 
     name: ClassVar[str] = "pair_engine"
+    samples: ClassVar[tuple[Mapping[str, int], ...]] = _samples("passes")
     loads: ClassVar[int] = 1
     passes: int
 
