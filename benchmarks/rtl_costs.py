@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 
 from hass_train.hardware.dataflow.costs import logic
+from hass_train.hardware.dataflow.costs.formulas import Costs
 from hass_train.hardware.dataflow.costs.logic import Logic, Widths
 from hass_train.rtl.module import Module
 from hass_train.rtl.reference import MODULES
-from hass_train.rtl.synthesise import Costs, synthesise, yosys_version
+from hass_train.rtl.synthesise import synthesise, yosys_version
 
 RESULT = Path(__file__).resolve().parent / "results" / "rtl-costs.md"
 FILTERS = 16

@@ -16,10 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 from rich.console import Console
 from rich.progress import Progress
 
-from hass_train.rtl.costs import Formula, Table, error, grid
-from hass_train.rtl.module import Family, Module
+from hass_train.hardware.dataflow.costs.formulas import Costs, Formula
+from hass_train.hardware.dataflow.costs.modules.parameters import Family
+from hass_train.rtl.costs import Table, error, grid
+from hass_train.rtl.module import Module
 from hass_train.rtl.reference import MODULES
-from hass_train.rtl.synthesise import Costs, synthesise, yosys_version
+from hass_train.rtl.synthesise import synthesise, yosys_version
 from hass_train.runtime.errors import UserError, unknown
 from hass_train.runtime.terminal import Parser, fail
 

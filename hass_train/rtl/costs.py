@@ -13,16 +13,14 @@ from pathlib import Path
 from zlib import crc32
 
 import numpy as np
-from scipy.optimize import nnls
 
-from hass_train.rtl.module import SOURCES, Family, Module
-from hass_train.rtl.synthesise import FLOWS, Costs, synthesise
+from hass_train.hardware.dataflow.costs.formulas import RESULTS, TABLES, Costs, Formula, fitted, read_points, table
+from hass_train.hardware.dataflow.costs.modules.parameters import Family
+from hass_train.rtl.module import SOURCES, Module
+from hass_train.rtl.synthesise import FLOWS, synthesise
 from hass_train.runtime.errors import UserError
 from hass_train.runtime.files import write_text
 
-TABLES = Path(__file__).parent.parent / "hardware" / "dataflow" / "costs" / "synthesis"
-"""The folder of the CSV files, one a module and family."""
-_RESULTS = ("lut", "ff", "dsp", "bram")
 _FREE = re.compile(r"//.*|if \([^;]*?\)\s*\$error\([^;]*;")
 POINTS = 30
 """Parameter sets at which a module is synthesised for a family."""
@@ -67,7 +65,7 @@ class Table:
     @property
     def path(self) -> Path:
         """The CSV file."""
-        return self.folder / f"{self.kind.name}.{self.family}.csv"
+        return table(self.kind.name, self.family, self.folder)
 
     @property
     def origin(self) -> str:
@@ -80,14 +78,13 @@ class Table:
         """The costs of the points that were made from the present sources, by `str(module)`."""
         if not self.path.exists():
             return {}
-        first, _, text = self.path.read_text().partition("\n")
+        first = self.path.read_text().partition("\n")[0]
         if first.split()[1:2] != self.origin.split()[1:2]:
             return {}
-        found = {}
-        for row in csv.DictReader(io.StringIO(text)):
-            costs = Costs(*(int(row.pop(name)) for name in _RESULTS))
-            found[f"{self.kind.name} " + " ".join(f"{name}={value}" for name, value in row.items())] = costs
-        return found
+        return {
+            f"{self.kind.name} " + " ".join(f"{name}={value}" for name, value in point.items()): costs
+            for point, costs in read_points(self.path)
+        }
 
     def write(self, costs: Mapping[str, Costs], tool: str) -> None:
         """Replace the file."""
@@ -97,8 +94,8 @@ class Table:
         for number, (point, found) in enumerate(costs.items()):
             pairs = [pair.split("=") for pair in point.split()[1:]]
             if not number:
-                writer.writerow([*(name for name, _ in pairs), *_RESULTS])
-            writer.writerow([*(value for _, value in pairs), *(getattr(found, name) for name in _RESULTS)])
+                writer.writerow([*(name for name, _ in pairs), *RESULTS])
+            writer.writerow([*(value for _, value in pairs), *(getattr(found, name) for name in RESULTS)])
         write_text(self.path, text.getvalue())
 
     def complete(self, tool: str, workers: int) -> Iterator[int]:
@@ -126,45 +123,7 @@ class Table:
         modules = grid(self.kind)
         if any(str(module) not in known for module in modules):
             raise UserError(f"{self.path.name} lacks points of the present sources; run {self.origin.split(' ', 2)[2]}")
-        luts = _fitted([(one.lut_terms(self.family), known[str(one)].lut) for one in modules])
-        ffs = _fitted([(one.ff_terms(self.family), known[str(one)].ff) for one in modules])
-        return Formula(self.family, luts, ffs)
-
-
-@dataclass(frozen=True)
-class Formula:
-    """LUTs and flip-flops of a module as sums of terms; DSPs and block RAMs are the module's own, exact.
-
-    Args:
-        family: what the module is synthesised for.
-        lut, ff: the coefficient of each term.
-    """
-
-    family: Family
-    lut: Mapping[str, float]
-    ff: Mapping[str, float]
-
-    def __call__(self, module: Module) -> Costs:
-        """The costs of the module at some parameters, in whole LUTs and flip-flops."""
-        lut, ff = (
-            round(sum(coefficients[name] * value for name, value in terms.items()))
-            for coefficients, terms in (
-                (self.lut, module.lut_terms(self.family)),
-                (self.ff, module.ff_terms(self.family)),
-            )
-        )
-        return Costs(lut, ff, module.dsps(self.family), module.block_rams(self.family))
-
-
-def _fitted(points: Sequence[tuple[Mapping[str, float], int]]) -> dict[str, float]:
-    """Coefficients ≥ 0 of the terms, by least squares of the relative errors."""
-    names = list(dict.fromkeys(name for terms, _ in points for name in terms))
-    measured = np.array([max(cost, 1) for _, cost in points], float)
-    rows = np.array([[terms.get(name, 0.0) for name in names] for terms, _ in points]).reshape(len(points), -1)
-    if not names:
-        return {}
-    found, _ = nnls(rows / measured[:, None], np.array([cost for _, cost in points]) / measured)
-    return dict(zip(names, found.tolist(), strict=True))
+        return fitted(self.kind, self.family, read_points(self.path))
 
 
 def error(formula: int, measured: int) -> float:

@@ -1,72 +1,33 @@
-"""What every hardware module has beside its SystemVerilog: parameters, streams, a reference in numpy, and cycles."""
+"""What every hardware module has beside its SystemVerilog: streams, a reference in numpy, and cycles."""
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import Self
 
 import numpy as np
 
+from hass_train.hardware.dataflow.costs.modules.parameters import ModuleParameters
 from hass_train.rtl.streams import Ints, Memory, Stream
-from hass_train.runtime.errors import UserError
 
 SOURCES = Path(__file__).parent / "modules"
 """The folder of the SystemVerilog files, one a module, each named like its module."""
-
-Family = Literal["xc7", "ecp5"]
-"""What modules are synthesised for: Xilinx devices with LUTs of six inputs, or Lattice ECP5 with LUTs of four."""
 
 Words = Mapping[str, Ints]
 """What passes through streams, by the stream's name: (words, values) integers."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Module(ABC):
-    """One module of `hass_train/rtl/modules/` at one set of parameters.
+class Module(ModuleParameters):
+    """How one module of `hass_train/rtl/modules/` behaves at one set of parameters, and how it is tried.
 
-    A subclass is a dataclass whose fields are the parameters of the SystemVerilog module, in lower case.
-
-    Attributes:
-        name: the SystemVerilog module's, and the name of its file.
-        block_ram: whether synthesis may put memories of it into block RAM.
+    A subclass inherits from this class behind one of `hass_train.hardware.dataflow.costs.modules`, which has its
+    parameters and what it costs.
     """
-
-    name: ClassVar[str]
-    block_ram: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        for parameter, value in self.parameters.items():
-            if value < self.least(parameter):
-                raise self.refused(parameter, f"it must be at least {self.least(parameter)}")
-        self.check()
-
-    @property
-    def parameters(self) -> dict[str, int]:
-        """The parameters of the SystemVerilog module by their names there."""
-        return {field.name.upper(): int(getattr(self, field.name)) for field in fields(self)}
-
-    def least(self, parameter: str) -> int:
-        """The smallest value of a parameter; 1 unless a module says otherwise."""
-        return 1
-
-    def check(self) -> None:  # noqa: B027 most modules support all that is positive
-        """Refuse parameters that the module does not support together.
-
-        Raises:
-            UserError: which parameter, with its value and what would work.
-        """
-
-    def refused(self, parameter: str, why: str) -> UserError:
-        """The error that names a parameter, its value, and what would work."""
-        return UserError(f"{self.name}: {parameter}={self.parameters[parameter]} is not supported: {why}")
-
-    def __str__(self) -> str:
-        """The module with its parameters, as the SystemVerilog instance would name them."""
-        return f"{self.name} " + " ".join(f"{name}={value}" for name, value in self.parameters.items())
 
     @property
     def weight(self) -> int:
@@ -135,28 +96,7 @@ class Module(ABC):
         """Random contents of the memories it reads, by their prefix in the port list; none unless it has any."""
         return {}
 
-    # ---- what it costs -------------------------------------------------------------------------------------------
-
     @classmethod
     @abstractmethod
     def typical(cls, rng: np.random.Generator) -> Self:
         """Parameters drawn at random from the range that networks use, for the characterisation."""
-
-    @abstractmethod
-    def lut_terms(self, family: Family) -> dict[str, float]:
-        """What its LUTs grow with: a number by a short name of its meaning, such as multiplexer bits.
-
-        The characterisation finds how many LUTs each of them takes (coefficients ≥ 0). A term "fixed" is 1 if given.
-        """
-
-    @abstractmethod
-    def ff_terms(self, family: Family) -> dict[str, float]:
-        """What its flip-flops grow with, likewise."""
-
-    def dsps(self, family: Family) -> int:
-        """The DSPs that it takes, exactly."""
-        return 0
-
-    def block_rams(self, family: Family) -> int:
-        """The block RAMs that it takes, exactly: of 18 kbit on Xilinx devices, of 16 kbit on ECP5."""
-        return 0

@@ -8,10 +8,11 @@ import subprocess
 import sysconfig
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from hass_train.rtl.module import SOURCES, Family, Module
+from hass_train.hardware.dataflow.costs.formulas import Costs
+from hass_train.hardware.dataflow.costs.modules.parameters import Family
+from hass_train.rtl.module import SOURCES, Module
 from hass_train.runtime.errors import UserError
 
 _XILINX = "synth_xilinx -family xc7 -top synthesised -flatten -abc9 -noiopad -noclkbuf -nowidelut"
@@ -54,37 +55,23 @@ _BLOCK_RAMS = {"xc7": {"RAMB18E1": 1, "RAMB36E1": 2}, "ecp5": {"DP16KD": 1, "PDP
 _KNOWN = {"xc7": {"CARRY4", "MUXF7", "MUXF8", "INV", "BUFG", "GND", "VCC"}, "ecp5": {"PFUMX", "L6MUX21", "GSR"}}
 
 
-@dataclass(frozen=True, slots=True)
-class Costs:
-    """What a synthesised module takes: LUTs (LUTRAM and shift registers included), flip-flops, DSPs, block RAMs.
+def counted(cells: Mapping[str, int], family: Family) -> Costs:
+    """The costs of a netlist's cells.
 
-    On Xilinx devices block RAMs are of 18 kbit, and DSPs DSP48E1; on ECP5 they are of 16 kbit (DP16KD) and MULT18X18D,
-    and a carry cell of two bits (CCU2C) counts as the two LUT4 that it takes.
+    Raises:
+        ValueError: a cell is of a kind that is not known to cost something or nothing.
     """
-
-    lut: int
-    ff: int
-    dsp: int
-    bram: int
-
-    @classmethod
-    def counted(cls, cells: Mapping[str, int], family: Family) -> Costs:
-        """The costs of a netlist's cells.
-
-        Raises:
-            ValueError: a cell is of a kind that is not known to cost something or nothing.
-        """
-        luts, rams = _LUTS[family], _BLOCK_RAMS[family]
-        known = {*luts, *rams, *_FLIP_FLOPS[family], *_DSPS[family], *_KNOWN[family]}
-        unknown = sorted(cell for cell in cells if cell not in known and not cell.startswith("$"))
-        if unknown:
-            raise ValueError(f"cells of unknown cost: {', '.join(unknown)}")
-        return cls(
-            sum(luts.get(cell, 0) * count for cell, count in cells.items()),
-            sum(cells.get(cell, 0) for cell in _FLIP_FLOPS[family]),
-            sum(cells.get(cell, 0) for cell in _DSPS[family]),
-            sum(rams.get(cell, 0) * count for cell, count in cells.items()),
-        )
+    luts, rams = _LUTS[family], _BLOCK_RAMS[family]
+    known = {*luts, *rams, *_FLIP_FLOPS[family], *_DSPS[family], *_KNOWN[family]}
+    unknown = sorted(cell for cell in cells if cell not in known and not cell.startswith("$"))
+    if unknown:
+        raise ValueError(f"cells of unknown cost: {', '.join(unknown)}")
+    return Costs(
+        sum(luts.get(cell, 0) * count for cell, count in cells.items()),
+        sum(cells.get(cell, 0) for cell in _FLIP_FLOPS[family]),
+        sum(cells.get(cell, 0) for cell in _DSPS[family]),
+        sum(rams.get(cell, 0) * count for cell, count in cells.items()),
+    )
 
 
 def synthesise(modules: Sequence[Module], family: Family = "xc7", sources: Path = SOURCES) -> list[Costs]:
@@ -100,7 +87,7 @@ def synthesise(modules: Sequence[Module], family: Family = "xc7", sources: Path 
             lines += ["design -load sources", *_flow(module, family)]
             lines.append(f"tee -q -o {number}.json stat -json")
         run_yosys(lines, folder)
-        return [Costs.counted(_cells(folder / f"{number}.json"), family) for number in range(len(modules))]
+        return [counted(_cells(folder / f"{number}.json"), family) for number in range(len(modules))]
 
 
 def netlist(module: Module, folder: Path, name: str, family: Family = "xc7", sources: Path = SOURCES) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from hass_train.hardware.dataflow.costs.modules.memories import address_bits
 from hass_train.rtl.streams import Ints, signed_range
 from hass_train.runtime.errors import UserError
 
@@ -21,11 +22,6 @@ def integers_of(bits: Ints, width: int, *, signed: bool) -> Ints:
     if signed:
         scale[-1] *= -1
     return np.asarray(each @ scale, np.int64)
-
-
-def address_bits(count: int) -> int:
-    """The bits of a number below `count`, at least one."""
-    return max(1, (count - 1).bit_length())
 
 
 def listed_rows(weights: Ints, multipliers: int, weight_bits: int, *, lanes: bool, packed: bool = False) -> Ints:

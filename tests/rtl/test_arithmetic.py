@@ -12,12 +12,13 @@ from hypothesis.extra.numpy import arrays
 
 from hass_train.hardware.dataflow.costs import engine_rounds, stream_cycles
 from hass_train.hardware.dataflow.costs.initiation import initiation_intervals, multiplier_choices
+from hass_train.hardware.dataflow.costs.modules.memories import address_bits
 from hass_train.rtl.module import Module
 from hass_train.rtl.reference.dense import DenseEngine, packed_weights, packing_errors, unpacked_weights
 from hass_train.rtl.reference.sparse import WeightEngine
 from hass_train.rtl.simulate import Case, play
 from hass_train.rtl.streams import Memory, Stream
-from hass_train.rtl.weights import address_bits, bits_of, integers_of, listed_rows, row_of
+from hass_train.rtl.weights import bits_of, integers_of, listed_rows, row_of
 from hass_train.runtime.errors import UserError
 from tests.rtl.test_verify import simulated
 

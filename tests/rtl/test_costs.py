@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hass_train.hardware.dataflow.costs.formulas import TABLES, Costs, Formula
+from hass_train.hardware.dataflow.costs.modules.parameters import Family
 from hass_train.rtl import costs
 from hass_train.rtl.characterise import main
-from hass_train.rtl.costs import POINTS, TABLES, Formula, Table, digest, error, grid
-from hass_train.rtl.module import SOURCES, Family, Module
+from hass_train.rtl.costs import POINTS, Table, digest, error, grid
+from hass_train.rtl.module import SOURCES, Module
 from hass_train.rtl.reference import MODULES
-from hass_train.rtl.synthesise import Costs, synthesise
+from hass_train.rtl.synthesise import counted, synthesise
 from hass_train.runtime.errors import UserError
 from tests.rtl.test_verify import synthesised
 
@@ -65,6 +67,17 @@ def test_terms_are_of_one_kind_at_all_parameters(name: str) -> None:
             assert {name for one in beside for name in one} <= {name for one in terms for name in one}
             terms += beside
             assert all(np.isfinite(list(one.values())).all() and min(one.values(), default=0) >= 0 for one in terms)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_modules_cost_together_what_they_cost_one_by_one(name: str) -> None:
+    modules = grid(MODULES[name])[:8]
+    for family in FAMILIES:
+        lut = {term: 0.37 for one in modules for term in one.lut_terms(family)}
+        ff = {term: 0.73 for one in modules for term in one.ff_terms(family)}
+        formula = Formula(MODULES[name], family, lut, ff)
+        given = {field: [getattr(one, field) for one in modules] for field in vars(modules[0])}
+        assert [Costs(*row) for row in formula.many(**given).tolist()] == [formula(one) for one in modules]
 
 
 @synthesised
@@ -134,17 +147,22 @@ def test_the_digest_follows_what_a_module_uses_and_no_comments(tmp_path: Path) -
 
 def test_formulas_are_sums_of_their_terms() -> None:
     module = MODULES["requantise"].typical(np.random.default_rng(1))
-    ones = Formula("xc7", dict.fromkeys(module.lut_terms("xc7"), 1.0), dict.fromkeys(module.ff_terms("xc7"), 2.0))
+    ones = Formula(
+        MODULES["requantise"],
+        "xc7",
+        dict.fromkeys(module.lut_terms("xc7"), 1.0),
+        dict.fromkeys(module.ff_terms("xc7"), 2.0),
+    )
     assert ones(module).lut == round(sum(module.lut_terms("xc7").values()))
     assert ones(module).ff == round(2 * sum(module.ff_terms("xc7").values()))
 
 
 def test_cells_of_unknown_cost_are_an_error() -> None:
-    assert Costs.counted({"LUT6": 3, "RAM32M": 2, "FDRE": 5, "DSP48E1": 1, "RAMB36E1": 1, "CARRY4": 9}, "xc7") == Costs(
+    assert counted({"LUT6": 3, "RAM32M": 2, "FDRE": 5, "DSP48E1": 1, "RAMB36E1": 1, "CARRY4": 9}, "xc7") == Costs(
         11, 5, 1, 2
     )
     with pytest.raises(ValueError, match="cells of unknown cost: MYSTERY"):
-        Costs.counted({"LUT6": 3, "MYSTERY": 1}, "xc7")
+        counted({"LUT6": 3, "MYSTERY": 1}, "xc7")
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import gcd
-from typing import ClassVar, Self
+from typing import Self
 
 import numpy as np
 
+from hass_train.hardware.dataflow.costs.modules import plumbing as costs
 from hass_train.hardware.dataflow.costs.stream_cycles import concatenation_cycles, repacking_cycles
-from hass_train.rtl.module import Family, Module, Words
-from hass_train.rtl.reference.memories import block_rams, lutram, multiplexer, state_bits
+from hass_train.rtl.module import Module, Words
 from hass_train.rtl.streams import Ints, Memory, Stream
 
 
@@ -22,12 +21,8 @@ def _random_words(rng: np.random.Generator, words: int, stream: Stream) -> Ints:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StreamFork(Module):
+class StreamFork(costs.StreamFork, Module):
     """A word to several readers, each of which takes it when it likes."""
-
-    name: ClassVar[str] = "stream_fork"
-    width: int
-    copies: int
 
     @property
     def inputs(self) -> dict[str, Stream]:
@@ -55,19 +50,10 @@ class StreamFork(Module):
     def typical(cls, rng: np.random.Generator) -> Self:
         return cls(width=int(rng.choice([8, 16, 32, 64])), copies=int(rng.integers(2, 9)))
 
-    def lut_terms(self, family: Family) -> dict[str, float]:
-        return {"copies": self.copies, "fixed": 1}
-
-    def ff_terms(self, family: Family) -> dict[str, float]:
-        return {"copies": self.copies}
-
 
 @dataclass(frozen=True, kw_only=True)
-class _Fifo(Module):
+class _Fifo(costs.Fifo, Module):
     """A queue of `depth` words of `width` bits."""
-
-    width: int
-    depth: int
 
     @property
     def inputs(self) -> dict[str, Stream]:
@@ -94,13 +80,8 @@ class _Fifo(Module):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RegisterFifo(_Fifo):
+class RegisterFifo(costs.RegisterFifo, _Fifo):
     """A queue in flip-flops; two words cut long paths of valid and ready."""
-
-    name: ClassVar[str] = "register_fifo"
-
-    def least(self, parameter: str) -> int:
-        return 2 if parameter == "DEPTH" else 1
 
     @property
     def latency(self) -> int:
@@ -114,26 +95,10 @@ class RegisterFifo(_Fifo):
     def typical(cls, rng: np.random.Generator) -> Self:
         return cls(width=int(rng.choice([4, 8, 16, 24, 32, 64])), depth=int(rng.integers(2, 5)))
 
-    def lut_terms(self, family: Family) -> dict[str, float]:
-        return {
-            "multiplexer": self.width * multiplexer(self.depth, family),
-            "index": state_bits(self.depth),
-            "fixed": 1,
-        }
-
-    def ff_terms(self, family: Family) -> dict[str, float]:
-        return {"rows": self.width * self.depth, "index": state_bits(self.depth), "fixed": 1}
-
 
 @dataclass(frozen=True, kw_only=True)
-class LutramFifo(_Fifo):
+class LutramFifo(costs.LutramFifo, _Fifo):
     """A queue in the memory of LUTs: as shift registers, or addressed."""
-
-    name: ClassVar[str] = "lutram_fifo"
-    shift_registers: int
-
-    def least(self, parameter: str) -> int:
-        return {"SHIFT_REGISTERS": 0, "DEPTH": 2}.get(parameter, 1)
 
     @property
     def latency(self) -> int:
@@ -153,30 +118,10 @@ class LutramFifo(_Fifo):
             shift_registers=int(rng.integers(2)),
         )  # fmt: skip
 
-    def lut_terms(self, family: Family) -> dict[str, float]:
-        index = state_bits(self.depth)
-        if self.shift_registers:
-            if family == "ecp5":
-                return {"multiplexer": self.width * self.depth, "fixed shift registers": 1}
-            return {"shift registers": self.width * -(-self.depth // 32), "index": index, "fixed shift registers": 1}
-        return {"memory": lutram(self.width, self.depth, family), "addresses": index, "fixed": 1}
-
-    def ff_terms(self, family: Family) -> dict[str, float]:
-        index = state_bits(self.depth)
-        if self.shift_registers:
-            return {"rows": self.width * self.depth if family == "ecp5" else 0, "index": index + 1}
-        return {"addresses": 3 * index + 1}  # Yosys keeps one of both twice
-
 
 @dataclass(frozen=True, kw_only=True)
-class BlockFifo(_Fifo):
+class BlockFifo(costs.BlockFifo, _Fifo):
     """A queue in block RAM, whose oldest word waits in the output register."""
-
-    name: ClassVar[str] = "block_fifo"
-    block_ram: ClassVar[bool] = True
-
-    def least(self, parameter: str) -> int:
-        return 3 if parameter == "DEPTH" else 1
 
     @property
     def latency(self) -> int:
@@ -190,25 +135,10 @@ class BlockFifo(_Fifo):
     def typical(cls, rng: np.random.Generator) -> Self:
         return cls(width=int(rng.choice([8, 16, 24, 32, 64])), depth=int(2 ** rng.uniform(7, 13)))
 
-    def lut_terms(self, family: Family) -> dict[str, float]:
-        return {"addresses": state_bits(self.depth - 1), "fixed": 1}
-
-    def ff_terms(self, family: Family) -> dict[str, float]:
-        return {"addresses": 2 * state_bits(self.depth - 1), "fixed": 2}
-
-    def block_rams(self, family: Family) -> int:
-        return block_rams(self.width, self.depth - 1, family)
-
 
 @dataclass(frozen=True, kw_only=True)
-class WidthConverter(Module):
+class WidthConverter(costs.WidthConverter, Module):
     """Words of `in_values` values to words of `out_values`, in frames of `total` values filled up with zeros."""
-
-    name: ClassVar[str] = "width_converter"
-    bits: int
-    in_values: int
-    out_values: int
-    total: int
 
     @property
     def inputs(self) -> dict[str, Stream]:
@@ -249,47 +179,10 @@ class WidthConverter(Module):
         ends = (small, wide) if rng.integers(2) else (wide, small)
         return cls(bits=8, in_values=ends[0], out_values=ends[1], total=8 * int(rng.integers(2, 65)))
 
-    @property
-    def _counters(self) -> dict[str, int]:
-        """Bits of the counters of cycles of a lap, of places of the window in a lap, and of laps of a frame."""
-        common = gcd(self.in_values, self.out_values)
-        lap = self.in_values * self.out_values // common
-        laps, rest = divmod(self.total, lap)
-        if not rest or all(-(-rest // values) == lap // values for values in (self.in_values, self.out_values)):
-            laps, rest = 1, 0  # the last lap is like the others
-        steps = repacking_cycles(lap if laps else rest, self.in_values, self.out_values)
-        if rest:
-            steps = max(steps, repacking_cycles(rest, self.in_values, self.out_values))
-        return {
-            "steps": state_bits(steps),
-            "places": state_bits(self.in_values // common) if self.in_values < self.out_values else 0,
-            "laps": state_bits(laps + 1) if rest and laps else 0,
-        }
-
-    def lut_terms(self, family: Family) -> dict[str, float]:
-        places = self.in_values // gcd(self.in_values, self.out_values)
-        read, written = -(-self.total // self.in_values), -(-self.total // self.out_values)
-        ends = written * self.out_values > read * self.in_values  # the last word written ends with zeros
-        return {
-            "multiplexer": self.bits * self.out_values * multiplexer(places, family),
-            "zeros": self.bits * self.out_values * ends,
-            "counters": sum(self._counters.values()),
-            "fixed": 1,
-        }
-
-    def ff_terms(self, family: Family) -> dict[str, float]:
-        history = self.bits * (self.out_values - gcd(self.in_values, self.out_values))
-        return {"history": history, "counters": sum(self._counters.values())}
-
 
 @dataclass(frozen=True, kw_only=True)
-class Concatenate(Module):
+class Concatenate(costs.Concatenate, Module):
     """Two maps joined along channels: of a pixel `depth_a` words of one, then `depth_b` of the other."""
-
-    name: ClassVar[str] = "concatenate"
-    width: int
-    depth_a: int
-    depth_b: int
 
     @property
     def inputs(self) -> dict[str, Stream]:
@@ -323,9 +216,3 @@ class Concatenate(Module):
         return cls(
             width=int(rng.choice([8, 16, 32, 64])), depth_a=int(rng.integers(1, 257)), depth_b=int(rng.integers(1, 257))
         )
-
-    def lut_terms(self, family: Family) -> dict[str, float]:
-        return {"multiplexer": self.width, "words": state_bits(max(self.depth_a, self.depth_b)), "fixed": 1}
-
-    def ff_terms(self, family: Family) -> dict[str, float]:
-        return {"words": state_bits(max(self.depth_a, self.depth_b)), "fixed": 1}

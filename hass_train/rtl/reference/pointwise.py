@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Self
 
 import numpy as np
 
-from hass_train.rtl.module import Family, Module, Words
-from hass_train.rtl.reference.memories import block_rams, lutram, state_bits, tree
+from hass_train.hardware.dataflow.costs.modules import pointwise as costs
+from hass_train.rtl.module import Module, Words
 from hass_train.rtl.streams import Ints, Memory, Stream, signed_range
 
 
@@ -35,22 +35,8 @@ def _requantised(sums: Ints, shift: int, bits: int, signed: int) -> Ints:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Requantise(Module):
+class Requantise(costs.Requantise, Module):
     """Sums to values: divided by 2^`shift`, half to even, saturated (integer-network)."""
-
-    name: ClassVar[str] = "requantise"
-    streams: int
-    in_bits: int
-    out_bits: int
-    shift: int
-    signed_out: int
-
-    def least(self, parameter: str) -> int:
-        return {"SHIFT": 0, "SIGNED_OUT": 0, "OUT_BITS": 2}.get(parameter, 1)
-
-    def check(self) -> None:
-        if self.shift >= self.in_bits:
-            raise self.refused("SHIFT", f"it must be less than IN_BITS={self.in_bits}")
 
     @property
     def inputs(self) -> dict[str, Stream]:
@@ -86,38 +72,10 @@ class Requantise(Module):
             shift=int(rng.integers(1, bits - 8)), signed_out=int(rng.integers(2)),
         )  # fmt: skip
 
-    def lut_terms(self, family: Family) -> dict[str, float]:
-        above = self.in_bits - self.shift - self.out_bits + 1  # bits that a value in range repeats
-        return {
-            "sticky": self.streams * (tree(self.shift + 2, family) if self.shift else 0),
-            "compared": self.streams * (tree(above + 1, family) if above > 1 else 0),
-            # the carry chain of a Xilinx device takes a bit that nothing is added to without a LUT
-            "rounding": self.streams * (self.out_bits + 1 if self.shift and family == "ecp5" else 0),
-            "streams": self.streams,
-            "fixed": 1,
-        }
-
-    def ff_terms(self, family: Family) -> dict[str, float]:
-        return {"values": 2 * self.streams * (self.out_bits + 1), "fixed": 2}
-
 
 @dataclass(frozen=True, kw_only=True)
-class Threshold(Module):
+class Threshold(costs.Threshold, Module):
     """Values of a magnitude of at most `threshold` become 0."""
-
-    name: ClassVar[str] = "threshold"
-    streams: int
-    bits: int
-    threshold: int
-    signed: int
-
-    def least(self, parameter: str) -> int:
-        return {"THRESHOLD": 0, "SIGNED": 0, "BITS": 2}.get(parameter, 1)
-
-    def check(self) -> None:
-        largest = _range(self.bits, self.signed)[1]
-        if self.threshold > largest:
-            raise self.refused("THRESHOLD", f"it must be at most {largest}, the largest value of BITS={self.bits}")
 
     @property
     def inputs(self) -> dict[str, Stream]:
@@ -150,24 +108,10 @@ class Threshold(Module):
             signed=int(rng.integers(2)),
         )  # fmt: skip
 
-    def lut_terms(self, family: Family) -> dict[str, float]:
-        inverted = self.threshold + 1
-        compared = self.bits + 1 - (inverted & -inverted).bit_length()  # without the low bits that do not matter
-        wide = self.streams * max(compared - (5 if family == "xc7" else 3), 0)  # beyond a LUT, beside the enable
-        return {"streams": self.streams, "wide": wide, "signs": self.signed * wide, "fixed": 1}
-
-    def ff_terms(self, family: Family) -> dict[str, float]:
-        return {"values": self.streams * self.bits, "fixed": 1}
-
 
 @dataclass(frozen=True, kw_only=True)
-class LookupTable(Module):
+class LookupTable(costs.LookupTable, Module):
     """A function of every value, as a table; negative values are the upper half of its rows."""
-
-    name: ClassVar[str] = "lookup_table"
-    streams: int
-    in_bits: int
-    out_bits: int
 
     @property
     def inputs(self) -> dict[str, Stream]:
@@ -200,50 +144,10 @@ class LookupTable(Module):
     def typical(cls, rng: np.random.Generator) -> Self:
         return cls(streams=int(rng.integers(1, 33)), in_bits=int(rng.choice([4, 8])), out_bits=int(rng.choice([4, 8])))
 
-    def lut_terms(self, family: Family) -> dict[str, float]:
-        return {"fixed": 1}
-
-    def ff_terms(self, family: Family) -> dict[str, float]:
-        return {"fixed": 1}
-
 
 @dataclass(frozen=True, kw_only=True)
-class StreamAdd(Module):
+class StreamAdd(costs.StreamAdd, Module):
     """The sum of two streams, each shifted to the left, then requantised."""
-
-    name: ClassVar[str] = "stream_add"
-    streams: int
-    a_bits: int
-    b_bits: int
-    signed_a: int
-    signed_b: int
-    shift_a: int
-    shift_b: int
-    shift: int
-    out_bits: int
-    signed_out: int
-
-    def least(self, parameter: str) -> int:
-        return {"STREAMS": 1, "OUT_BITS": 2}.get(parameter, 0 if parameter.startswith(("SHIFT", "SIGNED")) else 1)
-
-    @property
-    def sum_bits(self) -> int:
-        """The bits of the sum, signed."""
-        return 1 + max(
-            self.a_bits + self.shift_a + (not self.signed_a), self.b_bits + self.shift_b + (not self.signed_b)
-        )
-
-    @property
-    def _requantise(self) -> Requantise:
-        """The last part of it."""
-        return Requantise(
-            streams=self.streams, in_bits=self.sum_bits, out_bits=self.out_bits, shift=self.shift,
-            signed_out=self.signed_out,
-        )  # fmt: skip
-
-    def check(self) -> None:
-        if self.shift >= self.sum_bits:
-            raise self.refused("SHIFT", f"it must be less than the {self.sum_bits} bits of the sum")
 
     @property
     def inputs(self) -> dict[str, Stream]:
@@ -286,60 +190,10 @@ class StreamAdd(Module):
             shift_a=int(shifts[0]), shift_b=0, shift=int(shifts[1]), out_bits=bits, signed_out=int(signs[2]),
         )  # fmt: skip
 
-    def lut_terms(self, family: Family) -> dict[str, float]:
-        ends = (self.a_bits + self.shift_a, self.signed_a), (self.b_bits + self.shift_b, self.signed_b)
-        top, signed = min(ends)
-        # below the larger shift one operand passes; above an unsigned one that is narrower only the carry does
-        added = max((self.sum_bits if signed else top) - max(self.shift_a, self.shift_b), 0)
-        terms = self._requantise.lut_terms(family)
-        if not (self.signed_a or self.signed_b):  # nothing is too small
-            terms = terms | {"compared": terms["compared"] / 2, "streams": 0}
-        return {"adders": self.streams * added} | terms
-
-    def ff_terms(self, family: Family) -> dict[str, float]:
-        return {"sums": self.streams * self.sum_bits, "values": 2 * self.streams * (self.out_bits + 1), "fixed": 3}
-
 
 @dataclass(frozen=True, kw_only=True)
-class StreamMultiply(Module):
+class StreamMultiply(costs.StreamMultiply, Module):
     """Every pixel of a map times one gate a channel; the gates come once a frame."""
-
-    name: ClassVar[str] = "stream_multiply"
-    block_ram: ClassVar[bool] = True
-    streams: int
-    a_bits: int
-    b_bits: int
-    signed_a: int
-    signed_b: int
-    depth: int
-    pixels: int
-    shift: int
-    out_bits: int
-    signed_out: int
-    block: int
-
-    def least(self, parameter: str) -> int:
-        return {"SHIFT": 0, "BLOCK": 0, "OUT_BITS": 2}.get(parameter, 0 if parameter.startswith("SIGNED") else 1)
-
-    @property
-    def product_bits(self) -> int:
-        """The bits of a product, signed."""
-        return self.a_bits + self.b_bits + (not self.signed_a and not self.signed_b)
-
-    @property
-    def _requantise(self) -> Requantise:
-        """The last part of it."""
-        return Requantise(
-            streams=self.streams, in_bits=self.product_bits, out_bits=self.out_bits, shift=self.shift,
-            signed_out=self.signed_out,
-        )  # fmt: skip
-
-    def check(self) -> None:
-        if self.shift >= self.product_bits:
-            raise self.refused("SHIFT", f"it must be less than the {self.product_bits} bits of the product")
-        for name, bits, signed in (("A_BITS", self.a_bits, self.signed_a), ("B_BITS", self.b_bits, self.signed_b)):
-            if bits + (not signed) > 18:
-                raise self.refused(name, f"a DSP takes at most {18 - (not signed)} bits")
 
     @property
     def inputs(self) -> dict[str, Stream]:
@@ -384,25 +238,3 @@ class StreamMultiply(Module):
             depth=int(2 ** rng.uniform(7, 10)) if block else int(2 ** rng.uniform(2, 7)),
             pixels=int(rng.integers(4, 29)) ** 2, shift=8, out_bits=bits, signed_out=int(rng.integers(2)), block=block,
         )  # fmt: skip
-
-    def lut_terms(self, family: Family) -> dict[str, float]:
-        words, pixels = state_bits(self.depth), state_bits(self.pixels)
-        gates = 0 if self.block else lutram(self.streams * self.b_bits, self.depth, family)
-        counters = {"memory": gates, "words": words, "pixels": pixels}
-        return counters | self._requantise.lut_terms(family)
-
-    def ff_terms(self, family: Family) -> dict[str, float]:
-        words, pixels = state_bits(self.depth), state_bits(self.pixels)
-        early = self.streams * self.a_bits
-        return {
-            "values": 2 * self.streams * (self.out_bits + 1), "early": early, "counters": 2 * words + pixels,
-            "fixed": 5,
-            "multiplier": 0 if family == "xc7" else self.streams * (self.product_bits + self.a_bits),
-            "gates": 0 if self.block else self.streams * self.b_bits,
-        }  # fmt: skip
-
-    def dsps(self, family: Family) -> int:
-        return self.streams
-
-    def block_rams(self, family: Family) -> int:
-        return block_rams(self.streams * self.b_bits, self.depth, family) if self.block else 0

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.dataflow.costs.engine_rounds import Bools, lane_rounds, pooled_rounds
-from hass_train.rtl.module import Family, Module, Words
-from hass_train.rtl.reference.memories import choice
+from hass_train.hardware.dataflow.costs.modules import sparse as costs
+from hass_train.hardware.dataflow.costs.modules.memories import address_bits
+from hass_train.rtl.module import Module, Words
 from hass_train.rtl.streams import Ints, Memory, Stream, signed_range
 from hass_train.rtl.weights import (
-    address_bits,
     addressed_rows,
     integers_of,
     listed_rows,
@@ -28,54 +27,8 @@ from hass_train.rtl.weights import (
 
 
 @dataclass(frozen=True, kw_only=True)
-class SparseEngine(Module):
+class SparseEngine(costs.SparseEngine, Module):
     """What the three engines share: windows that stay for some rounds, and the sums of each round."""
-
-    positions: int
-    multipliers: int
-    filters: int
-    bundles: int
-    rounds: int
-    data_bits: int
-    weight_bits: int
-    late: ClassVar[int] = 1
-    """Cycles from choosing a value to its weight."""
-    loads: ClassVar[int] = 0
-    """Cycles from taking a round to choosing its first value."""
-
-    def check(self) -> None:
-        if self.multipliers > self.positions:
-            raise self.refused("MULTIPLIERS", f"it must be at most POSITIONS={self.positions}")
-        if self.choices > 64:
-            raise self.refused("POSITIONS", f"a multiplier chooses among at most 64 of them, not {self.choices}")
-        for parameter in ("DATA_BITS", "WEIGHT_BITS"):
-            if not 2 <= self.parameters[parameter] <= 16:
-                raise self.refused(parameter, "it must be 2 to 16")
-
-    @property
-    def side_by_side(self) -> int:
-        """Windows in a word; consecutive ones are bundles."""
-        return self.bundles
-
-    @property
-    def choices(self) -> int:
-        """Positions that a multiplier chooses among, at most."""
-        return self.steps
-
-    @property
-    def packed(self) -> bool:
-        """Whether two products share a DSP."""
-        return False
-
-    @property
-    def steps(self) -> int:
-        """⌈M/N⌉."""
-        return ceil_div(self.positions, self.multipliers)
-
-    @property
-    def sum_bits(self) -> int:
-        """The bits of a sum, which cannot overflow."""
-        return self.data_bits + self.weight_bits + (self.positions - 1).bit_length()
 
     @property
     def inputs(self) -> dict[str, Stream]:
@@ -84,8 +37,6 @@ class SparseEngine(Module):
     @property
     def outputs(self) -> dict[str, Stream]:
         return {"out": Stream(self.side_by_side * self.filters, self.sum_bits)}
-
-    # ---- what it does --------------------------------------------------------------------------------------------
 
     @abstractmethod
     def weights_of(self, memories: Mapping[str, Memory]) -> Ints:
@@ -109,22 +60,6 @@ class SparseEngine(Module):
     def busy(self, words: Words, memories: Mapping[str, Memory]) -> int:
         return int(self.cycles(words, memories).sum())
 
-    @property
-    def cascades(self) -> tuple[int, int]:
-        """How `dot_product` adds: cascades of DSPs, and lanes in each."""
-        largest = 2 ** (self.data_bits - 1) * (2 ** (self.weight_bits - 1) - 1)
-        longest = min(8, (2 ** (24 - self.data_bits) - 1) // largest) if self.packed else 8
-        cascades = ceil_div(self.multipliers, longest)
-        return cascades, ceil_div(self.multipliers, cascades)
-
-    @property
-    def latency(self) -> int:
-        cascades, length = self.cascades
-        alone = self.multipliers == 1 and not self.packed
-        return 4 + self.late + self.loads + (0 if alone else ceil_div(length, 2)) + (cascades > 1)
-
-    # ---- how it is tried -----------------------------------------------------------------------------------------
-
     def stimulus(self, rng: np.random.Generator, words: int) -> dict[str, Ints]:
         low, high = signed_range(self.data_bits)
         shape = (ceil_div(words, self.rounds), self.side_by_side * self.positions)
@@ -139,121 +74,9 @@ class SparseEngine(Module):
         values = np.where(rng.random(shape) < 0.2, low, rng.integers(low, high, shape, endpoint=True))
         return np.where(values == 0, 1, values)
 
-    # ---- what it costs -------------------------------------------------------------------------------------------
-
-    @property
-    def copies(self) -> int:
-        """Sums that are made side by side."""
-        return self.side_by_side * self.filters
-
-    @property
-    def dots(self) -> int:
-        """Instances of `dot_product`."""
-        columns = self.side_by_side // self.bundles
-        return ceil_div(columns, 2 if self.packed else 1) * self.bundles * self.filters
-
-    @property
-    def in_luts(self) -> bool:
-        """Whether products are so narrow that Yosys makes them of LUTs: of fewer than nine bits."""
-        return not self.packed and self.data_bits + self.weight_bits < 9
-
-    @property
-    def waits(self) -> list[int]:
-        """The registers before the product of each lane of a `dot_product`."""
-        _, length = self.cascades
-        return [1 + lane % length // 2 for lane in range(self.multipliers)]
-
-    @abstractmethod
-    def chosen_from(self, lane: int) -> int:
-        """The positions among which a lane chooses."""
-
-    def _delays(self, family: Family) -> list[tuple[int, int, int]]:
-        """(registers in a row, bits, engines) before the products of all engines, beyond those that DSPs have.
-
-        Where a lane has nothing to choose from, filters have the same values, and synthesis keeps one of them.
-        """
-        inside = 2 if family == "xc7" and not self.in_luts else 0
-        rows = []
-        for lane, wait in enumerate(self.waits):
-            rows.append((wait - inside, self.weight_bits, self.bundles * self.filters))  # columns share them
-            engines = self.dots if self.chosen_from(lane) > 1 else self.dots // self.filters
-            if self.packed:
-                within = 1 if family == "xc7" else 0
-                rows += [(wait - within, self.data_bits, engines), (wait, self.data_bits, engines)]
-            else:
-                rows.append((wait + self.late - inside, self.data_bits, engines))
-        return [row for row in rows if row[0] > 0]
-
-    @property
-    def sums_in_luts(self) -> bool:
-        """Whether sums are kept outside DSPs: one without neighbours keeps its own."""
-        return self.multipliers > 1 or self.packed or self.in_luts
-
-    @property
-    def accumulates(self) -> bool:
-        """Whether they are added up over the cycles of a round."""
-        return self.sums_in_luts
-
-    def _sum_luts(self, family: Family) -> dict[str, float]:
-        """The LUTs of `dot_product`: a bit of an adder takes one, and so do three registers in a row and more."""
-        cascades, _ = self.cascades
-        sums = self.copies * self.sum_bits
-        if family == "ecp5":
-            return {"datapath": 0, "adders": sums * self.multipliers}
-        adders = self.accumulates + (self.multipliers if self.in_luts else cascades) - 1
-        shifted = sum(bits * engines for count, bits, engines in self._delays(family) if count > 2)
-        return {
-            "datapath": sums * adders + shifted,
-            "products": self.dots * self.multipliers * self.data_bits * self.weight_bits * self.in_luts,
-            "parities": self.dots * self.multipliers * self.packed,
-        }
-
-    def _sum_ffs(self, family: Family) -> dict[str, float]:
-        """The flip-flops of `dot_product`, operands that wait and sums, and of the engine's control."""
-        cascades, length = self.cascades
-        in_fabric = family == "ecp5" or self.in_luts
-        # DSPs have the registers of sums along a cascade, but not behind lanes that are none
-        lanes = range(0 if in_fabric else self.multipliers, cascades * length if self.sums_in_luts else 0)
-        passed = sum(lane % length % 2 == 1 or lane % length == length - 1 for lane in lanes)
-        passed -= in_fabric and self.multipliers == 1
-        passed -= 0 < len(lanes) < length and lanes[0] % length % 2  # the DSP before has the register
-        products = self.dots * self.multipliers * (self.data_bits + self.weight_bits) * in_fabric
-        waiting = sum(
-            count * bits * engines for count, bits, engines in self._delays(family) if count < 3 or family == "ecp5"
-        )
-        return {
-            "datapath": self.copies * self.sum_bits * (self.sums_in_luts + (cascades > 1) + passed)
-            + waiting
-            + products,
-            "counters": address_bits(self.memory_rows) * (1 + self.late + self.loads) + (self.rounds - 1).bit_length(),
-            "pipeline": self.latency,
-            "fixed": 1,
-        }
-
-    @property
-    @abstractmethod
-    def memory_rows(self) -> int:
-        """Rows of the memory that says what to do."""
-
-    def dsps(self, family: Family) -> int:
-        each = 2 if family == "ecp5" and self.packed else 1  # packed values have 25 bits, an ECP5's multiplier 18
-        return 0 if self.in_luts else each * self.dots * self.multipliers
-
-
-def _within_reach(choices: int, pick: int) -> int:
-    """The choices of the pick behind `pick` others, as its place has constant bits: it is `pick` at least."""
-    differing = ((choices - 1) ^ pick).bit_length()
-    return choices - (pick >> differing << differing)
-
 
 _LARGEST_CROSSBAR = 500
 """The inputs of all multiplexers of the largest crossbar that is characterised."""
-
-
-def _encoder(choices: int, family: Family) -> int:
-    """The LUTs of the place of a pick among some choices."""
-    bits = address_bits(choices)
-    return sum(choice(2**bit, family) for bit in range(bits)) if choices > 1 else 0
 
 
 def _densities(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
@@ -286,47 +109,8 @@ def _side_by_side(rng: np.random.Generator, lanes: int, multipliers: int) -> dic
 
 
 @dataclass(frozen=True, kw_only=True)
-class WeightEngine(SparseEngine):
+class WeightEngine(costs.WeightEngine, SparseEngine):
     """Zero weights are neither stored nor multiplied; the schedule is in the memory (`listed_rows`)."""
-
-    name: ClassVar[str] = "weight_engine"
-    late: ClassVar[int] = 0
-    columns: int
-    rows: int
-    lanes: int
-    products: int
-
-    def least(self, parameter: str) -> int:
-        return 0 if parameter == "LANES" else 1
-
-    def check(self) -> None:
-        super().check()
-        if self.lanes > 1:
-            raise self.refused("LANES", "it must be 0 or 1")
-        if self.products > 2:
-            raise self.refused("PRODUCTS", "it must be 1 or 2")
-        if self.products == 2 and self.columns < 2:
-            raise self.refused("PRODUCTS", "two products share a DSP only where COLUMNS is at least 2")
-        if self.products == 2 and max(self.data_bits, self.weight_bits) > 8:
-            raise self.refused(
-                "PRODUCTS", "two products share a DSP only where DATA_BITS and WEIGHT_BITS are at most 8"
-            )
-        if self.rows < self.rounds:
-            raise self.refused("ROWS", f"it must be at least ROUNDS={self.rounds}")
-        if self.multipliers == self.positions and self.rows % self.rounds:
-            raise self.refused("ROWS", f"rounds take one row where MULTIPLIERS=POSITIONS: a multiple of {self.rounds}")
-
-    @property
-    def side_by_side(self) -> int:
-        return self.bundles * self.columns
-
-    @property
-    def packed(self) -> bool:
-        return self.products == 2
-
-    @property
-    def choices(self) -> int:
-        return self.steps if self.lanes else self.positions
 
     def _stored(self, memories: Mapping[str, Memory]) -> tuple[Ints, Ints]:
         """The (rows, bits) of the lists, and the (rounds,) numbers of rows."""
@@ -407,30 +191,10 @@ class WeightEngine(SparseEngine):
             data_bits=int(bits[0]), weight_bits=int(bits[1]),
         )  # fmt: skip
 
-    def chosen_from(self, lane: int) -> int:
-        return int(ceil_div(self.positions - lane, self.multipliers)) if self.lanes else self.positions
-
-    @property
-    def memory_rows(self) -> int:
-        return self.rows
-
-    def lut_terms(self, family: Family) -> dict[str, float]:
-        choices = [self.chosen_from(lane) for lane in range(self.multipliers)]
-        terms = self._sum_luts(family)
-        terms["datapath"] += self.copies * self.data_bits * sum(choice(count, family) for count in choices)
-        return terms | {"counters": address_bits(self.rows) + address_bits(self.rounds), "fixed": 1}
-
-    def ff_terms(self, family: Family) -> dict[str, float]:
-        return self._sum_ffs(family)
-
 
 @dataclass(frozen=True, kw_only=True)
-class PairEngine(SparseEngine):
+class PairEngine(costs.PairEngine, SparseEngine):
     """Lanes skip pairs in which the value or the weight is zero; weights are read by address, zero bits beside them."""
-
-    name: ClassVar[str] = "pair_engine"
-    loads: ClassVar[int] = 1
-    passes: int
 
     @property
     def places(self) -> int:
@@ -484,59 +248,10 @@ class PairEngine(SparseEngine):
             data_bits=int(bits[0]), weight_bits=int(bits[1]),
         )  # fmt: skip
 
-    @property
-    def pickers(self) -> tuple[list[int], int]:
-        """The places among which each picker of an engine picks, and how many it picks at once."""
-        return [ceil_div(self.positions - lane, self.multipliers) for lane in range(self.multipliers)], 1
-
-    def chosen_from(self, lane: int) -> int:
-        return int(ceil_div(self.positions - lane, self.multipliers))
-
-    @property
-    def memory_rows(self) -> int:
-        return self.rounds * self.passes
-
-    @property
-    def accumulates(self) -> bool:
-        return super().accumulates and self.steps > 1
-
-    def lut_terms(self, family: Family) -> dict[str, float]:
-        places, picks = self.pickers
-        inputs = 5 if family == "xc7" else 3
-        terms = self._sum_luts(family)
-        muxes = sum(choice(_within_reach(n, pick), family) for n in places for pick in range(picks))
-        terms["multiplexers"] = self.copies * self.data_bits * muxes
-        terms["datapath"] += self.bundles * self.positions * int(ceil_div(self.data_bits - 1, inputs))
-        several = [n for n in places if n > 1]
-        return terms | {
-            "pairs": self.copies * sum(places),
-            "trees": self.copies * sum(n * math.log2(n) for n in several),
-            "ranks": self.copies * sum(max(n - pick - 1, 0) for n in several for pick in range(picks)),
-            "places": self.copies * picks * sum(_encoder(n, family) for n in several),
-            "lanes": self.copies * self.multipliers,
-            "counters": address_bits(self.memory_rows) + address_bits(self.rounds),
-            "fixed": 1,
-        }
-
-    def ff_terms(self, family: Family) -> dict[str, float]:
-        places, picks = self.pickers
-        terms = self._sum_ffs(family)
-        terms["datapath"] += self.loads * (self.copies * sum(places) + self.bundles * self.positions * self.data_bits)
-        if self.loads > 1:  # places are registered
-            varying = sum(((self.positions - 1) ^ pick).bit_length() for pick in range(picks))
-            terms["datapath"] += self.copies * varying
-        delays = [wait + self.loads for wait in self.waits]  # three registers and more are one, and a LUT
-        idle = sum(delay if delay < 3 or family == "ecp5" else 1 for delay in delays)
-        terms["datapath"] += self.copies * idle
-        return terms
-
 
 @dataclass(frozen=True, kw_only=True)
-class CrossbarEngine(PairEngine):
+class CrossbarEngine(costs.CrossbarEngine, PairEngine):
     """Multipliers take the first pairs without a zero, wherever in the window they are (HASS)."""
-
-    name: ClassVar[str] = "crossbar_engine"
-    loads: ClassVar[int] = 2
 
     @classmethod
     def typical(cls, rng: np.random.Generator) -> Self:
@@ -546,18 +261,7 @@ class CrossbarEngine(PairEngine):
                 return drawn
 
     @property
-    def choices(self) -> int:
-        return self.positions
-
-    @property
     def places(self) -> int:
-        return self.positions
-
-    @property
-    def pickers(self) -> tuple[list[int], int]:
-        return [self.positions], self.multipliers
-
-    def chosen_from(self, lane: int) -> int:
         return self.positions
 
     def _words(self, weights: Ints) -> Ints:

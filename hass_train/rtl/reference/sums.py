@@ -4,24 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Self
 
 import numpy as np
 
+from hass_train.hardware.dataflow.costs.modules import sums as costs
 from hass_train.hardware.dataflow.costs.stream_cycles import accumulation_cycles
-from hass_train.rtl.module import Family, Module, Words
-from hass_train.rtl.reference.memories import lutram, state_bits
+from hass_train.rtl.module import Module, Words
 from hass_train.rtl.streams import Ints, Memory, Stream, signed_range
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdderTree(Module):
+class AdderTree(costs.AdderTree, Module):
     """The sum of `addends` signed values of every stream; in a word the stream runs fastest, then the addend."""
-
-    name: ClassVar[str] = "adder_tree"
-    addends: int
-    streams: int
-    in_bits: int
 
     @property
     def inputs(self) -> dict[str, Stream]:
@@ -33,10 +28,6 @@ class AdderTree(Module):
 
     def reference(self, words: Words, memories: Mapping[str, Memory]) -> dict[str, Ints]:
         return {"out": words["in"].reshape(-1, self.addends, self.streams).sum(1)}
-
-    @property
-    def latency(self) -> int:
-        return (self.addends - 1).bit_length()
 
     @classmethod
     def random(cls, rng: np.random.Generator) -> Self:
@@ -52,35 +43,10 @@ class AdderTree(Module):
     def typical(cls, rng: np.random.Generator) -> Self:
         return cls(addends=int(rng.integers(2, 9)), streams=int(rng.integers(1, 5)), in_bits=int(rng.integers(16, 25)))
 
-    def _levels(self) -> list[tuple[int, int]]:
-        """The values that every level takes, of every stream, and the bits of those that it gives."""
-        return [(-(-self.addends >> level), self.in_bits + level + 1) for level in range(self.latency)]
-
-    def lut_terms(self, family: Family) -> dict[str, float]:
-        return {"adders": self.streams * sum(values // 2 * bits for values, bits in self._levels()), "fixed": 1}
-
-    def ff_terms(self, family: Family) -> dict[str, float]:
-        registers = self.streams * sum(-(-values // 2) * bits for values, bits in self._levels())
-        return {"sums": registers, "valid": self.latency}
-
 
 @dataclass(frozen=True, kw_only=True)
-class Accumulator(Module):
+class Accumulator(costs.Accumulator, Module):
     """Sums over passes, with a bias; words come by group, pass, round, the round fastest."""
-
-    name: ClassVar[str] = "accumulator"
-    streams: int
-    passes: int
-    rounds: int
-    groups: int
-    in_bits: int
-    bias_bits: int
-    out_bits: int
-
-    def check(self) -> None:
-        for parameter in ("IN_BITS", "BIAS_BITS"):
-            if self.parameters[parameter] > self.out_bits:
-                raise self.refused(parameter, f"it must be at most OUT_BITS={self.out_bits}")
 
     @property
     def inputs(self) -> dict[str, Stream]:
@@ -132,16 +98,3 @@ class Accumulator(Module):
             rounds=int(rng.choice([1, 2, 4, 8, 16, 32])), groups=1, in_bits=bits, bias_bits=bits,
             out_bits=bits + int(rng.integers(1, 6)),
         )  # fmt: skip
-
-    def lut_terms(self, family: Family) -> dict[str, float]:
-        stored = self.streams * self.out_bits if self.rounds > 1 and self.passes > 1 else 0
-        return {
-            "adders": self.streams * self.out_bits,
-            "partial sums": lutram(stored, self.rounds, family),
-            "counters": state_bits(self.passes) + state_bits(self.rounds) + state_bits(self.groups * self.rounds),
-            "fixed": 1,
-        }
-
-    def ff_terms(self, family: Family) -> dict[str, float]:
-        counters = state_bits(self.passes) + state_bits(self.rounds) + state_bits(self.groups * self.rounds)
-        return {"sums": self.streams * self.out_bits, "counters": counters, "fixed": 2}

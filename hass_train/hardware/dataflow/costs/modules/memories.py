@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from hass_train.rtl.module import Family
+from typing import Any
+
+import numpy as np
+
+from hass_train.hardware.dataflow.costs.modules.parameters import Family
 
 _BLOCK_BITS = ((9, 36), (10, 18), (11, 9), (12, 4), (13, 2), (14, 1))
 """The address bits of a block RAM, and the bits of a row then: of 18 kbit on Xilinx devices, of 16 kbit on ECP5."""
 
 
-def state_bits(depth: int) -> int:
-    """The bits that count `depth` states."""
+def state_bits(depth: Any) -> Any:
+    """The bits that count `depth` states, for a number or an array."""
+    if isinstance(depth, np.ndarray):
+        return np.frexp(depth - 1)[1]  # the exponent of 2 above it: exact up to 53 bits
     return (depth - 1).bit_length()
+
+
+def address_bits(count: Any) -> Any:
+    """The bits of a number below `count`, at least one, for a number or an array."""
+    return state_bits(count) + (count == 1)
 
 
 def multiplexer(inputs: int, family: Family) -> int:

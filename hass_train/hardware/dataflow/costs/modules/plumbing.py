@@ -1,0 +1,158 @@
+"""Modules that move words and change no value: fork, queues, width converter, concatenation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import gcd
+from typing import ClassVar
+
+from hass_train.hardware.dataflow.costs.modules.memories import block_rams, lutram, multiplexer, state_bits
+from hass_train.hardware.dataflow.costs.modules.parameters import Family, ModuleParameters
+from hass_train.hardware.dataflow.costs.stream_cycles import repacking_cycles
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamFork(ModuleParameters):
+    """A word to several readers, each of which takes it when it likes."""
+
+    name: ClassVar[str] = "stream_fork"
+    width: int
+    copies: int
+
+    def lut_terms(self, family: Family) -> dict[str, float]:
+        return {"copies": self.copies, "fixed": 1}
+
+    def ff_terms(self, family: Family) -> dict[str, float]:
+        return {"copies": self.copies}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fifo(ModuleParameters):
+    """A queue of `depth` words of `width` bits."""
+
+    width: int
+    depth: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegisterFifo(Fifo):
+    """A queue in flip-flops; two words cut long paths of valid and ready."""
+
+    name: ClassVar[str] = "register_fifo"
+
+    def least(self, parameter: str) -> int:
+        return 2 if parameter == "DEPTH" else 1
+
+    def lut_terms(self, family: Family) -> dict[str, float]:
+        return {
+            "multiplexer": self.width * multiplexer(self.depth, family),
+            "index": state_bits(self.depth),
+            "fixed": 1,
+        }
+
+    def ff_terms(self, family: Family) -> dict[str, float]:
+        return {"rows": self.width * self.depth, "index": state_bits(self.depth), "fixed": 1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LutramFifo(Fifo):
+    """A queue in the memory of LUTs: as shift registers, or addressed."""
+
+    name: ClassVar[str] = "lutram_fifo"
+    shift_registers: int
+
+    def least(self, parameter: str) -> int:
+        return {"SHIFT_REGISTERS": 0, "DEPTH": 2}.get(parameter, 1)
+
+    def lut_terms(self, family: Family) -> dict[str, float]:
+        index = state_bits(self.depth)
+        if self.shift_registers:
+            if family == "ecp5":
+                return {"multiplexer": self.width * self.depth, "fixed shift registers": 1}
+            return {"shift registers": self.width * -(-self.depth // 32), "index": index, "fixed shift registers": 1}
+        return {"memory": lutram(self.width, self.depth, family), "addresses": index, "fixed": 1}
+
+    def ff_terms(self, family: Family) -> dict[str, float]:
+        index = state_bits(self.depth)
+        if self.shift_registers:
+            return {"rows": self.width * self.depth if family == "ecp5" else 0, "index": index + 1}
+        return {"addresses": 3 * index + 1}  # Yosys keeps one of both twice
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockFifo(Fifo):
+    """A queue in block RAM, whose oldest word waits in the output register."""
+
+    name: ClassVar[str] = "block_fifo"
+    block_ram: ClassVar[bool] = True
+
+    def least(self, parameter: str) -> int:
+        return 3 if parameter == "DEPTH" else 1
+
+    def lut_terms(self, family: Family) -> dict[str, float]:
+        return {"addresses": state_bits(self.depth - 1), "fixed": 1}
+
+    def ff_terms(self, family: Family) -> dict[str, float]:
+        return {"addresses": 2 * state_bits(self.depth - 1), "fixed": 2}
+
+    def block_rams(self, family: Family) -> int:
+        return block_rams(self.width, self.depth - 1, family)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WidthConverter(ModuleParameters):
+    """Words of `in_values` values to words of `out_values`, in frames of `total` values filled up with zeros."""
+
+    name: ClassVar[str] = "width_converter"
+    bits: int
+    in_values: int
+    out_values: int
+    total: int
+
+    @property
+    def _counters(self) -> dict[str, int]:
+        """Bits of the counters of cycles of a lap, of places of the window in a lap, and of laps of a frame."""
+        common = gcd(self.in_values, self.out_values)
+        lap = self.in_values * self.out_values // common
+        laps, rest = divmod(self.total, lap)
+        if not rest or all(-(-rest // values) == lap // values for values in (self.in_values, self.out_values)):
+            laps, rest = 1, 0  # the last lap is like the others
+        steps = repacking_cycles(lap if laps else rest, self.in_values, self.out_values)
+        if rest:
+            steps = max(steps, repacking_cycles(rest, self.in_values, self.out_values))
+        return {
+            "steps": state_bits(steps),
+            "places": state_bits(self.in_values // common) if self.in_values < self.out_values else 0,
+            "laps": state_bits(laps + 1) if rest and laps else 0,
+        }
+
+    def lut_terms(self, family: Family) -> dict[str, float]:
+        places = self.in_values // gcd(self.in_values, self.out_values)
+        read, written = -(-self.total // self.in_values), -(-self.total // self.out_values)
+        ends = written * self.out_values > read * self.in_values  # the last word written ends with zeros
+        return {
+            "multiplexer": self.bits * self.out_values * multiplexer(places, family),
+            "zeros": self.bits * self.out_values * ends,
+            "counters": sum(self._counters.values()),
+            "fixed": 1,
+        }
+
+    def ff_terms(self, family: Family) -> dict[str, float]:
+        history = self.bits * (self.out_values - gcd(self.in_values, self.out_values))
+        return {"history": history, "counters": sum(self._counters.values())}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Concatenate(ModuleParameters):
+    """Two maps joined along channels: of a pixel `depth_a` words of one, then `depth_b` of the other."""
+
+    name: ClassVar[str] = "concatenate"
+    width: int
+    depth_a: int
+    depth_b: int
+
+    def lut_terms(self, family: Family) -> dict[str, float]:
+        return {"multiplexer": self.width, "words": state_bits(max(self.depth_a, self.depth_b)), "fixed": 1}
+
+    def ff_terms(self, family: Family) -> dict[str, float]:
+        return {"words": state_bits(max(self.depth_a, self.depth_b)), "fixed": 1}
