@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.dataflow.costs.engine_rounds import dense_rounds
-from hass_train.hardware.dataflow.costs.modules.memories import choice, registers_of_delay, state_bits
+from hass_train.hardware.dataflow.costs.modules.memories import choice, multipliers, registers_of_delay, state_bits
 from hass_train.hardware.dataflow.costs.modules.parameters import Family, ModuleParameters
 
 _CHAIN = 4  # lanes whose operands DSPs and a register can delay, and products that a field holds
@@ -143,9 +143,9 @@ class Engine(ModuleParameters):
         ]  # fmt: skip
 
     def dsps(self, family: Family) -> int:
-        """The DSPs. Packing saves some on ECP5 only if both operands fit 18 bits: that is, `data` + 2·`weight` ≤ 17."""
+        """The DSPs. Packing saves some on ECP5 only if both operands fit a multiplier: `data` + 2·`weight` ≤ 18."""
         if family == "ecp5":
-            each = sum(s.many * int(ceil_div(s.x_bits, 18) * ceil_div(s.y_bits, 18)) for s in self._shares)
+            each = sum(s.many * multipliers(s.x_bits) * multipliers(s.y_bits) for s in self._shares)
         else:
             each = sum(s.many for s in self._shares if s.x_bits + s.y_bits > SMALL_PRODUCT)
         return each * self.bundles * self.multipliers

@@ -24,6 +24,11 @@ def address_bits(count: Any) -> Any:
     return state_bits(count) + (count == 1)
 
 
+def multipliers(bits: int) -> int:
+    """The multipliers of an ECP5, of 18 bits, that an operand is spread over; two bits beyond them go to LUTs."""
+    return max(-(-(bits - 2) // 17), 1)
+
+
 def multiplexer(inputs: int, family: Family) -> int:
     """The LUTs of a bit of a multiplexer, as measured; Yosys does not use the slice's own for those of data."""
     if family == "ecp5":

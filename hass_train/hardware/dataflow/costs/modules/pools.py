@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from hass_train.hardware.dataflow.costs.modules.memories import address_bits
+from hass_train.hardware.dataflow.costs.modules.memories import address_bits, multipliers
 from hass_train.hardware.dataflow.costs.modules.parameters import Family, ModuleParameters
 from hass_train.hardware.dataflow.costs.modules.windows import DelayLines
 
@@ -96,7 +96,9 @@ class Average(ModuleParameters):
 
     def dsps_each(self, sum_bits: int, family: Family) -> int:
         """The DSPs that multiply one sum (25 × 18 bits on Xilinx devices, 18 × 18 on ECP5): none by a power of two."""
-        return 0 if self.odd[0] == 1 else 1 if sum_bits + 1 <= (25 if family == "xc7" else 18) else 2
+        if self.odd[0] == 1:
+            return 0
+        return multipliers(sum_bits) if family == "ecp5" else 1 + (sum_bits + 1 > 25)
 
     def scale_luts(self, sums: int, sum_bits: int, family: Family) -> dict[str, float]:
         """Terms of `scale`: rounding where no DSP does it, comparisons, and results."""

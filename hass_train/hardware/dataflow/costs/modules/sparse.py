@@ -184,7 +184,7 @@ class SparseEngine(ModuleParameters):
 
     def dsps(self, family: Family) -> int:
         each = 2 if family == "ecp5" and self.packed else 1  # packed values have 25 bits, an ECP5's multiplier 18
-        return 0 if self.in_luts else each * self.dots * self.multipliers
+        return 0 if self.in_luts and family == "xc7" else each * self.dots * self.multipliers
 
 
 def _within_reach(choices: int, pick: int) -> int:
