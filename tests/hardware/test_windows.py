@@ -292,7 +292,10 @@ def test_every_property_of_an_operation_is_in_its_key() -> None:
     assert replace(operation, name="b", inputs=("a",)).geometry == operation.geometry
 
 
-SPARSE = LayerSparsity(0.5, 0.5, 0.25, {1: (0.5, 0.5)}, (0.25,) * 16, Lanes.unknown(4, 16, 16), Structure((2, 4)))
+SPARSE = LayerSparsity(
+    0.5, 0.5, 0.25, {1: (0.5, 0.5)}, (0.25,) * 16, Lanes.unknown(4, 16, 16), Structure((2, 4)),
+    filter_nonzeros=(8,) * 16,
+)  # fmt: skip
 
 
 def estimate_of(accelerator: DataflowAccelerator, layer: Operation, sparsity: LayerSparsity) -> object:
