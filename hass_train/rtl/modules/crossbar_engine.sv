@@ -95,7 +95,7 @@ module crossbar_engine #(
       logic [MULTIPLIERS*PLACE-1:0] picked, places;
       logic [MULTIPLIERS-1:0] none, late_none;
       pair_picker #(.CHOICES(POSITIONS), .PICKS(MULTIPLIERS), .SPLIT(1)) picker (
-          .clock(clock), .move(move), .load(load), .start(start), .nonzero(nonzero[b*POSITIONS+:POSITIONS]),
+          .clock(clock), .move(move), .load(load), .nonzero(nonzero[b*POSITIONS+:POSITIONS]),
           .zero_weight(mask_data[ENGINE*POSITIONS+:POSITIONS]), .places(picked), .idle(none), .ended(ended[ENGINE])
       );
       always_ff @(posedge clock)

@@ -7,7 +7,8 @@
 module engine_control #(
     parameter int ROWS = 4,
     parameter int ROUNDS = 2,
-    localparam int ADDRESS = ROWS > 1 ? $clog2(ROWS) : 1
+    localparam int ADDRESS = ROWS > 1 ? $clog2(ROWS) : 1,
+    localparam int ROUND = ROUNDS > 1 ? $clog2(ROUNDS) : 1
 ) (
     input  logic               clock,
     input  logic               reset,
@@ -23,6 +24,7 @@ module engine_control #(
     output logic [ADDRESS-1:0] address
 );
   logic primed, final_round;
+  logic [ROUND-1:0] round;
 
   assign move = !done || out_ready;
   assign step = in_valid && primed && move;
@@ -34,17 +36,9 @@ module engine_control #(
     else primed <= 1;
     if (reset) start <= 1;
     else if (step) start <= last;
-    if (reset) address <= 0;
-    else if (enable) address <= address == ADDRESS'(ROWS - 1) ? ADDRESS'(0) : address + ADDRESS'(1);
   end
 
-  if (ROUNDS == 1) assign final_round = 1;
-  else begin : several
-    localparam int BITS = $clog2(ROUNDS);
-    logic [BITS-1:0] round;
-    assign final_round = round == BITS'(ROUNDS - 1);
-    always_ff @(posedge clock)
-      if (reset) round <= 0;
-      else if (step && last) round <= final_round ? BITS'(0) : round + BITS'(1);
-  end
+  modulo_counter #(.COUNT(ROWS)) rows (.clock(clock), .reset(reset), .enable(enable), .value(address));
+  modulo_counter #(.COUNT(ROUNDS)) rounds (.clock(clock), .reset(reset), .enable(step && last), .value(round));
+  assign final_round = round == ROUNDS - 1;
 endmodule

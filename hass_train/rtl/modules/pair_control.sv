@@ -8,7 +8,8 @@
 module pair_control #(
     parameter int ROWS = 4,
     parameter int ROUNDS = 2,
-    localparam int ADDRESS = ROWS > 1 ? $clog2(ROWS) : 1
+    localparam int ADDRESS = ROWS > 1 ? $clog2(ROWS) : 1,
+    localparam int ROUND = ROUNDS > 1 ? $clog2(ROUNDS) : 1
 ) (
     input  logic               clock,
     input  logic               reset,
@@ -27,6 +28,7 @@ module pair_control #(
 );
   logic primed, final_round, full, free;
   logic [ADDRESS-1:0] shown;  // at the mask's output
+  logic [ROUND-1:0] round;
 
   assign move = !done || out_ready;
   assign last = full && ended;
@@ -41,19 +43,11 @@ module pair_control #(
     if (reset) full <= 0;
     else if (move) full <= load || full && !ended;
     if (move) start <= load;
-    if (reset) address <= 0;
-    else if (enable) address <= address == ADDRESS'(ROWS - 1) ? ADDRESS'(0) : address + ADDRESS'(1);
     if (enable) shown <= address;
     if (load) row <= shown;
   end
 
-  if (ROUNDS == 1) assign final_round = 1;
-  else begin : several
-    localparam int BITS = $clog2(ROUNDS);
-    logic [BITS-1:0] round;
-    assign final_round = round == BITS'(ROUNDS - 1);
-    always_ff @(posedge clock)
-      if (reset) round <= 0;
-      else if (load) round <= final_round ? BITS'(0) : round + BITS'(1);
-  end
+  modulo_counter #(.COUNT(ROWS)) rows (.clock(clock), .reset(reset), .enable(enable), .value(address));
+  modulo_counter #(.COUNT(ROUNDS)) rounds (.clock(clock), .reset(reset), .enable(load), .value(round));
+  assign final_round = round == ROUNDS - 1;
 endmodule

@@ -95,7 +95,7 @@ module pair_engine #(
           assign zero_weights[k] = mask_data[ENGINE*POSITIONS+POSITION];
         end
         pair_picker #(.CHOICES(CHOICES), .PICKS(1)) picker (
-            .clock(clock), .move(move), .load(load), .start(start), .nonzero(nonzeros), .zero_weight(zero_weights), .places(place),
+            .clock(clock), .move(move), .load(load), .nonzero(nonzeros), .zero_weight(zero_weights), .places(place),
             .idle(none), .ended(ended[PORT])
         );
         choose #(.CHOICES(CHOICES), .BITS(DATA_BITS)) choice (

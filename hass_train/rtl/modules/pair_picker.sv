@@ -15,7 +15,6 @@ module pair_picker #(
     input  logic                   clock,
     input  logic                   move,
     input  logic                   load,
-    input  logic                   start,    // a cycle after `load`
     input  logic [    CHOICES-1:0] nonzero,
     input  logic [    CHOICES-1:0] zero_weight,
     output logic [PICKS*PLACE-1:0] places,
@@ -51,10 +50,12 @@ module pair_picker #(
   if (SPLIT == 0) begin : one_register
     always_ff @(posedge clock) if (move) left <= load ? nonzero & ~zero_weight : rest;
   end else begin : two_registers
+    logic fresh;
     logic [CHOICES-1:0] loaded, kept;
-    assign left = start ? loaded : kept;
+    assign left = fresh ? loaded : kept;
     always_ff @(posedge clock)
       if (move) begin
+        fresh  <= load;
         loaded <= nonzero & ~zero_weight;
         kept   <= rest;
       end
@@ -64,7 +65,7 @@ module pair_picker #(
   for (genvar n = 0; n < PICKS; n++) begin : picks
     // the number of places above the first without a pair below them, by halving: a bit asks at the place in the middle
     logic [2**PLACE-1:0] below;
-    (* keep *) logic [PLACE-1:0] place;  // seen by nobody but `choose`, synthesis would mix both in its own way
+    (* keep *) logic [PLACE-1:0] place;  // else synthesis mixes it with what it chooses, in its own way
     assign below = (2 ** PLACE)'({{2 ** PLACE{1'b1}}, found[n+1][CHOICES-1:0]});
     for (genvar i = 0; i < PLACE; i++) begin : place_bits
       localparam int MIDDLES = 2 ** (PLACE - 1 - i);
