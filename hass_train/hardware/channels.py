@@ -115,6 +115,8 @@ def _denser(sparsity: LayerSparsity, operation: Operation, read: frozenset[int],
         if index not in read
     )
     structure = sparsity.structure and replace(sparsity.structure, dead_filters=())
+    if structure and read and not single:  # what is left lies in other groups and blocks than the pattern's
+        structure = replace(structure, nm=None, bank=None, block=None, blocks=None)
     return replace(
         sparsity, weight_density=min(sparsity.weight_density * by_filter, 1.0),
         activation_density=min(sparsity.activation_density * by_channel, 1.0),

@@ -85,6 +85,15 @@ class Structure:
         bound = self.nm or self.bank
         return bound[1] if bound else None
 
+    def holds_whole(self, bundle: int, channels: int | None = None) -> bool:
+        """Whether a bundle of input channels is made of whole groups or banks, so that their bound holds for it.
+
+        Args:
+            bundle: number of channels, of which the first begins a group or bank.
+            channels: those of a filter; all of them hold whole groups even if the last one is smaller.
+        """
+        return self.bounded is not None and (bundle % self.bounded == 0 or bundle == channels)
+
     def most(self, channels: int, window: int) -> int:
         """The most weights of a filter that are not zero in a window of consecutive input channels.
 

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 
 from hass_train.hardware.dataflow.costs import formulas
 from hass_train.hardware.dataflow.costs.formulas import RESULTS, Costs, Formula, fitted, read_points
-from hass_train.hardware.dataflow.costs.modules.dense import ActivationEngine, DenseEngine
+from hass_train.hardware.dataflow.costs.modules.activation import ActivationEngine
+from hass_train.hardware.dataflow.costs.modules.dense import DenseEngine
 from hass_train.hardware.dataflow.costs.modules.memories import address_bits, state_bits
+from hass_train.hardware.dataflow.costs.modules.pairs import CrossbarEngine, PairEngine
 from hass_train.hardware.dataflow.costs.modules.parameters import Family, ModuleParameters
 from hass_train.hardware.dataflow.costs.modules.plumbing import LutramFifo, WidthConverter
-from hass_train.hardware.dataflow.costs.modules.sparse import CrossbarEngine, PairEngine, WeightEngine
+from hass_train.hardware.dataflow.costs.modules.sparse import WeightEngine
 from hass_train.runtime.errors import UserError
 
 ENGINES = (DenseEngine, ActivationEngine, WeightEngine, PairEngine, CrossbarEngine)

@@ -204,8 +204,9 @@ def test_what_a_profile_says_of_filters_gives_nearly_the_exact_rounds() -> None:
     alike = filter_histograms(layer, LayerSparsity(sparsity.weight_density), 2)
     assert alike.shape == rows.shape
     assert (np.abs(independent_weight_cycles(alike, o, 2, lanes=False) / exact - 1) > 0.05).any()
-    bounded = filter_histograms(layer, replace(sparsity, weight_density=0.5, structure=Structure(nm=(1, 2))), 2)
-    np.testing.assert_allclose(bounded, np.tile(np.eye(19)[9], (256, 1)), atol=1e-12)
+    for structure in (Structure(nm=(1, 2)), Structure(bank=(9, 2))):
+        bounded = filter_histograms(layer, replace(sparsity, weight_density=0.5, structure=structure), 2)
+        np.testing.assert_allclose(bounded, np.tile(np.eye(19)[9], (256, 1)), atol=1e-12)
 
 
 @pytest.mark.parametrize("lanes", [False, True])

@@ -209,6 +209,18 @@ def test_windows_of_the_channels_left_are_those_that_were_measured() -> None:
                 assert found[bundle] == pytest.approx(histogram, abs=1e-9)
 
 
+@pytest.mark.parametrize("structure", [Structure(nm=(2, 4)), Structure(bank=(5, 4)), Structure(block=(4, 4))])
+def test_groups_of_channels_are_not_whole_where_some_are_dead(structure: Structure) -> None:
+    """What is left of 16 channels no longer lies in a pattern's groups: four of them may hold more than it allows."""
+    whole = trace(_Net(16).eval(), (3, 20, 20), "net")
+    dead = LayerSparsity(0.75, 1.0, 0.75, structure=Structure(dead_filters=(0, 5, 6, 15)))
+    bounded = LayerSparsity(0.5, 0.75, 0.375, structure=structure)
+    profile = SparsityProfile({**SparsityProfile.dense(whole).layers, "first": dead, "second": bounded})
+    assert without_dead_channels(whole, profile)[1].layers["second"].structure == Structure()
+    alone = SparsityProfile({**SparsityProfile.dense(whole).layers, "second": bounded})
+    assert without_dead_channels(whole, alone)[1].layers["second"].structure == structure
+
+
 def test_dead_channels_end_where_something_is_added() -> None:
     whole = trace(_Net(16).eval(), (3, 20, 20), "net")
     dead = LayerSparsity(0.5, 1.0, 0.5, structure=Structure(dead_filters=(1, 2, 3, 4, 5, 6)))

@@ -11,7 +11,9 @@ import numpy as np
 
 from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.dataflow.costs.engine_rounds import lane_rounds
+from hass_train.hardware.dataflow.costs.modules import activation, shared_activations
 from hass_train.hardware.dataflow.costs.modules import dense as costs
+from hass_train.hardware.dataflow.costs.modules.memories import SMALL_PRODUCT
 from hass_train.rtl.module import Module, Words
 from hass_train.rtl.streams import Ints, Memory, Stream, signed_range
 from hass_train.runtime.errors import UserError
@@ -92,7 +94,7 @@ def _typical(rng: np.random.Generator, multipliers: int, products: list[int]) ->
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Engine(costs.Engine, Module):
+class _Engine(shared_activations.Engine, Module):
     """What the engines of this file have in common; each keeps the sums of its bundles apart."""
 
     @property
@@ -188,12 +190,12 @@ class DenseEngine(costs.DenseEngine, _Engine):
     def typical(cls, rng: np.random.Generator) -> Self:
         columns = int(rng.choice([1, 1, 2]))
         common = _typical(rng, _MULTIPLIERS // columns, [1, 2, 4] if columns > 1 else [1, 2])
-        in_dsp = int(common["products"] == 1 and common["data_bits"] + common["weight_bits"] > costs.SMALL_PRODUCT)
+        in_dsp = int(common["products"] == 1 and common["data_bits"] + common["weight_bits"] > SMALL_PRODUCT)
         return cls(**common, columns=columns, in_dsp=in_dsp * int(rng.integers(2)))
 
 
 @dataclass(frozen=True, kw_only=True)
-class ActivationEngine(costs.ActivationEngine, _Engine):
+class ActivationEngine(activation.ActivationEngine, _Engine):
     """The pairs of a window whose activation is not zero: as many cycles a round as the fullest lane has."""
 
     @property

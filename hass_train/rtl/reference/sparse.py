@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.dataflow.costs.engine_rounds import Bools, lane_rounds, pooled_rounds
+from hass_train.hardware.dataflow.costs.modules import pairs
 from hass_train.hardware.dataflow.costs.modules import sparse as costs
 from hass_train.hardware.dataflow.costs.modules.memories import address_bits
 from hass_train.rtl.module import Module, Words
@@ -193,7 +194,7 @@ class WeightEngine(costs.WeightEngine, SparseEngine):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairEngine(costs.PairEngine, SparseEngine):
+class PairEngine(pairs.PairEngine, SparseEngine):
     """Lanes skip pairs in which the value or the weight is zero; weights are read by address, zero bits beside them."""
 
     @property
@@ -250,7 +251,7 @@ class PairEngine(costs.PairEngine, SparseEngine):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CrossbarEngine(costs.CrossbarEngine, PairEngine):
+class CrossbarEngine(pairs.CrossbarEngine, PairEngine):
     """Multipliers take the first pairs without a zero, wherever in the window they are (HASS)."""
 
     @classmethod

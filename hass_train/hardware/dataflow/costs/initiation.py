@@ -137,7 +137,7 @@ def _nonzeros(
     pairs = most = window * bundle
     larger = min((size for size in histograms if size >= bundle), default=None)
     whole = pairs if larger is None else window * larger
-    if structure is not None and structure.bounded and (bundle % structure.bounded == 0 or bundle == channels):
+    if structure is not None and structure.holds_whole(bundle, channels):
         most = structure.most(bundle, window)
         whole = whole if larger is None else structure.most(larger, window)
     if larger is None:

@@ -36,7 +36,7 @@ def filter_histograms(layer: Operation, sparsity: LayerSparsity, bundle: int) ->
     """What the profile says of the non-zero weights that engines meet, for `independent_weight_cycles`.
 
     A filter's non-zeros are taken to lie anywhere in it, so that those of an engine's M weights are hypergeometric.
-    Where they are not known for each filter, or an N:M pattern bounds them for all, all filters are alike.
+    Where they are not known for each filter, or an N:M or balanced pattern bounds them for all, all filters are alike.
 
     Args:
         layer: convolution or linear layer.
@@ -46,13 +46,13 @@ def filter_histograms(layer: Operation, sparsity: LayerSparsity, bundle: int) ->
     Returns:
         (filters, M + 1) probabilities of 0 … M non-zero weights, filters in the order of `filter_order`.
     """
-    nm = sparsity.structure.nm if sparsity.structure else None
-    if not sparsity.filter_nonzeros or (nm is not None and bundle % nm[1] == 0):
-        alike = nonzero_weights(sparsity, layer.window, bundle)
+    channels, structure = layer.channels_per_group, sparsity.structure
+    if not sparsity.filter_nonzeros or (structure is not None and structure.holds_whole(bundle, channels)):
+        alike = nonzero_weights(sparsity, layer.window, bundle, channels)
         return np.broadcast_to(alike, (layer.result.channels, len(alike)))
     nonzeros = np.asarray(sparsity.filter_nonzeros)
     different, place = np.unique(nonzeros[filter_order(nonzeros, layer.groups)], return_inverse=True)
-    total = layer.window * layer.channels_per_group
+    total = layer.window * channels
     return np.asarray(hypergeometric(total, different, layer.window * bundle)[place])
 
 

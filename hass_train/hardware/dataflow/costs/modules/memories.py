@@ -11,6 +11,9 @@ from hass_train.hardware.dataflow.costs.modules.parameters import Family
 _BLOCK_BITS = ((9, 36), (10, 18), (11, 9), (12, 4), (13, 2), (14, 1))
 """The address bits of a block RAM, and the bits of a row then: of 18 kbit on Xilinx devices, of 16 kbit on ECP5."""
 
+SMALL_PRODUCT = 8
+"""Bits of a product for which Yosys takes no DSP of a Xilinx device."""
+
 
 def state_bits(depth: Any) -> Any:
     """The bits that count `depth` states, for a number or an array."""

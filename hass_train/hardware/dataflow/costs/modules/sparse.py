@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from hass_train.hardware.arithmetic import ceil_div
-from hass_train.hardware.dataflow.costs.modules.memories import address_bits, choice, state_bits
+from hass_train.hardware.dataflow.costs.modules.memories import (
+    SMALL_PRODUCT,
+    address_bits,
+    choice,
+    multipliers,
+    state_bits,
+)
 from hass_train.hardware.dataflow.costs.modules.parameters import Family, ModuleParameters
 
+_PACKED = 25  # bits of two values that share a DSP
 
-def _samples(rows: str) -> tuple[Mapping[str, int], ...]:
+
+def samples_of(rows: str) -> tuple[Mapping[str, int], ...]:
     """Parameters that tell rates apart; `rows` is the one that says how many rows a memory has beside `rounds`."""
     values = ((1, 1, 1, 1), (2, 1, 1, 1), (1, 2, 1, 1), (1, 1, 1, 4), (1, 1, 2, 4), (1, 1, 4, 8), (5, 3, 5, 35))
     return tuple(dict(zip(("filters", "bundles", "rounds", rows), one, strict=True)) for one in values)
@@ -94,10 +101,9 @@ class SparseEngine(ModuleParameters):
         columns = self.side_by_side // self.bundles
         return ceil_div(columns, 2 if self.packed else 1) * self.bundles * self.filters
 
-    @property
-    def in_luts(self) -> bool:
-        """Whether products are so narrow that Yosys makes them of LUTs: of fewer than nine bits."""
-        return not self.packed and self.data_bits + self.weight_bits < 9
+    def in_luts(self, family: Family) -> bool:
+        """Whether products are so narrow that Yosys makes them of a Xilinx device's LUTs."""
+        return family == "xc7" and not self.packed and self.data_bits + self.weight_bits <= SMALL_PRODUCT
 
     @property
     def waits(self) -> list[int]:
@@ -114,7 +120,7 @@ class SparseEngine(ModuleParameters):
 
         Where a lane has nothing to choose from, filters have the same values, and synthesis keeps one of them.
         """
-        inside = 2 if family == "xc7" and not self.in_luts else 0
+        inside = 2 if family == "xc7" and not self.in_luts(family) else 0
         rows = []
         for lane, wait in enumerate(self.waits):
             rows.append((wait - inside, self.weight_bits, self.bundles * self.filters))  # columns share them
@@ -126,15 +132,13 @@ class SparseEngine(ModuleParameters):
                 rows.append((wait + self.late - inside, self.data_bits, engines))
         return [row for row in rows if row[0] > 0]
 
-    @property
-    def sums_in_luts(self) -> bool:
-        """Whether sums are kept outside DSPs: one without neighbours keeps its own."""
-        return self.multipliers > 1 or self.packed or self.in_luts
+    def sums_in_luts(self, family: Family) -> bool:
+        """Whether sums are kept outside DSPs: a Xilinx one without neighbours keeps its own."""
+        return family == "ecp5" or self.multipliers > 1 or self.packed or self.in_luts(family)
 
-    @property
-    def accumulates(self) -> bool:
+    def accumulates(self, family: Family) -> bool:
         """Whether they are added up over the cycles of a round."""
-        return self.sums_in_luts
+        return self.sums_in_luts(family)
 
     def _sum_luts(self, family: Family) -> dict[str, float]:
         """The LUTs of `dot_product`: a bit of an adder takes one, and so do three registers in a row and more."""
@@ -142,8 +146,8 @@ class SparseEngine(ModuleParameters):
         sums = self.copies * self.sum_bits
         if family == "ecp5":
             return {"datapath": 0, "adders": sums * self.multipliers}
-        adders = self.accumulates + (self.multipliers if self.in_luts else cascades) - 1
-        product = round(5 / 3 * self.data_bits * self.weight_bits) if self.in_luts else 0  # as measured
+        adders = self.accumulates(family) + (self.multipliers if self.in_luts(family) else cascades) - 1
+        product = round(5 / 3 * self.data_bits * self.weight_bits) if self.in_luts(family) else 0  # as measured
         shifted = sum(bits * engines for count, bits, engines in self._delays(family) if count > 2)
         return {
             "datapath": sums * adders + shifted + self.dots * self.multipliers * product,
@@ -153,18 +157,19 @@ class SparseEngine(ModuleParameters):
     def _sum_ffs(self, family: Family) -> dict[str, float]:
         """The flip-flops of `dot_product`, operands that wait and sums, and of the engine's control."""
         cascades, length = self.cascades
-        in_fabric = family == "ecp5" or self.in_luts
+        in_fabric = family == "ecp5" or self.in_luts(family)
         # DSPs have the registers of sums along a cascade, but not behind lanes that are none
-        lanes = range(0 if in_fabric else self.multipliers, cascades * length if self.sums_in_luts else 0)
+        lanes = range(0 if in_fabric else self.multipliers, cascades * length if self.sums_in_luts(family) else 0)
         passed = sum(lane % length % 2 == 1 or lane % length == length - 1 for lane in lanes)
-        passed -= in_fabric and self.multipliers == 1
+        passed -= in_fabric and self.multipliers == 1 and not self.packed
         passed -= 0 < len(lanes) < length and lanes[0] % length % 2  # the DSP before has the register
-        products = self.dots * self.multipliers * (self.data_bits + self.weight_bits) * in_fabric
+        operand = _PACKED if self.packed else self.data_bits
+        products = self.dots * self.multipliers * (operand + self.weight_bits) * in_fabric
         waiting = sum(
             count * bits * engines for count, bits, engines in self._delays(family) if count < 3 or family == "ecp5"
         )
         return {
-            "datapath": self.copies * self.sum_bits * (self.sums_in_luts + (cascades > 1) + passed)
+            "datapath": self.copies * self.sum_bits * (self.sums_in_luts(family) + (cascades > 1) + passed)
             + waiting
             + products,
             "counters": address_bits(self.memory_rows) * (1 + self.late + self.loads) + state_bits(self.rounds),
@@ -183,20 +188,8 @@ class SparseEngine(ModuleParameters):
         return 1, self.bundles, self.bundles * self.filters, *counters
 
     def dsps(self, family: Family) -> int:
-        each = 2 if family == "ecp5" and self.packed else 1  # packed values have 25 bits, an ECP5's multiplier 18
-        return 0 if self.in_luts and family == "xc7" else each * self.dots * self.multipliers
-
-
-def _within_reach(choices: int, pick: int) -> int:
-    """The choices of the pick behind `pick` others, as its place has constant bits: it is `pick` at least."""
-    differing = ((choices - 1) ^ pick).bit_length()
-    return choices - (pick >> differing << differing)
-
-
-def _encoder(choices: int, family: Family) -> int:
-    """The LUTs of the place of a pick among some choices."""
-    bits = address_bits(choices)
-    return sum(choice(2**bit, family) for bit in range(bits)) if choices > 1 else 0
+        each = multipliers(_PACKED) if family == "ecp5" and self.packed else 1
+        return 0 if self.in_luts(family) else each * self.dots * self.multipliers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,7 +197,7 @@ class WeightEngine(SparseEngine):
     """Zero weights are neither stored nor multiplied; the schedule is in the memory (`listed_rows`)."""
 
     name: ClassVar[str] = "weight_engine"
-    samples: ClassVar[tuple[Mapping[str, int], ...]] = _samples("rows")
+    samples: ClassVar[tuple[Mapping[str, int], ...]] = samples_of("rows")
     late: ClassVar[int] = 0
     columns: int
     rows: int
@@ -258,78 +251,3 @@ class WeightEngine(SparseEngine):
 
     def ff_terms(self, family: Family) -> dict[str, float]:
         return self._sum_ffs(family)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PairEngine(SparseEngine):
-    """Lanes skip pairs in which the value or the weight is zero; weights are read by address, zero bits beside them."""
-
-    name: ClassVar[str] = "pair_engine"
-    samples: ClassVar[tuple[Mapping[str, int], ...]] = _samples("passes")
-    loads: ClassVar[int] = 1
-    passes: int
-
-    @property
-    def pickers(self) -> tuple[list[int], int]:
-        """The places among which each picker of an engine picks, and how many it picks at once."""
-        return [ceil_div(self.positions - lane, self.multipliers) for lane in range(self.multipliers)], 1
-
-    def chosen_from(self, lane: int) -> int:
-        return int(ceil_div(self.positions - lane, self.multipliers))
-
-    @property
-    def memory_rows(self) -> int:
-        return self.rounds * self.passes
-
-    @property
-    def accumulates(self) -> bool:
-        return super().accumulates and self.steps > 1
-
-    def lut_terms(self, family: Family) -> dict[str, float]:
-        places, picks = self.pickers
-        inputs = 5 if family == "xc7" else 3
-        terms = self._sum_luts(family)
-        muxes = sum(choice(_within_reach(n, pick), family) for n in places for pick in range(picks))
-        terms["multiplexers"] = self.copies * self.data_bits * muxes
-        terms["datapath"] += self.bundles * self.positions * int(ceil_div(self.data_bits - 1, inputs))
-        several = [n for n in places if n > 1]
-        return terms | {
-            "pairs": self.copies * sum(places),
-            "trees": self.copies * sum(round(n * math.log2(n)) for n in several),
-            "ranks": self.copies * sum(max(n - pick - 1, 0) for n in several for pick in range(picks)),
-            "places": self.copies * picks * sum(_encoder(n, family) for n in several),
-            "lanes": self.copies * self.multipliers,
-            "counters": address_bits(self.memory_rows) + address_bits(self.rounds),
-            "fixed": 1,
-        }
-
-    def ff_terms(self, family: Family) -> dict[str, float]:
-        places, picks = self.pickers
-        terms = self._sum_ffs(family)
-        terms["datapath"] += self.loads * (self.copies * sum(places) + self.bundles * self.positions * self.data_bits)
-        if self.loads > 1:  # places are registered
-            varying = sum(((self.positions - 1) ^ pick).bit_length() for pick in range(picks))
-            terms["datapath"] += self.copies * varying
-        delays = [wait + self.loads for wait in self.waits]  # three registers and more are one, and a LUT
-        idle = sum(delay if delay < 3 or family == "ecp5" else 1 for delay in delays)
-        terms["datapath"] += self.copies * idle
-        return terms
-
-
-@dataclass(frozen=True, kw_only=True)
-class CrossbarEngine(PairEngine):
-    """Multipliers take the first pairs without a zero, wherever in the window they are (HASS)."""
-
-    name: ClassVar[str] = "crossbar_engine"
-    loads: ClassVar[int] = 2
-
-    @property
-    def choices(self) -> int:
-        return self.positions
-
-    @property
-    def pickers(self) -> tuple[list[int], int]:
-        return [self.positions], self.multipliers
-
-    def chosen_from(self, lane: int) -> int:
-        return self.positions

@@ -1,0 +1,71 @@
+"""The engine that multiplies the pairs of a window whose activation is not zero."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from hass_train.hardware.arithmetic import ceil_div
+from hass_train.hardware.dataflow.costs.modules.memories import state_bits
+from hass_train.hardware.dataflow.costs.modules.parameters import Family
+from hass_train.hardware.dataflow.costs.modules.shared_activations import CHAIN, Engine
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActivationEngine(Engine):
+    """The pairs of a window whose activation is not zero: as many cycles a round as the fullest lane has."""
+
+    name: ClassVar[str] = "activation_engine"
+
+    def check(self) -> None:
+        if self.products not in (1, 2):
+            raise self.refused("PRODUCTS", "it must be 1 or 2")
+        super().check()
+
+    @property
+    def by_step(self) -> bool:
+        """Whether the rows of a step, not those of a round, stand together: their number then takes no adder."""
+        blocks = self.passes * self.rounds
+        return (self.steps & self.steps - 1 != 0) & (blocks & blocks - 1 == 0)
+
+    @property
+    def adds_rows(self) -> bool:
+        """Whether the number of a row is the sum of its step's and its round's."""
+        return (self.steps & self.steps - 1 != 0) & (self.by_step == 0)
+
+    @property
+    def factors(self) -> tuple[int, ...]:
+        return *super().factors, self.bundles * self.row_bits * self.adds_rows
+
+    @property
+    def latency(self) -> int:
+        """As of dense engines, and a cycle between picking an activation and the address of its weights."""
+        return super().latency + 1
+
+    def lut_terms(self, family: Family) -> dict[str, float]:
+        lanes, positions = self.bundles * self.multipliers, self.bundles * self.positions
+        tests = ceil_div(self.data_bits, 5 if family == "xc7" else 3)
+        groups = int(ceil_div(self.longest, CHAIN))  # of lanes that read at the same time
+        places = [len(range(lane, self.positions, self.multipliers)) for lane in range(self.multipliers)]
+        return super().lut_terms(family) | {
+            "zero tests": positions * int(tests) if self.steps > 1 else 0,
+            "picks": positions if self.steps > 1 else 0,
+            "places": self.bundles * sum(count * state_bits(count) for count in places),
+            "row adders": lanes * self.row_bits * self.adds_rows,
+            "late rows": self.row_bits * (groups - 1)
+            + max(lanes - CHAIN * self.bundles, 0) * (self.steps - 1).bit_length(),
+        }
+
+    @property
+    def counter_bits(self) -> int:
+        """Those of `round_counter`, and of the row beside what is picked."""
+        return 2 * self.row_bits + state_bits(self.rounds)
+
+    def ff_terms(self, family: Family) -> dict[str, float]:
+        lanes = self.bundles * self.multipliers
+        terms = super().ff_terms(family)
+        if self.steps > 1:  # else the DSP's own register takes the value
+            places = [len(range(lane, self.positions, self.multipliers)) for lane in range(self.multipliers)]
+            state = self.bundles * sum(count - 1 + state_bits(count) for count in places)
+            terms["datapath"] += lanes * self.data_bits * (family == "xc7") + state
+        return terms
