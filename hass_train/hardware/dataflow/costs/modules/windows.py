@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.dataflow.costs.memory import BRAM18_CLASSES, in_lutram
-from hass_train.hardware.dataflow.costs.modules.memories import address_bits
+from hass_train.hardware.dataflow.costs.modules.memories import address_bits, lutram
 from hass_train.hardware.dataflow.costs.modules.parameters import Family, ModuleParameters
 
 
@@ -50,8 +50,8 @@ class DelayLines:
             return self.width * ceil_div(1 << (banks - 1).bit_length(), 4) if banks > 1 else 0
         if self.depth <= 2 or not self.width:
             return 0
-        if family == "ecp5":  # of four bits × 16 words
-            return 4 * ceil_div(self.width, 4) * ceil_div(self.depth, 16)
+        if family == "ecp5":
+            return lutram(self.width, self.depth, family)
         words = max(32, 1 << (self.depth - 1).bit_length())  # four LUTs are 8 bits × 32 words, 4 × 64, 2 × 128, 1 × 256
         return 4 * ceil_div(self.width * words, 256)
 
