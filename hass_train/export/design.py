@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hass_train.hardware import Estimate, Workload
-from hass_train.hardware.dataflow.costs.engine_kinds import ComputeEngine
+from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
 from hass_train.hardware.dataflow.design import Design, PartDesign
 from hass_train.hardware.dataflow.simulator.results import join_name
 from hass_train.hardware.dataflow.simulator.stages import StageDesign

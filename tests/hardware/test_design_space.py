@@ -30,8 +30,8 @@ from hass_train.hardware import (
 from hass_train.hardware.dataflow.costs import cycles
 from hass_train.hardware.dataflow.costs.balance import deal, over_channels, over_groups
 from hass_train.hardware.dataflow.costs.branches import operand_fifos
+from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
 from hass_train.hardware.dataflow.costs.compute_logic import compute_logic
-from hass_train.hardware.dataflow.costs.engine_kinds import ComputeEngine
 from hass_train.hardware.dataflow.costs.initiation import initiation_intervals, multiplier_choices
 from hass_train.hardware.dataflow.costs.logic import Folds, Widths
 from hass_train.hardware.dataflow.designs.stream import StreamDesigns

@@ -25,7 +25,8 @@ from hass_train.hardware import (
     load_device,
 )
 from hass_train.hardware.dataflow.costs.branches import OperandFifos
-from hass_train.hardware.dataflow.costs.engine_kinds import KINDS, ComputeEngine, LayerWork, by_kind, waiting
+from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine, LayerWork
+from hass_train.hardware.dataflow.costs.engine_kinds import KINDS, by_kind, waiting
 from hass_train.hardware.dataflow.designs.compute import ComputeDesigns
 from hass_train.hardware.dataflow.designs.tables import DesignSpace
 from hass_train.hardware.workload import FeatureMap

@@ -10,8 +10,8 @@ import pytest
 
 from hass_train.hardware import OperationKind
 from hass_train.hardware.dataflow.costs import memory
+from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
 from hass_train.hardware.dataflow.costs.compute_logic import compute_logic
-from hass_train.hardware.dataflow.costs.engine_kinds import ComputeEngine
 from hass_train.hardware.dataflow.costs.logic import (
     ELEMENTWISE,
     PAD,

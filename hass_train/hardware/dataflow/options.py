@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from hass_train.hardware.dataflow.costs.engine_kinds import ComputeEngine
+from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
 from hass_train.hardware.dataflow.costs.rounds import Engines
 from hass_train.hardware.resources import LIMITS as LIMITS
 from hass_train.hardware.resources import Limit as Limit

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from hass_train.hardware.dataflow.costs import logic
-from hass_train.hardware.dataflow.costs.engine_kinds import EngineKind, by_kind
+from hass_train.hardware.dataflow.costs.compute_engine import EngineKind
+from hass_train.hardware.dataflow.costs.engine_kinds import by_kind
 from hass_train.hardware.workload import Operation, OperationKind
 
 

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from hass_train.hardware.arithmetic import ceil_div, spaced, useful_folds
 from hass_train.hardware.dataflow.costs import cycles, memory
 from hass_train.hardware.dataflow.costs.branches import MARGIN, URGENCY, OperandFifos, urgent
+from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
 from hass_train.hardware.dataflow.costs.compute_logic import compute_logic
-from hass_train.hardware.dataflow.costs.engine_kinds import KINDS, ComputeEngine, by_kind
+from hass_train.hardware.dataflow.costs.engine_kinds import KINDS, by_kind
 from hass_train.hardware.dataflow.costs.fifos import input_depth, rows_depth
 from hass_train.hardware.dataflow.costs.logic import Folds, Widths, lutram
 from hass_train.hardware.dataflow.designs.input_side import ROUGH_STEP, InputFolds, InputSide

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hass_train.hardware.arithmetic import ceil_div, spaced
-from hass_train.hardware.dataflow.costs.engine_kinds import KINDS, ComputeEngine, LayerWork, by_kind, waiting
+from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine, LayerWork
+from hass_train.hardware.dataflow.costs.engine_kinds import KINDS, by_kind, waiting
 from hass_train.hardware.dataflow.costs.initiation import multiplier_choices
 from hass_train.hardware.dataflow.costs.rounds import LockstepCycles, round_cycles
 from hass_train.hardware.dataflow.options import DataflowOptions

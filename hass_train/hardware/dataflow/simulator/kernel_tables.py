@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hass_train.hardware.dataflow.costs.engine_kinds import ComputeEngine
+from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
 from hass_train.hardware.dataflow.costs.engine_rounds import dense_rounds
 from hass_train.hardware.dataflow.simulator import kernel
 from hass_train.hardware.dataflow.simulator.packing import NonZeros, Packed, pack
