@@ -133,7 +133,7 @@ def _engine(row: Mapping[str, Any], schema: int, file: Path) -> str:
         UserError: there is no such kind.
     """
     engine = FORMER_ENGINES.get(row["engine"], row["engine"]) if schema == FORMER else row["engine"]
-    known = [*ComputeEngine, "stream"]
+    known = [*(engine.value for engine in ComputeEngine), "stream"]
     if engine not in known:
         raise UserError(f"{file}: {row['name']} has the compute engine {engine!r}{suggested(str(engine), known)}")
     return str(engine)
