@@ -119,7 +119,7 @@ def sparse(digits: bool) -> str:
                         continue
                     designs = [StageDesign.of(row) for row in estimate.layers]
                     if when == "before" and machine == "decoupled":
-                        designs = [dataclasses.replace(d, engine_fifo=16 * (d.engine == "sparse")) for d in designs]
+                        designs = [dataclasses.replace(d, engine_fifo=16 * d.skips_zeros) for d in designs]
                     found = steady(Pipeline(workload, designs, nonzeros, profile))
                     slowest = max(row.interval_cycles * row.urgency for row in estimate.layers)
                     analytical = min(slowest, estimate.interval_cycles)

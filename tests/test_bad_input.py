@@ -62,7 +62,9 @@ CHOICES = (
     "hw._target_", "hw.folding", "hw.bundle", "hw.weights", "hw.engines", "hw.objective", "hw.partitions",
     "search.engine", "search.engine._target_", "search.goals", "search.prices", "sparsity.pattern",
 )  # fmt: skip
-CASES += [(path, "no such choice") for path in CHOICES] + [("hw.limits", ["dps"])]
+CASES += [(path, "no such choice") for path in CHOICES] + [
+    ("hw.limits", ["dps"]), *(("hw.compute_engines", value) for value in (["crosbar"], [], None)),
+]  # fmt: skip
 
 
 ARRAY_CASES = [

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from hass_train.export.design import load_design
 from hass_train.simulate import main
 from tests.conftest import ROOT
 
@@ -52,6 +53,18 @@ def test_the_command_agrees_with_search(copied: Path, run: Run) -> None:
     assert (copied / "simulation.png").stat().st_size > 20_000
 
 
+def test_a_design_of_an_earlier_version_is_read(copied: Path) -> None:
+    """Its engines had other names."""
+    now = load_design(copied)
+    data = json.loads((copied / "design.json").read_text())
+    names = {row["engine"] for row in data["layers"]}
+    for row in data["layers"]:
+        row["engine"] = {"crossbar": "sparse"}.get(row["engine"], row["engine"])
+    (copied / "design.json").write_text(json.dumps({**data, "schema": 2}))
+    assert load_design(copied) == now
+    assert names == {one.engine for part in now.parts for one in part.designs} >= {"crossbar", "stream"}
+
+
 def change(name: str, edit: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
     def apply(folder: Path) -> None:
         data = json.loads((folder / name).read_text())
@@ -75,7 +88,11 @@ def shallow(design: dict[str, Any]) -> None:
             "holds no design.json; a search.py run that ends writes one",
         ),
         (lambda folder: (folder / "design.json").write_text("{"), "design.json is not JSON"),
-        (change("design.json", lambda d: d.update(schema=1)), "has schema 1; this version reads schema 2"),
+        (change("design.json", lambda d: d.update(schema=1)), "has schema 1; this version reads schemas 2 and 3"),
+        (
+            change("design.json", lambda d: d["layers"][0].update(engine="densse")),
+            "conv_stem has the compute engine 'densse'; did you mean 'dense'",
+        ),
         (change("design.json", lambda d: d.pop("hw")), "is no design: KeyError 'hw'"),
         (
             change("design.json", lambda d: d["layers"][0].update(name="elsewhere")),

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from hass_train.hardware import Estimate, Workload
+from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
 from hass_train.hardware.dataflow.design import Design, PartDesign
 from hass_train.hardware.dataflow.simulator.results import join_name
 from hass_train.hardware.dataflow.simulator.stages import StageDesign
-from hass_train.runtime.errors import UserError
+from hass_train.hardware.estimate import FORMER_ENGINES
+from hass_train.runtime.errors import UserError, suggested
 from hass_train.runtime.files import AnyPath
 
 DESIGN = "design.json"
-SCHEMA = 2
+SCHEMA = 3
+FORMER = 2
+"""The schema in which kinds of compute engine had other names; otherwise it is the same."""
 
 
 def save_design(path: AnyPath, design: Design, workload: Workload, estimate: Estimate) -> None:
@@ -92,8 +98,10 @@ def load_design(folder: AnyPath) -> Design:
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror}") from error
     schema = data.get("schema") if isinstance(data, dict) else None
-    if schema != SCHEMA:
-        raise UserError(f"{file} has schema {schema!r}; this version reads schema {SCHEMA}: run the search again")
+    if schema not in (FORMER, SCHEMA):
+        raise UserError(
+            f"{file} has schema {schema!r}; this version reads schemas {FORMER} and {SCHEMA}: run the search again"
+        )
     try:
         parts = []
         for part in data["parts"]:
@@ -104,8 +112,8 @@ def load_design(folder: AnyPath) -> Design:
                     raise UserError(f"{file}: FIFO {name!r} has a depth of {depth}; it must be ≥ 1")
             designs = tuple(
                 StageDesign(
-                    row["name"], row["engine"], {k: int(v) for k, v in row["folds"].items()}, int(row["bands"]),
-                    int(row["engine_fifo"]),
+                    row["name"], _engine(row, schema, file), {k: int(v) for k, v in row["folds"].items()},
+                    int(row["bands"]), int(row["engine_fifo"]),
                 )
                 for row in rows
             )  # fmt: skip
@@ -116,3 +124,16 @@ def load_design(folder: AnyPath) -> Design:
         return Design(str(data["network"]), (channels, height, width), dict(data["hw"]), tuple(parts))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{file} is no design: {type(error).__name__} {error}") from error
+
+
+def _engine(row: Mapping[str, Any], schema: int, file: Path) -> str:
+    """The kind of compute engine of an operation, by its present name.
+
+    Raises:
+        UserError: there is no such kind.
+    """
+    engine = FORMER_ENGINES.get(row["engine"], row["engine"]) if schema == FORMER else row["engine"]
+    known = [*(engine.value for engine in ComputeEngine), "stream"]
+    if engine not in known:
+        raise UserError(f"{file}: {row['name']} has the compute engine {engine!r}{suggested(str(engine), known)}")
+    return str(engine)

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from hass_train.runtime.plain import from_plain, layout, to_plain
 
+FORMER_ENGINES = {"sparse": "crossbar"}
+"""Kinds of compute engine by the names that files of earlier versions have, and their names now."""
+
 
 class CannotFit(ValueError):
     """No design of the network fits the device; the message names the layer and the resource."""
@@ -66,7 +69,7 @@ class LayerEstimate:
         interval_cycles: cycles per image when this operation is never starved or blocked.
         bound: what sets its interval: `compute`, `input`, `output` or `stream`; on an array `compute`, `tile`, `store`
             or `ddr`.
-        engine: kind of its compute engines, `dense`, `sparse` or `array`; `stream` for operations without weights.
+        engine: kind of its compute engines, `dense`, `crossbar` or `array`; `stream` for operations without weights.
         folds: the design's parallelism by name (`i o g m N q p`, or `s` streams), or the tiles of an array.
         resources: resources of one replica.
         weights_in: where its weights are stored, or the FIFOs of a stream: `lutram`, `bram`, `uram`, `off_chip`, on an

@@ -171,4 +171,4 @@ def _picture(estimate: Estimate, title: str) -> Chart:
     return styled(alt.hconcat(*plots, spacing=12, title=above))
 
 
-_COLORS = {"dense": "#4878a8", "sparse": "#d08030", "array": "#4878a8"}
+_COLORS = {"dense": "#4878a8", "crossbar": "#d08030", "array": "#4878a8"}

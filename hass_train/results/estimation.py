@@ -10,6 +10,7 @@ from typing import Any
 
 from hass_train.export.profile import PROFILE
 from hass_train.hardware.estimate import Estimate
+from hass_train.results.legacy import with_present_engines
 from hass_train.results.result import RESULT, Result, read_object
 from hass_train.runtime.errors import UserError
 from hass_train.runtime.files import AnyPath, write_text
@@ -69,7 +70,7 @@ class Estimation:
         """
         path = Path(folder) / ESTIMATE
         try:
-            return from_plain(read_object(path), cls)
+            return from_plain(with_present_engines(read_object(path)), cls)
         except ValueError as error:
             raise UserError(f"{path} cannot be read: {error}") from error
 

@@ -1,17 +1,38 @@
-"""What result.json said in schema 1, put as schema 2 says it: the one place that knows the old kinds of goals."""
+"""What files of earlier versions say, put as this one says it: schema 1 of result.json, and former names of engines."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from hass_train.hardware.estimate import FORMER_ENGINES
 from hass_train.hardware.resources import LIMITS
 from hass_train.search.goals import FixedPenalty, Goal, MaxAccuracyDrop, Sparsity, TargetSpeedup, TargetThroughput
 
+COLUMNS = ("dense", "natural", "sparse")
+"""The keys of a result.json that hold an estimate."""
 _GOALS: dict[str, Callable[[float], Goal]] = {
     goal.name: goal for goal in (TargetSpeedup, TargetThroughput, MaxAccuracyDrop, FixedPenalty, Sparsity)
 }
 """The kinds of schema 1, which had the names of these classes, and one number each."""
+
+
+def with_present_engines(data: Any) -> Any:
+    """Plain data with an `estimate`, in which kinds of compute engine have their present names.
+
+    What has another form is returned as it is: whoever reads it says what is wrong.
+    """
+    estimate = data.get("estimate") if isinstance(data, Mapping) else None
+    rows = estimate.get("layers") if isinstance(estimate, Mapping) else None
+    if not isinstance(estimate, Mapping) or not isinstance(rows, list):
+        return data
+    return {**data, "estimate": {**estimate, "layers": [with_present_engine(row) for row in rows]}}
+
+
+def with_present_engine(row: Any) -> Any:
+    """A row of a table of layers, in which its kind of compute engine has its present name."""
+    engine = row.get("engine") if isinstance(row, Mapping) else None
+    return {**row, "engine": FORMER_ENGINES[engine]} if isinstance(engine, str) and engine in FORMER_ENGINES else row
 
 
 def upgraded(old: Mapping[str, Any]) -> dict[str, Any]:
@@ -27,10 +48,7 @@ def upgraded(old: Mapping[str, Any]) -> dict[str, Any]:
         # what the very first results do not say
         found = {"engine": "learned", "spent": {}, "simulation": None, **old, "schema": 2}
         hw = old["config"]["hw"]
-        columns = {
-            name: {**old[name], "estimate": {**_device(hw), **old[name]["estimate"]}}
-            for name in ("dense", "natural", "sparse")
-        }
+        columns = {name: {**old[name], "estimate": {**_device(hw), **old[name]["estimate"]}} for name in COLUMNS}
         goal = _goal(old["goal"], float(old["dense"]["estimate"]["throughput_ips"]))
         return {**found, **columns, "hw": {"name": old["hw"]["name"]}, "goal": goal}
     except KeyError as error:

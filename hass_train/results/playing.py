@@ -48,10 +48,10 @@ def simulate_design(
             f"the simulator plays every initiation, and this design leaves out blocks or channels of {skipped}; it can "
             "play designs of sparsity=unstructured, nm and balanced"
         )
-    sparse = [one.name for part in design.parts for one in part.designs if one.engine == "sparse"]
+    skipping = [one.name for part in design.parts for one in part.designs if one.skips_zeros]
     try:
         check_design(workload, [one for part in design.parts for one in part.designs])
-        nonzeros = observe_nonzeros(model, workload, sparse, images)
+        nonzeros = observe_nonzeros(model, workload, skipping, images)
     except ValueError as error:
         raise UserError(str(error)) from error
     parts = tuple(_part(part, design, workload, nonzeros, profile, sized, told) for part in design.parts)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from hass_train.hardware.estimate import Estimate, LayerEstimate
 from hass_train.results.history import History, rows_of
+from hass_train.results.legacy import with_present_engine
 from hass_train.results.result import Result
 from hass_train.runtime.errors import UserError
 from hass_train.runtime.files import AnyPath
@@ -70,7 +71,8 @@ class Record:
         folder = Path(folder)
         result = Result.load(folder)
         try:
-            found = cls(folder, result, list(rows_of(folder / "layers.csv")), History.read(folder))
+            rows = [with_present_engine(row) for row in rows_of(folder / "layers.csv")]
+            found = cls(folder, result, rows, History.read(folder))
             found.layers  # noqa: B018 - what is missing is told here
         except (ValueError, KeyError, IndexError, TypeError) as error:
             raise UserError(

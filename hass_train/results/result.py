@@ -12,7 +12,7 @@ from typing import Any
 
 from hass_train.hardware.estimate import Estimate
 from hass_train.hardware.profile import SparsityProfile
-from hass_train.results.legacy import upgraded
+from hass_train.results.legacy import COLUMNS, upgraded, with_present_engines
 from hass_train.results.simulation import DesignSimulation
 from hass_train.runtime.errors import UserError
 from hass_train.runtime.files import AnyPath, write_text
@@ -258,7 +258,9 @@ class Result:
                 "HASS-Train, or run the search again"
             )
         try:
-            return from_plain(upgraded(data) if data["schema"] == 1 else data, cls)
+            present = upgraded(data) if data["schema"] == 1 else data
+            named = {name: with_present_engines(present[name]) for name in COLUMNS if name in present}
+            return from_plain({**present, **named}, cls)
         except ValueError as error:
             raise UserError(
                 f"{path} cannot be read: {error}; it was written by a much older version, or is no search's"

@@ -9,7 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from hass_train.hardware import Operation
-from hass_train.hardware.dataflow.costs.logic import Folds, Widths, compute_logic, lutram, queue
+from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
+from hass_train.hardware.dataflow.costs.compute_logic import compute_logic
+from hass_train.hardware.dataflow.costs.logic import Folds, Widths, lutram, queue
 from hass_train.hardware.dataflow.costs.memory import BRAM18_CLASSES, URAM_CLASSES
 
 BITS = 16
@@ -102,8 +104,8 @@ def points(layer: Operation, density: float, lowest: int, max_pixels: int) -> se
         if q > 1 and (i < cg or g < layer.groups):
             continue
         p = min(math.ceil(q / layer.stride[1]), layer.result.width)
-        for m, sparse in itertools.product({1, i} if layer.window == 1 else {1}, (False, True)):
-            pairs = layer.window * m
+        for m, engine in itertools.product({1, i} if layer.window == 1 else {1}, ComputeEngine):
+            pairs, sparse = layer.window * m, engine is ComputeEngine.CROSSBAR
             if sparse and density == 1.0:
                 continue
             choices = list(range(1, pairs)) if sparse else dense_choices(pairs)
@@ -128,7 +130,7 @@ def points(layer: Operation, density: float, lowest: int, max_pixels: int) -> se
                 engines = g * o * i // m
                 words, depth = engines * (pairs if sparse else n), passes * (1 if sparse else math.ceil(pairs / n))
                 lines, shallow = buffers(layer, i * g, q, interval)
-                one = Folds(*(np.array([value]) for value in (i, o, g, m, n, q, p, sparse, 0)))
+                one = Folds(*(np.array([value]) for value in (i, o, g, m, n, q, p, engine.code, 0)))
                 lut = float(compute_logic(layer, one, WIDTHS).lut[0]) + shallow
                 lut += float(lutram(words, BITS, depth)) if depth * BITS < 1024 else 0.0
                 dsp = engines * n * p

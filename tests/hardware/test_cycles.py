@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hass_train.hardware import LayerSparsity, Operation, OperationKind
 from hass_train.hardware.arithmetic import ceil_div, useful_folds
 from hass_train.hardware.dataflow.costs import cycles, memory
+from hass_train.hardware.dataflow.costs.engine_kinds import KINDS
 from hass_train.hardware.dataflow.costs.initiation import (
     binomial,
     initiation_intervals,
@@ -63,7 +64,7 @@ def test_dense_rows_of_the_peer_are_reproduced_to_the_cycle(peer: dict[str, Any]
         ours = cycles.interval(compute, cycles.input_cycles(layer, i, g), cycles.output_cycles(layer, o, g))
         assert int(ours) == row["expected"]["latency_cycles"], row["id"]
         bits = row["bit_widths"]
-        dsp = cycles.dsp_of_multipliers(n * i * o * g, bits["data"], bits["weight"])
+        dsp = KINDS["dense"].dsp(np.array(n * i * o * g), bits["data"], bits["weight"])
         assert int(dsp) == row["expected"]["DSP"], row["id"]
 
 

@@ -30,13 +30,16 @@ from hass_train.hardware import (
 from hass_train.hardware.dataflow.costs import cycles
 from hass_train.hardware.dataflow.costs.balance import deal, over_channels, over_groups
 from hass_train.hardware.dataflow.costs.branches import operand_fifos
+from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
+from hass_train.hardware.dataflow.costs.compute_logic import compute_logic
 from hass_train.hardware.dataflow.costs.initiation import initiation_intervals, multiplier_choices
-from hass_train.hardware.dataflow.costs.logic import Folds, Widths, compute_logic
+from hass_train.hardware.dataflow.costs.logic import Folds, Widths
 from hass_train.hardware.dataflow.designs.stream import StreamDesigns
 from hass_train.hardware.dataflow.designs.tables import DesignSpace
 from hass_train.hardware.workload import FeatureMap
 from tests.hardware.test_cycles import operation
 
+DENSE = ComputeEngine.DENSE.code
 U250, ZEDBOARD = load_device("u250"), load_device("zedboard")
 
 
@@ -368,8 +371,8 @@ def test_an_odd_channel_still_needs_its_accumulator() -> None:
         layer = Operation(
             "conv", OperationKind.CONV, ("input",), FeatureMap(8, 8, channels), FeatureMap(8, 8, 4), (1, 1)
         )
-        folds = Folds(*(np.array([value]) for value in (parallel, 1, 1, 1, 1, 1, 1, False, 0)))
-        whole = Folds(*(np.array([value]) for value in (channels, 1, 1, 1, 1, 1, 1, False, 0)))
+        folds = Folds(*(np.array([value]) for value in (parallel, 1, 1, 1, 1, 1, 1, DENSE, 0)))
+        whole = Folds(*(np.array([value]) for value in (channels, 1, 1, 1, 1, 1, 1, DENSE, 0)))
         passes = compute_logic(layer, folds, widths).lut[0] / parallel
         assert passes > compute_logic(layer, whole, widths).lut[0] / channels + 100
 
@@ -394,7 +397,7 @@ def test_patch_embeddings_are_not_squeezed_pixel_by_pixel() -> None:
     layer = Operation(
         "patches", OperationKind.CONV, ("input",), FeatureMap(32, 32, 3), FeatureMap(2, 2, 8), (16, 16), (16, 16)
     )
-    folds = Folds(*(np.array([value]) for value in (1, 1, 1, 1, 1, 1, 1, False, 0)))
+    folds = Folds(*(np.array([value]) for value in (1, 1, 1, 1, 1, 1, 1, DENSE, 0)))
     assert compute_logic(layer, folds, Widths(16, 16, 30)).lut[0] < 20_000
 
 

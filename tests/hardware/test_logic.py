@@ -10,13 +10,14 @@ import pytest
 
 from hass_train.hardware import OperationKind
 from hass_train.hardware.dataflow.costs import memory
+from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
+from hass_train.hardware.dataflow.costs.compute_logic import compute_logic
 from hass_train.hardware.dataflow.costs.logic import (
     ELEMENTWISE,
     PAD,
     Folds,
     Logic,
     Widths,
-    compute_logic,
     queue,
     squeeze,
 )
@@ -30,7 +31,8 @@ def of_row(row: dict[str, Any]) -> Logic:
     if row["layer"] == "inner_product":
         layer = dataclasses.replace(layer, kind=OperationKind.LINEAR)
     i, o, g = (folds.get(f"coarse_{name}", 1) for name in ("in", "out", "group"))
-    values = (i, o, g, 1, folds.get("fine", 1), 1, 1, "sparse" in row["layer"], 0)
+    engine = ComputeEngine.CROSSBAR if "sparse" in row["layer"] else ComputeEngine.DENSE
+    values = (i, o, g, 1, folds.get("fine", 1), 1, 1, engine.code, 0)
     widths = Widths(bits["data"], bits["weight"], bits["accumulator"])
     found = compute_logic(layer, Folds(*(np.array([value]) for value in values)), widths)
     shallow = memory.window_buffers(layer, np.array([i * g]), bits["data"]).lut

@@ -180,7 +180,7 @@ def test_a_design_of_another_network_is_refused() -> None:
         Pipeline(workload, [*designs[:-1], built("add")])
 
 
-# ---- sparse engines against brute force --------------------------------------------------------------------------
+# ---- engines that skip zeros, against brute force --------------------------------------------------------------
 
 
 @st.composite
@@ -201,7 +201,7 @@ def sparse_layer(draw: st.DrawFn) -> tuple[Operation, StageDesign, NonZeros]:
     inside = slice(pad, pad + width)
     activations[:, inside, inside] = random.random((2, width, width, channels)) < draw(st.floats(0, 1))
     weights = random.random((filters, channels // groups, kernel, kernel)) < draw(st.floats(0, 1))
-    return layer, built("layer", "sparse", draw(st.sampled_from([0, 1, 3])), **folds), NonZeros(activations, weights)
+    return layer, built("layer", "crossbar", draw(st.sampled_from([0, 1, 3])), **folds), NonZeros(activations, weights)
 
 
 def durations(layer: Operation, design: StageDesign, nonzeros: NonZeros) -> list[list[list[int]]]:
@@ -265,8 +265,8 @@ def test_sparse_engines_take_the_cycles_of_their_pairs(case: tuple[Operation, St
 
 def test_sparse_layers_need_their_operands() -> None:
     layer = conv("layer", "input", 4, 2, 2, 3)
-    workload, design = Workload("one", (2, 4, 4), (layer,)), built("layer", "sparse")
-    with pytest.raises(ValueError, match="layer has sparse engines, and no activations"):
+    workload, design = Workload("one", (2, 4, 4), (layer,)), built("layer", "crossbar")
+    with pytest.raises(ValueError, match="layer has engines that skip zeros, but no activations"):
         Pipeline(workload, [design]).play(3)
     wrong = NonZeros(np.ones((1, 6, 6, 2), bool), np.ones((3, 2, 3, 3), bool))
     with pytest.raises(ValueError, match=r"weights of layer are \(3, 2, 3, 3\), not \(2, 2, 3, 3\)"):
@@ -281,5 +281,5 @@ def test_dense_operands_are_like_dense_engines() -> None:
     layer = conv("layer", "input", 6, 4, 4, 1)
     workload = Workload("one", (4, 6, 6), (layer,))
     full = NonZeros(np.ones((1, 6, 6, 4), bool), np.ones((4, 4, 1, 1), bool))
-    found = steady(Pipeline(workload, [built("layer", "sparse", i=4, m=4, N=3)], {"layer": full}))
+    found = steady(Pipeline(workload, [built("layer", "crossbar", i=4, m=4, N=3)], {"layer": full}))
     assert found.interval_cycles == 36 * 4 * 2

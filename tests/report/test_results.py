@@ -19,6 +19,7 @@ from hass_train.hardware.estimate import Bottleneck, Energy, Estimate, LayerEsti
 from hass_train.report import __main__ as report
 from hass_train.report.html import save_report
 from hass_train.results.comparison import Comparison
+from hass_train.results.estimation import Estimation
 from hass_train.results.record import Record
 from hass_train.results.result import SCHEMA, Result
 from hass_train.runtime.errors import UserError
@@ -90,6 +91,28 @@ def test_a_result_of_schema_1_is_opened_by_everything(tmp_path: Path) -> None:
     assert run.device == "zcu104"
     result.save(folder / "result.json")  # as of today
     assert Result.load(folder) == result
+
+
+def test_engines_of_earlier_versions_have_their_present_names(tmp_path: Path) -> None:
+    """In results of either schema, in tables of layers and in estimates."""
+    shutil.copytree(OLD, tmp_path / "old")
+    names = [row["engine"] for row in json.loads((OLD / "result.json").read_text())["sparse"]["estimate"]["layers"]]
+    present = [{"sparse": "crossbar"}.get(name, name) for name in names]
+    assert "crossbar" in present
+    record = Record.read(tmp_path / "old")
+    assert [row.engine for row in record.result.sparse.estimate.layers] == present
+    assert [row["engine"] for row in record.rows] == present
+    written = record.result.to_dict()
+    rows = written["sparse"]["estimate"]["layers"]
+    for row, name in zip(rows, names, strict=True):
+        row["engine"] = name
+    (tmp_path / "result.json").write_text(json.dumps(written))
+    assert Result.load(tmp_path) == record.result
+    estimate = record.result.sparse.estimate
+    answer = Estimation("net", (3, 8, 8), 1, 1, 0.0, {}, {}, estimate, {}).to_dict()
+    answer["estimate"] = {**answer["estimate"], "layers": rows}
+    (tmp_path / "estimate.json").write_text(json.dumps(answer))
+    assert Estimation.load(tmp_path).estimate == estimate
 
 
 def test_commands_open_a_result_of_schema_1(tmp_path: Path) -> None:

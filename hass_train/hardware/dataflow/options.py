@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
 from hass_train.hardware.dataflow.costs.rounds import Engines
 from hass_train.hardware.resources import LIMITS as LIMITS
 from hass_train.hardware.resources import Limit as Limit
+from hass_train.runtime.errors import suggested
 
 Folding = Literal["free", "divisors"]
 Bundle = Literal["ends", "auto"]
@@ -26,12 +28,14 @@ class DataflowOptions:
         folding: the folds of a dimension: `free`, or only its `divisors` (the peer's rule).
         bundle: input channels in one compute engine: `ends` = 1 or, in 1×1 and linear layers, all parallel channels;
             `auto` = every divisor of the parallel channels, in all layers.
-        weights: how sparse compute engines keep weights: `dense`, or `compressed` to a bitmap and the non-zero ones
-            where that is smaller (the decoder's logic is not counted).
+        weights: how compute engines that skip zeros keep weights: `dense`, or `compressed` to a bitmap and the non-zero
+            ones where that is smaller (the decoder's logic is not counted).
         skip_all_zero: whether a window without any non-zero pair costs no cycle (t_min = 0) or one (t_min = 1).
-        engines: how the sparse compute engines of a layer run: in `lockstep`; `decoupled` by FIFOs; `auto` = whichever
-            makes the better design, layer by layer; `averaged` = all take the mean, which no machine does (the equation
-            of HASS and of the peer, for comparison).
+        compute_engines: the kinds of compute engine that a layer may be built with (`ComputeEngine`); each layer gets
+            whichever makes the better design. Without `dense`, a layer that has no zeros cannot be built.
+        engines: how the compute engines of a layer run that skip zeros: in `lockstep`; `decoupled` by FIFOs; `auto` =
+            whichever makes the better design, layer by layer; `averaged` = all take the mean, which no machine does
+            (the equation of HASS and of the peer, for comparison).
         engine_fifo: rounds that a decoupled compute engine may be ahead of the slowest one.
         max_pixels: most input pixels that a layer reads per cycle, explored in powers of two; more than one only with
             all channels in parallel, since before that more channels do the same with a smaller line buffer.
@@ -61,6 +65,7 @@ class DataflowOptions:
     bundle: Bundle = "ends"
     weights: WeightStorage = "compressed"
     skip_all_zero: bool = False
+    compute_engines: Sequence[ComputeEngine] = tuple(ComputeEngine)
     engines: Engines = "auto"
     engine_fifo: int = 16
     max_pixels: int = 4
@@ -82,6 +87,7 @@ class DataflowOptions:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "limits", tuple(self.limits))  # a list would make the options unhashable
+        object.__setattr__(self, "compute_engines", _known_engines(self.compute_engines))
         for name, low, high in (("weight_bits", 2, 32), ("activation_bits", 2, 32), ("accumulator_bits", 4, 64)):
             if not low <= getattr(self, name) <= high:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must lie in {low} … {high}")
@@ -123,7 +129,7 @@ class DataflowOptions:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be ≥ 0")
 
     def stored_fraction(self, weight_density: float) -> float:
-        """The bits that sparse compute engines store for their weights, as a fraction of all weights uncompressed."""
+        """The bits that engines that skip zeros store for their weights, as a fraction of all weights uncompressed."""
         if self.weights == "dense":
             return 1.0
         return min(1.0, weight_density + 1 / self.weight_bits)
@@ -147,3 +153,18 @@ class DataflowOptions:
         """The numbers of input pixels per cycle worth exploring: powers of two, and the most allowed."""
         powers = {1 << k for k in range(self.max_pixels.bit_length())}
         return sorted({*powers, self.max_pixels})
+
+
+def _known_engines(names: Sequence[str]) -> tuple[ComputeEngine, ...]:
+    """The kinds of compute engine that are named, each once and in the order in which tables have them.
+
+    Raises:
+        ValueError: a name is unknown, or there is none.
+    """
+    known = [engine.value for engine in ComputeEngine]
+    if not names:
+        raise ValueError(f"compute_engines is empty; name at least one of {', '.join(known)}")
+    for name in names:
+        if name not in known:
+            raise ValueError(f"compute_engines names {name!r}{suggested(str(name), known)}")
+    return tuple(engine for engine in ComputeEngine if engine in names)

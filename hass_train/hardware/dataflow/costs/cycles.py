@@ -66,9 +66,7 @@ def streaming_cycles(operation: Operation, streams: ArrayLike) -> Ints:
     return np.asarray(np.maximum(read, operation.result.pixels * ceil_div(operation.result.channels, _ints(streams))))
 
 
-def dsp_of_multipliers(multipliers: ArrayLike, activation_bits: int, weight_bits: int) -> Ints:
-    """DSP48 slices of some multipliers: ⌈a/18⌉·⌈b/27⌉ each; two of 8×8 or four of 4×4 bits share one (section 5)."""
-    wide = max(activation_bits, weight_bits)
-    shared = 4 if wide <= 4 else 2 if wide <= 8 else 1
-    each = ceil_div(min(activation_bits, weight_bits), 18) * ceil_div(wide, 27)
-    return np.asarray(ceil_div(_ints(multipliers) * each, shared))
+def dsp_of_multipliers(multipliers: ArrayLike, activation_bits: int, weight_bits: int, products: int = 1) -> Ints:
+    """DSP48 slices of some multipliers: ⌈a/18⌉·⌈b/27⌉ for each, or for each `products` that share them (section 5)."""
+    each = ceil_div(min(activation_bits, weight_bits), 18) * ceil_div(max(activation_bits, weight_bits), 27)
+    return np.asarray(ceil_div(_ints(multipliers) * each, products))

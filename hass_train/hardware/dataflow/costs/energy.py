@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from hass_train.hardware.dataflow.costs.engine_kinds import KINDS
 from hass_train.hardware.dataflow.options import DataflowOptions
 from hass_train.hardware.estimate import Energy, LayerEstimate
 from hass_train.hardware.workload import Operation, OperationKind
@@ -32,11 +33,11 @@ def image_energy(
     """
     macs = bits = 0.0
     for operation, row, weight_density in operations:
-        sparse = row.engine == "sparse"
-        macs += operation.macs * (row.pair_density if sparse else 1.0)
-        stored = options.stored_fraction(weight_density) if sparse else 1.0
-        # the columns computed at once share one read of a weight
-        bits += operation.macs * options.weight_bits * stored / row.folds.get("p", 1)
+        if kind := KINDS.get(row.engine):
+            macs += operation.macs * kind.computed_fraction(row.pair_density)
+            stored = float(kind.stored_fraction(1.0, options.stored_fraction(weight_density)))
+            # the columns computed at once share one read of a weight
+            bits += operation.macs * options.weight_bits * stored / row.folds.get("p", 1)
         bits += (_words_read(operation) + operation.result.words) * options.activation_bits
     per_mac = options.mac_pj * options.weight_bits * options.activation_bits / 256
     return Energy(

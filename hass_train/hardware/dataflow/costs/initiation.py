@@ -1,4 +1,4 @@
-"""The initiation interval of a sparse compute engine: t = E[max(t_min, ⌈nnz/N⌉)] cycles.
+"""The initiation interval of a compute engine that skips zero pairs: t = E[max(t_min, ⌈nnz/N⌉)] cycles.
 
 nnz is the number of non-zero pairs among the M of an initiation and N the number of multipliers (hardware-model,
 section 2).

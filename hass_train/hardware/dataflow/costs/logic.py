@@ -6,9 +6,9 @@ those of logic, LUTRAM and shift registers together. The terms are widths in bit
 
 Four extrapolations are ours and not synthesis results:
 
-- the crossbar of a sparse compute engine is fitted on windows, most of them 3×3. An engine that bundles m channels
-  picks its N operands from Kh·Kw·m words, so its crossbar terms are scaled by max(1, Kh·Kw·m/9);
-- a bundle of 1×1 windows needs no squeeze from M words to N: in a sparse engine the crossbar does that, and a dense one
+- the crossbar of a `crossbar` engine is fitted on windows, most of them 3×3. An engine that bundles m channels picks
+  its N operands from Kh·Kw·m words, so its crossbar terms are scaled by max(1, Kh·Kw·m/9);
+- a bundle of 1×1 windows needs no squeeze from M words to N: in such an engine the crossbar does that, and a dense one
   with N < M is charged for the same crossbar;
 - windows of more than 7×7 pixels (patch embeddings) are beyond the fitted ones too. Their N operands are picked by a
   crossbar, where the regression of a squeeze would ask for hundreds of LUTs a pixel;
@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hass_train.hardware.arithmetic import ceil_div
-from hass_train.hardware.workload import Operation, OperationKind
+from hass_train.hardware.workload import Operation
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -85,7 +85,7 @@ def vector_dot(n: Ints, streams: Ints, bits: Widths) -> Logic:
 
 
 def sparse_vector_dot(n: Ints, pairs: Ints, bundle: Ints, filters: Ints, bits: Widths) -> Logic:
-    """One sparse compute engine: a crossbar from M = `pairs` words to N multipliers, and their adders."""
+    """One engine that skips zero pairs: a crossbar from M = `pairs` words to N multipliers, and their adders."""
     levels, wide = log2_ceil(n) + 1, float(bits.accumulator)
     lut = (
         crossbar(n, pairs, bundle, bits)
@@ -190,7 +190,7 @@ class Folds:
         m: channels bundled in one compute engine.
         n: multipliers of a compute engine.
         q, p: pixels read, and output columns computed, at once.
-        sparse: whether the compute engines skip zeros.
+        engine: codes of the kind of compute engine (`ComputeEngine.code`).
         fifo: rounds that fit in the FIFOs before and behind a compute engine; 0 = they run in lock-step.
     """
 
@@ -201,7 +201,7 @@ class Folds:
     n: Ints
     q: Ints
     p: Ints
-    sparse: NDArray[np.bool_]
+    engine: Ints
     fifo: Ints
 
     def __getitem__(self, rows: Ints | NDArray[np.bool_]) -> Folds:
@@ -213,43 +213,13 @@ class Folds:
     @property
     def compute_engines(self) -> Ints:
         """The number of compute engines, those of all columns together."""
-        return self.g * self.o * (self.i // self.m) * self.p
+        return self.g * self.o * self.bundles * self.p
 
+    @property
+    def bundles(self) -> Ints:
+        """The compute engines side by side whose results are summed up for a filter."""
+        return self.i // self.m
 
-def compute_logic(layer: Operation, folds: Folds, bits: Widths) -> Logic:
-    """The LUTs and flip-flops of every design of a convolution or linear layer, without its memories.
-
-    Args:
-        layer: the operation.
-        folds: the folds of all designs.
-        bits: word widths.
-    """
-    window = layer.window
-    bundles = folds.i // folds.m  # parallel engines whose results an adder tree sums
-    read, written = folds.i * folds.g, folds.o * folds.g * folds.p
-    pairs = window * folds.m
-    depth = ceil_div(layer.source.channels, read)
-    filters = ceil_div(layer.filters_per_group, folds.o)
-    engines, dense = folds.compute_engines, ~folds.sparse
-    total = PAD.times(np.full(len(folds), float(layer.kind is OperationKind.CONV)))
-    whole, narrow, columns = np.full_like(folds.n, window), folds.n < window, read * folds.p
-    if window > 1:
-        total = total + sliding_window(read * folds.q, layer.kernel, layer.source.channels / read, bits)
-    if window > FITTED_WINDOW:
-        picked = crossbar(folds.n, pairs, folds.m, bits) * columns * (narrow & dense)
-        total = total + Logic(picked, np.zeros(len(folds)))
-    elif window > 1:
-        total = total + squeeze(columns, whole, folds.n, bits).times(narrow & dense)
-        total = total + squeeze(1, whole, folds.n, bits).times(columns * (narrow & folds.sparse))
-    words = np.where(folds.sparse, pairs, folds.n)
-    total = total + fork(bundles * folds.g * folds.p, words, bits).times(folds.o > 1)
-    total = total + vector_dot(folds.n, engines, bits).times(dense)
-    serial = crossbar(folds.n, pairs, folds.m, bits) * (engines * (dense & (folds.m > 1) & (folds.n < pairs)))
-    total = total + Logic(serial, np.zeros(len(folds)))
-    total = total + sparse_vector_dot(folds.n, pairs, folds.m, filters, bits).times(engines * folds.sparse)
-    total = total + decoupling(folds.fifo, pairs, bits).times(engines)
-    passes = ceil_div(layer.source.channels * window, folds.n * bundles * folds.g)
-    total = total + accumulate(engines, passes, filters, bits).times((depth > 1) & dense)
-    total = total + accumulate(1, depth, filters, bits).times(engines * ((depth > 1) & folds.sparse))
-    total = total + glue(written, bundles, bits).times(bundles > 1)
-    return total + bias(written, bits).times(np.full(len(folds), float(layer.bias)))
+    def rounds_summed(self, layer: Operation) -> Ints:
+        """The rounds of an output pixel that a compute engine sums up."""
+        return np.asarray(ceil_div(layer.source.channels, self.i * self.g), np.int64)

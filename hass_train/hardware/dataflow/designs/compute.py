@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from hass_train.hardware.arithmetic import ceil_div, spaced, useful_folds
 from hass_train.hardware.dataflow.costs import cycles, memory
 from hass_train.hardware.dataflow.costs.branches import MARGIN, URGENCY, OperandFifos, urgent
-from hass_train.hardware.dataflow.costs.engine_rounds import dense_rounds
+from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
+from hass_train.hardware.dataflow.costs.compute_logic import compute_logic
+from hass_train.hardware.dataflow.costs.engine_kinds import KINDS, by_kind
 from hass_train.hardware.dataflow.costs.fifos import input_depth, rows_depth
-from hass_train.hardware.dataflow.costs.logic import Folds, Widths, compute_logic, lutram
+from hass_train.hardware.dataflow.costs.logic import Folds, Widths, lutram
 from hass_train.hardware.dataflow.designs.input_side import ROUGH_STEP, InputFolds, InputSide
 from hass_train.hardware.dataflow.designs.tables import BANDWIDTH, FORBIDDEN, DesignSpace, Table, WeightsIn
 from hass_train.hardware.dataflow.designs.zero_tiles import ZeroTiles
@@ -60,7 +62,10 @@ class ComputeDesigns(Table):
         self._input_side = InputSide(layer, sparsity, options)
         self._zero_tiles = ZeroTiles(layer, sparsity)
         folds, interval, t, uneven, alone = self._enumerate(space)
-        dsp = cycles.dsp_of_multipliers(folds.n * folds.compute_engines, options.activation_bits, options.weight_bits)
+        dsp = np.empty(len(folds), np.int64)
+        for kind, rows in by_kind(folds.engine):
+            multipliers = (folds.n * folds.compute_engines)[rows]
+            dsp[rows] = kind.dsp(multipliers, options.activation_bits, options.weight_bits)
         possible = dsp <= max(space.budget[0], float(dsp.min()))
         folds, interval = folds[possible], interval[possible]
         logic, memories = self._costs(folds, interval, dsp[possible], space)
@@ -89,18 +94,19 @@ class ComputeDesigns(Table):
                 lockstep = self._input_side.lockstep_cycles(side, filters, int(g), columns)
                 for fifo in self._fifo_choices(side):
                     t = self._input_side.round_cycles(side, lockstep, uneven, filters, int(g), fifo)
-                    if self._zero_tiles.any:
-                        t[~side.sparse] *= self._zero_tiles.kept_fraction(side.i[~side.sparse, None], filters)
+                    for kind, rows in by_kind(side.engine) if self._zero_tiles.any else ():
+                        if kind.skips_tiles:
+                            t[rows] *= self._zero_tiles.kept_fraction(side.i[rows, None], filters)
                     blocks.append(
                         self._worth_building(side, t, uneven, filters, (int(g), pixels, columns, fifo), floor)
                     )
         joined = [np.concatenate(column) for column in zip(*blocks, strict=True)]
-        i, m, n, o, gs, q, p, sparse, depth, interval, t, uneven, alone = joined
-        return Folds(i, o, gs, m, n, q, p, sparse, depth), interval, t, uneven, alone
+        i, m, n, o, gs, q, p, engine, depth, interval, t, uneven, alone = joined
+        return Folds(i, o, gs, m, n, q, p, engine, depth), interval, t, uneven, alone
 
     def _fifo_choices(self, side: InputFolds) -> list[int]:
         """The depths of compute engines' FIFOs that are worth exploring; 0 = lock-step."""
-        if not side.sparse.any() or self.options.engines in ("lockstep", "averaged"):
+        if not side.waiting.any() or self.options.engines in ("lockstep", "averaged"):
             return [0]
         return [self.options.engine_fifo] if self.options.engines == "decoupled" else [0, self.options.engine_fifo]
 
@@ -126,21 +132,21 @@ class ComputeDesigns(Table):
         wanted[:, 1:] = clipped[:, 1:] < np.minimum.accumulate(clipped, axis=1)[:, :-1]
         # rows of the same i, m and engine follow each other by ascending N
         wider = (side.n[1:] > side.n[:-1]) & (side.i[1:] == side.i[:-1]) & (side.m[1:] == side.m[:-1])
-        wider &= side.sparse[1:] == side.sparse[:-1]
+        wider &= side.engine[1:] == side.engine[:-1]
         if self.layer.window > 1:  # squeezing to more words can take less logic: from 9 to 6 less than to 5
             common = np.lcm(self.layer.window, side.n)
             wider &= common[1:] >= common[:-1]
         wanted[1:] &= (clipped[1:] < clipped[:-1]) | ~wider[column]
         if fifo:  # only for engines that would otherwise wait for others
             engines = filters * (g * columns * (side.i // side.m))[column]
-            wanted &= side.sparse[column] & ((engines > 1) | (self.options.engines == "decoupled"))
+            wanted &= side.waiting[column] & ((engines > 1) | (self.options.engines == "decoupled"))
             if self.options.engines == "decoupled":
-                wanted |= (~side.sparse)[column] & (filters > 0)
+                wanted |= (~side.waiting)[column] & (filters > 0)
         rows, places = np.nonzero(wanted)
         gs, q, p = (np.full(len(rows), value) for value in (g, pixels, columns))
         return (
-            side.i[rows], side.m[rows], side.n[rows], filters[places], gs, q, p, side.sparse[rows],
-            np.where(side.sparse[rows], fifo, 0), interval[rows, places], t[rows, places],
+            side.i[rows], side.m[rows], side.n[rows], filters[places], gs, q, p, side.engine[rows],
+            np.where(side.waiting[rows], fifo, 0), interval[rows, places], t[rows, places],
             uneven[rows], side.alone[rows],
         )  # fmt: skip
 
@@ -151,7 +157,7 @@ class ComputeDesigns(Table):
         layer, options = self.layer, self.options
         data, streams = options.activation_bits, folds.i * folds.g
         logic = compute_logic(layer, folds, self.bits)
-        bits, words, depth = self._weight_banks(folds)
+        bits, words, depth, stored = self._weight_banks(folds)
         load = np.minimum(cycles.input_cycles(layer, folds.i, folds.g, folds.q) / interval, 1.0)
         if self.fifos.words:
             before = ceil_div(sum(self.fifos.words), streams * folds.q)
@@ -169,8 +175,6 @@ class ComputeDesigns(Table):
             self.places.append((WeightsIn.URAM, 1))
             places.append(np.stack([window.bram18, uram, none], 1))
         if not streamed and space.budget[BANDWIDTH] > 0:
-            dense = self._zero_tiles.kept_fraction(folds.i, folds.o)
-            stored = np.where(folds.sparse, options.stored_fraction(self.sparsity.weight_density), dense)
             blocked = np.where(small, FORBIDDEN, 0.0)  # weights that fit LUTs are not fetched from outside
             for bands in self._band_choices():
                 maps = self._map_buffers(folds, words, bands)
@@ -182,24 +186,26 @@ class ComputeDesigns(Table):
                     places.append(np.stack([window.bram18 + blocked, maps.uram, read], 1))
         return np.stack([dsp, lut, logic.ff], 1), np.stack(places)
 
-    def _weight_banks(self, folds: Folds) -> tuple[int, Ints, Ints]:
-        """The bits of a weight, how many are read together, and the depth of their banks.
+    def _weight_banks(self, folds: Folds) -> tuple[int, Ints, Ints, Floats]:
+        """The bits of a weight, how many are read together, the depth of their banks, and the bits stored over all.
 
-        Dense compute engines read N of an initiation's M weights a cycle, sparse ones all M at once to pick from; the
-        engines of all columns share them. Weights are compressed if the options say so, and tiles of zeros that dense
-        engines skip are not kept. The second operand of a matrix product is double-buffered: one image is written
-        while another is read.
+        The engines of all columns share them. The second operand of a matrix product is double-buffered: one image is
+        written while another is read.
         """
-        pairs = self.layer.window * folds.m
-        words = folds.g * folds.o * (folds.i // folds.m) * np.where(folds.sparse, pairs, folds.n)
-        passes = cycles.passes(self.layer, folds.i, folds.o, folds.g)
-        streamed = self.layer.kind is OperationKind.MATMUL
-        stored = 1.0 if streamed else self.options.stored_fraction(self.sparsity.weight_density)
-        kept = np.ceil(passes * self._zero_tiles.kept_fraction(folds.i, folds.o))
-        depth = np.where(folds.sparse, np.ceil(passes * stored), kept * dense_rounds(pairs, folds.n)).astype(np.int64)
+        layer, options = self.layer, self.options
+        streamed = layer.kind is OperationKind.MATMUL
+        compressed = 1.0 if streamed else options.stored_fraction(self.sparsity.weight_density)
+        pairs, kept = layer.window * folds.m, self._zero_tiles.kept_fraction(folds.i, folds.o)
+        passes = cycles.passes(layer, folds.i, folds.o, folds.g)
+        words, depth, stored = np.empty_like(pairs), np.empty_like(pairs), np.empty_like(kept)
+        for kind, rows in by_kind(folds.engine):
+            words[rows] = kind.weight_words(pairs[rows], folds.n[rows])
+            depth[rows] = kind.weight_depth(pairs[rows], folds.n[rows], passes[rows], kept[rows], compressed)
+            stored[rows] = kind.stored_fraction(kept[rows], compressed)
+        words *= folds.g * folds.o * folds.bundles
         if streamed:
-            return self.options.activation_bits, words, 2 * depth
-        return self.options.weight_bits, words, depth
+            return options.activation_bits, words, 2 * depth, stored
+        return options.weight_bits, words, depth, stored
 
     @property
     def _lines(self) -> int:
@@ -251,25 +257,26 @@ class ComputeDesigns(Table):
             "input": float(cycles.input_cycles(layer, folds.i, folds.g, folds.q)[0]),
             "output": float(cycles.output_cycles(layer, folds.o, folds.g, folds.p)[0]),
         }
-        sparse, m, n = bool(folds.sparse[0]), int(folds.m[0]), int(folds.n[0])
+        engine = list(ComputeEngine)[int(folds.engine[0])]
         where, bands = self.places[place]
         if where is not WeightsIn.OFF_CHIP:
-            bits, _, depth = self._weight_banks(folds)
+            bits, _, depth, _ = self._weight_banks(folds)
             where = WeightsIn.LUTRAM if memory.in_lutram(bits, depth)[0] else where
-        mean_pairs = layer.window * m * (self.sparsity.pair_density if sparse else 1.0)
+        pairs = layer.window * int(folds.m[0])
+        mean_pairs = pairs * KINDS[engine].computed_fraction(self.sparsity.pair_density)
         return LayerEstimate(
             name=layer.name,
             kind=layer.kind.value,
             interval_cycles=int(self.interval[design]) // self.urgency,
             urgency=self.urgency,
             bound=max(bounds, key=bounds.__getitem__),
-            engine="sparse" if sparse else "dense",
+            engine=engine.value,
             folds={name: int(getattr(folds, key)[0]) for name, key in _FOLDS.items()},
             resources=Resources.of(self.resources(design, place)),
             weights_in=str(where),
             bands=bands,
             initiation_interval=t,
-            initiation_interval_of_mean=float(max(self.options.t_min, ceil_div(mean_pairs, n))),
+            initiation_interval_of_mean=float(max(self.options.t_min, ceil_div(mean_pairs, int(folds.n[0])))),
             imbalance=float(self.uneven[design]),
             engine_fifo=int(folds.fifo[0]),
             waiting=float(t / max(self.alone[design], 1e-12)) if t else 1.0,

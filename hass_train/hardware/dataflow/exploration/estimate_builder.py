@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hass_train.hardware.dataflow.costs.branches import fill, operand_wait
-from hass_train.hardware.dataflow.costs.cycles import dsp_of_multipliers
 from hass_train.hardware.dataflow.costs.energy import image_energy
+from hass_train.hardware.dataflow.costs.engine_kinds import KINDS
 from hass_train.hardware.dataflow.designs.tables import BANDWIDTH
 from hass_train.hardware.dataflow.exploration.bottleneck import explain
 from hass_train.hardware.dataflow.exploration.explore import Explorer
@@ -180,7 +180,7 @@ class EstimateBuilder:
     def _demand(self, operation: Operation, row: LayerEstimate, least_dsp: float) -> LayerDemand:
         """What a layer needs on the smooth envelope around its present design."""
         options, sparsity = self.network.options, self.profile.layers[operation.name]
-        per_mac = float(dsp_of_multipliers(4, options.activation_bits, options.weight_bits)) / 4
+        per_mac = float(KINDS[row.engine].dsp(np.array(4), options.activation_bits, options.weight_bits)) / 4
         used, bits = row.resources, operation.weights * options.weight_bits
         return LayerDemand(
             operation.name,

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hass_train.hardware.arithmetic import ceil_div
+from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
+from hass_train.hardware.dataflow.costs.engine_rounds import dense_rounds
 from hass_train.hardware.dataflow.simulator import kernel
 from hass_train.hardware.dataflow.simulator.packing import NonZeros, Packed, pack
 from hass_train.hardware.dataflow.simulator.stages import REGISTERS, Operand, Stage, StageDesign
@@ -28,7 +29,7 @@ class KernelTables:
         workload: the network.
         designs: how its operations are built.
         stages: the stages of the operations, and last that of the network's input.
-        nonzeros: where the operands of layers with sparse compute engines are not zero, by name.
+        nonzeros: where the operands of layers whose engines skip zeros are not zero, by name.
         profile, t_min, image_cycles: as in `pipeline.Pipeline`.
 
     Attributes:
@@ -41,7 +42,7 @@ class KernelTables:
         real: how many images are given.
 
     Raises:
-        ValueError: a layer with sparse compute engines has no operands, or operands of another shape or for another
+        ValueError: a layer with engines that skip zeros has no operands, or operands of another shape or for another
             number of images.
     """
 
@@ -56,9 +57,9 @@ class KernelTables:
         image_cycles: int,
     ) -> None:
         self.real = real_images(designs, nonzeros)
-        missing = sorted({design.name for design in designs if design.engine == "sparse"} - set(nonzeros))
+        missing = sorted({design.name for design in designs if design.skips_zeros} - set(nonzeros))
         if missing:
-            raise ValueError(f"{missing[0]} has sparse engines, and no activations and weights are given for it")
+            raise ValueError(f"{missing[0]} has engines that skip zeros, but no activations and weights are given")
         self._stages, self._place = stages, {stage.name: k for k, stage in enumerate(stages)}
         self._parts: dict[str, list[NDArray[Any]]] = {name: [] for name in _ARRAYS}
         self._filled = dict.fromkeys(_ARRAYS, 0)
@@ -73,9 +74,9 @@ class KernelTables:
                 row[kernel.ENGINE], row[kernel.PACE] = kernel.SOURCE, image_cycles
                 continue
             operation, design = workload.operations[v], designs[v]
-            if design.engine == "dense":
-                row[kernel.CYCLES] = ceil_div(operation.window * design.folds["m"], design.folds["N"])
-            elif design.engine == "sparse":
+            if design.engine == ComputeEngine.DENSE:
+                row[kernel.CYCLES] = dense_rounds(operation.window * design.folds["m"], design.folds["N"])
+            elif design.skips_zeros:
                 sparsity = profile.layers.get(stage.name) if profile else None
                 layers[v] = pack(operation, design, nonzeros[stage.name], sparsity, t_min)
                 self._put_engines(row, design, layers[v])
@@ -115,7 +116,7 @@ class KernelTables:
         row[kernel.AT_WRITTEN] = self._put("written", stage.written)
 
     def _put_engines(self, row: NDArray[np.int64], design: StageDesign, packed: Packed) -> None:
-        """Fill in the sparse compute engines of a stage, with their operands."""
+        """Fill in the compute engines of a stage that skip zeros, with their operands."""
         shape = packed.activations.shape
         row[kernel.ENGINE] = kernel.DECOUPLED if design.engine_fifo else kernel.LOCKSTEP
         row[kernel.AT_ACTIVATION], row[kernel.ACTIVATIONS] = self._put("act", packed.activations), np.prod(shape[1:])
@@ -169,13 +170,13 @@ class KernelTables:
 
 
 def real_images(designs: Sequence[StageDesign], nonzeros: Mapping[str, NonZeros]) -> int:
-    """How many real images are given for the layers with sparse compute engines; 1 where there are no such layers.
+    """How many real images are given for the layers whose engines skip zeros; 1 where there are no such layers.
 
     Raises:
         ValueError: layers are given different numbers of them, or none.
     """
-    sparse = (design.name for design in designs if design.engine == "sparse" and design.name in nonzeros)
-    images = {len(nonzeros[name].activations) for name in sparse}
+    skipping = (design.name for design in designs if design.skips_zeros and design.name in nonzeros)
+    images = {len(nonzeros[name].activations) for name in skipping}
     if len(images) > 1 or 0 in images:
         raise ValueError(f"the layers' activations are of {sorted(images)} images; they must be of equally many")
     return images.pop() if images else 1

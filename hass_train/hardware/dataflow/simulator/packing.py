@@ -56,7 +56,7 @@ def pack(
 
     Args:
         operation: convolution or linear layer.
-        design: how it is built, with sparse compute engines.
+        design: how it is built, with compute engines that skip zeros.
         nonzeros: where its operands are not zero.
         sparsity: its channel densities decide which engine takes which channel; None = in their order.
         t_min: least cycles of an initiation.

@@ -43,7 +43,7 @@ class Pipeline:
     Args:
         workload: the network.
         designs: how its operations are built, in the same order.
-        nonzeros: where the operands of layers with sparse compute engines are not zero, by name and all for equally
+        nonzeros: where the operands of layers whose engines skip zeros are not zero, by name and all for equally
             many images; only playing needs them.
         profile: the profile whose channel densities decide which engine takes which channel.
         t_min: least cycles of an initiation.
@@ -98,7 +98,7 @@ class Pipeline:
 
     @cached_property
     def real(self) -> int:
-        """How many real images are given, which repeat; 1 where no layer has sparse compute engines."""
+        """How many real images are given, which repeat; 1 where no layer has engines that skip zeros."""
         return real_images(self.designs, self._given[0])
 
     @cached_property

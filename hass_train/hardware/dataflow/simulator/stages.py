@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hass_train.hardware.dataflow.costs.engine_kinds import KINDS
 from hass_train.hardware.estimate import LayerEstimate
 
 Ints = NDArray[np.int64]
@@ -33,10 +34,10 @@ class StageDesign:
 
     Args:
         name: name of the operation.
-        engine: kind of its compute engines, `dense` or `sparse`; `stream` for an operation without multipliers.
+        engine: kind of its compute engines (`ComputeEngine`); `stream` for an operation without multipliers.
         folds: parallelism by name, `i o g m N q p`, or `s` streams.
         bands: how often off-chip weights are read for one image; 0 = they are on chip.
-        engine_fifo: rounds that a sparse compute engine may be ahead of the slowest; 0 = in lock-step.
+        engine_fifo: rounds that a compute engine may be ahead of the slowest; 0 = in lock-step.
     """
 
     name: str
@@ -44,6 +45,12 @@ class StageDesign:
     folds: Mapping[str, int]
     bands: int = 0
     engine_fifo: int = 0
+
+    @property
+    def skips_zeros(self) -> bool:
+        """Whether its rounds depend on where operands are zero, so that it can be played only with them."""
+        kind = KINDS.get(self.engine)
+        return kind is not None and not kind.static
 
     @classmethod
     def of(cls, row: LayerEstimate) -> StageDesign:
