@@ -69,7 +69,10 @@ class LayerEstimate:
         interval_cycles: cycles per image when this operation is never starved or blocked.
         bound: what sets its interval: `compute`, `input`, `output` or `stream`; on an array `compute`, `tile`, `store`
             or `ddr`.
-        engine: kind of its compute engines, `dense`, `crossbar` or `array`; `stream` for operations without weights.
+        engine: kind of its compute engines (`ComputeEngine`), or `array`; `stream` for operations without weights.
+        lanes: whether each multiplier takes only positions of its own, and not any of the window's.
+        multiplier: what its multipliers are made of, `dsp` or `lut`.
+        filter_order: the order in which its filters are computed, where that is not the network's; else empty.
         folds: the design's parallelism by name (`i o g m N q p`, or `s` streams), or the tiles of an array.
         resources: resources of one replica.
         weights_in: where its weights are stored, or the FIFOs of a stream: `lutram`, `bram`, `uram`, `off_chip`, on an
@@ -109,6 +112,9 @@ class LayerEstimate:
     part: int = 0
     block_density: float | None = None
     block_imbalance: float | None = None
+    lanes: bool = False
+    multiplier: str = "dsp"
+    filter_order: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,7 @@ class DataflowOptions:
     bundle: Bundle = "ends"
     weights: WeightStorage = "compressed"
     skip_all_zero: bool = False
-    compute_engines: Sequence[ComputeEngine] = tuple(ComputeEngine)
+    compute_engines: Sequence[ComputeEngine] = (ComputeEngine.DENSE, ComputeEngine.CROSSBAR)
     engines: Engines = "auto"
     engine_fifo: int = 16
     max_pixels: int = 4

@@ -34,6 +34,9 @@ class ComputeEngine(StrEnum):
     """The names of the kinds, as options, estimates and designs have them."""
 
     DENSE = "dense"
+    ACTIVATION = "activation"
+    WEIGHT = "weight"
+    PAIR = "pair"
     CROSSBAR = "crossbar"
 
     @property

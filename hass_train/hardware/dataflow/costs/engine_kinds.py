@@ -136,7 +136,7 @@ class Crossbar(EngineKind):
 
 KINDS: Mapping[str, EngineKind] = MappingProxyType({ComputeEngine.DENSE: Dense(), ComputeEngine.CROSSBAR: Crossbar()})
 """The kinds by name, in the order of their codes."""
-_STATIC = np.array([KINDS[engine].static for engine in ComputeEngine])
+_STATIC = np.array([engine in KINDS and KINDS[engine].static for engine in ComputeEngine])
 
 
 def waiting(codes: Ints) -> Bools:
