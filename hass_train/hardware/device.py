@@ -9,9 +9,11 @@ from typing import Any
 
 import yaml
 
+from hass_train.hardware.dataflow.costs.modules.parameters import Family
 from hass_train.hardware.resources import LIMITS
 from hass_train.runtime.errors import suggested
 
+_FAMILIES: dict[tuple[int, str], Family] = {(6, "dsp48"): "xc7", (4, "mult18"): "ecp5"}
 _DEVICES = Path(__file__).resolve().parents[2] / "conf" / "hw"
 
 
@@ -21,7 +23,7 @@ class Device:
 
     Args:
         name: name of the device, as in `conf/hw/`.
-        dsp: DSP48 slices.
+        dsp: DSP48 slices, or the multipliers that a device has instead.
         bram18: 18-kbit block RAMs.
         uram: 288-kbit UltraRAMs.
         lut: look-up tables.
@@ -30,6 +32,8 @@ class Device:
         bandwidth_gbps: off-chip memory bandwidth, Gbit/s.
         reconfiguration_s: seconds to load another bitstream.
         static_w: static power, W; only energy estimates use it.
+        lut_inputs: inputs of a look-up table, 6 or 4.
+        multiplier: what `dsp` counts: `dsp48`, or `mult18` (18 × 18 bits, without an adder).
 
     Raises:
         ValueError: a field is negative or not finite, or there are no DSPs or no clock.
@@ -45,15 +49,28 @@ class Device:
     bandwidth_gbps: float
     reconfiguration_s: float = 0.08255
     static_w: float = 3.0
+    lut_inputs: int = 6
+    multiplier: str = "dsp48"
 
     def __post_init__(self) -> None:
-        for item in fields(self)[1:]:
+        for item in fields(self)[1:-2]:
             value = getattr(self, item.name)
             if not math.isfinite(value) or value < 0:
                 raise ValueError(f"{item.name} of device {self.name} is {value}; it must be a number ≥ 0")
         for needed in ("dsp", "clock_mhz"):
             if getattr(self, needed) <= 0:
                 raise ValueError(f"{needed} of device {self.name} is {getattr(self, needed)}; it must be > 0")
+        if (self.lut_inputs, self.multiplier) not in _FAMILIES:
+            known = " or ".join(f"{inputs} with {multiplier}" for inputs, multiplier in _FAMILIES)
+            raise ValueError(
+                f"lut_inputs of device {self.name} is {self.lut_inputs!r} with multiplier {self.multiplier!r}; "
+                f"modules are synthesised for {known}"
+            )
+
+    @property
+    def family(self) -> Family:
+        """What modules are synthesised for."""
+        return _FAMILIES[self.lut_inputs, self.multiplier]
 
     @property
     def available(self) -> dict[str, float]:

@@ -98,7 +98,7 @@ class DataflowAccelerator(Accelerator):
         if workload not in self._operand_fifos:
             self._operand_fifos[workload] = operand_fifos(workload)
         fifos = self._operand_fifos[workload]
-        space = DesignSpace(self.budget, floor_interval(workload, self.options))
+        space = DesignSpace(self.budget, floor_interval(workload, self.options), self.device.family)
         tables = [self._designs(o, profile.layers.get(o.name), fifos[o.name], space) for o in workload]
         for operation, table in zip(workload, tables, strict=True):
             if not len(table):

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
+from hass_train.hardware.dataflow.costs.cost_model import CostModel
+from hass_train.hardware.dataflow.costs.logic import Widths
+from hass_train.hardware.dataflow.costs.models import CostSource, cost_model
+from hass_train.hardware.dataflow.costs.modules.parameters import Family
+from hass_train.hardware.dataflow.costs.peer import PeerCosts
 from hass_train.hardware.dataflow.costs.rounds import Engines
+from hass_train.hardware.dataflow.costs.synthesised import LEAST_BITS, MOST_BITS
 from hass_train.hardware.resources import LIMITS as LIMITS
 from hass_train.hardware.resources import Limit as Limit
 from hass_train.runtime.errors import suggested
@@ -26,10 +32,12 @@ class DataflowOptions:
     Args:
         weight_bits, activation_bits, accumulator_bits: word widths, bits.
         folding: the folds of a dimension: `free`, or only its `divisors` (the peer's rule).
-        bundle: input channels in one compute engine: `ends` = 1 or, in 1×1 and linear layers, all parallel channels;
-            `auto` = every divisor of the parallel channels, in all layers.
-        weights: how compute engines that skip zeros keep weights: `dense`, or `compressed` to a bitmap and the non-zero
-            ones where that is smaller (the decoder's logic is not counted).
+        bundle: input channels in one compute engine: `ends` = 1 or, in 1×1 and linear layers, all parallel channels,
+            and as many as multipliers can choose among; `auto` = every divisor of the parallel channels, in all layers.
+        costs: where costs come from: `synthesis` of our own modules, or the regressions of the `peer`, fpgaConvNet,
+            which know `dense` and `crossbar` engines.
+        weights: how crossbars of the peer keep weights: `dense`, or `compressed` to a bitmap and the non-zero ones
+            where that is smaller (the decoder's logic is not counted).
         skip_all_zero: whether a window without any non-zero pair costs no cycle (t_min = 0) or one (t_min = 1).
         compute_engines: the kinds of compute engine that a layer may be built with (`ComputeEngine`); each layer gets
             whichever makes the better design. Without `dense`, a layer that has no zeros cannot be built.
@@ -65,7 +73,8 @@ class DataflowOptions:
     bundle: Bundle = "ends"
     weights: WeightStorage = "compressed"
     skip_all_zero: bool = False
-    compute_engines: Sequence[ComputeEngine] = (ComputeEngine.DENSE, ComputeEngine.CROSSBAR)
+    compute_engines: Sequence[ComputeEngine] = tuple(ComputeEngine)
+    costs: CostSource = "synthesis"
     engines: Engines = "auto"
     engine_fifo: int = 16
     max_pixels: int = 4
@@ -93,6 +102,7 @@ class DataflowOptions:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must lie in {low} … {high}")
         for name, choices in (
             ("engines", get_args(Engines)),
+            ("costs", get_args(CostSource)),
             ("folding", get_args(Folding)),
             ("bundle", get_args(Bundle)),
             ("weights", get_args(WeightStorage)),
@@ -103,6 +113,7 @@ class DataflowOptions:
                 raise ValueError(
                     f"{name} is {getattr(self, name)!r}; choose {', '.join(choices[:-1])} or {choices[-1]}"
                 )
+        self._check_costs()
         for limit in self.limits:
             if limit not in LIMITS:
                 raise ValueError(f"limits names {limit!r}; choose from {', '.join(LIMITS)}")
@@ -127,6 +138,37 @@ class DataflowOptions:
         for name in ("mac_pj", "onchip_pj_per_bit", "offchip_pj_per_bit"):
             if not 0 <= getattr(self, name) < 1e6:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be ≥ 0")
+
+    def _check_costs(self) -> None:
+        """Refuse what the source of costs does not know.
+
+        Raises:
+            ValueError: word widths, pixels, or kinds of compute engine.
+        """
+        if self.costs == "peer":
+            known = PeerCosts.engines
+            if unknown := [engine for engine in self.compute_engines if engine not in known]:
+                raise ValueError(
+                    f"costs=peer knows no {unknown[0]} engines; say compute_engines=[{','.join(known)}], or "
+                    "costs=synthesis"
+                )
+            return
+        for name in ("weight_bits", "activation_bits"):
+            if not LEAST_BITS <= getattr(self, name) <= MOST_BITS:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}; modules are synthesised for {LEAST_BITS} … {MOST_BITS} bits: "
+                    "choose such a width, or costs=peer"
+                )
+        if self.skip_all_zero:
+            raise ValueError("skip_all_zero is true, but no module does that: a round takes a cycle; say costs=peer")
+        if self.max_pixels not in (1, 2, 4):
+            raise ValueError(
+                f"max_pixels is {self.max_pixels}; windows are synthesised for 1, 2 or 4, or say costs=peer"
+            )
+
+    def cost_model(self, family: Family) -> CostModel:
+        """What designs cost on devices of a family."""
+        return cost_model(self.costs, Widths(self.activation_bits, self.weight_bits, self.accumulator_bits), family)
 
     def stored_fraction(self, weight_density: float) -> float:
         """The bits that engines that skip zeros store for their weights, as a fraction of all weights uncompressed."""

@@ -1,25 +1,23 @@
 """What is asked of a kind of compute engine, and what it is told of a layer (hardware-model, section 2).
 
 M pairs of a weight and an activation meet in a round of an engine with N multipliers. How many cycles that takes, for
-which other engines it waits, which N are worth building, and what multipliers, weight memories and logic cost, is what
-kinds differ in. They are in `engine_kinds`.
+which other engines it waits and which N are worth building is what kinds differ in. They are in `engine_kinds`; what
+they cost is in `cost_model`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from hass_train.hardware.arithmetic import spaced
-from hass_train.hardware.dataflow.costs import cycles, logic
-from hass_train.hardware.dataflow.costs.initiation import multiplier_choices, nonzero_pairs
+from hass_train.hardware.dataflow.costs.initiation import multiplier_choices, nonzero_activations, nonzero_pairs
 from hass_train.hardware.dataflow.costs.rounds import LockstepRounds
 from hass_train.hardware.lanes import Lanes
 from hass_train.hardware.profile import LayerSparsity
@@ -28,6 +26,8 @@ from hass_train.hardware.workload import Operation
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+Multiplier = Literal["dsp", "lut"]
+"""What multipliers are made of."""
 
 
 class ComputeEngine(StrEnum):
@@ -38,14 +38,6 @@ class ComputeEngine(StrEnum):
     WEIGHT = "weight"
     PAIR = "pair"
     CROSSBAR = "crossbar"
-
-    @property
-    def code(self) -> int:
-        """Its number in tables of designs."""
-        return _CODES[self]
-
-
-_CODES = {engine: code for code, engine in enumerate(ComputeEngine)}
 
 
 @dataclass(frozen=True)
@@ -58,6 +50,7 @@ class LayerWork:
         t_min: least cycles of a round of engines that skip zeros.
         max_pixels: most pixels read at once.
         step: ratio between the numbers of multipliers that engines that skip zeros are explored with; 1 = all.
+        most_choices: positions among which a multiplier can choose; 0 = as many as there are.
     """
 
     layer: Operation
@@ -65,12 +58,9 @@ class LayerWork:
     t_min: int
     max_pixels: int
     step: float = 1.0
-    _pairs: dict[int, LockstepRounds] = field(default_factory=dict, init=False, repr=False)
-
-    @property
-    def has_zeros(self) -> bool:
-        """Whether there is any pair to skip."""
-        return self.sparsity.pair_density < 1 or bool(self.sparsity.histograms)
+    most_choices: int = 0
+    _pairs: dict[tuple[int, bool], LockstepRounds] = field(default_factory=dict, init=False, repr=False)
+    _activations: dict[int, LockstepRounds] = field(default_factory=dict, init=False, repr=False)
 
     def few(self, choices: Ints) -> Bools:
         """(choices,) which numbers of multipliers to look at."""
@@ -78,12 +68,25 @@ class LayerWork:
             return np.ones(len(choices), bool)
         return np.isin(choices, spaced(choices.tolist(), self.step))
 
-    def pairs(self, bundle: int) -> LockstepRounds:
-        """The rounds of engines of so many bundled channels that take the non-zero pairs, whichever they are."""
-        if bundle not in self._pairs:
+    def choosable(self, bundle: int, choices: Ints, lanes: bool) -> Bools:
+        """(choices,) for which numbers of multipliers each can choose among what it has to."""
+        pairs = self.layer.window * bundle
+        among = -(-pairs // choices) if lanes else np.full(len(choices), pairs)
+        return (among <= self.most_choices) | (self.most_choices == 0)
+
+    def pairs(self, bundle: int, lanes: bool) -> LockstepRounds:
+        """The rounds of engines of so many bundled channels that skip zero pairs, by lanes or wherever they are."""
+        if (bundle, lanes) not in self._pairs:
             histogram = nonzero_pairs(self.sparsity, self.layer.window, bundle, self.layer.channels_per_group)
-            self._pairs[bundle] = LockstepRounds(self._lanes, bundle, histogram, self.t_min)
-        return self._pairs[bundle]
+            self._pairs[bundle, lanes] = LockstepRounds(self._lanes, bundle, histogram, self.t_min, lanes)
+        return self._pairs[bundle, lanes]
+
+    def activations(self, bundle: int) -> LockstepRounds:
+        """The rounds of engines of so many bundled channels that skip zero activations, by lanes."""
+        if bundle not in self._activations:
+            histogram = nonzero_activations(self.sparsity, self.layer.window, bundle)
+            self._activations[bundle] = LockstepRounds(self._lanes, bundle, histogram, self.t_min, True)
+        return self._activations[bundle]
 
     @cached_property
     def _lanes(self) -> Lanes:
@@ -92,21 +95,28 @@ class LayerWork:
 
 
 class EngineKind(ABC):
-    """One kind of compute engine.
+    """One kind of compute engine, or a variant of one.
 
     Numbers of multipliers are indices in `multiplier_choices(M)` where an argument is called `choice`, and a result
     `(choices,)` has a value for each N in it.
 
+    Args:
+        lanes: whether each multiplier takes only positions of its own, and not any of the window's.
+        multiplier: what multipliers are made of.
+
     Attributes:
-        static: whether the schedule is known before an image is seen. Such engines wait for none, and need no FIFOs;
-            those of the other kinds wait for the slowest one.
+        engine: the name of the kind.
+        waits: whether engines wait for slower ones beside them, or need FIFOs. Those whose schedule is known before an
+            image is seen do not.
         skips_tiles: whether tiles of weights that are all zero are left out of the schedule.
     """
 
-    static: ClassVar[bool]
-    skips_tiles: ClassVar[bool]
+    engine: ClassVar[ComputeEngine]
+    waits: ClassVar[bool]
+    skips_tiles: ClassVar[bool] = False
 
-    # ---- rounds ------------------------------------------------------------------------------------------------
+    def __init__(self, lanes: bool = False, multiplier: Multiplier = "dsp") -> None:
+        self.lanes, self.multiplier = lanes, multiplier
 
     @abstractmethod
     def multipliers(self, work: LayerWork, bundle: int) -> Ints:
@@ -120,6 +130,10 @@ class EngineKind(ABC):
     def alone(self, work: LayerWork, bundle: int) -> Floats:
         """(choices,) mean cycles of a round of one engine by itself."""
 
+    @abstractmethod
+    def computed_fraction(self, sparsity: LayerSparsity) -> float:
+        """The fraction of a layer's pairs that multipliers are fed with."""
+
     def channel_imbalance(self, work: LayerWork, i: int, bundle: int) -> Floats:
         """(choices,) the slowest of i/`bundle` parallel streams of channels over their mean; 1 where none waits."""
         return np.ones(len(multiplier_choices(work.layer.window * bundle)))
@@ -128,10 +142,25 @@ class EngineKind(ABC):
         """(choices,) the slowest of g parallel groups over their mean; 1 where none waits."""
         return np.ones(len(multiplier_choices(work.layer.window * bundle)))
 
+    def scheduled(self, work: LayerWork, bundle: int, choice: Ints, bundles: Ints, filters: Ints, g: int) -> Floats:
+        """The mean cycles of a round of engines that wait for none, all those side by side included.
+
+        Args:
+            work: the layer.
+            bundle: channels of one engine.
+            choice, bundles: (rows,) choices of N, and bundles side by side in a group.
+            filters: (filters,) numbers of filters side by side.
+            g: groups side by side.
+
+        Returns:
+            (rows, filters) cycles.
+        """
+        return np.repeat(self.alone(work, bundle)[choice, None], len(filters), axis=1)
+
     def lockstep(
         self, work: LayerWork, bundle: int, choice: Ints, channels: Ints, filters: Ints, columns: int
     ) -> tuple[Floats, Floats, Floats, Floats]:
-        """The waiting of engines in lock-step; asked of kinds that are not static.
+        """The waiting of engines in lock-step; asked of kinds that wait.
 
         Args:
             work: the layer.
@@ -145,48 +174,3 @@ class EngineKind(ABC):
             cycles of the slowest engine of a column and bundle, of a column, and of all.
         """
         raise TypeError("a kind whose engines wait for each other says for how long")
-
-    @abstractmethod
-    def computed_fraction(self, pair_density: float) -> float:
-        """The fraction of a layer's pairs that multipliers are fed with."""
-
-    # ---- costs -------------------------------------------------------------------------------------------------
-
-    def products_per_dsp(self, activation_bits: int, weight_bits: int) -> int:
-        """The products that share a DSP: two of 8×8 bits, four of 4×4 (hardware-model, section 5)."""
-        wide = max(activation_bits, weight_bits)
-        return 4 if wide <= 4 else 2 if wide <= 8 else 1
-
-    def dsp(self, multipliers: Ints, activation_bits: int, weight_bits: int) -> Ints:
-        """The DSPs of some multipliers of one layer."""
-        products = self.products_per_dsp(activation_bits, weight_bits)
-        return cycles.dsp_of_multipliers(multipliers, activation_bits, weight_bits, products)
-
-    @abstractmethod
-    def weight_words(self, pairs: Ints, n: Ints) -> Ints:
-        """The weights that one engine reads together, of M = `pairs`."""
-
-    @abstractmethod
-    def weight_depth(self, pairs: Ints, n: Ints, passes: Ints, kept: Floats, compressed: float) -> Ints:
-        """The depth of a bank of weights.
-
-        Args:
-            pairs, n: M and N.
-            passes: rounds of an output pixel.
-            kept: fraction of the tiles that are not all zero.
-            compressed: bits of compressed weights over those of all weights.
-        """
-
-    @abstractmethod
-    def stored_fraction(self, kept: ArrayLike, compressed: float) -> Floats:
-        """The bits that are stored of the weights over those of all weights; arguments as of `weight_depth`."""
-
-    @abstractmethod
-    def modules(self, layer: Operation, folds: logic.Folds, bits: logic.Widths) -> Iterator[logic.Logic]:
-        """The modules from the sliding window to the accumulators, all copies of each.
-
-        Args:
-            layer: the operation.
-            folds: the folds of designs with engines of this kind.
-            bits: word widths.
-        """

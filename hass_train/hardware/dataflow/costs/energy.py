@@ -12,11 +12,12 @@ from collections.abc import Iterable
 from hass_train.hardware.dataflow.costs.engine_kinds import KINDS
 from hass_train.hardware.dataflow.options import DataflowOptions
 from hass_train.hardware.estimate import Energy, LayerEstimate
+from hass_train.hardware.profile import LayerSparsity
 from hass_train.hardware.workload import Operation, OperationKind
 
 
 def image_energy(
-    operations: Iterable[tuple[Operation, LayerEstimate, float]],
+    operations: Iterable[tuple[Operation, LayerEstimate, LayerSparsity]],
     options: DataflowOptions,
     offchip_bits: float,
     seconds: float,
@@ -25,19 +26,19 @@ def image_energy(
     """The energy that a design spends on one image, in joules.
 
     Args:
-        operations: every operation with its design and its weight density.
+        operations: every operation with its design and its sparsity.
         options: word widths and the energy constants.
         offchip_bits: bits of images, results and weights that cross the memory bus for one image.
         seconds: time between two images, all replicas together.
         static_w: static power of the device, W.
     """
     macs = bits = 0.0
-    for operation, row, weight_density in operations:
+    for operation, row, sparsity in operations:
         if kind := KINDS.get(row.engine):
-            macs += operation.macs * kind.computed_fraction(row.pair_density)
-            stored = float(kind.stored_fraction(1.0, options.stored_fraction(weight_density)))
-            # the columns computed at once share one read of a weight
-            bits += operation.macs * options.weight_bits * stored / row.folds.get("p", 1)
+            computed = kind.computed_fraction(sparsity)
+            macs += operation.macs * computed
+            # a weight is read for each product, but the columns computed at once share it
+            bits += operation.macs * options.weight_bits * computed / row.folds.get("p", 1)
         bits += (_words_read(operation) + operation.result.words) * options.activation_bits
     per_mac = options.mac_pj * options.weight_bits * options.activation_bits / 256
     return Energy(

@@ -1,18 +1,16 @@
 """The kinds of compute engine: whatever depends on what an engine does with zeros is asked of its kind, here.
 
-A further kind is a name in `ComputeEngine` and a class in `KINDS`.
+A further kind is a name in `ComputeEngine`, a class here, and its costs in a cost model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from hass_train.hardware.arithmetic import ceil_div
-from hass_train.hardware.dataflow.costs import logic
 from hass_train.hardware.dataflow.costs.balance import over_channels, over_groups
 from hass_train.hardware.dataflow.costs.compute_engine import (
     Bools,
@@ -24,75 +22,130 @@ from hass_train.hardware.dataflow.costs.compute_engine import (
 )
 from hass_train.hardware.dataflow.costs.engine_rounds import dense_rounds
 from hass_train.hardware.dataflow.costs.initiation import multiplier_choices
-from hass_train.hardware.workload import Operation
+from hass_train.hardware.dataflow.costs.rounds import LockstepRounds
+from hass_train.hardware.dataflow.costs.weight_rounds import filter_histograms, independent_weight_cycles
+from hass_train.hardware.profile import LayerSparsity
+from hass_train.hardware.workload import OperationKind
 
 
 class Dense(EngineKind):
     """All M pairs through N multipliers, zeros or not: ⌈M/N⌉ cycles."""
 
-    static, skips_tiles = True, True
+    engine, waits, skips_tiles = ComputeEngine.DENSE, False, True
 
     def multipliers(self, work: LayerWork, bundle: int) -> Ints:
-        pairs = work.layer.window * bundle
-        rounds = dense_rounds(pairs, multiplier_choices(pairs))
+        rounds = self._rounds(work, bundle)
         return np.flatnonzero(np.r_[True, rounds[1:] < rounds[:-1]])
 
     def unsuited(self, work: LayerWork) -> str:
         return ""  # any layer can be built so
 
     def alone(self, work: LayerWork, bundle: int) -> Floats:
-        pairs = work.layer.window * bundle
-        return np.asarray(dense_rounds(pairs, multiplier_choices(pairs)), float)
+        return self._rounds(work, bundle).astype(float)
 
-    def computed_fraction(self, pair_density: float) -> float:
+    def computed_fraction(self, sparsity: LayerSparsity) -> float:
         return 1.0
 
-    def weight_words(self, pairs: Ints, n: Ints) -> Ints:
-        return n
-
-    def weight_depth(self, pairs: Ints, n: Ints, passes: Ints, kept: Floats, compressed: float) -> Ints:
-        return np.asarray(np.ceil(passes * kept) * dense_rounds(pairs, n), np.int64)
-
-    def stored_fraction(self, kept: ArrayLike, compressed: float) -> Floats:
-        return np.asarray(kept, float)
-
-    def modules(self, layer: Operation, folds: logic.Folds, bits: logic.Widths) -> Iterator[logic.Logic]:
-        n, engines, pairs = folds.n, folds.compute_engines, layer.window * folds.m
-        columns, narrow = folds.i * folds.g * folds.p, folds.n < layer.window
-        picked, none = logic.crossbar(n, pairs, folds.m, bits), np.zeros(len(folds))
-        if layer.window > logic.FITTED_WINDOW:
-            yield logic.Logic(picked * columns * narrow, none)
-        elif layer.window > 1:
-            yield logic.squeeze(columns, np.full_like(n, layer.window), n, bits).times(narrow)
-        yield logic.fork(folds.bundles * folds.g * folds.p, n, bits).times(folds.o > 1)
-        yield logic.vector_dot(n, engines, bits)
-        yield logic.Logic(picked * (engines * ((folds.m > 1) & (n < pairs))), none)
-        passes = ceil_div(layer.source.channels * layer.window, n * folds.bundles * folds.g)
-        filters, several = ceil_div(layer.filters_per_group, folds.o), folds.rounds_summed(layer) > 1
-        yield logic.accumulate(engines, passes, filters, bits).times(several)
+    def _rounds(self, work: LayerWork, bundle: int) -> Ints:
+        pairs = work.layer.window * bundle
+        return np.asarray(dense_rounds(pairs, multiplier_choices(pairs)), np.int64)
 
 
-class Crossbar(EngineKind):
-    """Any of N multipliers takes any of the non-zero pairs, as in HASS: max(t_min, ⌈nnz/N⌉) cycles.
-
-    It pays for nothing in a layer without zeros, nor with a multiplier for every pair where a round takes a cycle
-    anyway.
-    """
-
-    static, skips_tiles = False, False
+class Skipping(EngineKind):
+    """What kinds that skip zeros have in common: they pay for nothing in a layer without zeros, nor with a multiplier
+    for every pair where a round takes a cycle anyway."""
 
     def multipliers(self, work: LayerWork, bundle: int) -> Ints:
-        if not work.has_zeros:
+        if not self._finds_zeros(work):
             return np.zeros(0, np.int64)
         pairs = work.layer.window * bundle
         choices = multiplier_choices(pairs)
-        return np.flatnonzero(work.few(choices) & ((choices < pairs) | (work.t_min == 0)))
+        worth = work.few(choices) & ((choices < pairs) | (work.t_min == 0))
+        return np.flatnonzero(worth & work.choosable(bundle, choices, self.lanes))
 
     def unsuited(self, work: LayerWork) -> str:
-        return "has windows of a single pair" if work.has_zeros else "has no zeros that a crossbar could skip"
+        what = f"{self.engine} engines could skip"
+        return "has windows of a single pair" if self._finds_zeros(work) else f"has no zeros that {what}"
+
+    def _finds_zeros(self, work: LayerWork) -> bool:
+        """Whether the layer has zeros that the kind skips."""
+        return self.computed_fraction(work.sparsity) < 1
+
+
+class Activation(Skipping):
+    """Skips zero activations, by lanes; filters share the picks, so that only windows wait for each other."""
+
+    engine, waits = ComputeEngine.ACTIVATION, True
+
+    def __init__(self, multiplier: str = "dsp") -> None:
+        super().__init__(True, "lut" if multiplier == "lut" else "dsp")
 
     def alone(self, work: LayerWork, bundle: int) -> Floats:
-        return work.pairs(bundle).alone
+        return work.activations(bundle).alone
+
+    def computed_fraction(self, sparsity: LayerSparsity) -> float:
+        return sparsity.activation_density
+
+    def channel_imbalance(self, work: LayerWork, i: int, bundle: int) -> Floats:
+        return over_channels(work.layer, _of_activations(work.sparsity), i, bundle, work.t_min)
+
+    def group_imbalance(self, work: LayerWork, g: int, bundle: int) -> Floats:
+        return over_groups(work.layer, _of_activations(work.sparsity), g, bundle, work.t_min)
+
+    def lockstep(
+        self, work: LayerWork, bundle: int, choice: Ints, channels: Ints, filters: Ints, columns: int
+    ) -> tuple[Floats, Floats, Floats, Floats]:
+        # filters share the picks: no kernel is slower than another
+        found = _lockstep(work.activations(bundle), choice, channels, np.ones(1, np.int64), columns)
+        one, column, whole = (np.repeat(cycles, len(filters), axis=1) for cycles in found)
+        return np.zeros(len(choice)), one, column, whole
+
+
+class Weight(Skipping):
+    """Takes only the weights that are not zero, from lists: the schedule is the same for every pixel."""
+
+    engine, waits = ComputeEngine.WEIGHT, False
+
+    def multipliers(self, work: LayerWork, bundle: int) -> Ints:
+        if work.layer.kind is OperationKind.MATMUL:  # its second operand comes with the image
+            return np.zeros(0, np.int64)
+        return super().multipliers(work, bundle)
+
+    def unsuited(self, work: LayerWork) -> str:
+        streamed = work.layer.kind is OperationKind.MATMUL
+        return "has no weights that are known beforehand" if streamed else super().unsuited(work)
+
+    def alone(self, work: LayerWork, bundle: int) -> Floats:
+        one = np.ones(1, np.int64)
+        choice = np.arange(len(multiplier_choices(work.layer.window * bundle)))
+        return self.scheduled(work, bundle, choice, np.ones_like(choice), one, 1)[:, 0]
+
+    def computed_fraction(self, sparsity: LayerSparsity) -> float:
+        return sparsity.weight_density
+
+    def scheduled(self, work: LayerWork, bundle: int, choice: Ints, bundles: Ints, filters: Ints, g: int) -> Floats:
+        histograms, groups = filter_histograms(work.layer, work.sparsity, bundle), work.layer.groups
+        result = np.empty((len(choice), len(filters)))
+        for engines in np.unique(bundles):
+            rows = bundles == engines
+            cycles = independent_weight_cycles(histograms, filters, int(engines), groups, g, lanes=self.lanes)
+            result[rows] = cycles[:, choice[rows]].T
+        return result
+
+
+class Pair(Skipping):
+    """Skips pairs in which the weight or the activation is zero, by lanes."""
+
+    engine, waits = ComputeEngine.PAIR, True
+
+    def __init__(self) -> None:
+        super().__init__(lanes=True)
+
+    def alone(self, work: LayerWork, bundle: int) -> Floats:
+        return work.pairs(bundle, self.lanes).alone
+
+    def computed_fraction(self, sparsity: LayerSparsity) -> float:
+        return sparsity.pair_density
 
     def channel_imbalance(self, work: LayerWork, i: int, bundle: int) -> Floats:
         return over_channels(work.layer, work.sparsity, i, bundle, work.t_min)
@@ -103,50 +156,69 @@ class Crossbar(EngineKind):
     def lockstep(
         self, work: LayerWork, bundle: int, choice: Ints, channels: Ints, filters: Ints, columns: int
     ) -> tuple[Floats, Floats, Floats, Floats]:
-        rounds, one = work.pairs(bundle), np.ones(len(choice), np.int64)
-        over_filters, over_bundles, over_columns = (
-            rounds.slowest(across, beside, choice, filters)
-            for across, beside in ((1, one), (1, channels), (columns, channels))
-        )
-        return rounds.deviation[choice], over_filters, over_bundles, over_columns
+        rounds = work.pairs(bundle, self.lanes)
+        return rounds.deviation[choice], *_lockstep(rounds, choice, channels, filters, columns)
 
-    def computed_fraction(self, pair_density: float) -> float:
-        return pair_density
-
-    def weight_words(self, pairs: Ints, n: Ints) -> Ints:
-        return pairs
-
-    def weight_depth(self, pairs: Ints, n: Ints, passes: Ints, kept: Floats, compressed: float) -> Ints:
-        return np.asarray(np.ceil(passes * compressed), np.int64)
-
-    def stored_fraction(self, kept: ArrayLike, compressed: float) -> Floats:
-        return np.full(np.shape(kept), compressed)
-
-    def modules(self, layer: Operation, folds: logic.Folds, bits: logic.Widths) -> Iterator[logic.Logic]:
-        n, engines, pairs = folds.n, folds.compute_engines, layer.window * folds.m
-        if 1 < layer.window <= logic.FITTED_WINDOW:
-            squeezes = folds.i * folds.g * folds.p * (n < layer.window)
-            yield logic.squeeze(1, np.full_like(n, layer.window), n, bits).times(squeezes)
-        yield logic.fork(folds.bundles * folds.g * folds.p, pairs, bits).times(folds.o > 1)
-        filters, summed = ceil_div(layer.filters_per_group, folds.o), folds.rounds_summed(layer)
-        yield logic.sparse_vector_dot(n, pairs, folds.m, filters, bits).times(engines)
-        yield logic.decoupling(folds.fifo, pairs, bits).times(engines)
-        yield logic.accumulate(1, summed, filters, bits).times(engines * (summed > 1))
+    def _finds_zeros(self, work: LayerWork) -> bool:
+        return super()._finds_zeros(work) or bool(work.sparsity.histograms)
 
 
-KINDS: Mapping[str, EngineKind] = MappingProxyType({ComputeEngine.DENSE: Dense(), ComputeEngine.CROSSBAR: Crossbar()})
-"""The kinds by name, in the order of their codes."""
-_STATIC = np.array([engine in KINDS and KINDS[engine].static for engine in ComputeEngine])
+class Crossbar(Pair):
+    """Any of N multipliers takes any of the non-zero pairs, as in HASS: max(t_min, ⌈nnz/N⌉) cycles."""
+
+    engine = ComputeEngine.CROSSBAR
+
+    def __init__(self) -> None:
+        Skipping.__init__(self, lanes=False)
+
+
+def _lockstep(
+    rounds: LockstepRounds, choice: Ints, channels: Ints, filters: Ints, columns: int
+) -> tuple[Floats, Floats, Floats]:
+    """(rows, filters) mean cycles of the slowest engine of a column and bundle, of a column, and of all."""
+    one = np.ones(len(choice), np.int64)
+    return (
+        rounds.slowest(1, one, choice, filters),
+        rounds.slowest(1, channels, choice, filters),
+        rounds.slowest(columns, channels, choice, filters),
+    )
+
+
+def _of_activations(sparsity: LayerSparsity) -> LayerSparsity:
+    """The sparsity with its channels' densities those of activations, as if their weights were equally dense."""
+    scale = sparsity.activation_density / max(sparsity.pair_density, 1e-9)
+    return replace(sparsity, channel_densities=tuple(min(one * scale, 1.0) for one in sparsity.channel_densities))
+
+
+VARIANTS: Sequence[EngineKind] = (
+    Dense(), Activation(), Weight(), Weight(lanes=True), Pair(), Crossbar(),
+    Dense(multiplier="lut"), Activation("lut"), Weight(multiplier="lut"), Weight(lanes=True, multiplier="lut"),
+)  # fmt: skip
+"""All kinds and their variants; a variant's place is its code in tables of designs."""
+KINDS: Mapping[str, EngineKind] = MappingProxyType({kind.engine: kind for kind in reversed(VARIANTS)})
+"""The first variant of each kind, by the kind's name."""
+_WAITS = np.array([kind.waits for kind in VARIANTS])
+
+
+def variants(engines: Sequence[ComputeEngine], small_products: bool) -> list[int]:
+    """The codes of the variants of some kinds.
+
+    Args:
+        engines: the kinds.
+        small_products: whether multipliers may be made of LUTs.
+    """
+    made_of = ("dsp", "lut") if small_products else ("dsp",)
+    return [k for k, one in enumerate(VARIANTS) if one.engine in engines and one.multiplier in made_of]
 
 
 def waiting(codes: Ints) -> Bools:
     """Which designs have engines that wait for each other, by the codes of their engines."""
-    return np.asarray(~_STATIC[codes])
+    return np.asarray(_WAITS[codes])
 
 
 def by_kind(codes: Ints) -> Iterator[tuple[EngineKind, Ints]]:
-    """The kinds among some designs, by the codes of their engines, each with the indices of its designs."""
-    for engine in ComputeEngine:
-        rows = np.flatnonzero(codes == engine.code)
+    """The variants among some designs, by the codes of their engines, each with the indices of its designs."""
+    for code, kind in enumerate(VARIANTS):
+        rows = np.flatnonzero(codes == code)
         if len(rows):
-            yield KINDS[engine], rows
+            yield kind, rows

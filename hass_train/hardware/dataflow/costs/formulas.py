@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -65,6 +66,8 @@ class Formula:
         shape, given = arrays[0].shape, {name: one.ravel() for name, one in zip(parameters, arrays, strict=True)}
         if 0 in shape:
             return np.zeros((*shape, len(RESULTS)), np.int64)
+        if self.kind.vectorised:
+            return self._costs(self._values(self.kind.unchecked(given), arrays[0].size)).T.reshape(*shape, len(RESULTS))
         fixed = [name for name in given if name not in self.kind.samples[0]]
         first, which = _alike([given[name] for name in fixed if np.ndim(parameters[name])], arrays[0].size)
         different = zip(*(given[name][first].tolist() for name in fixed), strict=True)
@@ -73,14 +76,20 @@ class Formula:
         values = np.einsum("kn,nkt->tn", factors, rates[which])
         return self._costs(values).T.reshape(*shape, len(RESULTS))
 
-    def _values(self, module: ModuleParameters) -> Floats:
-        """(terms + 2,) its terms in the order of the coefficients, LUTs' first, then DSPs and block RAMs."""
-        values: list[float] = []
+    def _values(self, module: ModuleParameters, count: int = 0) -> Floats:
+        """(terms + 2,) its terms in the order of the coefficients, LUTs' first, then DSPs and block RAMs.
+
+        Args:
+            module: the module, or several side by side.
+            count: how many, for (terms + 2, count) values; 0 = one.
+        """
+        values: list[Any] = []
         for known, terms in ((self.lut, module.lut_terms(self.family)), (self.ff, module.ff_terms(self.family))):
             if unknown := terms.keys() - known.keys():
                 raise KeyError(f"{module} has terms that were not fitted: {', '.join(sorted(unknown))}")
             values += [terms.get(name, 0.0) for name in known]
-        return np.array([*values, module.dsps(self.family), module.block_rams(self.family)], float)
+        values += [module.dsps(self.family), module.block_rams(self.family)]
+        return np.array([np.broadcast_to(one, count) for one in values] if count else values, float)
 
     def _costs(self, values: Floats) -> Ints:
         """(4, …) costs, as `Costs` has them, from (terms + 2, …) values."""

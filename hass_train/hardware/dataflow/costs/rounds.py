@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from hass_train.hardware.dataflow.costs.engine_rounds import pooled_cycles
-from hass_train.hardware.dataflow.costs.initiation import initiation_intervals, largest_of, multiplier_choices
+from hass_train.hardware.dataflow.costs.initiation import initiation_intervals, multiplier_choices
+from hass_train.hardware.dataflow.costs.lane_cycles import fullest_lane, loads
 from hass_train.hardware.lanes import LEVELS, Lanes, interpolation
 
 Floats = NDArray[np.float64]
@@ -46,27 +47,49 @@ class LockstepRounds:
     Args:
         lanes: how engines side by side depend on each other.
         bundle: channels of one engine.
-        histogram: (pairs + 1,) distribution of the non-zero pairs of an initiation.
-        t_min: least cycles of an initiation.
+        histogram: (pairs + 1,) distribution of what is not zero in an initiation: pairs or activations.
+        t_min: least cycles of an initiation where multipliers take any position; with lanes it is 1.
+        by_lanes: whether each multiplier takes only positions of its own, so that its fullest lane sets an engine's
+            cycles (`lane_cycles`).
     """
 
     lanes: Lanes
     bundle: int
     histogram: Floats
     t_min: int
+    by_lanes: bool = False
 
     @cached_property
     def alone(self) -> Floats:
         """(choices,) mean cycles of one engine by itself, for each N of `multiplier_choices`."""
-        return initiation_intervals(self.histogram, self.t_min)
+        return self._cycles(self._below)
 
     @cached_property
     def deviation(self) -> Floats:
         """(choices,) standard deviation of one engine's cycles that lies between kernels, for each N."""
         pairs = np.arange(len(self.histogram))
-        cycles = pooled_cycles(pairs, multiplier_choices(len(pairs) - 1)[:, None], self.t_min)
-        variance = np.maximum(cycles**2 @ self.histogram - (cycles @ self.histogram) ** 2, 0.0)
+        if self.by_lanes:
+            _, x, starts = loads(len(pairs) - 1)  # E[t²] = 1 + Σ (2x + 1)·P(t > x)
+            squares = 1.0 + np.add.reduceat((2 * x + 1) * (1.0 - self._below), starts)
+        else:
+            cycles = pooled_cycles(pairs, multiplier_choices(len(pairs) - 1)[:, None], self.t_min)
+            squares = cycles**2 @ self.histogram
+        variance = np.maximum(squares - self.alone**2, 0.0)
         return np.asarray(np.sqrt(variance * self.lanes.lasting_of(self.bundle)))
+
+    @cached_property
+    def _below(self) -> Floats:
+        """(levels,) the probability that an engine has at most so many non-zeros, or its fullest lane at most x."""
+        if self.by_lanes:
+            return fullest_lane(self.histogram)
+        return np.asarray(np.clip(np.cumsum(self.histogram), 0.0, 1.0))
+
+    def _cycles(self, below: Floats) -> Floats:
+        """(…, choices) mean cycles where those probabilities are (…, levels)."""
+        if self.by_lanes:
+            starts = loads(len(self.histogram) - 1)[2]
+            return np.asarray(1.0 + np.add.reduceat(1.0 - below, starts, axis=-1))
+        return initiation_intervals(np.diff(below, axis=-1, prepend=0), self.t_min)
 
     @cached_property
     def _planes(self) -> dict[int, Floats]:
@@ -76,11 +99,9 @@ class LockstepRounds:
     @cached_property
     def _table(self) -> Floats:
         """(columns, channels, filters, choices) cycles of the slowest engine at the lanes' grid points."""
-        below = np.clip(np.cumsum(self.histogram), 0.0, 1.0)
         each = self.lanes.of_bundle(self.bundle)
-        k = each.reshape(-1, each.shape[-1]) @ _at_levels(logit(below)).T  # (points of the grid, non-zero pairs)
-        largest = largest_of(self.histogram, k)
-        return np.asarray(initiation_intervals(largest, self.t_min).reshape(*each.shape[:-1], -1))
+        k = each.reshape(-1, each.shape[-1]) @ _at_levels(logit(self._below)).T  # (points of the grid, levels)
+        return np.asarray(self._cycles(self._below**k).reshape(*each.shape[:-1], -1))
 
     def slowest(self, columns: int, channels: Ints, choice: Ints, filters: Ints) -> Floats:
         """The mean cycles of the slowest of columns × channels × filters engines.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,12 @@ from numpy.typing import NDArray
 from hass_train.hardware.arithmetic import ceil_div, spaced, useful_folds
 from hass_train.hardware.dataflow.costs import cycles, memory
 from hass_train.hardware.dataflow.costs.branches import MARGIN, URGENCY, OperandFifos, urgent
-from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
-from hass_train.hardware.dataflow.costs.compute_logic import compute_logic
-from hass_train.hardware.dataflow.costs.engine_kinds import KINDS, by_kind
+from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine, EngineKind
+from hass_train.hardware.dataflow.costs.cost_model import Schedule, WeightBanks
+from hass_train.hardware.dataflow.costs.engine_kinds import VARIANTS, by_kind
 from hass_train.hardware.dataflow.costs.fifos import input_depth, rows_depth
-from hass_train.hardware.dataflow.costs.logic import Folds, Widths, lutram
+from hass_train.hardware.dataflow.costs.logic import Folds
+from hass_train.hardware.dataflow.costs.weight_rounds import filter_order
 from hass_train.hardware.dataflow.designs.input_side import ROUGH_STEP, InputFolds, InputSide
 from hass_train.hardware.dataflow.designs.tables import BANDWIDTH, FORBIDDEN, DesignSpace, Table, WeightsIn
 from hass_train.hardware.dataflow.designs.zero_tiles import ZeroTiles
@@ -58,20 +60,14 @@ class ComputeDesigns(Table):
     ) -> None:
         self.layer, self.sparsity, self.fifos, self.options = layer, sparsity, fifos, options
         self.urgency = URGENCY if urgent(layer, fifos.bypass) else 1
-        self.bits = Widths(options.activation_bits, options.weight_bits, options.accumulator_bits)
-        self._input_side = InputSide(layer, sparsity, options)
+        self.costs = options.cost_model(space.family)
+        self._input_side = InputSide(layer, sparsity, options, self.costs)
         self._zero_tiles = ZeroTiles(layer, sparsity)
         folds, interval, t, uneven, alone = self._enumerate(space)
-        dsp = np.empty(len(folds), np.int64)
-        for kind, rows in by_kind(folds.engine):
-            multipliers = (folds.n * folds.compute_engines)[rows]
-            dsp[rows] = kind.dsp(multipliers, options.activation_bits, options.weight_bits)
-        possible = dsp <= max(space.budget[0], float(dsp.min()))
-        folds, interval = folds[possible], interval[possible]
-        logic, memories = self._costs(folds, interval, dsp[possible], space)
+        logic, memories = self._costs(folds, interval, t, space)
         super().__init__(interval * self.urgency, logic, memories, space)
         self.folds = folds[self.kept]
-        self.t, self.uneven, self.alone = (values[possible][self.kept] for values in (t, uneven, alone))
+        self.t, self.uneven, self.alone = (values[self.kept] for values in (t, uneven, alone))
 
     # ---- designs ---------------------------------------------------------------------------------------------
 
@@ -91,9 +87,10 @@ class ComputeDesigns(Table):
             over_groups = self._input_side.group_imbalance(side, groups[-1:] if whole else groups)
             for k, g in enumerate(groups[-1:] if whole else groups):
                 uneven = side.uneven * over_groups[:, k]
+                scheduled = self._input_side.scheduled_cycles(side, filters, int(g))
                 lockstep = self._input_side.lockstep_cycles(side, filters, int(g), columns)
                 for fifo in self._fifo_choices(side):
-                    t = self._input_side.round_cycles(side, lockstep, uneven, filters, int(g), fifo)
+                    t = self._input_side.round_cycles(side, scheduled, lockstep, uneven, filters, int(g), fifo)
                     for kind, rows in by_kind(side.engine) if self._zero_tiles.any else ():
                         if kind.skips_tiles:
                             t[rows] *= self._zero_tiles.kept_fraction(side.i[rows, None], filters)
@@ -152,60 +149,52 @@ class ComputeDesigns(Table):
 
     # ---- costs -----------------------------------------------------------------------------------------------
 
-    def _costs(self, folds: Folds, interval: Ints, dsp: Ints, space: DesignSpace) -> tuple[Floats, Floats]:
+    def _costs(self, folds: Folds, interval: Ints, t: Floats, space: DesignSpace) -> tuple[Floats, Floats]:
         """(n, 3) DSPs, LUTs and flip-flops of all designs, and (places, n, 3) their memories at each place."""
         layer, options = self.layer, self.options
         data, streams = options.activation_bits, folds.i * folds.g
-        logic = compute_logic(layer, folds, self.bits)
-        bits, words, depth, stored = self._weight_banks(folds)
+        logic, banks = self.costs.compute(layer, folds), self._weight_banks(folds, t)
         load = np.minimum(cycles.input_cycles(layer, folds.i, folds.g, folds.q) / interval, 1.0)
         if self.fifos.words:
             before = ceil_div(sum(self.fifos.words), streams * folds.q)
         else:
             before = input_depth(layer, streams, folds.q, load)
-        window = memory.window_buffers(layer, streams, data, folds.q) + memory.buffer(data, streams * folds.q, before)
+        window = self.costs.window(layer, folds) + memory.buffer(data, streams * folds.q, before)
         window = window + memory.buffer(data, streams * folds.q, rows_depth(layer, streams, folds.q))
         streamed = layer.kind is OperationKind.MATMUL
-        small, none = memory.in_lutram(bits, depth), np.zeros(len(folds))
-        lut = logic.lut + window.lut + np.where(small, lutram(words, bits, depth), 0.0)
-        bram, uram = memory.banked_bram18(bits, words, depth), memory.banked_uram(bits, words, depth)
+        none = np.zeros(len(folds))
+        logic[:, 1] += window.lut + banks.luts
         self.places = [(WeightsIn.BRAM, 1)]
-        places = [np.stack([window.bram18 + bram, none, none], 1)]
+        places = [np.stack([window.bram18 + banks.bram18, none, none], 1)]
         if space.budget[2] > 0:
             self.places.append((WeightsIn.URAM, 1))
-            places.append(np.stack([window.bram18, uram, none], 1))
+            places.append(np.stack([window.bram18, banks.uram, none], 1))
         if not streamed and space.budget[BANDWIDTH] > 0:
-            blocked = np.where(small, FORBIDDEN, 0.0)  # weights that fit LUTs are not fetched from outside
+            blocked = np.where(banks.in_luts, FORBIDDEN, 0.0)  # weights that fit LUTs are not fetched from outside
             for bands in self._band_choices():
-                maps = self._map_buffers(folds, words, bands)
-                read = layer.weights * bits * stored * bands
+                maps = self._map_buffers(folds, banks.count * banks.words, bands)
+                read = layer.weights * options.weight_bits * banks.stored * bands
                 self.places.append((WeightsIn.OFF_CHIP, bands))
                 places.append(np.stack([window.bram18 + maps.bram18 + blocked, none, read], 1))
                 if space.budget[2] > 0:
                     self.places.append((WeightsIn.OFF_CHIP, bands))
                     places.append(np.stack([window.bram18 + blocked, maps.uram, read], 1))
-        return np.stack([dsp, lut, logic.ff], 1), np.stack(places)
+        return logic, np.stack(places)
 
-    def _weight_banks(self, folds: Folds) -> tuple[int, Ints, Ints, Floats]:
-        """The bits of a weight, how many are read together, the depth of their banks, and the bits stored over all.
+    def _weight_banks(self, folds: Folds, t: Floats) -> WeightBanks:
+        """The memories of weights of designs whose rounds take t cycles.
 
-        The engines of all columns share them. The second operand of a matrix product is double-buffered: one image is
-        written while another is read.
+        The second operand of a matrix product is double-buffered: one image is written while another is read.
         """
         layer, options = self.layer, self.options
         streamed = layer.kind is OperationKind.MATMUL
         compressed = 1.0 if streamed else options.stored_fraction(self.sparsity.weight_density)
-        pairs, kept = layer.window * folds.m, self._zero_tiles.kept_fraction(folds.i, folds.o)
-        passes = cycles.passes(layer, folds.i, folds.o, folds.g)
-        words, depth, stored = np.empty_like(pairs), np.empty_like(pairs), np.empty_like(kept)
-        for kind, rows in by_kind(folds.engine):
-            words[rows] = kind.weight_words(pairs[rows], folds.n[rows])
-            depth[rows] = kind.weight_depth(pairs[rows], folds.n[rows], passes[rows], kept[rows], compressed)
-            stored[rows] = kind.stored_fraction(kept[rows], compressed)
-        words *= folds.g * folds.o * folds.bundles
-        if streamed:
-            return options.activation_bits, words, 2 * depth, stored
-        return options.weight_bits, words, depth, stored
+        kept = self._zero_tiles.kept_fraction(folds.i, folds.o)
+        schedule = Schedule(cycles.passes(layer, folds.i, folds.o, folds.g), kept, t, compressed)
+        banks = self.costs.weights(layer, folds, schedule)
+        if not streamed:
+            return banks
+        return replace(banks, depth=2 * banks.depth, word_bits=np.full(len(folds), options.activation_bits))
 
     @property
     def _lines(self) -> int:
@@ -257,20 +246,19 @@ class ComputeDesigns(Table):
             "input": float(cycles.input_cycles(layer, folds.i, folds.g, folds.q)[0]),
             "output": float(cycles.output_cycles(layer, folds.o, folds.g, folds.p)[0]),
         }
-        engine = list(ComputeEngine)[int(folds.engine[0])]
+        kind = VARIANTS[int(folds.engine[0])]
         where, bands = self.places[place]
         if where is not WeightsIn.OFF_CHIP:
-            bits, _, depth, _ = self._weight_banks(folds)
-            where = WeightsIn.LUTRAM if memory.in_lutram(bits, depth)[0] else where
+            where = WeightsIn.LUTRAM if self._weight_banks(folds, self.t[[design]]).in_luts[0] else where
         pairs = layer.window * int(folds.m[0])
-        mean_pairs = pairs * KINDS[engine].computed_fraction(self.sparsity.pair_density)
+        mean_pairs = pairs * kind.computed_fraction(self.sparsity)
         return LayerEstimate(
             name=layer.name,
             kind=layer.kind.value,
             interval_cycles=int(self.interval[design]) // self.urgency,
             urgency=self.urgency,
             bound=max(bounds, key=bounds.__getitem__),
-            engine=engine.value,
+            engine=kind.engine.value,
             folds={name: int(getattr(folds, key)[0]) for name, key in _FOLDS.items()},
             resources=Resources.of(self.resources(design, place)),
             weights_in=str(where),
@@ -282,7 +270,17 @@ class ComputeDesigns(Table):
             waiting=float(t / max(self.alone[design], 1e-12)) if t else 1.0,
             macs=layer.macs,
             pair_density=self.sparsity.pair_density,
+            lanes=kind.lanes,
+            multiplier=kind.multiplier,
+            filter_order=self._filter_order(kind),
         )
+
+    def _filter_order(self, kind: EngineKind) -> tuple[int, ...]:
+        """The order in which engines with lists compute filters; empty where it is the network's."""
+        counts = self.sparsity.filter_nonzeros
+        if kind.engine is not ComputeEngine.WEIGHT or not counts or min(counts) == max(counts):
+            return ()
+        return tuple(filter_order(np.asarray(counts), self.layer.groups).tolist())
 
 
 # names of the folds in results, and the fields of `Folds` that hold them

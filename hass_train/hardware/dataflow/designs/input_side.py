@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from hass_train.hardware.arithmetic import ceil_div, spaced
 from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine, LayerWork
-from hass_train.hardware.dataflow.costs.engine_kinds import KINDS, by_kind, waiting
+from hass_train.hardware.dataflow.costs.cost_model import CostModel
+from hass_train.hardware.dataflow.costs.engine_kinds import KINDS, VARIANTS, by_kind, variants, waiting
 from hass_train.hardware.dataflow.costs.initiation import multiplier_choices
 from hass_train.hardware.dataflow.costs.rounds import LockstepCycles, round_cycles
 from hass_train.hardware.dataflow.options import DataflowOptions
@@ -36,7 +37,7 @@ class InputFolds:
         m: channels bundled in one compute engine.
         n: multipliers N of a compute engine.
         choice: index of N in `multiplier_choices`.
-        engine: codes of the kind of compute engine (`ComputeEngine.code`).
+        engine: codes of the kind of compute engine (its place in `VARIANTS`).
         uneven: load imbalance between parallel channels, ≥ 1.
         alone: mean cycles of a round of one compute engine by itself.
     """
@@ -62,12 +63,14 @@ class InputSide:
         layer: convolution, linear layer or matrix product.
         sparsity: its sparsity.
         options: design rules.
+        costs: what designs cost, and what can be built at all.
     """
 
-    def __init__(self, layer: Operation, sparsity: LayerSparsity, options: DataflowOptions) -> None:
+    def __init__(self, layer: Operation, sparsity: LayerSparsity, options: DataflowOptions, costs: CostModel) -> None:
         self.layer, self.sparsity, self.options = layer, sparsity, options
         step = ROUGH_STEP if options.rough else 1.0
-        self._work = LayerWork(layer, sparsity, options.t_min, options.max_pixels, step)
+        self._work = LayerWork(layer, sparsity, options.t_min, options.max_pixels, step, costs.most_choices)
+        self._kinds = variants(options.compute_engines, costs.small_products)
 
     def folds(self, channels: list[int]) -> InputFolds:
         """All folds of the input side with one of these numbers of parallel channels.
@@ -81,13 +84,13 @@ class InputSide:
         for i in channels:
             for m in self._bundles(i, channels):
                 choices = multiplier_choices(self.layer.window * m)
-                for engine in self.options.compute_engines:
-                    kind = KINDS[engine]
+                for code in self._kinds:
+                    kind = VARIANTS[code]
                     some = kind.multipliers(self._work, m)
                     if not len(some):
                         continue
                     uneven, alone = kind.channel_imbalance(self._work, i, m), kind.alone(self._work, m)
-                    rows.append((i, m, choices[some], some, engine.code, uneven[some], alone[some]))
+                    rows.append((i, m, choices[some], some, code, uneven[some], alone[some]))
         if not rows:
             raise CannotFit(self._no_engine())
         sizes = [len(row[2]) for row in rows]
@@ -108,6 +111,24 @@ class InputSide:
                     result[rows, k] = uneven[folds.choice[rows]]
         return result
 
+    def scheduled_cycles(self, folds: InputFolds, filters: Ints, g: int) -> Floats:
+        """(rows, filters) mean cycles of a round of engines that wait for none; of others, those of one by itself.
+
+        Args:
+            folds: the input side.
+            filters: (filters,) numbers of parallel filters.
+            g: parallel groups.
+        """
+        result = np.repeat(folds.alone[:, None], len(filters), axis=1)
+        for kind, of_kind in by_kind(folds.engine):
+            if kind.engine is not ComputeEngine.WEIGHT:
+                continue
+            for m in np.unique(folds.m[of_kind]):
+                some = of_kind[folds.m[of_kind] == m]
+                bundles = folds.i[some] // m
+                result[some] = kind.scheduled(self._work, int(m), folds.choice[some], bundles, filters, g)
+        return result
+
     def lockstep_cycles(self, folds: InputFolds, filters: Ints, g: int, columns: int) -> list[LockstepRows]:
         """Cycles of the rounds of engines in lock-step, for each kind whose engines wait for each other.
 
@@ -120,7 +141,7 @@ class InputSide:
             return []
         found = []
         for kind, rows in by_kind(folds.engine):
-            if kind.static:
+            if not kind.waits:
                 continue
             alone = np.repeat(folds.alone[rows, None], len(filters), axis=1)
             over, deviation = [np.empty_like(alone) for _ in range(3)], np.empty((len(rows), 1))
@@ -137,12 +158,20 @@ class InputSide:
         return found
 
     def round_cycles(
-        self, folds: InputFolds, lockstep: list[LockstepRows], uneven: Floats, filters: Ints, g: int, fifo: int
+        self,
+        folds: InputFolds,
+        scheduled: Floats,
+        lockstep: list[LockstepRows],
+        uneven: Floats,
+        filters: Ints,
+        g: int,
+        fifo: int,
     ) -> Floats:
         """The mean cycles of a round, waiting for slower engines included.
 
         Args:
             folds: the input side.
+            scheduled: (rows, filters) cycles where none waits.
             lockstep: cycles of its engines in lock-step, for the rows that wait for each other.
             uneven: (rows,) load imbalance of channels and groups.
             filters: (filters,) numbers of parallel filters.
@@ -152,7 +181,7 @@ class InputSide:
         Returns:
             (rows, filters) cycles.
         """
-        t = np.repeat((folds.alone * uneven)[:, None], len(filters), axis=1)
+        t = scheduled * uneven[:, None]
         for rows, cycles in lockstep:
             layer = self.layer
             blocks = ceil_div(layer.channels_per_group, folds.i[rows]) * ceil_div(layer.groups, g)
@@ -176,6 +205,8 @@ class InputSide:
             return [m for m in range(1, i + 1) if i % m == 0]
         whole = self.layer.window == 1 and i in spaced(channels, _BUNDLE_STEP)
         found = {1, i} if whole else {1}
+        if most := self._work.most_choices // self.layer.window:  # the widest that pooled multipliers can choose among
+            found.add(max(m for m in range(1, most + 1) if i % m == 0))
         structure = self.sparsity.structure
         if structure is not None and structure.bounded and i % structure.bounded == 0:
             found.add(structure.bounded)  # N:M and banks bound whole groups of channels, not single ones

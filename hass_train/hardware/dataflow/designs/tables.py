@@ -8,6 +8,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from hass_train.hardware.dataflow.costs.modules.parameters import Family
 from hass_train.hardware.estimate import LayerEstimate
 from hass_train.hardware.workload import Operation
 
@@ -49,10 +50,12 @@ class DesignSpace:
             image; infinite for a resource that does not count.
         floor: cycles per image that some layer of the network cannot go below. No other layer needs to be faster, so
             folds are not widened beyond it.
+        family: what the device is made of, as the costs of modules know it.
     """
 
     budget: Floats
     floor: int = 1
+    family: Family = "xc7"
 
 
 class Table:

@@ -9,7 +9,6 @@ import numpy as np
 
 from hass_train.hardware.dataflow.costs.branches import fill, operand_wait
 from hass_train.hardware.dataflow.costs.energy import image_energy
-from hass_train.hardware.dataflow.costs.engine_kinds import KINDS
 from hass_train.hardware.dataflow.designs.tables import BANDWIDTH
 from hass_train.hardware.dataflow.exploration.bottleneck import explain
 from hass_train.hardware.dataflow.exploration.explore import Explorer
@@ -128,7 +127,7 @@ class EstimateBuilder:
         )
         dense = LayerSparsity()
         operations = (
-            (operation, row, self.profile.layers.get(operation.name, dense).weight_density)
+            (operation, row, self.profile.layers.get(operation.name, dense))
             for operation, row in zip(self.network.workload, rows, strict=True)
         )
         return image_energy(operations, self.network.options, float(bits), seconds, self.network.device.static_w)
@@ -180,7 +179,10 @@ class EstimateBuilder:
     def _demand(self, operation: Operation, row: LayerEstimate, least_dsp: float) -> LayerDemand:
         """What a layer needs on the smooth envelope around its present design."""
         options, sparsity = self.network.options, self.profile.layers[operation.name]
-        per_mac = float(KINDS[row.engine].dsp(np.array(4), options.activation_bits, options.weight_bits)) / 4
+        multipliers = (
+            row.folds["N"] * row.folds["o"] * row.folds["g"] * row.folds["i"] // row.folds["m"] * row.folds["p"]
+        )
+        per_mac = row.resources.dsp / multipliers
         used, bits = row.resources, operation.weights * options.weight_bits
         return LayerDemand(
             operation.name,

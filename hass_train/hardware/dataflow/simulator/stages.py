@@ -50,7 +50,7 @@ class StageDesign:
     def skips_zeros(self) -> bool:
         """Whether its rounds depend on where operands are zero, so that it can be played only with them."""
         kind = KINDS.get(self.engine)
-        return kind is not None and not kind.static
+        return kind is not None and kind.waits
 
     @classmethod
     def of(cls, row: LayerEstimate) -> StageDesign:

@@ -32,11 +32,11 @@ def multipliers(bits: int) -> int:
     return max(-(-(bits - 2) // 17), 1)
 
 
-def multiplexer(inputs: int, family: Family) -> int:
+def multiplexer(inputs: Any, family: Family) -> Any:
     """The LUTs of a bit of a multiplexer, as measured; Yosys does not use the slice's own for those of data."""
     if family == "ecp5":
-        return -(-inputs // 2) if inputs > 1 else 0
-    return 4 * -(-inputs // 8) if inputs > 4 else int(inputs > 1)
+        return -(-inputs // 2) * (inputs > 1)
+    return 4 * -(-inputs // 8) * (inputs > 4) + (inputs > 1) * (inputs <= 4)
 
 
 def choice(inputs: int, family: Family) -> int:
@@ -56,18 +56,18 @@ def registers_of_delay(cycles: int) -> int:
     return cycles if cycles < 3 else int(cycles % 32 in (1, 17))
 
 
-def tree(inputs: int, family: Family) -> int:
-    """The LUTs of a gate of many inputs."""
-    return max(-(-(inputs - 1) // (5 if family == "xc7" else 3)), 0)
+def tree(inputs: Any, family: Family) -> Any:
+    """The LUTs of a gate of many inputs, at least one."""
+    return -(-(inputs - 1) // (5 if family == "xc7" else 3))
 
 
-def lutram(width: int, depth: int, family: Family) -> int:
+def lutram(width: Any, depth: Any, family: Family) -> Any:
     """The LUTs of a memory in LUTs with an address to write and one to read, and of what joins its parts."""
     if family == "ecp5":
         parts = -(-depth // 16)
         return 4 * -(-width // 4) * parts + width * multiplexer(parts, family)
     parts = -(-depth // 64)
-    return 4 * -(-width // (6 if depth <= 32 else 3)) * parts + width * multiplexer(parts, family)
+    return 4 * -(-width // (6 - 3 * (depth > 32))) * parts + width * multiplexer(parts, family)
 
 
 def block_rams(width: int, depth: int, family: Family) -> int:

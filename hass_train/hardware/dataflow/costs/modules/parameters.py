@@ -25,11 +25,13 @@ class ModuleParameters(ABC):
         block_ram: whether synthesis may put memories of it into block RAM.
         samples: some values of parameters that change costs only through `factors`, enough to tell how much: all
             instances that differ in nothing else are priced together (`costs/formulas.py`).
+        vectorised: whether terms may be asked of arrays of parameters (`unchecked`).
     """
 
     name: ClassVar[str]
     block_ram: ClassVar[bool] = False
     samples: ClassVar[tuple[Mapping[str, int], ...]] = ({},)
+    vectorised: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         for parameter, value in self.parameters.items():
@@ -63,7 +65,8 @@ class ModuleParameters(ABC):
 
     @classmethod
     def unchecked(cls, parameters: Mapping[str, Any]) -> Self:
-        """Modules side by side, whose parameters may be arrays that broadcast; of those, only `factors` are told."""
+        """Modules side by side, whose parameters may be arrays that broadcast; of those, only `factors` are told, and
+        terms if the class is `vectorised`."""
         modules = object.__new__(cls)
         vars(modules).update(parameters)
         return modules

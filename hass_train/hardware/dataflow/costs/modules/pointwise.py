@@ -14,6 +14,7 @@ class Requantise(ModuleParameters):
     """Sums to values: divided by 2^`shift`, half to even, saturated (integer-network)."""
 
     name: ClassVar[str] = "requantise"
+    vectorised: ClassVar[bool] = True
     streams: int
     in_bits: int
     out_bits: int
@@ -30,10 +31,10 @@ class Requantise(ModuleParameters):
     def lut_terms(self, family: Family) -> dict[str, float]:
         above = self.in_bits - self.shift - self.out_bits + 1  # bits that a value in range repeats
         return {
-            "sticky": self.streams * (tree(self.shift + 2, family) if self.shift else 0),
-            "compared": self.streams * (tree(above + 1, family) if above > 1 else 0),
+            "sticky": self.streams * tree(self.shift + 2, family) * (self.shift > 0),
+            "compared": self.streams * tree(above + 1, family) * (above > 1),
             # the carry chain of a Xilinx device takes a bit that nothing is added to without a LUT
-            "rounding": self.streams * (self.out_bits + 1 if self.shift and family == "ecp5" else 0),
+            "rounding": self.streams * (self.out_bits + 1) * (self.shift > 0) * (family == "ecp5"),
             "streams": self.streams,
             "fixed": 1,
         }

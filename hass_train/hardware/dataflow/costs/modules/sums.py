@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
+
+import numpy as np
 
 from hass_train.hardware.dataflow.costs.modules.memories import lutram, state_bits
 from hass_train.hardware.dataflow.costs.modules.parameters import Family, ModuleParameters
@@ -14,6 +16,7 @@ class AdderTree(ModuleParameters):
     """The sum of `addends` signed values of every stream; in a word the stream runs fastest, then the addend."""
 
     name: ClassVar[str] = "adder_tree"
+    vectorised: ClassVar[bool] = True
     addends: int
     streams: int
     in_bits: int
@@ -21,18 +24,20 @@ class AdderTree(ModuleParameters):
     @property
     def latency(self) -> int:
         """Levels of the tree, a cycle each."""
-        return (self.addends - 1).bit_length()
+        return int(state_bits(self.addends))
 
-    def _levels(self) -> list[tuple[int, int]]:
-        """The values that every level takes, of every stream, and the bits of those that it gives."""
-        return [(-(-self.addends >> level), self.in_bits + level + 1) for level in range(self.latency)]
+    def _levels(self) -> list[tuple[Any, Any]]:
+        """The values that every level takes, of every stream, none beyond the last, and the bits of those it gives."""
+        deepest = int(np.max(state_bits(self.addends)))
+        values = [-(-self.addends >> level) for level in range(deepest)]
+        return [(count * (count > 1), self.in_bits + level + 1) for level, count in enumerate(values)]
 
     def lut_terms(self, family: Family) -> dict[str, float]:
         return {"adders": self.streams * sum(values // 2 * bits for values, bits in self._levels()), "fixed": 1}
 
     def ff_terms(self, family: Family) -> dict[str, float]:
         registers = self.streams * sum(-(-values // 2) * bits for values, bits in self._levels())
-        return {"sums": registers, "valid": self.latency}
+        return {"sums": registers, "valid": state_bits(self.addends)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +45,7 @@ class Accumulator(ModuleParameters):
     """Sums over passes, with a bias; words come by group, pass, round, the round fastest."""
 
     name: ClassVar[str] = "accumulator"
+    vectorised: ClassVar[bool] = True
     streams: int
     passes: int
     rounds: int
@@ -54,7 +60,7 @@ class Accumulator(ModuleParameters):
                 raise self.refused(parameter, f"it must be at most OUT_BITS={self.out_bits}")
 
     def lut_terms(self, family: Family) -> dict[str, float]:
-        stored = self.streams * self.out_bits if self.rounds > 1 and self.passes > 1 else 0
+        stored = self.streams * self.out_bits * (self.rounds > 1) * (self.passes > 1)
         return {
             "adders": self.streams * self.out_bits,
             "partial sums": lutram(stored, self.rounds, family),

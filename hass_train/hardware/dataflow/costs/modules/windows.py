@@ -186,6 +186,7 @@ class Padding(ModuleParameters):
     """A map surrounded by constant rows and columns; `value` is the constant's bits."""
 
     name: ClassVar[str] = "padding"
+    vectorised: ClassVar[bool] = True
     streams: int
     pixels: int
     bits: int

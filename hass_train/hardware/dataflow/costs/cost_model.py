@@ -1,0 +1,109 @@
+"""What is asked of a model of costs: what designs of operations take, as one source has it (hardware-model, 5)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hass_train.hardware.dataflow.costs import memory
+from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
+from hass_train.hardware.dataflow.costs.logic import Folds
+from hass_train.hardware.workload import Operation
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """What the memories of weights must hold for an output pixel, as arrays over designs.
+
+    Args:
+        passes: rounds of an output pixel.
+        kept: fraction of the tiles of weights that are not all zero.
+        cycles: mean cycles of a round.
+        compressed: bits of compressed weights over those of all weights.
+    """
+
+    passes: Ints
+    kept: Floats
+    cycles: Floats
+    compressed: float
+
+    def __getitem__(self, rows: Ints) -> Schedule:
+        return Schedule(self.passes[rows], self.kept[rows], self.cycles[rows], self.compressed)
+
+
+@dataclass(frozen=True, slots=True)
+class WeightBanks:
+    """The memories of weights, as arrays over designs.
+
+    Args:
+        count: banks that are read at addresses of their own.
+        words: weights, or entries of a list, in a row of a bank.
+        word_bits: bits of each.
+        depth: rows.
+        stored: bits that are stored over those of all weights.
+    """
+
+    count: Ints
+    words: Ints
+    word_bits: Ints
+    depth: Ints
+    stored: Floats
+
+    @property
+    def in_luts(self) -> NDArray[np.bool_]:
+        """Which are small enough for LUTs."""
+        return np.asarray(self.depth * self.word_bits < memory.LUTRAM_BITS)
+
+    @property
+    def luts(self) -> Floats:
+        """LUTs of those in LUTs, 64 bits each; 0 of the others."""
+        bits = self.count * self.words * self.word_bits * np.ceil(self.depth / 64)
+        return np.where(self.in_luts, bits.astype(float), 0.0)
+
+    @property
+    def bram18(self) -> Ints:
+        """Block RAMs of those that are not in LUTs."""
+        return np.where(self.in_luts, 0, self.count * memory.bram18(self.words * self.word_bits, self.depth))
+
+    @property
+    def uram(self) -> Ints:
+        """UltraRAMs of the same memories."""
+        return np.where(self.in_luts, 0, self.count * memory.uram(self.words * self.word_bits, self.depth))
+
+
+class CostModel(ABC):
+    """The costs of designs.
+
+    Attributes:
+        engines: the kinds of compute engine that it knows.
+        most_choices: positions among which a multiplier can choose; 0 = as many as there are.
+        small_products: whether multipliers may be made of LUTs.
+    """
+
+    engines: ClassVar[Sequence[ComputeEngine]]
+    most_choices: ClassVar[int] = 0
+    small_products: bool = False
+
+    @abstractmethod
+    def compute(self, layer: Operation, folds: Folds) -> Floats:
+        """(n, 3) DSPs, LUTs and flip-flops of the designs of an operation with multipliers, without memories."""
+
+    @abstractmethod
+    def weights(self, layer: Operation, folds: Folds, schedule: Schedule) -> WeightBanks:
+        """The memories of their weights."""
+
+    @abstractmethod
+    def window(self, layer: Operation, folds: Folds) -> memory.Buffer:
+        """The memories of their sliding windows; LUTs that `compute` counts are left out."""
+
+    @abstractmethod
+    def stream(self, operation: Operation, streams: Ints) -> Floats:
+        """(n, 3) DSPs, LUTs and flip-flops of the designs of an operation without weights, without memories."""
