@@ -70,7 +70,7 @@ def design_of(workload: Workload, estimate: Estimate, hardware: dict[str, Any]) 
         intervals = {row.name: row.interval_cycles for row in rows}
         moved = workload.crossing(start).words + workload.crossing(end).words
         bits = moved * int(hardware["activation_bits"]) + sum(row.resources.offchip_bits for row in rows)
-        fifos = rule(Pipeline(stretch, designs), intervals)
+        fifos = rule(Pipeline(stretch, designs), intervals, {row.name: row.urgency for row in rows})
         parts.append(PartDesign(start, end, designs, intervals, fifos, part.interval_cycles, part.replicas, bits))
         start = end
     return Design(workload.name, workload.input_shape, hardware, tuple(parts))

@@ -9,7 +9,8 @@ from cachetools import LRUCache
 
 from hass_train.hardware.accelerator import Accelerator
 from hass_train.hardware.channels import prices_asked, without_dead_channels
-from hass_train.hardware.dataflow.costs.branches import OperandFifos, operand_fifos
+from hass_train.hardware.dataflow.costs import memory
+from hass_train.hardware.dataflow.costs.branches import OperandFifos, operand_fifos, urgencies
 from hass_train.hardware.dataflow.design import Design, design_of
 from hass_train.hardware.dataflow.designs.enumerate import designs_of, floor_interval
 from hass_train.hardware.dataflow.designs.tables import DesignSpace, Table
@@ -96,7 +97,7 @@ class DataflowAccelerator(Accelerator):
             CannotFit: an operation has no design that fits the device.
         """
         if workload not in self._operand_fifos:
-            self._operand_fifos[workload] = operand_fifos(workload)
+            self._operand_fifos[workload] = operand_fifos(workload, urgencies(workload, self._memory_words))
         fifos = self._operand_fifos[workload]
         space = DesignSpace(self.budget, floor_interval(workload, self.options), self.device.family)
         tables = [self._designs(o, profile.layers.get(o.name), fifos[o.name], space) for o in workload]
@@ -104,6 +105,12 @@ class DataflowAccelerator(Accelerator):
             if not len(table):
                 raise CannotFit(self._no_design(operation, table))
         return Network(workload, tables, self.device, self.options)
+
+    @property
+    def _memory_words(self) -> float:
+        """The activations that the device's block RAMs and UltraRAMs hold."""
+        device = self.device
+        return (device.bram18 * memory.BRAM18_BITS + device.uram * memory.URAM_BITS) / self.options.activation_bits
 
     def _designs(
         self, operation: Operation, sparsity: LayerSparsity | None, fifos: OperandFifos, space: DesignSpace

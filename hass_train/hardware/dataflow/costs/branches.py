@@ -20,8 +20,8 @@ from hass_train.hardware.workload import NETWORK_INPUT, Operation, OperationKind
 _REGISTERS = 2  # words that any FIFO holds, as the peer's
 MARGIN = 1.35
 """Factor on waiting times, because rates are not uniform within an image; fitted in `benchmarks/truth.py`."""
-URGENCY = 16
-"""How many times faster than the pipeline an operation is built that turns one pixel into one while a map waits."""
+_URGENCIES = (1, 2, 4, 8, 16)
+"""How many times faster than the pipeline an operation may be built that turns one pixel into one while a map waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +32,12 @@ class OperandFifos:
         words: how many words the FIFO of each operand holds; empty for an operation with a single operand.
         bypass: words per image on the edges that run past this operation to a later join. An image of delay in the
             operation would have to be held back there.
+        urgency: how many times faster than the pipeline the operation has to be, so that no more is held back.
     """
 
     words: tuple[int, ...]
     bypass: int
+    urgency: int = 1
 
 
 def fill(operation: Operation) -> float:
@@ -65,13 +67,13 @@ def _reading(operation: Operation) -> float:
     return steps / operation.padded_pixels / MARGIN
 
 
-def delay(operation: Operation, bands: int = 0) -> float:
+def delay(operation: Operation, bands: int = 0, urgency: int = 1) -> float:
     """The images that pass from when an operation could start until its first pixel leaves: `fill` and a pixel's time.
 
     With off-chip weights, read once for each of `bands` bands of rows, a whole band must arrive and then be computed.
     """
     if operation.result.pixels == 1:
-        return fill(operation) + 1 / URGENCY
+        return fill(operation) + 1 / urgency
     return max(fill(operation), _reading(operation)) + (2 / bands if bands else 1 / operation.result.pixels)
 
 
@@ -82,9 +84,30 @@ def held(operation: Operation, operand: int, words: int) -> int:
     return words if operation.kind is OperationKind.MULTIPLY and words < operation.result.words else 0
 
 
-def urgent(operation: Operation, bypass: int) -> bool:
-    """Whether a map waits for this operation on a single pixel, as it does for the layers of a squeeze-excite gate."""
-    return operation.source.pixels == operation.result.pixels == 1 and bypass > 0
+def urgencies(workload: Workload, memory_words: float) -> dict[str, int]:
+    """How many times faster than the pipeline each operation is built, by name: where a map waits for it, as for the
+    layers of a squeeze-excite gate, that saves memory and costs multipliers.
+
+    An operation on a single pixel takes 1/u of an interval if it is u times as fast as the pipeline needs. It then
+    takes u times its share of the multipliers, while 1/u of the words that pass it by are held back meanwhile. Of a few
+    u, that with the smallest sum of both shares is taken.
+
+    Args:
+        workload: the network.
+        memory_words: words that the whole device can hold.
+    """
+    passing, macs = _bypass(workload), max(sum(operation.macs for operation in workload), 1)
+
+    def spent(operation: Operation, urgency: int) -> float:
+        held_back = MARGIN * passing[operation.name] / urgency
+        return urgency * max(operation.macs, operation.result.words) / macs + held_back / max(memory_words, 1.0)
+
+    return {
+        operation.name: min(_URGENCIES, key=lambda urgency: spent(operation, urgency))
+        if operation.source.pixels == operation.result.pixels == 1 and passing[operation.name]
+        else 1
+        for operation in workload
+    }
 
 
 def operand_wait(operation: Operation, operand: int) -> float:
@@ -99,31 +122,25 @@ def operand_words(operation: Operation, operand: int, words: int) -> int:
     return operation.source.words if operand == 0 else operation.operand_words
 
 
-def starts(workload: Workload, bands: Mapping[str, int] = MappingProxyType({})) -> dict[str, float]:
-    """The times at which operations start, by name, in images (intervals) after the network's input begins.
+def operand_fifos(
+    workload: Workload,
+    urgency: Mapping[str, int] = MappingProxyType({}),
+    bands: Mapping[str, int] = MappingProxyType({}),
+) -> dict[str, OperandFifos]:
+    """The operand FIFOs of every operation, by name.
 
     Args:
         workload: the network.
+        urgency: how many times faster than the pipeline operations are, by name; 1 where it is not said.
         bands: bands of rows of the operations that fetch their weights from off-chip memory, by name.
     """
-    ready, begin = {NETWORK_INPUT: 0.0}, {}
-    for operation in workload:
-        begin[operation.name] = max(ready[name] + operand_wait(operation, k) for k, name in enumerate(operation.inputs))
-        ready[operation.name] = begin[operation.name] + delay(operation, bands.get(operation.name, 0))
-    return begin
-
-
-def operand_fifos(workload: Workload, bands: Mapping[str, int] = MappingProxyType({})) -> dict[str, OperandFifos]:
-    """The operand FIFOs of every operation, by name; the arguments are those of `starts`."""
-    maps = workload.maps
-    begin = starts(workload, bands)
-    ready = {NETWORK_INPUT: 0.0} | {o.name: begin[o.name] + delay(o, bands.get(o.name, 0)) for o in workload}
-    ancestors: dict[str, frozenset[str]] = {NETWORK_INPUT: frozenset()}
-    bypass = {operation.name: 0 for operation in workload}
+    maps, bypass = workload.maps, _bypass(workload)
+    ready, begin = {NETWORK_INPUT: 0.0}, {}  # in images (intervals) after the network's input begins
     depths: dict[str, tuple[int, ...]] = {}
     for operation in workload:
-        reached = [ancestors[name] | {name} for name in operation.inputs]
-        ancestors[operation.name] = frozenset().union(*reached)
+        start = max(ready[name] + operand_wait(operation, k) for k, name in enumerate(operation.inputs))
+        taken = delay(operation, bands.get(operation.name, 0), urgency.get(operation.name, 1))
+        begin[operation.name], ready[operation.name] = start, start + taken
         if len(operation.inputs) < 2:
             depths[operation.name] = ()
             continue
@@ -135,7 +152,19 @@ def operand_fifos(workload: Workload, bands: Mapping[str, int] = MappingProxyTyp
             held_back.append(
                 math.ceil(MARGIN * lag * words) + min(row, words) + 2 * held(operation, k, words) + _REGISTERS
             )
+        depths[operation.name] = tuple(held_back)
+    return {name: OperandFifos(words, bypass[name], urgency.get(name, 1)) for name, words in depths.items()}
+
+
+def _bypass(workload: Workload) -> dict[str, int]:
+    """The words per image on the edges that run past each operation to a later join, by name."""
+    ancestors: dict[str, frozenset[str]] = {NETWORK_INPUT: frozenset()}
+    bypass = {operation.name: 0 for operation in workload}
+    for operation in workload:
+        reached = [ancestors[name] | {name} for name in operation.inputs]
+        ancestors[operation.name] = frozenset().union(*reached)
+        for k, name in enumerate(operation.inputs if len(operation.inputs) > 1 else ()):
+            words = operand_words(operation, k, workload.maps[name].words)
             for beside in ancestors[operation.name] - reached[k] - {NETWORK_INPUT}:
                 bypass[beside] += words
-        depths[operation.name] = tuple(held_back)
-    return {operation.name: OperandFifos(depths[operation.name], bypass[operation.name]) for operation in workload}
+    return bypass

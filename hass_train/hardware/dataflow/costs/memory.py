@@ -19,6 +19,8 @@ BRAM18_CLASSES = ((1, 16384), (2, 8192), (4, 4096), (9, 2048), (18, 1024), (36, 
 """Shapes, (width in bits, depth in words), that one 18-kbit block RAM can be configured to."""
 URAM_CLASSES = ((9, 32768), (18, 16384), (36, 8192), (72, 4096))
 """Shapes of a 288-kbit UltraRAM: 72 bits natively, narrower words packed side by side, as the peer counts them."""
+BRAM18_BITS, URAM_BITS = 18 * 1024, 288 * 1024
+"""Bits of a block RAM, and of an UltraRAM."""
 LUTRAM_BITS = 1024
 """A bank of fewer bits is put in LUTs."""
 

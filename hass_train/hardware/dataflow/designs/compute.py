@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hass_train.hardware.arithmetic import ceil_div, spaced, useful_folds
 from hass_train.hardware.dataflow.costs import cycles, memory
-from hass_train.hardware.dataflow.costs.branches import MARGIN, URGENCY, OperandFifos, urgent
+from hass_train.hardware.dataflow.costs.branches import MARGIN, OperandFifos
 from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine, EngineKind
 from hass_train.hardware.dataflow.costs.cost_model import Schedule, WeightBanks
 from hass_train.hardware.dataflow.costs.engine_kinds import VARIANTS, by_kind
@@ -59,7 +59,7 @@ class ComputeDesigns(Table):
         space: DesignSpace,
     ) -> None:
         self.layer, self.sparsity, self.fifos, self.options = layer, sparsity, fifos, options
-        self.urgency = URGENCY if urgent(layer, fifos.bypass) else 1
+        self.urgency = fifos.urgency
         self.costs = options.cost_model(space.family)
         self._input_side = InputSide(layer, sparsity, options, self.costs)
         self._zero_tiles = ZeroTiles(layer, sparsity)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from hass_train.hardware.arithmetic import ceil_div, useful_folds
 from hass_train.hardware.dataflow.costs import cycles, memory
-from hass_train.hardware.dataflow.costs.branches import URGENCY, OperandFifos, urgent
+from hass_train.hardware.dataflow.costs.branches import OperandFifos
 from hass_train.hardware.dataflow.costs.fifos import input_depth, rows_depth
 from hass_train.hardware.dataflow.costs.stream_logic import POOLS, WHOLE_PIXELS
 from hass_train.hardware.dataflow.designs.tables import BANDWIDTH, DesignSpace, Table, WeightsIn
@@ -35,7 +35,7 @@ class StreamDesigns(Table):
 
     def __init__(self, operation: Operation, fifos: OperandFifos, options: DataflowOptions, space: DesignSpace) -> None:
         self.operation = operation
-        self.urgency = URGENCY if urgent(operation, fifos.bypass) else 1
+        self.urgency = fifos.urgency
         streams = np.array(
             useful_folds(max(operation.source.channels, operation.result.channels), options.folding == "divisors"),
             np.int64,

@@ -9,6 +9,7 @@ import numpy as np
 
 from hass_train.hardware.dataflow.costs.branches import fill, operand_wait
 from hass_train.hardware.dataflow.costs.energy import image_energy
+from hass_train.hardware.dataflow.costs.memory import BRAM18_BITS, URAM_BITS
 from hass_train.hardware.dataflow.designs.tables import BANDWIDTH
 from hass_train.hardware.dataflow.exploration.bottleneck import explain
 from hass_train.hardware.dataflow.exploration.explore import Explorer
@@ -20,7 +21,6 @@ from hass_train.hardware.profile import LayerSparsity, SparsityProfile
 from hass_train.hardware.workload import NETWORK_INPUT, Operation, Workload
 
 _PARTS = "hw.partitions=best also looks for parts that run one after another, each with all the memory"
-_BRAM18_BITS, _URAM_BITS = 18 * 1024, 288 * 1024
 
 
 @dataclass(frozen=True)
@@ -160,8 +160,8 @@ class EstimateBuilder:
         if not layers:
             return {}, {}
         device, held = network.device, found.resources
-        memory = device.bram18 * _BRAM18_BITS + device.uram * _URAM_BITS
-        kept = held[1] * _BRAM18_BITS + held[2] * _URAM_BITS
+        memory = device.bram18 * BRAM18_BITS + device.uram * URAM_BITS
+        kept = held[1] * BRAM18_BITS + held[2] * URAM_BITS
         may_copy = not options.max_replicas or found.replicas < options.max_replicas
         counts = {name: utilization[name] / options.usable(name) for name in ("dsp", "lut", "ff")}
         usage = Usage(

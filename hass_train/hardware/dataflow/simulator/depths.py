@@ -100,14 +100,17 @@ def _least(pipeline: Pipeline, fifo: Fifo) -> int:
 # ---- the rule --------------------------------------------------------------------------------------------------------
 
 
-def rule(pipeline: Pipeline, intervals: Mapping[str, int]) -> dict[str, int]:
+def rule(pipeline: Pipeline, intervals: Mapping[str, int], urgency: Mapping[str, int]) -> dict[str, int]:
     """Depths, by name, by the rule from which the exploration counts memory.
 
     Args:
         pipeline: the design.
         intervals: cycles per image of the operations, by name.
+        urgency: how many times faster than the pipeline they are, by name.
     """
-    fifos = operand_fifos(pipeline.workload, {design.name: design.bands for design in pipeline.designs if design.bands})
+    fifos = operand_fifos(
+        pipeline.workload, urgency, {design.name: design.bands for design in pipeline.designs if design.bands}
+    )
     depths = {}
     for fifo in pipeline.fifos:
         operation, design = pipeline.workload.operations[fifo.stage], pipeline.designs[fifo.stage]
