@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from hass_train.hardware.arithmetic import spaced
 from hass_train.hardware.dataflow.costs.initiation import multiplier_choices, nonzero_activations, nonzero_pairs
 from hass_train.hardware.dataflow.costs.rounds import LockstepRounds
+from hass_train.hardware.dataflow.costs.weight_rounds import filter_histograms
 from hass_train.hardware.lanes import Lanes
 from hass_train.hardware.profile import LayerSparsity
 from hass_train.hardware.workload import Operation
@@ -61,6 +62,7 @@ class LayerWork:
     most_choices: int = 0
     _pairs: dict[tuple[int, bool], LockstepRounds] = field(default_factory=dict, init=False, repr=False)
     _activations: dict[int, LockstepRounds] = field(default_factory=dict, init=False, repr=False)
+    _weights: dict[int, Floats] = field(default_factory=dict, init=False, repr=False)
 
     def few(self, choices: Ints) -> Bools:
         """(choices,) which numbers of multipliers to look at."""
@@ -87,6 +89,12 @@ class LayerWork:
             histogram = nonzero_activations(self.sparsity, self.layer.window, bundle)
             self._activations[bundle] = LockstepRounds(self._lanes, bundle, histogram, self.t_min, True)
         return self._activations[bundle]
+
+    def weights(self, bundle: int) -> Floats:
+        """(filters, M + 1) what engines of so many bundled channels meet of each filter's weights, in their order."""
+        if bundle not in self._weights:
+            self._weights[bundle] = filter_histograms(self.layer, self.sparsity, bundle)
+        return self._weights[bundle]
 
     @cached_property
     def _lanes(self) -> Lanes:

@@ -23,7 +23,7 @@ from hass_train.hardware.dataflow.costs.compute_engine import (
 from hass_train.hardware.dataflow.costs.engine_rounds import dense_rounds
 from hass_train.hardware.dataflow.costs.initiation import multiplier_choices
 from hass_train.hardware.dataflow.costs.rounds import LockstepRounds
-from hass_train.hardware.dataflow.costs.weight_rounds import filter_histograms, independent_weight_cycles
+from hass_train.hardware.dataflow.costs.weight_rounds import IndependentWeights
 from hass_train.hardware.profile import LayerSparsity
 from hass_train.hardware.workload import OperationKind
 
@@ -124,13 +124,8 @@ class Weight(Skipping):
         return sparsity.weight_density
 
     def scheduled(self, work: LayerWork, bundle: int, choice: Ints, bundles: Ints, filters: Ints, g: int) -> Floats:
-        histograms, groups = filter_histograms(work.layer, work.sparsity, bundle), work.layer.groups
-        result = np.empty((len(choice), len(filters)))
-        for engines in np.unique(bundles):
-            rows = bundles == engines
-            cycles = independent_weight_cycles(histograms, filters, int(engines), groups, g, lanes=self.lanes)
-            result[rows] = cycles[:, choice[rows]].T
-        return result
+        weights = IndependentWeights(work.weights(bundle), self.lanes, work.layer.groups, g)
+        return weights.cycles(choice, bundles, filters)
 
 
 class Pair(Skipping):

@@ -11,12 +11,15 @@ equally dense, so that its slowest is close to its mean.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hass_train.hardware.arithmetic import ceil_div
+from hass_train.hardware.dataflow.costs import weight_kernel
 from hass_train.hardware.dataflow.costs.initiation import (
     hypergeometric,
     initiation_intervals,
@@ -33,7 +36,7 @@ Bools = NDArray[np.bool_]
 
 
 def filter_histograms(layer: Operation, sparsity: LayerSparsity, bundle: int) -> Floats:
-    """What the profile says of the non-zero weights that engines meet, for `independent_weight_cycles`.
+    """What the profile says of the non-zero weights that engines meet, for `IndependentWeights`.
 
     A filter's non-zeros are taken to lie anywhere in it, so that those of an engine's M weights are hypergeometric.
     Where they are not known for each filter, or an N:M or balanced pattern bounds them for all, all filters are alike.
@@ -147,31 +150,58 @@ def lane_weight_cycles(fullest: Ints, o: Ints, engines: int = 1, groups: int = 1
     return np.stack(rounds)
 
 
-def independent_weight_cycles(
-    histograms: Floats, o: Ints, engines: int = 1, groups: int = 1, g: int = 1, *, lanes: bool
-) -> Floats:
-    """The mean cycles of a round where the weights are not known, but how many of each filter's are not zero.
+@dataclass(frozen=True)
+class IndependentWeights:
+    """The mean cycles of rounds where the weights are not known, but how many of each filter's are not zero.
 
     Args:
         histograms: (filters, M + 1) the probabilities of 0 … M non-zero weights that an engine of each filter meets, in
             the order the filters are computed, such as `filter_histograms` gives them; engines are taken as
             independent.
-        o, engines, groups, g: as in `pooled_weight_cycles`.
         lanes: whether multipliers have lanes.
-
-    Returns:
-        (folds, choices) cycles, for each N of `multiplier_choices(M)`.
+        groups: convolution groups.
+        g: parallel groups.
     """
-    positions = histograms.shape[1] - 1
-    below = fullest_lane(histograms) if lanes else np.clip(np.cumsum(histograms, axis=1), 0.0, 1.0)
-    with np.errstate(divide="ignore"):
-        logs = (engines * np.log(below)).reshape(groups, -1, below.shape[1])
-    logs = np.add.reduceat(logs, np.arange(0, groups, g), axis=0)
-    each = [np.exp(np.add.reduceat(logs, np.arange(0, logs.shape[1], fold), axis=1)).mean((0, 1)) for fold in o]
-    slowest = np.stack(each)
-    if lanes:
-        return np.asarray(1.0 + np.add.reduceat(1.0 - slowest, loads(positions)[2], axis=1))
-    return initiation_intervals(np.diff(slowest, axis=1, prepend=0.0), 1)
+
+    histograms: Floats
+    lanes: bool
+    groups: int = 1
+    g: int = 1
+
+    def cycles(self, choice: Ints, engines: Ints, o: Ints) -> Floats:
+        """The mean cycles of a round.
+
+        Of more than 64 blocks only so many are looked at, evenly spaced: neighbours are about equally dense.
+
+        Args:
+            choice, engines: (rows,) the index of N in `multiplier_choices(M)`, and bundles side by side.
+            o: (folds,) numbers of parallel filters.
+
+        Returns:
+            (rows, folds) cycles.
+        """
+        positions = self.histograms.shape[1] - 1
+        if self.lanes:
+            _, _, starts = loads(positions)
+            first, step = starts, np.ones_like(starts)
+            last = np.append(starts[1:], self._logs.shape[2])
+        else:  # more than N, 2N, … non-zeros
+            first = step = multiplier_choices(positions)
+            last = np.full_like(first, positions)
+        at = np.asarray(choice, np.int64)
+        return weight_kernel.mean_cycles(
+            self._logs, first[at], last[at], step[at], np.asarray(engines, np.int64), np.asarray(o, np.int64)
+        )
+
+    @cached_property
+    def _logs(self) -> Floats:
+        """(blocks of groups, filters of a group + 1, levels) sums over the first 0, 1, … filters of the logarithms of
+        the probability that an engine has at most so many non-zeros, or that its fullest lane has."""
+        counts = self.histograms
+        below = fullest_lane(counts) if self.lanes else np.clip(np.cumsum(counts, axis=1), 0.0, 1.0)
+        logs = np.log(np.maximum(below, 1e-300)).reshape(self.groups, -1, below.shape[1])
+        logs = np.add.reduceat(logs, np.arange(0, self.groups, self.g), axis=0)
+        return np.asarray(np.pad(np.cumsum(logs, axis=1), ((0, 0), (1, 0), (0, 0))))
 
 
 def _positions_first(mask: Bools, bundle: int) -> Bools:
