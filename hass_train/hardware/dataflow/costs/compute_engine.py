@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from hass_train.hardware.arithmetic import spaced
 from hass_train.hardware.dataflow.costs.initiation import multiplier_choices, nonzero_activations, nonzero_pairs
 from hass_train.hardware.dataflow.costs.rounds import LockstepRounds
-from hass_train.hardware.dataflow.costs.weight_rounds import filter_histograms
+from hass_train.hardware.dataflow.costs.weight_rounds import IndependentWeights, filter_histograms
 from hass_train.hardware.lanes import Lanes
 from hass_train.hardware.profile import LayerSparsity
 from hass_train.hardware.workload import Operation
@@ -62,7 +62,7 @@ class LayerWork:
     most_choices: int = 0
     _pairs: dict[tuple[int, bool], LockstepRounds] = field(default_factory=dict, init=False, repr=False)
     _activations: dict[int, LockstepRounds] = field(default_factory=dict, init=False, repr=False)
-    _weights: dict[int, Floats] = field(default_factory=dict, init=False, repr=False)
+    _weights: dict[tuple[int, bool, int], IndependentWeights] = field(default_factory=dict, init=False, repr=False)
 
     def few(self, choices: Ints) -> Bools:
         """(choices,) which numbers of multipliers to look at."""
@@ -90,11 +90,13 @@ class LayerWork:
             self._activations[bundle] = LockstepRounds(self._lanes, bundle, histogram, self.t_min, True)
         return self._activations[bundle]
 
-    def weights(self, bundle: int) -> Floats:
-        """(filters, M + 1) what engines of so many bundled channels meet of each filter's weights, in their order."""
-        if bundle not in self._weights:
-            self._weights[bundle] = filter_histograms(self.layer, self.sparsity, bundle)
-        return self._weights[bundle]
+    def weights(self, bundle: int, lanes: bool, g: int) -> IndependentWeights:
+        """The rounds of engines of so many bundled channels and g groups side by side that skip zero weights."""
+        key = bundle, lanes, g
+        if key not in self._weights:
+            histograms = filter_histograms(self.layer, self.sparsity, bundle)
+            self._weights[key] = IndependentWeights(histograms, lanes, self.layer.groups, g)
+        return self._weights[key]
 
     @cached_property
     def _lanes(self) -> Lanes:

@@ -23,7 +23,6 @@ from hass_train.hardware.dataflow.costs.compute_engine import (
 from hass_train.hardware.dataflow.costs.engine_rounds import dense_rounds
 from hass_train.hardware.dataflow.costs.initiation import multiplier_choices
 from hass_train.hardware.dataflow.costs.rounds import LockstepRounds
-from hass_train.hardware.dataflow.costs.weight_rounds import IndependentWeights
 from hass_train.hardware.profile import LayerSparsity
 from hass_train.hardware.workload import OperationKind
 
@@ -124,8 +123,7 @@ class Weight(Skipping):
         return sparsity.weight_density
 
     def scheduled(self, work: LayerWork, bundle: int, choice: Ints, bundles: Ints, filters: Ints, g: int) -> Floats:
-        weights = IndependentWeights(work.weights(bundle), self.lanes, work.layer.groups, g)
-        return weights.cycles(choice, bundles, filters)
+        return work.weights(bundle, self.lanes, g).cycles(choice, bundles, filters)
 
 
 class Pair(Skipping):

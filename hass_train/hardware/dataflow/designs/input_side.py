@@ -81,6 +81,7 @@ class InputSide:
             CannotFit: no kind of compute engine that the options allow is worth building for the layer.
         """
         rows = []
+        alone_of: dict[tuple[int, int], Floats] = {}
         for i in channels:
             for m in self._bundles(i, channels):
                 choices = multiplier_choices(self.layer.window * m)
@@ -89,8 +90,10 @@ class InputSide:
                     some = kind.multipliers(self._work, m)
                     if not len(some):
                         continue
-                    uneven, alone = kind.channel_imbalance(self._work, i, m), kind.alone(self._work, m)
-                    rows.append((i, m, choices[some], some, code, uneven[some], alone[some]))
+                    if (m, code) not in alone_of:
+                        alone_of[m, code] = kind.alone(self._work, m)
+                    uneven = kind.channel_imbalance(self._work, i, m)
+                    rows.append((i, m, choices[some], some, code, uneven[some], alone_of[m, code][some]))
         if not rows:
             raise CannotFit(self._no_engine())
         sizes = [len(row[2]) for row in rows]
