@@ -145,9 +145,7 @@ class EstimateBuilder:
 
     # ---- prices ----------------------------------------------------------------------------------------------
 
-    def _all_prices(
-        self, used: Sequence[dict[str, float]], seconds: float
-    ) -> dict[str, dict[str, float]]:
+    def _all_prices(self, used: Sequence[dict[str, float]], seconds: float) -> dict[str, dict[str, float]]:
         """The prices of every density, those of a part in proportion to its share of the time."""
         prices: dict[str, dict[str, float]] = {density: {} for density in DENSITIES}
         for part, explorer, utilization in zip(self.parts, self.explorers, used, strict=True):
@@ -170,24 +168,25 @@ class EstimateBuilder:
             bandwidth=utilization["bandwidth"] * ("bandwidth" in options.limits),
             parallelism=0.0 if may_copy else explorer.fastest / found.interval,
         )
-        offchip = float(held[BANDWIDTH]) + explorer.limits.image_bits
-        weights = worth(usage, held, (_BRAM18_BITS, _URAM_BITS), offchip)
+        spent = held.copy()
+        spent[BANDWIDTH] += explorer.limits.image_bits
+        weights = worth(usage, spent, (_BRAM18_BITS, _URAM_BITS), explorer.learned[-1] if explorer.learned else None)
         layers = [
             self._demand(operation, network.tables[k], found.interval, weights)
             for k in range(part.start, part.end)
             if (operation := network.workload.operations[k]).is_compute
         ]
-        return smooth_prices(layers, usage, offchip)
+        return smooth_prices(layers, spent, weights)
 
-    def _demand(
-        self, operation: Operation, table: Table, interval: int, weights: NDArray[np.float64]
-    ) -> LayerDemand:
+    def _demand(self, operation: Operation, table: Table, interval: int, weights: NDArray[np.float64]) -> LayerDemand:
         """What a layer needs on the smooth envelope around the present design."""
         options, sparsity = self.network.options, self.profile.layers[operation.name]
         assert isinstance(table, ComputeDesigns)  # that is what layers have
         bits = operation.weights * options.weight_bits
         kinds = kind_demands(table, sparsity, options.compute_engines, interval, weights)
-        return LayerDemand(operation.name, sparsity, kinds, bits, bits * options.stored_fraction(sparsity.weight_density))
+        return LayerDemand(
+            operation.name, sparsity, kinds, bits, bits * options.stored_fraction(sparsity.weight_density)
+        )
 
 
 def latency_cycles(workload: Workload, rows: Sequence[LayerEstimate], interval: int) -> float:

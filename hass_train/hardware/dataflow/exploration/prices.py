@@ -13,7 +13,7 @@ a layer that is built with a kind that gains nothing still has a price for what 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,14 +22,14 @@ from numpy.typing import NDArray
 from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
 from hass_train.hardware.dataflow.costs.engine_kinds import KINDS
 from hass_train.hardware.dataflow.designs.compute import ComputeDesigns
-from hass_train.hardware.dataflow.designs.tables import LOGIC, MEMORY
+from hass_train.hardware.dataflow.designs.tables import BANDWIDTH, LOGIC, MEMORY
 from hass_train.hardware.profile import LayerSparsity
 
 Floats = NDArray[np.float64]
 
 SHARPNESS = 8.0
 """Exponent of the soft maximum: a resource that is half as full as the fullest counts for 0.4 % of it."""
-_KINDS = 4.0  # exponent of the soft minimum over kinds: one that costs twice as much as the best has 3 % of its price
+_STEP = 0.5  # fraction of a density to which a layer's need is followed
 _REACH = 1.25  # the costs of a kind are followed between T / _REACH and T · _REACH
 _UNBUILT = 2.0  # what a kind without any design in the table is taken to cost, over the cheapest one
 _NEGLIGIBLE = 1e-3  # share of memory and bandwidth below which designs are compared by their logic alone
@@ -55,13 +55,13 @@ class KindDemand:
 
     Args:
         cost: of its cheapest design that keeps the pipeline's interval, in shares of all that binds.
-        slope: how much of that cost follows the density that the kind gains from, ∂cost/∂log density.
+        follows: how closely that cost follows the density that the kind gains from, ∂log cost/∂log density.
         density: the density that it gains from, one of `DENSITIES`; empty if it gains from none.
         stores_fewer: whether the bits that it stores follow the weight density.
     """
 
     cost: float
-    slope: float
+    follows: float
     density: str
     stores_fewer: bool
 
@@ -107,20 +107,23 @@ class Usage:
         return np.asarray(used / used.sum())
 
 
-def worth(usage: Usage, spent: Floats, block_bits: tuple[float, float], bus_bits: float) -> Floats:
+def worth(usage: Usage, spent: Floats, block_bits: tuple[float, float], proof: Floats | None) -> Floats:
     """(6,) the share of all that binds that one unit of each resource is.
 
     Args:
         usage: how fully the design uses what could bind it.
-        spent: (6,) what one replica takes of each resource.
+        spent: (6,) what one replica takes of each resource, and moves off-chip for an image: weights, image and result.
         block_bits: bits of a block RAM and of an UltraRAM.
-        bus_bits: bits that one replica moves off-chip for an image: weights, image and result.
+        proof: (6,) weights of the resources whose sum proves that hardly anything is faster, which say best what binds
+            where several resources are nearly full; None = there is no such proof.
     """
-    dsp, lut, ff, memory, bandwidth, _ = usage.shares()
-    held = float(spent[1] * block_bits[0] + spent[2] * block_bits[1])
-    memory, bandwidth = (share if share > _NEGLIGIBLE else 0.0 for share in (memory, bandwidth))
-    shares = np.array([dsp, memory * block_bits[0], memory * block_bits[1], lut, ff, bandwidth])
-    return np.asarray(shares / np.maximum([spent[0], held, held, spent[3], spent[4], bus_bits], 1.0))
+    *shares, parallelism = usage.shares()
+    if proof is not None:
+        return np.asarray(proof * (1 - parallelism) / (proof @ spent))
+    dsp, lut, ff, memory, bandwidth = (share if share > _NEGLIGIBLE else 0.0 for share in shares)
+    held = spent[1] * block_bits[0] + spent[2] * block_bits[1]
+    unit = np.array([dsp, memory * block_bits[0], memory * block_bits[1], lut, ff, bandwidth])
+    return np.asarray(unit / np.maximum([spent[0], held, held, *spent[3:]], 1.0))
 
 
 def kind_demands(
@@ -138,37 +141,39 @@ def kind_demands(
         interval: cycles per image of the pipeline.
         weights: (6,) what a unit of each resource is worth.
     """
-    codes, found = table.folds.engine[: np.searchsorted(table.interval, interval * _REACH, side="right")], {}
+    end = int(np.searchsorted(table.interval, interval * _REACH, side="right"))
+    codes, logic = table.folds.engine[:end], table.logic[:end] @ weights[LOGIC]
+    found = {}
     for engine in allowed:
         rows = np.flatnonzero(codes == engine.code)
         if len(rows) and table.interval[rows[0]] <= interval:
-            found[engine] = _followed(table, rows, interval, weights)
-    least = min((cost for cost, _, _ in found.values()), default=0.0)
-    steepest = max((slope for _, slope, _ in found.values()), default=0.0)
+            found[engine] = _followed(table, rows, logic[rows], interval, weights)
+    least = min((cost for cost, _, _ in found.values()), default=1.0)
+    steepest = max((follows for _, follows, _ in found.values()), default=0.0)
     demands = []
     for engine in allowed:
         density = _gains_from(engine, sparsity)
-        cost_now, slope, pairs = found.get(engine, (_UNBUILT * least, _UNBUILT * steepest, np.inf))
-        if density and engine in _GAINS_FROM and table.options.t_min:
-            slope *= _busy(pairs * getattr(sparsity, density))
+        cost, follows, operands = found.get(engine, (_UNBUILT * least, steepest, np.inf))
+        if engine in _GAINS_FROM and table.options.t_min:
+            follows *= _busy(operands * getattr(sparsity, density))
         stores_fewer = table.options.weights == "compressed" and bool(KINDS[engine].stored_fraction(1.0, 0.5) < 1)
-        demands.append(KindDemand(cost_now, slope if density else 0.0, density, stores_fewer))
+        demands.append(KindDemand(cost, follows, density, stores_fewer))
     return demands
 
 
 def _followed(
-    table: ComputeDesigns, rows: NDArray[np.int64], interval: int, weights: Floats
+    table: ComputeDesigns, rows: NDArray[np.int64], cost: Floats, interval: int, weights: Floats
 ) -> tuple[float, float, float]:
-    """The least cost of some designs at an interval, its slope over the logarithm of a density, and M of the cheapest.
+    """The least cost of some designs at an interval, how closely it follows the interval, and M of the cheapest.
 
     Args:
         table: the layer's designs.
         rows: the designs of one kind, in ascending order of interval; at least the first keeps the interval.
+        cost: of their logic.
         interval: cycles per image.
         weights: (6,) what a unit of each resource is worth.
     """
     shorter = max(interval / _REACH, float(table.interval[rows[0]]))
-    cost = table.logic[rows] @ weights[LOGIC]
     if weights[MEMORY].any():
         cheap = int(cost[: np.searchsorted(table.interval[rows], shorter, side="right")].argmin())
         most = cost[cheap] + (table.memory[:, rows[cheap]] @ weights[MEMORY]).min()
@@ -177,9 +182,9 @@ def _followed(
         cost = cost + (table.memory[:, rows] @ weights[MEMORY]).min(axis=0)
     own, least = table.interval[rows], np.minimum.accumulate(cost)
     short, now = (int(np.searchsorted(own, one, side="right")) - 1 for one in (shorter, interval))
-    slope = float(least[now] * np.log(least[short] / least[-1]) / np.log(interval * _REACH / shorter))
+    follows = float(np.log(least[short] / least[-1]) / np.log(interval * _REACH / shorter))
     design = rows[int(cost[: now + 1].argmin())]
-    return float(least[now]), slope, float(table.layer.window * table.folds.m[design])
+    return float(least[now]), follows, float(table.layer.window * table.folds.m[design])
 
 
 def _busy(mean: float) -> float:
@@ -196,34 +201,42 @@ def _gains_from(engine: ComputeEngine, sparsity: LayerSparsity) -> str:
     return "weight_density" if structure and (structure.block or structure.blocks or structure.filters) else ""
 
 
-def smooth_prices(layers: Sequence[LayerDemand], usage: Usage, bus_bits: float) -> Prices:
+def smooth_prices(layers: Sequence[LayerDemand], spent: Floats, weights: Floats) -> Prices:
     """The prices of every layer.
+
+    The need of a layer is followed to half of each density, not only beside the present one: what gains nothing yet may
+    gain much once another kind pays.
 
     Args:
         layers: what the compute layers need.
-        usage: how fully the design uses what could bind it.
-        bus_bits: bits that one replica moves off-chip for an image: weights, image and result.
+        spent: (6,) what one replica takes of each resource, and moves off-chip for an image.
+        weights: (6,) what a unit of each resource is worth.
     """
     prices = {density: dict.fromkeys((layer.name for layer in layers), 0.0) for density in DENSITIES}
-    fewer = {layer.name: sum(share for kind, share, _ in _shares(layer) if kind.stores_fewer) for layer in layers}
+    fewer = [_fewer_stored(layer.kinds) for layer in layers]
     stored = sum(
-        layer.weight_bits + fewer[layer.name] * (layer.stored_bits - layer.weight_bits) for layer in layers
+        layer.weight_bits + part * (layer.stored_bits - layer.weight_bits)
+        for layer, part in zip(layers, fewer, strict=True)
     )
-    *_, memory, bandwidth, _ = usage.shares()
-    per_bit = memory / max(stored, 1.0) + bandwidth / max(bus_bits, 1.0)
-    for layer in layers:
-        for kind, _, marginal in _shares(layer):
-            density = getattr(layer.sparsity, kind.density) if kind.density else 0.0
-            if density > 0:
-                prices[kind.density][layer.name] += marginal * kind.slope / density
-        prices["weight_density"][layer.name] += fewer[layer.name] * layer.weight_bits * float(per_bit)
+    per_bit = float(weights[1:3] @ spent[1:3]) / max(stored, 1.0) + float(weights[BANDWIDTH])
+    for layer, part in zip(layers, fewer, strict=True):
+        need = _need(layer.kinds)
+        for density in {kind.density for kind in layer.kinds if kind.density}:
+            if present := getattr(layer.sparsity, density):
+                saved = need - _need(layer.kinds, density)
+                prices[density][layer.name] = saved / (present * (1 - _STEP))
+        prices["weight_density"][layer.name] += part * layer.weight_bits * per_bit
     return prices
 
 
-def _shares(layer: LayerDemand) -> Iterator[tuple[KindDemand, float, float]]:
-    """The kinds of a layer, each with its share in the soft minimum of their costs and with ∂minimum/∂cost."""
-    costs = np.array([kind.cost for kind in layer.kinds])
-    ratios = costs / costs.min()
-    shares = ratios**-_KINDS / (ratios**-_KINDS).sum()
-    marginal = shares ** (1 + 1 / _KINDS)
-    yield from zip(layer.kinds, shares.tolist(), marginal.tolist(), strict=True)
+def _need(kinds: Sequence[KindDemand], moved: str = "") -> float:
+    """The soft minimum of what the kinds cost; at half of a density, if one is named."""
+    costs = np.array([one.cost * (_STEP**one.follows if moved and one.density == moved else 1.0) for one in kinds])
+    return float(costs.min() * ((costs / costs.min()) ** -SHARPNESS).sum() ** (-1 / SHARPNESS))
+
+
+def _fewer_stored(kinds: Sequence[KindDemand]) -> float:
+    """The share that kinds which store fewer weights than all have in the soft minimum of what the kinds cost."""
+    costs = np.array([kind.cost for kind in kinds])
+    shares = (costs / costs.min()) ** -SHARPNESS
+    return float(shares @ [kind.stores_fewer for kind in kinds] / shares.sum())
