@@ -36,6 +36,11 @@ def resnet() -> Workload:
     return trace(timm.create_model("resnet18"), (3, 224, 224))
 
 
+@pytest.fixture(scope="module")
+def small_resnet() -> Workload:
+    return trace(timm.create_model("resnet18", num_classes=10, in_chans=1), (1, 32, 32))
+
+
 def varied(workload: Workload) -> SparsityProfile:
     """Another sparsity in every layer. Layers of one sparsity have the same few intervals, and none is faster alone."""
     layers = {}
@@ -45,41 +50,47 @@ def varied(workload: Workload) -> SparsityProfile:
     return SparsityProfile(layers)
 
 
-@pytest.mark.parametrize("density", DENSITIES)
+FEW = (
+    "layer1.0.conv2", "layer2.1.conv2", "layer3.0.conv1", "layer3.1.conv2", "layer4.0.conv1", "layer4.0.downsample.0",
+    "layer4.1.conv2",
+)  # fmt: skip
+"""One of each size of a layer of ResNet-18."""
+
+
 @pytest.mark.parametrize(
-    ("network", "device", "tolerance", "step"),
+    ("network", "device", "density", "step", "tolerance", "chosen"),
     [
-        ("mobilenet", "u250", 2e-4, 3),
-        pytest.param("mobilenet", "u250", 2e-4, 1, marks=pytest.mark.nightly),
-        pytest.param("resnet", "u200", 5e-4, 1, marks=pytest.mark.nightly),
+        ("mobilenet", "u250", "pair_density", 0.1, 2e-4, slice(None, None, 3)),
+        ("mobilenet", "u250", "activation_density", 0.1, 2e-4, slice(None, None, 9)),
+        pytest.param("mobilenet", "u250", "pair_density", 0.1, 2e-4, slice(None), marks=pytest.mark.nightly),
+        pytest.param("resnet", "u200", "pair_density", 0.1, 5e-4, slice(None), marks=pytest.mark.nightly),
+        # weights do not fit, so that the rate is that of reading them
+        pytest.param("small_resnet", "zcu104", "weight_density", 0.15, 2e-3, FEW, marks=pytest.mark.nightly),
     ],
 )
 def test_prices_rank_layers_as_finite_differences_do(
-    network: str, device: str, tolerance: float, step: int, density: str, request: pytest.FixtureRequest
-) -> None:
-    """Steps of 10 % of one density either way, all resources limited: no negative slope, and a rank correlation ≥ 0.8;
-    where no slope can be told from none, prices are small (hardware-model, section 7).
-
-    Every third of MobileNet's 54 layers; nightly, all of them and all of ResNet-18's, which take seconds each.
-    """
+    network: str, device: str, density: str, step: float, tolerance: float, chosen: slice | tuple[str, ...],
+    request: pytest.FixtureRequest,
+) -> None:  # fmt: skip
+    """Steps of one density either way, all resources limited: no negative slope, and a rank correlation ≥ 0.8; where no
+    slope can be told from none, prices are as small (hardware-model, section 7)."""
     workload: Workload = request.getfixturevalue(network)
     options = DataflowOptions(compute_engines=KINDS, tolerance=tolerance)
     accelerator, base = DataflowAccelerator(load_device(device), options), varied(workload)
     prices = _prices(accelerator.estimate(workload, base))[density]
-    names = list(base.layers)[::step]
+    names = list(base.layers)[chosen] if isinstance(chosen, slice) else list(chosen)
     slopes = []
     for name in names:
         rates = []
-        for moved in (-0.1, 0.1):
+        for moved in (-step, step):
             layer = base.layers[name]
-            one = dataclasses.replace(layer, **{density: getattr(layer, density) + moved})
-            layers = dict(base.layers) | {name: one}
+            layers = {**base.layers, name: dataclasses.replace(layer, **{density: getattr(layer, density) + moved})}
             rates.append(math.log(accelerator.estimate(workload, SparsityProfile(layers)).throughput_ips))
         slopes.append(rates[0] - rates[1])
     assert min(slopes) >= -2 * tolerance
     assert min(prices.values()) >= 0
     if max(slopes) <= 2 * tolerance:
-        assert 0.2 * max(prices.values()) <= 2 * tolerance
+        assert 2 * step * max(prices.values()) <= 2 * tolerance
     else:
         assert spearmanr([prices[name] for name in names], slopes).statistic >= 0.8
 
@@ -98,7 +109,7 @@ def test_a_kind_that_does_not_pay_yet_has_a_price() -> None:
     layer = LayerDemand("a", half, (dense, near, far), 100.0, 60.0)
     prices = smooth_prices([layer], np.ones(6), np.array([1.0, 0, 0, 0, 0, 0]))
     assert prices["pair_density"]["a"] == 0
-    assert 0.05 < prices["weight_density"]["a"] * 0.25 < 0.1
+    assert prices["weight_density"]["a"] * 0.25 == pytest.approx(0.04, rel=0.05)  # from about 0.095 to 0.055
     assert prices["activation_density"]["a"] < 0.01 * prices["weight_density"]["a"]
 
 
