@@ -167,6 +167,8 @@ class AcceleratorContract:
         for prices in (found.prices, found.weight_prices):
             assert set(prices) == names
             assert all(math.isfinite(price) and price >= 0 for price in prices.values())
+        assert set(found.activation_prices) <= names
+        assert all(math.isfinite(price) and price >= 0 for price in found.activation_prices.values())
         assert found.throughput_ips > 0
         assert found.latency_ms > 0
         assert found.bottleneck.layer in {row.name for row in found.layers}

@@ -159,7 +159,7 @@ def prices_asked(
 
     Args:
         prices: the prices of the network without dead channels, by layer.
-        kind: the density that they are for, `pair_density` or `weight_density`.
+        kind: the density that they are for, `pair_density`, `weight_density` or `activation_density`.
         shrunk, profile: the profiles without dead channels and with them.
     """
     if shrunk is profile:

@@ -192,7 +192,11 @@ class Estimate:
         bottleneck: the slowest layer, the binding resource, and why.
         layers: one row per operation, in topological order.
         prices: −∂ log(throughput)/∂(pair density) of each compute layer, ≥ 0: what computing its pairs costs.
-        weight_prices: −∂ log(throughput)/∂(weight density), ≥ 0: what keeping its weights costs, beside computing.
+        weight_prices: −∂ log(throughput)/∂(weight density), ≥ 0: what its weights cost in addition, in memory, in
+            bandwidth, and in the cycles of compute engines that skip zero weights alone.
+        activation_prices: −∂ log(throughput)/∂(activation density), ≥ 0: what its activations cost in addition, in the
+            cycles of compute engines that skip zero activations alone. Empty = zeros, as where zeros among activations
+            gain nothing, and in answers of earlier versions.
         energy: energy per image.
         parts: the configurations that run one after another; one, unless the network is partitioned.
         slack: how much faster a design could be that the exploration did not rule out, as a fraction: its tolerance,
@@ -226,6 +230,7 @@ class Estimate:
     limits: Mapping[str, float] = field(default_factory=dict, repr=False)
     available: Mapping[str, float] = field(default_factory=dict, repr=False)
     objective: str = "throughput"
+    activation_prices: Mapping[str, float] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of_layers(
@@ -238,12 +243,13 @@ class Estimate:
         utilization: Mapping[str, float] = MappingProxyType({}),
         bottleneck: Bottleneck | None = None,
         cores: int = 0,
+        activation_prices: Mapping[str, float] = MappingProxyType({}),
     ) -> Estimate:
         """The estimate of an accelerator that runs layers one after another, so that their cycles add up.
 
         Args:
             layers: one row per operation, in topological order.
-            clock_mhz, prices, weight_prices, energy, utilization, cores: as in the class.
+            clock_mhz, prices, weight_prices, energy, utilization, cores, activation_prices: as in the class.
             bottleneck: why it is not faster; by default the layer that takes longest.
         """
         cycles = max(sum(row.interval_cycles for row in layers), 1)
@@ -258,6 +264,7 @@ class Estimate:
             clock_mhz=clock_mhz, resources=used, utilization=dict(utilization), bottleneck=bottleneck,
             layers=tuple(layers), prices=prices, weight_prices=weight_prices, energy=energy,
             parts=(Part(layers[0].name, layers[-1].name, cycles, 1, used),), sequential=True, cores=cores,
+            activation_prices=dict(activation_prices),
         )  # fmt: skip
 
     @property

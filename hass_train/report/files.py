@@ -44,6 +44,7 @@ def save_layers(path: Path, result: Result, workload: Workload) -> None:
             "dsp": used.dsp, "bram18": used.bram18, "uram": used.uram, "lut": used.lut, "ff": used.ff,
             "offchip_bits": used.offchip_bits, "weights_in": row.weights_in,
             "price": sparse.prices.get(row.name), "weight_price": sparse.weight_prices.get(row.name),
+            "activation_price": sparse.activation_prices.get(row.name),
             "dense_interval_cycles": dense[row.name].interval_cycles, "dense_dsp": dense[row.name].resources.dsp,
         })  # fmt: skip
     with replacing(path) as partly, partly.open("w", newline="") as stream:

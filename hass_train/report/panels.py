@@ -54,9 +54,9 @@ _CAPTIONS = {
     "resources": "Each bar is stacked from all layers, first to last from dark to light, all replicas together; tap a "
     "piece for its name. The red line is the limit that designs must keep; what bears a star does not count. Bars "
     f"end at {MOST_SHOWN:.0%}.",
-    "prices": "A layer's price is −∂ log(throughput)/∂ density of its pairs and weights: how much faster the "
-    "accelerator would get with fewer of them. The search pays it in the loss. Prices wander as layers take turns in "
-    "binding.",
+    "prices": "A layer's price is −∂ log(throughput)/∂ density of its pairs, weights and activations: how much faster "
+    "the accelerator would get with fewer of them. The search pays it in the loss. Prices wander as layers take turns "
+    "in binding.",
 }
 
 

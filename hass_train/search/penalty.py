@@ -19,7 +19,8 @@ class PricedPenalty:
     """The hardware penalty: prices, which are constant between two queries, and the point at which they were computed.
 
     Args:
-        pair_prices, weight_prices: −∂ log(throughput) / ∂ pair density and / ∂ weight density, by layer.
+        pair_prices, weight_prices, activation_prices: −∂ log(throughput) / ∂ pair density, / ∂ weight density and
+            / ∂ activation density, by layer; a layer without an activation price has one of 0.
         cost: value of the penalty, Σ price · density, at that point.
         log_speedup: log of the speed-up that was estimated for that point.
     """
@@ -28,6 +29,7 @@ class PricedPenalty:
     weight_prices: Mapping[str, float] = field(default_factory=dict)
     cost: float = 0.0
     log_speedup: float = 0.0
+    activation_prices: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def at(
@@ -45,22 +47,25 @@ class PricedPenalty:
             dense_ips: images/s of the dense network.
             weights: prices by layer that replace the estimate's, for control experiments; scaled to the same sum.
         """
-        prices, weight_prices = dict(estimate.prices), dict(estimate.weight_prices)
+        three = [dict(each) for each in (estimate.prices, estimate.weight_prices, estimate.activation_prices)]
         if weights is not None:
-            scale = (sum(prices.values()) + sum(weight_prices.values())) / sum(weights[name] for name in prices)
-            prices = {name: weights[name] * scale for name in prices}
-            weight_prices = dict.fromkeys(prices, 0.0)
+            scale = sum(sum(prices.values()) for prices in three) / sum(weights[name] for name in three[0])
+            three = [{name: weights[name] * scale for name in three[0]}, dict.fromkeys(three[0], 0.0), {}]
+        pairs, kept, read = three
         cost = sum(
-            prices[name] * layer.weight_density * layer.activation_density + weight_prices[name] * layer.weight_density
+            pairs[name] * layer.weight_density * layer.activation_density
+            + kept[name] * layer.weight_density
+            + read.get(name, 0.0) * layer.activation_density
             for name, layer in profile.layers.items()
         )
-        return cls(prices, weight_prices, cost, math.log(estimate.throughput_ips / dense_ips))
+        log_speedup = math.log(estimate.throughput_ips / dense_ips)
+        return cls(pairs, kept, cost, log_speedup, activation_prices=read)
 
     def __call__(self, layers: Iterable[tuple[str, SparseLayer]]) -> Tensor:
         """The penalty of the densities in the last step, a differentiable scalar.
 
-        It is Σ pair price · weight density · activation density + Σ weight price · weight density, over the operations
-        of the layers.
+        It is Σ pair price · weight density · activation density + Σ weight price · weight density + Σ activation price
+        · activation density, over the operations of the layers.
         """
         seen = [
             one for _, layer in layers if layer.penalty_densities
@@ -68,14 +73,20 @@ class PricedPenalty:
         ]  # fmt: skip
         weight = torch.stack([densities[0] for _, densities in seen])
         activation = torch.stack([densities[1] for _, densities in seen])
-        pair_prices = weight.new_tensor([self.pair_prices[name] for name, _ in seen])
-        weight_prices = weight.new_tensor([self.weight_prices[name] for name, _ in seen])
-        return (weight * torch.addcmul(weight_prices, pair_prices, activation)).sum()
+        three = [
+            (self.pair_prices[name], self.weight_prices[name], self.activation_prices.get(name, 0.0))
+            for name, _ in seen
+        ]  # fmt: skip
+        pair, kept, read = weight.new_tensor(three).unbind(1)
+        return (weight * torch.addcmul(kept, pair, activation)).sum() + (read * activation).sum()
 
     @property
     def prices(self) -> dict[str, float]:
-        """The price of each layer's densities, by layer: the sum of its pair price and its weight price."""
-        return {name: price + self.weight_prices[name] for name, price in self.pair_prices.items()}
+        """The price of each layer's densities, by layer: the sum of its three prices."""
+        return {
+            name: price + self.weight_prices[name] + self.activation_prices.get(name, 0.0)
+            for name, price in self.pair_prices.items()
+        }
 
     def speedup_at(self, cost: float) -> float:
         """Extrapolate the log of the speed-up to where the penalty is `cost`.

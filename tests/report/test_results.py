@@ -38,7 +38,7 @@ ROWS = st.builds(
 ESTIMATES = st.builds(
     Estimate, throughput_ips=NUMBERS, interval_cycles=COUNTS, latency_ms=NUMBERS, replicas=COUNTS, clock_mhz=NUMBERS,
     resources=RESOURCES, utilization=BY_NAME, bottleneck=st.builds(Bottleneck, TEXT, TEXT, TEXT, TEXT),
-    layers=st.lists(ROWS, max_size=2).map(tuple), prices=BY_NAME, weight_prices=BY_NAME,
+    layers=st.lists(ROWS, max_size=2).map(tuple), prices=BY_NAME, weight_prices=BY_NAME, activation_prices=BY_NAME,
     energy=st.builds(Energy, *[NUMBERS] * 4), parts=st.lists(PARTS, max_size=2).map(tuple), sequential=st.booleans(),
     limits=BY_NAME, available=BY_NAME, objective=TEXT,
 )  # fmt: skip

@@ -288,6 +288,7 @@ def test_controls_keep_the_sum_of_prices() -> None:
         share = layer.macs / sum(other.macs for other in layers)
         assert control.pair_prices[layer.name] == pytest.approx(total * share)
     assert not any(control.weight_prices.values())
+    assert not any(control.activation_prices.values())
 
 
 def test_the_penalty_is_prices_times_densities() -> None:

@@ -122,9 +122,12 @@ def test_both_calls_pay_their_price() -> None:
     names = ("a", "b", "b#2", "head")
     pair = {name: 0.1 + k for k, name in enumerate(names)}
     weight = {name: 0.01 * k for k, name in enumerate(names)}
-    cost = PricedPenalty(pair, weight)(layers)
+    read = {"b#2": 0.3}  # layers without an activation price have one of 0
+    cost = PricedPenalty(pair, weight, activation_prices=read)(layers)
     by_name = {n: d for _, layer in layers for n, d in zip(layer.operations, layer.penalty_densities, strict=True)}
-    wanted = sum(float(w) * (pair[n] * float(a) + weight[n]) for n, (w, a) in by_name.items())
+    wanted = sum(
+        float(w) * (pair[n] * float(a) + weight[n]) + read.get(n, 0.0) * float(a) for n, (w, a) in by_name.items()
+    )
     assert float(cost) == pytest.approx(wanted)
     (slope,) = torch.autograd.grad(cost, dict(layers)["b"].activation_threshold)
     assert slope < 0

@@ -88,6 +88,7 @@ class DataflowAccelerator(Accelerator):
             found,
             prices=prices_asked(found.prices, "pair_density", profile, asked),
             weight_prices=prices_asked(found.weight_prices, "weight_density", profile, asked),
+            activation_prices=prices_asked(found.activation_prices, "activation_density", profile, asked),
         )
 
     def network(self, workload: Workload, profile: SparsityProfile) -> Network:

@@ -84,11 +84,13 @@ class CostModel(ABC):
 
     Attributes:
         engines: the kinds of compute engine that it knows.
+        lists: those whose memories hold no zero weights, or may not.
         most_choices: positions among which a multiplier can choose; 0 = as many as there are.
         small_products: whether multipliers may be made of LUTs.
     """
 
     engines: ClassVar[Sequence[ComputeEngine]]
+    lists: ClassVar[Sequence[ComputeEngine]]
     most_choices: ClassVar[int] = 0
     small_products: bool = False
 

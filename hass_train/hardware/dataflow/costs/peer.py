@@ -33,6 +33,7 @@ class PeerCosts(CostModel):
     """
 
     engines = (ComputeEngine.DENSE, ComputeEngine.CROSSBAR)
+    lists = (ComputeEngine.CROSSBAR,)
 
     def __init__(self, bits: Widths) -> None:
         self.bits = bits

@@ -54,6 +54,7 @@ class SynthesisedCosts(CostModel):
     """
 
     engines = tuple(ComputeEngine)
+    lists = (ComputeEngine.WEIGHT,)
     most_choices = _CHOICES
 
     def __init__(self, bits: Widths, family: Family) -> None:

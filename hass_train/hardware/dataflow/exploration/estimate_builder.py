@@ -6,15 +6,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hass_train.hardware.dataflow.costs.branches import fill, operand_wait
 from hass_train.hardware.dataflow.costs.energy import image_energy
 from hass_train.hardware.dataflow.costs.memory import BRAM18_BITS, URAM_BITS
-from hass_train.hardware.dataflow.designs.tables import BANDWIDTH
+from hass_train.hardware.dataflow.designs.compute import ComputeDesigns
+from hass_train.hardware.dataflow.designs.tables import BANDWIDTH, Table
 from hass_train.hardware.dataflow.exploration.bottleneck import explain
 from hass_train.hardware.dataflow.exploration.explore import Explorer
 from hass_train.hardware.dataflow.exploration.network import ExploredPart, Network
-from hass_train.hardware.dataflow.exploration.prices import FixedResources, LayerDemand, Usage, smooth_prices
+from hass_train.hardware.dataflow.exploration.prices import (
+    DENSITIES,
+    LayerDemand,
+    Prices,
+    Usage,
+    kind_demands,
+    smooth_prices,
+    worth,
+)
 from hass_train.hardware.dataflow.options import LIMITS
 from hass_train.hardware.estimate import Bottleneck, Energy, Estimate, LayerEstimate, Part, Resources
 from hass_train.hardware.profile import LayerSparsity, SparsityProfile
@@ -58,7 +68,7 @@ class EstimateBuilder:
         batch_s = network.batch_seconds(explored)
         seconds = one.interval / one.replicas / clock if one else batch_s / network.options.batch
         used = [self._utilization(s, e) for s, e in zip(explored, self.explorers, strict=True)]
-        pair_prices, weight_prices = self._all_prices(rows, used, seconds)
+        prices = self._all_prices(used, seconds)
         return Estimate(
             throughput_ips=1 / seconds,
             interval_cycles=one.interval if one else int(np.ceil(seconds * clock)),
@@ -69,8 +79,9 @@ class EstimateBuilder:
             utilization={name: max(each[name] for each in used) for name in LIMITS},
             bottleneck=self._bottleneck(rows),
             layers=tuple(rows),
-            prices=pair_prices,
-            weight_prices=weight_prices,
+            prices=prices["pair_density"],
+            weight_prices=prices["weight_density"],
+            activation_prices=prices["activation_density"],
             energy=self._energy(rows, seconds),
             parts=parts,
             slack=max(s.design.slack for s in explored),
@@ -134,31 +145,18 @@ class EstimateBuilder:
 
     # ---- prices ----------------------------------------------------------------------------------------------
 
-    def _all_prices(
-        self, rows: Sequence[LayerEstimate], used: Sequence[dict[str, float]], seconds: float
-    ) -> tuple[dict[str, float], dict[str, float]]:
-        """The prices of pairs and of weights, those of a part in proportion to its share of the time."""
-        pair_prices: dict[str, float] = {}
-        weight_prices: dict[str, float] = {}
+    def _all_prices(self, used: Sequence[dict[str, float]], seconds: float) -> dict[str, dict[str, float]]:
+        """The prices of every density, those of a part in proportion to its share of the time."""
+        prices: dict[str, dict[str, float]] = {density: {} for density in DENSITIES}
         for part, explorer, utilization in zip(self.parts, self.explorers, used, strict=True):
             weight = part.design.interval / part.design.replicas / self.network.clock_hz / seconds
-            pairs, weights = self._prices(rows, part, explorer, utilization)
-            pair_prices |= {name: price * weight for name, price in pairs.items()}
-            weight_prices |= {name: price * weight for name, price in weights.items()}
-        return pair_prices, weight_prices
+            for density, found in self._prices(part, explorer, utilization).items():
+                prices[density] |= {name: price * weight for name, price in found.items()}
+        return prices
 
-    def _prices(
-        self, rows: Sequence[LayerEstimate], part: ExploredPart, explorer: Explorer, utilization: dict[str, float]
-    ) -> tuple[dict[str, float], dict[str, float]]:
-        """The prices of pairs and of weights within one part."""
+    def _prices(self, part: ExploredPart, explorer: Explorer, utilization: dict[str, float]) -> Prices:
+        """The prices within one part."""
         network, options, found = self.network, self.network.options, part.design
-        layers = [
-            self._demand(operation, rows[k], float(network.tables[k].logic[:, 0].min()))
-            for k in range(part.start, part.end)
-            if (operation := network.workload.operations[k]).is_compute
-        ]
-        if not layers:
-            return {}, {}
         device, held = network.device, found.resources
         memory = device.bram18 * BRAM18_BITS + device.uram * URAM_BITS
         kept = held[1] * BRAM18_BITS + held[2] * URAM_BITS
@@ -170,29 +168,24 @@ class EstimateBuilder:
             bandwidth=utilization["bandwidth"] * ("bandwidth" in options.limits),
             parallelism=0.0 if may_copy else explorer.fastest / found.interval,
         )
-        streams = [row.resources for row in rows[part.start : part.end] if row.engine == "stream"]
-        fixed = FixedResources(*(float(sum(getattr(s, name) for s in streams)) for name in ("dsp", "lut", "ff")))
-        offchip = float(held[BANDWIDTH]) + explorer.limits.image_bits
-        pairs, weights = smooth_prices(layers, found.interval, fixed, offchip, usage)
-        return dict(pairs), dict(weights)
+        spent = held.copy()
+        spent[BANDWIDTH] += explorer.limits.image_bits
+        weights = worth(usage, spent, (BRAM18_BITS, URAM_BITS), explorer.learned[-1] if explorer.learned else None)
+        layers = [
+            self._demand(operation, network.tables[k], found.interval, weights)
+            for k in range(part.start, part.end)
+            if (operation := network.workload.operations[k]).is_compute
+        ]
+        return smooth_prices(layers, spent, weights)
 
-    def _demand(self, operation: Operation, row: LayerEstimate, least_dsp: float) -> LayerDemand:
-        """What a layer needs on the smooth envelope around its present design."""
+    def _demand(self, operation: Operation, table: Table, interval: int, weights: NDArray[np.float64]) -> LayerDemand:
+        """What a layer needs on the smooth envelope around the present design."""
         options, sparsity = self.network.options, self.profile.layers[operation.name]
-        multipliers = (
-            row.folds["N"] * row.folds["o"] * row.folds["g"] * row.folds["i"] // row.folds["m"] * row.folds["p"]
-        )
-        per_mac = row.resources.dsp / multipliers
-        used, bits = row.resources, operation.weights * options.weight_bits
+        assert isinstance(table, ComputeDesigns)  # that is what layers have
+        bits = operation.weights * options.weight_bits
+        kinds = kind_demands(table, sparsity, options.compute_engines, interval, weights)
         return LayerDemand(
-            operation.name,
-            operation.macs * per_mac,
-            sparsity.pair_density,
-            least_dsp,
-            (used.lut / max(used.dsp, 1), used.ff / max(used.dsp, 1)),
-            bits,
-            bits * options.stored_fraction(sparsity.weight_density),
-            options.weights == "compressed",
+            operation.name, sparsity, kinds, bits, bits * options.stored_fraction(sparsity.weight_density)
         )
 
 
