@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from copy import copy
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,12 +16,14 @@ from hass_train.hardware.dataflow.costs import cycles, memory
 from hass_train.hardware.dataflow.costs.branches import MARGIN, OperandFifos
 from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine, EngineKind
 from hass_train.hardware.dataflow.costs.cost_model import Schedule, WeightBanks
+from hass_train.hardware.dataflow.costs.density_scale import rounds_ratio
 from hass_train.hardware.dataflow.costs.engine_kinds import VARIANTS, by_kind
 from hass_train.hardware.dataflow.costs.fifos import input_depth, rows_depth
+from hass_train.hardware.dataflow.costs.initiation import multiplier_choices
 from hass_train.hardware.dataflow.costs.logic import Folds
 from hass_train.hardware.dataflow.costs.weight_rounds import filter_order
 from hass_train.hardware.dataflow.designs.input_side import ROUGH_STEP, InputFolds, InputSide
-from hass_train.hardware.dataflow.designs.tables import BANDWIDTH, FORBIDDEN, DesignSpace, Table, WeightsIn
+from hass_train.hardware.dataflow.designs.tables import BANDWIDTH, FORBIDDEN, DesignSpace, Table, WeightsIn, per_unit
 from hass_train.hardware.dataflow.designs.zero_tiles import ZeroTiles
 from hass_train.hardware.dataflow.options import DataflowOptions
 from hass_train.hardware.estimate import LayerEstimate, Resources
@@ -28,6 +32,10 @@ from hass_train.hardware.workload import Operation, OperationKind
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+_WORTHS = 32  # worths of the resources that are tried
+_REACH = 4  # how far an interval may move
+_SPARSE_WORTH = 0.4  # of Dirichlet's distribution: mostly a few resources count
 
 
 class ComputeDesigns(Table):
@@ -65,9 +73,65 @@ class ComputeDesigns(Table):
         self._zero_tiles = ZeroTiles(layer, sparsity)
         folds, interval, t, uneven, alone = self._enumerate(space)
         logic, memories = self._costs(folds, interval, t, space)
+        self.space = space
         super().__init__(interval * self.urgency, logic, memories, space)
         self.folds = folds[self.kept]
         self.t, self.uneven, self.alone = (values[self.kept] for values in (t, uneven, alone))
+
+    def moved(self, sparsity: LayerSparsity) -> ComputeDesigns:
+        """The same designs at a sparsity nearby; their memories are those at the sparsity they were found at.
+
+        Rounds are taken to grow as those of engines by themselves do with independent zeros (`density_scale`).
+        """
+        layer, folds, ratio = self.layer, self.folds, np.ones(len(self))
+        for kind, rows in by_kind(folds.engine):
+            before, after = (kind.computed_fraction(one) for one in (self.sparsity, sparsity))
+            if before == after:
+                continue
+            for m in np.unique(folds.m[rows]):
+                positions = layer.window * int(m)
+                some = rows[folds.m[rows] == m]
+                grown = rounds_ratio(positions, before, after, self.options.t_min, kind.lanes)
+                ratio[some] = grown[np.searchsorted(multiplier_choices(positions), folds.n[some])]
+        t = self.t * ratio
+        compute = cycles.compute_cycles(layer, folds.i, folds.o, folds.g, t, folds.p)
+        interval = np.maximum(cycles.interval(compute, *self._streamed) * self.urgency, 1)
+        order = np.argsort(interval, kind="stable")
+        found = self._some(order, interval)
+        found.sparsity, found.t, found.alone = sparsity, t[order], (self.alone * ratio)[order]
+        return found
+
+    def candidates(self, interval: int) -> ComputeDesigns:
+        """The designs that a search nearby will choose among: those that are cheapest of their kind at some interval
+        near one, and at some worth of the resources, of which some dozens are tried."""
+        rows = []
+        few = self._some(np.arange(np.searchsorted(self.interval, _REACH * interval, side="right")), self.interval)
+        shares = np.random.default_rng(0).dirichlet(np.full(6, _SPARSE_WORTH), _WORTHS)
+        costs = [few.cost(share * per_unit(self.space.budget)) for share in shares]
+        for _, of_kind in by_kind(few.folds.engine):
+            own = few.interval[of_kind]
+            for cost in costs:
+                least = np.minimum.accumulate(cost[of_kind])
+                steps = np.flatnonzero(np.r_[True, least[1:] < least[:-1]])
+                until = np.append(own[steps[1:]], np.inf)  # from there on the next step is cheaper
+                rows.append(of_kind[steps[until * _REACH > interval]])
+        return few._some(np.unique(np.concatenate(rows)), few.interval)
+
+    def _some(self, rows: Ints, interval: Ints) -> ComputeDesigns:
+        """A table of some rows, whose intervals then ascend."""
+        found = copy(self)
+        vars(found).pop("_streamed", None)
+        found.keep(rows, interval)
+        found.folds = self.folds[rows]
+        found.t, found.uneven, found.alone = self.t[rows], self.uneven[rows], self.alone[rows]
+        return found
+
+    @cached_property
+    def _streamed(self) -> tuple[Ints, Ints]:
+        """Cycles of reading and of writing."""
+        layer, folds = self.layer, self.folds
+        read = cycles.input_cycles(layer, folds.i, folds.g, folds.q)
+        return read, cycles.output_cycles(layer, folds.o, folds.g, folds.p)
 
     # ---- designs ---------------------------------------------------------------------------------------------
 

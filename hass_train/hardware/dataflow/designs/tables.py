@@ -99,6 +99,24 @@ class Table:
         vector[LOGIC], vector[MEMORY] = self.logic[design], self.memory[place, design]
         return vector
 
+    def keep(self, rows: Ints, interval: Ints) -> None:
+        """Keep some rows of an own copy of the table.
+
+        Args:
+            rows: (n,) their indices, in an order in which intervals ascend.
+            interval: (all rows,) cycles per image.
+        """
+        self.interval, self.logic = interval[rows], self.logic[rows]
+        self.memory = np.ascontiguousarray(self.memory[:, rows])
+        self._rows = {}
+
+    def cost(self, weights: Floats) -> Floats:
+        """(n,) the weighted sum of resources of every design, its memories where that is least; weights (6,)."""
+        cost = self.logic @ weights[LOGIC]
+        if weights[MEMORY].any():
+            cost = cost + (self.memory @ weights[MEMORY]).min(axis=0)
+        return np.asarray(cost)
+
     def staircase(self, weights: Floats) -> tuple[Ints, Floats]:
         """The least weighted sum of resources with which a design reaches each interval.
 
