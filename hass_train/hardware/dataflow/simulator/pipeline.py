@@ -98,7 +98,7 @@ class Pipeline:
 
     @cached_property
     def real(self) -> int:
-        """How many real images are given, which repeat; 1 where no layer has engines that skip zeros."""
+        """How many real images are given, which repeat; 1 where no layer's rounds depend on them."""
         return real_images(self.designs, self._given[0])
 
     @cached_property
@@ -135,12 +135,12 @@ class Pipeline:
         blocks, emits = np.zeros(int(per_block.sum()) * images + 1, np.int64), np.zeros_like(writes)
         progress, account = np.zeros((len(table), 3), np.int64), np.zeros((len(table), 4))
         ends = np.zeros((len(table), images, 3), np.int64)
-        lanes, skewed = np.zeros(tables.lanes, np.int64), np.zeros(tables.skewed, np.int64)
+        engines, skewed = np.zeros(tables.engines, np.int64), np.zeros(tables.skewed, np.int64)
         flat = tables.flat
         complete = kernel.play(
             images, tables.real, table, edges, tables.outgoing, flat["base"], flat["offset"], flat["release"],
             flat["written"], flat["need"], flat["used"], tables.duration, tables.mean_duration, flat["act"],
-            flat["weight"], flat["lookup"], reads, blocks, emits, writes, lanes, skewed, progress, account, ends,
+            flat["weight"], flat["lookup"], reads, blocks, emits, writes, engines, skewed, progress, account, ends,
         )  # fmt: skip
         outcome = Outcome(
             self.stages, self.fifos, table, edges, flat, images, progress, account, ends, reads, writes, blocks
