@@ -4,10 +4,14 @@ The machine is that of hardware-model, section 10. Every operation is a stage wi
 joined by FIFOs, and images follow each other back to back. A stage reads one step of words a cycle into its line
 buffer, its compute engines work in rounds, and its results leave one step a cycle. A round waits for the last word of
 its window, a word may enter the line buffer when the place it takes is free, and a result may leave when every FIFO
-behind it has room. Sparse compute engines take ⌈nnz/N⌉ cycles for the non-zero pairs that really meet:
+behind it has room. Compute engines that skip zeros take the cycles of the activations, weights or pairs that really
+meet (`engine_rounds`). If those depend on the image,
 
 - in lock-step, the next round begins when the slowest engine of all is done;
-- decoupled, each engine has FIFOs of some rounds before and behind it, and may be that far ahead of the slowest one.
+- decoupled, each engine has FIFOs of some rounds before and behind it, and may be that far ahead of the slowest one;
+  engines that skip zero activations are one for all filters.
+
+If they depend on weights alone, the schedule is known beforehand: a block of filters takes as long as its slowest one.
 
 Squeeze-excite gates, global pools and second operands of matrix products are waited for as a whole. Off-chip weights
 are read band by band. Not modelled are the depth of arithmetic pipelines (some tens of cycles once an image), conflicts
