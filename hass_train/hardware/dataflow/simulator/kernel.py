@@ -25,7 +25,7 @@ from numba.extending import intrinsic
     IN_FIRST, IN_LAST, OUT_FIRST, OUT_LAST,
     AT_READ, AT_BLOCK, AT_WRITE, AT_BASE, AT_OFFSET, AT_RELEASE, AT_WRITTEN, AT_DURATION,
     PER_IMAGE, PER_GROUP, PER_BLOCK, PER_PART,
-    AT_ACTIVATION, ACTIVATIONS, AT_WEIGHT, AT_LOOKUP, WORDS, LANES, POSITIONS,
+    AT_ACTIVATION, ACTIVATIONS, AT_WEIGHT, AT_LOOKUP, WORDS, LANES, LANE_SIZE,
     ENGINE_COLUMNS, ENGINE_GROUPS, ENGINE_BUNDLES, ENGINE_FILTERS, SKEW, AT_ENGINE, AT_SKEW,
 ) = range(42)  # fmt: skip
 STAGE_COLUMNS = 42
@@ -61,8 +61,8 @@ def popcount(context, word):  # type: ignore[no-untyped-def]
     return types.uint64(types.uint64), generate
 
 
-@_compiled
-def fullest_lane(activations, first, weights, other, words, lanes, positions):  # type: ignore[no-untyped-def]
+@njit(inline="always")  # a call would take ten times as long as the counting
+def fullest_lane(activations, first, weights, other, words, lanes, size):  # type: ignore[no-untyped-def]
     """Count the pairs of two packed windows of which neither is zero, in the lane that has most of them.
 
     Args:
@@ -70,11 +70,15 @@ def fullest_lane(activations, first, weights, other, words, lanes, positions):  
         weights, other: words of all kernels, and where the one kernel begins.
         words: words of a window.
         lanes: lanes in a word; 1 = a lane takes one word or more.
-        positions: positions of a lane.
+        size: positions of a lane where a word holds several; else words of a lane.
     """
     most = np.int64(0)
+    if lanes == 1 and size == words:  # a single lane, as `crossbar` engines have
+        for word in range(words):
+            most += np.int64(popcount(activations[first + word] & weights[other + word]))  # type: ignore[call-arg]
+        return most
     if lanes > 1:
-        width = np.uint64(positions)
+        width = np.uint64(size)
         lane = (np.uint64(1) << width) - np.uint64(1)
         for word in range(words):
             both = activations[first + word] & weights[other + word]
@@ -82,26 +86,27 @@ def fullest_lane(activations, first, weights, other, words, lanes, positions):  
                 most = max(most, np.int64(popcount(both & lane)))  # type: ignore[call-arg]
                 both >>= width
         return most
-    per_lane = (positions + 63) // 64
-    for lane_first in range(0, words, per_lane):
+    begin = 0
+    while begin < words:  # a range with a step divides
         pairs = np.int64(0)
-        for word in range(lane_first, lane_first + per_lane):
+        for word in range(begin, begin + size):
             pairs += np.int64(popcount(activations[first + word] & weights[other + word]))  # type: ignore[call-arg]
         most = max(most, pairs)
+        begin += size
     return most
 
 
 @_compiled
-def fullest_lanes(windows, words, lanes, positions, most):  # type: ignore[no-untyped-def]
+def fullest_lanes(windows, words, lanes, size, most):  # type: ignore[no-untyped-def]
     """Count the non-zeros in the fullest lane of every window of one operand.
 
     Args:
         windows: words of all windows.
-        words, lanes, positions: as in `fullest_lane`.
+        words, lanes, size: as in `fullest_lane`.
         most: (windows,) the counts, filled in.
     """
     for window in range(len(most)):
-        most[window] = fullest_lane(windows, window * words, windows, window * words, words, lanes, positions)
+        most[window] = fullest_lane(windows, window * words, windows, window * words, words, lanes, size)
 
 
 @_compiled
@@ -117,7 +122,7 @@ def lockstep_durations(stage, activations, weights, lookup, images, longest, tot
     """
     words, columns = stage[WORDS], stage[ENGINE_COLUMNS]
     bundles, filters = stage[ENGINE_GROUPS] * stage[ENGINE_BUNDLES], stage[ENGINE_FILTERS]
-    lanes, positions = stage[LANES], stage[POSITIONS]
+    lanes, size = stage[LANES], stage[LANE_SIZE]
     for image in range(images):
         place = 0
         for group in range(stage[GROUPS]):
@@ -132,7 +137,7 @@ def lockstep_durations(stage, activations, weights, lookup, images, longest, tot
                             window = seen + (column * bundles + bundle) * words
                             for one in range(filters):
                                 kernel = held + (bundle * filters + one) * words
-                                pairs = fullest_lane(activations, window, weights, kernel, words, lanes, positions)
+                                pairs = fullest_lane(activations, window, weights, kernel, words, lanes, size)
                                 cycles = lookup[stage[AT_LOOKUP] + pairs]
                                 sum_ += cycles
                                 most = max(most, cycles)
@@ -248,7 +253,7 @@ def play(  # type: ignore[no-untyped-def]
                                     if words:
                                         kernel = held + (bundle * stage[ENGINE_FILTERS] + one) * words
                                         pairs = fullest_lane(
-                                            activations, window, weights, kernel, words, stage[LANES], stage[POSITIONS]
+                                            activations, window, weights, kernel, words, stage[LANES], stage[LANE_SIZE]
                                         )
                                         cycles = lookup[stage[AT_LOOKUP] + pairs]
                                     else:

@@ -133,7 +133,7 @@ class KernelTables:
         row[kernel.AT_ACTIVATION], row[kernel.ACTIVATIONS] = self._put("act", packed.activations), np.prod(shape[1:])
         row[kernel.AT_WEIGHT] = self._put("weight", packed.weights)
         row[kernel.AT_LOOKUP] = self._put("lookup", packed.lookup)
-        row[kernel.WORDS], row[kernel.LANES], row[kernel.POSITIONS] = shape[7], packed.lanes, packed.positions
+        row[kernel.WORDS], row[kernel.LANES], row[kernel.LANE_SIZE] = shape[7], packed.lanes, packed.lane_size
 
     def _edge(self, v: int, operand: Operand) -> list[int]:
         """The row of the FIFO that brings stage v an operand."""
@@ -224,7 +224,7 @@ def _cycles_of_one(packed: Packed) -> NDArray[np.int32]:
     windows = packed.activations if packed.weights is None else packed.weights
     assert windows is not None  # a round without either does not skip zeros
     most = np.zeros(windows.shape[:-1], np.int64)
-    kernel.fullest_lanes(windows.ravel(), windows.shape[-1], packed.lanes, packed.positions, most.ravel())
+    kernel.fullest_lanes(windows.ravel(), windows.shape[-1], packed.lanes, packed.lane_size, most.ravel())
     cycles = packed.lookup[most].astype(np.int32)
     if packed.weights is None:
         return cycles.reshape(*cycles.shape[:2], cycles.shape[2] * cycles.shape[3], 1, -1)

@@ -49,14 +49,14 @@ class Packed:
             do not depend on them.
         weights: (blocks of groups and channels, blocks of filters, g, i/m, o, words); None likewise.
         lanes: lanes in a word; 1 = a lane takes one word or more.
-        positions: positions of a lane.
-        lookup: (positions + 1,) cycles of a round by the non-zeros in the fullest lane.
+        lane_size: positions of a lane where a word holds several; else words of a lane.
+        lookup: (positions of a lane + 1,) cycles of a round by the non-zeros in the fullest lane.
     """
 
     activations: Bits | None
     weights: Bits | None
     lanes: int
-    positions: int
+    lane_size: int
     lookup: Ints
 
 
@@ -112,7 +112,8 @@ def pack(
     if skipping.weights:
         weights = _kernels(kernels, group_order, channel_order, filter_order, lanes)
     lookup = pooled_cycles(np.arange(positions + 1), 1 if by_lanes else n, least)
-    return Packed(windows, weights, _lanes_in_word(lanes, positions), positions, lookup)
+    together = _lanes_in_word(lanes, positions)
+    return Packed(windows, weights, together, positions if together > 1 else ceil_div(positions, 64), lookup)
 
 
 def bundled(densities: NDArray[np.float64], side_by_side: int, bundle: int) -> Ints:
