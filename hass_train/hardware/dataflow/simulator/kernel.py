@@ -62,21 +62,32 @@ def popcount(context, word):  # type: ignore[no-untyped-def]
 
 
 @njit(inline="always")  # a call would take ten times as long as the counting
-def fullest_lane(activations, first, weights, other, words, lanes, size):  # type: ignore[no-untyped-def]
-    """Count the pairs of two packed windows of which neither is zero, in the lane that has most of them.
+def nonzero_pairs(activations, first, weights, other, words):  # type: ignore[no-untyped-def]
+    """Count the pairs of two packed windows of which neither is zero.
 
     Args:
         activations, first: words of all windows, and where the one window begins.
         weights, other: words of all kernels, and where the one kernel begins.
         words: words of a window.
+    """
+    pairs = np.int64(0)
+    for word in range(words):
+        pairs += np.int64(popcount(activations[first + word] & weights[other + word]))  # type: ignore[call-arg]
+    return pairs
+
+
+@njit(inline="always")
+def fullest_lane(activations, first, weights, other, words, lanes, size):  # type: ignore[no-untyped-def]
+    """Count the pairs of two packed windows of which neither is zero, in the lane that has most of them.
+
+    Args:
+        activations, first, weights, other, words: as in `nonzero_pairs`.
         lanes: lanes in a word; 1 = a lane takes one word or more.
         size: positions of a lane where a word holds several; else words of a lane.
     """
-    most = np.int64(0)
     if lanes == 1 and size == words:  # a single lane, as `crossbar` engines have
-        for word in range(words):
-            most += np.int64(popcount(activations[first + word] & weights[other + word]))  # type: ignore[call-arg]
-        return most
+        return nonzero_pairs(activations, first, weights, other, words)
+    most = np.int64(0)
     if lanes > 1:
         width = np.uint64(size)
         lane = (np.uint64(1) << width) - np.uint64(1)
@@ -88,10 +99,7 @@ def fullest_lane(activations, first, weights, other, words, lanes, size):  # typ
         return most
     begin = 0
     while begin < words:  # a range with a step divides
-        pairs = np.int64(0)
-        for word in range(begin, begin + size):
-            pairs += np.int64(popcount(activations[first + word] & weights[other + word]))  # type: ignore[call-arg]
-        most = max(most, pairs)
+        most = max(most, nonzero_pairs(activations, first + begin, weights, other + begin, size))
         begin += size
     return most
 
@@ -122,7 +130,7 @@ def lockstep_durations(stage, activations, weights, lookup, images, longest, tot
     """
     words, columns = stage[WORDS], stage[ENGINE_COLUMNS]
     bundles, filters = stage[ENGINE_GROUPS] * stage[ENGINE_BUNDLES], stage[ENGINE_FILTERS]
-    lanes, size = stage[LANES], stage[LANE_SIZE]
+    lanes, size, at_lookup = stage[LANES], stage[LANE_SIZE], stage[AT_LOOKUP]
     for image in range(images):
         place = 0
         for group in range(stage[GROUPS]):
@@ -135,10 +143,18 @@ def lockstep_durations(stage, activations, weights, lookup, images, longest, tot
                     for column in range(columns):
                         for bundle in range(bundles):
                             window = seen + (column * bundles + bundle) * words
+                            kernel = held + bundle * filters * words
+                            if lanes == 1 and size == words:  # twice as fast as to ask for every filter
+                                for one in range(filters):
+                                    pairs = nonzero_pairs(activations, window, weights, kernel + one * words, words)
+                                    cycles = lookup[at_lookup + pairs]
+                                    sum_ += cycles
+                                    most = max(most, cycles)
+                                continue
                             for one in range(filters):
-                                kernel = held + (bundle * filters + one) * words
-                                pairs = fullest_lane(activations, window, weights, kernel, words, lanes, size)
-                                cycles = lookup[stage[AT_LOOKUP] + pairs]
+                                other = kernel + one * words
+                                pairs = fullest_lane(activations, window, weights, other, words, lanes, size)
+                                cycles = lookup[at_lookup + pairs]
                                 sum_ += cycles
                                 most = max(most, cycles)
                     longest[image, place] = most
