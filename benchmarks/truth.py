@@ -4,8 +4,9 @@
     python benchmarks/truth.py --digits   # the quick mode: digits at 32 pixels
     python benchmarks/truth.py dense fifos
 
-Parts: `dense` (dense designs, infinite FIFOs), `sparse` (searched networks, before and after the correction), `fifos`
-(the rule for FIFO depths). Searched networks are kept in runs/truth/ and used again.
+Parts: `dense` (dense designs, infinite FIFOs), `sparse` (searched networks, before and after the correction), `kinds`
+(searched networks, each kind of compute engine that skips zeros), `fifos` (the rule for FIFO depths). Searched networks
+are kept in runs/truth/ and used again.
 """
 
 from __future__ import annotations
@@ -23,11 +24,22 @@ import torch
 from hydra.utils import instantiate
 
 from hass_train.export.weights import load_sparse
-from hass_train.hardware import CannotFit, DataflowAccelerator, DataflowOptions, SparsityProfile, load_device, trace
+from hass_train.hardware import (
+    CannotFit,
+    DataflowAccelerator,
+    DataflowOptions,
+    SparsityProfile,
+    Workload,
+    load_device,
+    trace,
+)
+from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
+from hass_train.hardware.dataflow.costs.engine_kinds import KINDS
 from hass_train.hardware.dataflow.simulator.depths import rule
+from hass_train.hardware.dataflow.simulator.packing import NonZeros
 from hass_train.hardware.dataflow.simulator.pipeline import Pipeline, steady
 from hass_train.hardware.dataflow.simulator.results import Deadlock
-from hass_train.hardware.dataflow.simulator.stages import StageDesign
+from hass_train.hardware.dataflow.simulator.stages import SKIPPING, StageDesign
 from hass_train.results.result import Result
 from hass_train.sparsity import calibrate
 from hass_train.sparsity.nonzeros import observe_nonzeros
@@ -96,17 +108,7 @@ def sparse(digits: bool) -> str:
     errors: dict[str, list[float]] = {"before": [], "after": []}
     points: list[tuple[str, float, float]] = []
     for model in ("mobilenetv3", "resnet18"):
-        folder = searched(model, digits)
-        result = Result.load(folder)
-        arguments = result.model.arguments
-        network = load_sparse(timm.create_model(result.model.name, **arguments), folder)
-        shape = result.model.input_size
-        workload = trace(timm.create_model(result.model.name, **arguments), shape, result.model.name)
-        data = instantiate(result.config["data"])
-        data.setup()
-        profile = calibrate(network, data.images("val", network, images=256))
-        images = torch.cat(list(data.images("val", network, images=IMAGES)))
-        nonzeros = observe_nonzeros(network, workload, [layer.name for layer in workload.compute_layers], images)
+        workload, profile, nonzeros = observed(model, digits)
         for device in DEVICES:
             for machine in ("lockstep", "decoupled"):
                 cells: list[str] = []
@@ -119,7 +121,7 @@ def sparse(digits: bool) -> str:
                         continue
                     designs = [StageDesign.of(row) for row in estimate.layers]
                     if when == "before" and machine == "decoupled":
-                        designs = [dataclasses.replace(d, engine_fifo=16 * d.skips_zeros) for d in designs]
+                        designs = [dataclasses.replace(d, engine_fifo=16 * d.sees_activations) for d in designs]
                     found = steady(Pipeline(workload, designs, nonzeros, profile))
                     slowest = max(row.interval_cycles * row.urgency for row in estimate.layers)
                     analytical = min(slowest, estimate.interval_cycles)
@@ -133,6 +135,61 @@ def sparse(digits: bool) -> str:
     for when, values in errors.items():
         lines += ["", f"{when}: median absolute error {statistics.median(values):.1%}, largest {max(values):.1%}."]
     plot(points, RESULTS / f"truth-{'digits' if digits else 'fashion_mnist'}.png")
+    return "\n".join(lines)
+
+
+def observed(model: str, digits: bool) -> tuple[Workload, SparsityProfile, dict[str, NonZeros]]:
+    """A searched network, its sparsity, and where the operands of its layers are not zero on some images."""
+    folder = searched(model, digits)
+    result = Result.load(folder)
+    arguments = result.model.arguments
+    network = load_sparse(timm.create_model(result.model.name, **arguments), folder)
+    workload = trace(timm.create_model(result.model.name, **arguments), result.model.input_size, result.model.name)
+    data = instantiate(result.config["data"])
+    data.setup()
+    profile = calibrate(network, data.images("val", network, images=256))
+    images = torch.cat(list(data.images("val", network, images=IMAGES)))
+    names = [layer.name for layer in workload.compute_layers]
+    return workload, profile, observe_nonzeros(network, workload, names, images)
+
+
+def kinds(digits: bool) -> str:
+    """Searched networks, layers dense or of one kind that skips zeros: analytical against simulated."""
+    lines = [
+        "| network | device | kind | engines | layers of it | analytical | simulated | error | seconds an image |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    errors: dict[str, list[float]] = {}
+    for model in ("mobilenetv3", "resnet18"):
+        workload, profile, nonzeros = observed(model, digits)
+        for device in DEVICES:
+            for kind in (kind for kind in KINDS if kind in SKIPPING):
+                for engines in ("lockstep", "decoupled") if SKIPPING[kind].activations else ("lockstep",):
+                    options = DataflowOptions(
+                        tolerance=0.003, partitions="never", engines=engines,  # type: ignore[arg-type]
+                        compute_engines=(ComputeEngine.DENSE, ComputeEngine(kind)),
+                    )  # fmt: skip
+                    row = f"| {model} | {device} | {kind} | {engines} | "
+                    try:
+                        estimate = DataflowAccelerator(load_device(device), options).estimate(workload, profile)
+                    except CannotFit:
+                        lines.append(f"{row} does not fit | | | | |")
+                        continue
+                    pipeline = Pipeline(workload, [StageDesign.of(one) for one in estimate.layers], nonzeros, profile)
+                    found = steady(pipeline)
+                    started = time.perf_counter()
+                    again = pipeline.play(found.images)
+                    seconds = (time.perf_counter() - started) / again.images
+                    slowest = max(one.interval_cycles * one.urgency for one in estimate.layers)
+                    analytical = min(slowest, estimate.interval_cycles)
+                    error = analytical / found.interval_cycles - 1
+                    errors.setdefault(kind, []).append(abs(error))
+                    used = sum(one.engine == kind for one in estimate.layers)
+                    cells = f"{used} | {analytical:,} | {found.interval_cycles:,.0f} | {error:+.1%} | {seconds:.2f} |"
+                    lines.append(row + cells)
+                    print(lines[-1], flush=True)
+    for kind, values in errors.items():
+        lines += ["", f"{kind}: median absolute error {statistics.median(values):.1%}, largest {max(values):.1%}."]
     return "\n".join(lines)
 
 
@@ -192,7 +249,7 @@ def fifos(_: bool) -> str:
     return "\n".join(lines)
 
 
-PARTS: dict[str, Any] = {"dense": dense, "sparse": sparse, "fifos": fifos}
+PARTS: dict[str, Any] = {"dense": dense, "sparse": sparse, "kinds": kinds, "fifos": fifos}
 
 
 def main() -> None:
@@ -204,8 +261,9 @@ def main() -> None:
         if part not in PARTS:
             parser.error(f"there is no part {part!r}; choose from {', '.join(PARTS)}")
         text = PARTS[part](given.digits)
-        data = ("-digits" if given.digits else "-fashion_mnist") if part == "sparse" else ""
-        flag = " --digits" if given.digits and part == "sparse" else ""
+        searches = part in ("sparse", "kinds")
+        data = ("-digits" if given.digits else "-fashion_mnist") if searches else ""
+        flag = " --digits" if given.digits and searches else ""
         head = f"# {PARTS[part].__doc__.strip()}\n\n`python benchmarks/truth.py {part}{flag}`, two noisy cores.\n\n"
         (RESULTS / f"truth-{part}{data}.md").write_text(head + text + "\n")
 

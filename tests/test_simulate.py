@@ -7,12 +7,16 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 
-from hass_train.export.design import load_design
+from hass_train.export.design import load_design, save_design
+from hass_train.hardware import DataflowAccelerator, DataflowOptions, SparsityProfile, load_device, trace
+from hass_train.hardware.dataflow.design import design_of
 from hass_train.simulate import main
 from tests.conftest import ROOT
 
@@ -53,16 +57,38 @@ def test_the_command_agrees_with_search(copied: Path, run: Run) -> None:
     assert (copied / "simulation.png").stat().st_size > 20_000
 
 
-def test_a_design_of_an_earlier_version_is_read(copied: Path) -> None:
-    """Its engines had other names."""
+@pytest.mark.parametrize(("schema", "engine"), [(2, "sparse"), (3, "crossbar")])
+def test_a_design_of_an_earlier_version_is_read(copied: Path, schema: int, engine: str) -> None:
+    """Its engines had no lanes and its filters no order, and at first engines had other names."""
     now = load_design(copied)
     data = json.loads((copied / "design.json").read_text())
-    names = {row["engine"] for row in data["layers"]}
     for row in data["layers"]:
-        row["engine"] = {"crossbar": "sparse"}.get(row["engine"], row["engine"])
-    (copied / "design.json").write_text(json.dumps({**data, "schema": 2}))
-    assert load_design(copied) == now
-    assert names == {one.engine for part in now.parts for one in part.designs} >= {"crossbar", "stream"}
+        if row["engine"] != "stream":
+            row["engine"] = engine
+        for name in ("lanes", "multiplier", "filter_order"):
+            del row[name]
+    (copied / "design.json").write_text(json.dumps({**data, "schema": schema}))
+    (part,), (part_now,) = load_design(copied).parts, now.parts
+    for one, one_now in zip(part.designs, part_now.designs, strict=True):
+        former = "stream" if one.engine == "stream" else "crossbar"
+        assert one == replace(one_now, engine=former, lanes=False, filter_order=())
+
+
+def test_lanes_and_orders_of_filters_are_kept(tmp_path: Path) -> None:
+    workload = trace(timm.create_model("test_resnet"), (3, 32, 32), "test_resnet")
+    options = DataflowOptions(tolerance=0.02, partitions="never")
+    estimate = DataflowAccelerator(load_device("u250"), options).estimate(workload, SparsityProfile.dense(workload))
+    rows = [
+        replace(row, engine="weight", lanes=True, filter_order=tuple(reversed(range(operation.result.channels))))
+        if operation.multiplies else row
+        for operation, row in zip(workload, estimate.layers, strict=True)
+    ]  # fmt: skip
+    estimate = replace(estimate, layers=tuple(rows))
+    hardware = {"name": "u250", "activation_bits": 16}
+    design = design_of(workload, estimate, hardware)
+    save_design(tmp_path / "design.json", design, workload, estimate)
+    assert load_design(tmp_path) == design
+    assert any(one.filter_order and one.lanes for one in design.parts[0].designs)
 
 
 def change(name: str, edit: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
@@ -88,11 +114,24 @@ def shallow(design: dict[str, Any]) -> None:
             "holds no design.json; a search.py run that ends writes one",
         ),
         (lambda folder: (folder / "design.json").write_text("{"), "design.json is not JSON"),
-        (change("design.json", lambda d: d.update(schema=1)), "has schema 1; this version reads schemas 2 and 3"),
+        (change("design.json", lambda d: d.update(schema=1)), "has schema 1; this version reads 2, 3 and 4"),
         (
             change("design.json", lambda d: d["layers"][0].update(engine="densse")),
             "conv_stem has the compute engine 'densse'; did you mean 'dense'",
         ),
+        (
+            change("design.json", lambda d: d["layers"][0].update(lanes="no")),
+            "lanes of conv_stem is 'no'; it must be true or false",
+        ),
+        (
+            change("design.json", lambda d: d["layers"][0].update(filter_order=[0.5])),
+            "filter_order of conv_stem is no list of whole numbers",
+        ),
+        (
+            change("design.json", lambda d: d["layers"][0].update(filter_order=[1, 0])),
+            "filter_order of conv_stem is no permutation of its",
+        ),
+        (change("design.json", lambda d: d["layers"][0].pop("lanes")), "is no design: KeyError 'lanes'"),
         (change("design.json", lambda d: d.pop("hw")), "is no design: KeyError 'hw'"),
         (
             change("design.json", lambda d: d["layers"][0].update(name="elsewhere")),

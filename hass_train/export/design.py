@@ -18,9 +18,9 @@ from hass_train.runtime.errors import UserError, suggested
 from hass_train.runtime.files import AnyPath
 
 DESIGN = "design.json"
-SCHEMA = 3
-FORMER = 2
-"""The schema in which kinds of compute engine had other names; otherwise it is the same."""
+SCHEMA = 4
+FORMER = (2, 3)
+"""Older schemas that are read: engines had no lanes and filters no order, and in 2 kinds of engine had other names."""
 
 
 def save_design(path: AnyPath, design: Design, workload: Workload, estimate: Estimate) -> None:
@@ -44,7 +44,10 @@ def save_design(path: AnyPath, design: Design, workload: Workload, estimate: Est
                 "part": row.part,
                 "inputs": list(operation.inputs),
                 "engine": row.engine,
+                "lanes": row.lanes,
+                "multiplier": row.multiplier,
                 "folds": dict(row.folds),
+                "filter_order": list(row.filter_order),
                 "engine_fifo": row.engine_fifo,
                 "fifos": {name: fifos[name] for name in names if name in fifos},
                 "weights_in": row.weights_in,
@@ -98,10 +101,9 @@ def load_design(folder: AnyPath) -> Design:
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror}") from error
     schema = data.get("schema") if isinstance(data, dict) else None
-    if schema not in (FORMER, SCHEMA):
-        raise UserError(
-            f"{file} has schema {schema!r}; this version reads schemas {FORMER} and {SCHEMA}: run the search again"
-        )
+    if schema not in (*FORMER, SCHEMA):
+        former = ", ".join(map(str, FORMER))
+        raise UserError(f"{file} has schema {schema!r}; this version reads {former} and {SCHEMA}: run the search again")
     try:
         parts = []
         for part in data["parts"]:
@@ -113,7 +115,7 @@ def load_design(folder: AnyPath) -> Design:
             designs = tuple(
                 StageDesign(
                     row["name"], _engine(row, schema, file), {k: int(v) for k, v in row["folds"].items()},
-                    int(row["bands"]), int(row["engine_fifo"]),
+                    int(row["bands"]), int(row["engine_fifo"]), *_lanes_and_order(row, schema, file),
                 )
                 for row in rows
             )  # fmt: skip
@@ -132,8 +134,24 @@ def _engine(row: Mapping[str, Any], schema: int, file: Path) -> str:
     Raises:
         UserError: there is no such kind.
     """
-    engine = FORMER_ENGINES.get(row["engine"], row["engine"]) if schema == FORMER else row["engine"]
+    engine = FORMER_ENGINES.get(row["engine"], row["engine"]) if schema == 2 else row["engine"]
     known = [*(engine.value for engine in ComputeEngine), "stream"]
     if engine not in known:
         raise UserError(f"{file}: {row['name']} has the compute engine {engine!r}{suggested(str(engine), known)}")
     return str(engine)
+
+
+def _lanes_and_order(row: Mapping[str, Any], schema: int, file: Path) -> tuple[bool, tuple[int, ...]]:
+    """Whether an operation's multipliers have lanes, and the order of its filters.
+
+    Raises:
+        UserError: they are no truth value, or no list of whole numbers; `Pipeline` checks that these are its filters.
+    """
+    if schema in FORMER:
+        return False, ()
+    lanes, order = row["lanes"], row["filter_order"]
+    if not isinstance(lanes, bool):
+        raise UserError(f"{file}: lanes of {row['name']} is {lanes!r}; it must be true or false")
+    if not isinstance(order, list) or not all(type(place) is int for place in order):
+        raise UserError(f"{file}: filter_order of {row['name']} is no list of whole numbers")
+    return lanes, tuple(order)

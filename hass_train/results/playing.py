@@ -32,7 +32,7 @@ def simulate_design(
         design: the design to play.
         workload, model: the network as it was traced, and as a module with sparse layers.
         images: tensor of shape (n, channels, height, width).
-        profile: the sparsity that the design was made for; it says which lane takes which channel.
+        profile: the sparsity that the design was made for; it says which engine takes which channel.
         sized: whether to find the smallest FIFOs too.
         told: called with what is being done, a few words at a time.
 

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
-import math
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import timm
-from hypothesis import given
-from hypothesis import strategies as st
 
 from hass_train.hardware import (
     DataflowAccelerator,
@@ -23,7 +17,7 @@ from hass_train.hardware import (
     trace,
 )
 from hass_train.hardware.dataflow.simulator.depths import generous, rule, size
-from hass_train.hardware.dataflow.simulator.packing import NonZeros, bundled, dealt
+from hass_train.hardware.dataflow.simulator.packing import NonZeros
 from hass_train.hardware.dataflow.simulator.pipeline import Pipeline, steady
 from hass_train.hardware.dataflow.simulator.results import Deadlock
 from hass_train.hardware.dataflow.simulator.stages import StageDesign
@@ -180,94 +174,12 @@ def test_a_design_of_another_network_is_refused() -> None:
         Pipeline(workload, [*designs[:-1], built("add")])
 
 
-# ---- engines that skip zeros, against brute force --------------------------------------------------------------
+# ---- operands (`test_simulate_kinds` has the engines that skip zeros) ---------------------------------------------
 
 
-@st.composite
-def sparse_layer(draw: st.DrawFn) -> tuple[Operation, StageDesign, NonZeros]:
-    kernel, groups = draw(st.sampled_from([1, 1, 3])), draw(st.sampled_from([1, 1, 2]))
-    stride, width = draw(st.integers(1, 2)), draw(st.integers(1, 5))
-    channels, filters = groups * draw(st.integers(1, 5)), groups * draw(st.integers(1, 5))
-    layer = conv("layer", "input", width, channels, filters, kernel, stride)
-    dilation = draw(st.sampled_from([1, 1, 2]))
-    pad = kernel // 2 * dilation
-    layer = replace(layer, padding=(pad, pad), dilation=(dilation, dilation), groups=groups)
-    i, o = draw(st.integers(1, channels // groups)), draw(st.integers(1, filters // groups))
-    m = i if kernel == 1 and draw(st.booleans()) else 1
-    folds = {"i": i, "o": o, "g": draw(st.integers(1, groups)), "m": m, "N": draw(st.integers(1, kernel * kernel * m))}
-    folds["p"] = folds["q"] = draw(st.integers(1, 2)) if i * folds["g"] == channels and stride == 1 else 1
-    random = np.random.default_rng(draw(st.integers(0, 10**6)))
-    activations = np.zeros((2, width + 2 * pad, width + 2 * pad, channels), bool)
-    inside = slice(pad, pad + width)
-    activations[:, inside, inside] = random.random((2, width, width, channels)) < draw(st.floats(0, 1))
-    weights = random.random((filters, channels // groups, kernel, kernel)) < draw(st.floats(0, 1))
-    return layer, built("layer", "crossbar", draw(st.sampled_from([0, 1, 3])), **folds), NonZeros(activations, weights)
-
-
-def durations(layer: Operation, design: StageDesign, nonzeros: NonZeros) -> list[list[list[int]]]:
-    """Cycles of every engine in every round of every image, counted pair by pair."""
-    folds, kernels = design.folds, nonzeros.weights
-    per_group, filters_per_group = layer.channels_per_group, layer.filters_per_group
-    shaped = kernels.reshape(layer.groups, filters_per_group, per_group, -1)
-    filters = dealt(shaped.mean(axis=(0, 2, 3)), folds["o"])
-    channels = bundled(np.zeros(per_group), folds["i"] // folds["m"], folds["m"])
-    groups = dealt(np.zeros(layer.groups), folds["g"])
-    across = math.ceil(layer.result.width / folds["p"])
-    images = []
-    for image in nonzeros.activations:
-        rounds = []
-        for y, column, gs, cs, fs in itertools.product(
-            range(layer.result.height), range(across), groups, channels, filters
-        ):
-            engines = []
-            for p, g, bundle, f in itertools.product(range(folds["p"]), gs, cs, fs):
-                x, pairs = column * folds["p"] + p, 0
-                if x < layer.result.width and g >= 0 and f >= 0:
-                    for c, dy, dx in itertools.product(bundle, range(layer.kernel[0]), range(layer.kernel[1])):
-                        if c >= 0 and kernels[g * filters_per_group + f, c, dy, dx]:
-                            row = y * layer.stride[0] + dy * layer.dilation[0]
-                            pairs += image[row, x * layer.stride[1] + dx * layer.dilation[1], g * per_group + c]
-                engines.append(max(math.ceil(pairs / folds["N"]), 1))
-            rounds.append(engines)
-        images.append(rounds)
-    return images
-
-
-@given(sparse_layer())
-def test_sparse_engines_take_the_cycles_of_their_pairs(case: tuple[Operation, StageDesign, NonZeros]) -> None:
-    """One layer that always has its input: in lock-step the sum of the slowest engines' cycles; decoupled, D rounds
-    ahead of the slowest at most."""
-    layer, design, nonzeros = case
-    workload = Workload("one", (layer.source.channels, layer.source.height, layer.source.width), (layer,))
-    pipeline = Pipeline(workload, [design], {"layer": nonzeros})
-    images = durations(layer, design, nonzeros)
-    found = pipeline.play(12, settle=4)
-    stage = found.stages[0]
-    played = [rounds for number in range(1, 12) for rounds in images[number % 2]]  # the first image is not counted
-    busy = sum(float(np.mean(engines)) for engines in played) / 11
-    assert stage.interval_cycles * stage.busy / (stage.busy + stage.uneven) == pytest.approx(busy, rel=1e-6)
-    if design.engine_fifo == 0:
-        assert stage.interval_cycles == pytest.approx(sum(max(engines) for engines in played) / 11, rel=1e-6)
-    finished: list[float] = []
-    engines_free = np.zeros(len(images[0][0]))
-    for number in range(12):
-        for round_cycles in images[number % 2]:
-            held = finished[-1 - design.engine_fifo] if len(finished) > design.engine_fifo else 0.0
-            engines_free = np.maximum(engines_free, held) + np.array(round_cycles)
-            finished.append(max(engines_free.max(), finished[-1] if finished else 0.0))
-    alone = (finished[-1] - finished[5 * len(images[0]) - 1]) / 7
-    reads = -(-layer.padded_pixels // design.folds["q"]) * -(
-        -layer.source.channels // (design.folds["i"] * design.folds["g"])
-    )
-    if alone > 1.2 * max(reads, layer.result.words) + 2:  # neither its input nor its output holds it up
-        assert found.interval_cycles == pytest.approx(alone, rel=0.02)
-
-
-def test_sparse_layers_need_their_operands() -> None:
+def test_operands_must_be_the_layers() -> None:
     layer = conv("layer", "input", 4, 2, 2, 3)
     workload, design = Workload("one", (2, 4, 4), (layer,)), built("layer", "crossbar")
-    with pytest.raises(ValueError, match="layer has engines that skip zeros, but no activations"):
-        Pipeline(workload, [design]).play(3)
     wrong = NonZeros(np.ones((1, 6, 6, 2), bool), np.ones((3, 2, 3, 3), bool))
     with pytest.raises(ValueError, match=r"weights of layer are \(3, 2, 3, 3\), not \(2, 2, 3, 3\)"):
         Pipeline(workload, [design], {"layer": wrong}).play(3)

@@ -24,10 +24,11 @@ from numba.extending import intrinsic
     READS, GROUPS, BLOCKS, FILTERS, DEPTH, WRITES, KEEP, BAND, REGISTERS, ENGINE, CYCLES, PACE,
     IN_FIRST, IN_LAST, OUT_FIRST, OUT_LAST,
     AT_READ, AT_BLOCK, AT_WRITE, AT_BASE, AT_OFFSET, AT_RELEASE, AT_WRITTEN, AT_DURATION,
-    AT_ACTIVATION, ACTIVATIONS, AT_WEIGHT, AT_LOOKUP, WORDS, LANE_COLUMNS, LANE_GROUPS, LANE_BUNDLES, LANE_FILTERS,
-    SKEW, AT_LANE, AT_SKEW,
-) = range(36)  # fmt: skip
-STAGE_COLUMNS = 36
+    PER_IMAGE, PER_GROUP, PER_BLOCK, PER_PART,
+    AT_ACTIVATION, ACTIVATIONS, AT_WEIGHT, AT_LOOKUP, WORDS, LANES, LANE_SIZE,
+    ENGINE_COLUMNS, ENGINE_GROUPS, ENGINE_BUNDLES, ENGINE_FILTERS, SKEW, AT_ENGINE, AT_SKEW,
+) = range(42)  # fmt: skip
+STAGE_COLUMNS = 42
 # columns of the edge table
 PRODUCER, CONSUMER, AT_NEED, AT_USED, CAPACITY, MAP_WORDS = range(6)
 EDGE_COLUMNS = 6
@@ -60,7 +61,7 @@ def popcount(context, word):  # type: ignore[no-untyped-def]
     return types.uint64(types.uint64), generate
 
 
-@_compiled
+@njit(inline="always")  # a call would take ten times as long as the counting
 def nonzero_pairs(activations, first, weights, other, words):  # type: ignore[no-untyped-def]
     """Count the pairs of two packed windows of which neither is zero.
 
@@ -69,15 +70,56 @@ def nonzero_pairs(activations, first, weights, other, words):  # type: ignore[no
         weights, other: words of all kernels, and where the one kernel begins.
         words: words of a window.
     """
-    pairs = 0
+    pairs = np.int64(0)
     for word in range(words):
-        pairs += popcount(activations[first + word] & weights[other + word])  # type: ignore[call-arg]
+        pairs += np.int64(popcount(activations[first + word] & weights[other + word]))  # type: ignore[call-arg]
     return pairs
+
+
+@njit(inline="always")
+def fullest_lane(activations, first, weights, other, words, lanes, size):  # type: ignore[no-untyped-def]
+    """Count the pairs of two packed windows of which neither is zero, in the lane that has most of them.
+
+    Args:
+        activations, first, weights, other, words: as in `nonzero_pairs`.
+        lanes: lanes in a word; 1 = a lane takes one word or more.
+        size: positions of a lane where a word holds several; else words of a lane.
+    """
+    if lanes == 1 and size == words:  # a single lane, as `crossbar` engines have
+        return nonzero_pairs(activations, first, weights, other, words)
+    most = np.int64(0)
+    if lanes > 1:
+        width = np.uint64(size)
+        lane = (np.uint64(1) << width) - np.uint64(1)
+        for word in range(words):
+            both = activations[first + word] & weights[other + word]
+            for _ in range(lanes):
+                most = max(most, np.int64(popcount(both & lane)))  # type: ignore[call-arg]
+                both >>= width
+        return most
+    begin = 0
+    while begin < words:  # a range with a step divides
+        most = max(most, nonzero_pairs(activations, first + begin, weights, other + begin, size))
+        begin += size
+    return most
+
+
+@_compiled
+def fullest_lanes(windows, words, lanes, size, most):  # type: ignore[no-untyped-def]
+    """Count the non-zeros in the fullest lane of every window of one operand.
+
+    Args:
+        windows: words of all windows.
+        words, lanes, size: as in `fullest_lane`.
+        most: (windows,) the counts, filled in.
+    """
+    for window in range(len(most)):
+        most[window] = fullest_lane(windows, window * words, windows, window * words, words, lanes, size)
 
 
 @_compiled
 def lockstep_durations(stage, activations, weights, lookup, images, longest, total):  # type: ignore[no-untyped-def]
-    """Work out the cycles of every round of a stage in lock-step.
+    """Work out the cycles of every round of a stage whose engines take pairs in lock-step.
 
     Args:
         stage: the stage's row of the stage table.
@@ -86,26 +128,33 @@ def lockstep_durations(stage, activations, weights, lookup, images, longest, tot
         longest: (images, rounds) cycles of the slowest compute engine, filled in.
         total: (images, rounds) cycles of all compute engines together, filled in.
     """
-    words, columns, groups = stage[WORDS], stage[LANE_COLUMNS], stage[LANE_GROUPS]
-    bundles, lanes = stage[LANE_BUNDLES], stage[LANE_FILTERS]
-    per_block = columns * groups * bundles * words
-    per_round = groups * bundles * lanes * words
+    words, columns = stage[WORDS], stage[ENGINE_COLUMNS]
+    bundles, filters = stage[ENGINE_GROUPS] * stage[ENGINE_BUNDLES], stage[ENGINE_FILTERS]
+    lanes, size, at_lookup = stage[LANES], stage[LANE_SIZE], stage[AT_LOOKUP]
     for image in range(images):
         place = 0
         for group in range(stage[GROUPS]):
             for block in range(stage[BLOCKS]):
                 seen = stage[AT_ACTIVATION] + image * stage[ACTIVATIONS]
-                seen += (group * stage[BLOCKS] + block) * per_block
-                for filters in range(stage[FILTERS]):
-                    held = stage[AT_WEIGHT] + (block * stage[FILTERS] + filters) * per_round
+                seen += (group * stage[BLOCKS] + block) * columns * bundles * words
+                for part in range(stage[FILTERS]):
+                    held = stage[AT_WEIGHT] + (block * stage[FILTERS] + part) * bundles * filters * words
                     most, sum_ = 0, 0
                     for column in range(columns):
-                        for lane in range(groups * bundles):
-                            window = seen + (column * groups * bundles + lane) * words
-                            for one in range(lanes):
-                                kernel = held + (lane * lanes + one) * words
-                                pairs = nonzero_pairs(activations, window, weights, kernel, words)
-                                cycles = lookup[stage[AT_LOOKUP] + pairs]
+                        for bundle in range(bundles):
+                            window = seen + (column * bundles + bundle) * words
+                            kernel = held + bundle * filters * words
+                            if lanes == 1 and size == words:  # twice as fast as to ask for every filter
+                                for one in range(filters):
+                                    pairs = nonzero_pairs(activations, window, weights, kernel + one * words, words)
+                                    cycles = lookup[at_lookup + pairs]
+                                    sum_ += cycles
+                                    most = max(most, cycles)
+                                continue
+                            for one in range(filters):
+                                other = kernel + one * words
+                                pairs = fullest_lane(activations, window, weights, other, words, lanes, size)
+                                cycles = lookup[at_lookup + pairs]
                                 sum_ += cycles
                                 most = max(most, cycles)
                     longest[image, place] = most
@@ -116,7 +165,7 @@ def lockstep_durations(stage, activations, weights, lookup, images, longest, tot
 @_compiled
 def play(  # type: ignore[no-untyped-def]
     images, real, stages, edges, outgoing, base, offset, release, written, need, used, duration, mean_duration,
-    activations, weights, lookup, reads, blocks, emits, writes, lanes, skewed, progress, account, ends,
+    activations, weights, lookup, reads, blocks, emits, writes, engines, skewed, progress, account, ends,
 ):  # fmt: skip
     """Play `images` images through the pipeline.
 
@@ -125,7 +174,7 @@ def play(  # type: ignore[no-untyped-def]
         stages, edges, outgoing: the tables of stages and of FIFOs, and the FIFOs that leave each stage.
         base … lookup: the flat arrays that the tables point into.
         reads, blocks, emits, writes: times of all steps, filled in.
-        lanes, skewed: state of decoupled compute engines.
+        engines, skewed: state of decoupled compute engines.
         progress: (stages, 3) steps done, filled in.
         account: (stages, 4) cycles in which compute engines were busy, starved, blocked or waiting for slower ones,
             after the first image; filled in.
@@ -196,7 +245,8 @@ def play(  # type: ignore[no-untyped-def]
                         if wanted >= progress[v, WRITTEN]:
                             break
                         room = writes[stage[AT_WRITE] + wanted]
-                    place = (group * stage[BLOCKS] + block) * stage[FILTERS] + part
+                    known_at = stage[AT_DURATION] + (image % real) * stage[PER_IMAGE] + group * stage[PER_GROUP]
+                    known_at += block * stage[PER_BLOCK] + part * stage[PER_PART]
                     before, count_it = clock[v], image > 0
                     handed = 0
                     if stage[ENGINE] == DECOUPLED:
@@ -205,21 +255,26 @@ def play(  # type: ignore[no-untyped-def]
                         gate = skewed[stage[AT_SKEW] + rounds % size] if rounds >= size else 0
                         handed = max(ready, gate)
                         start = max(handed, room)
-                        words, bundles = stage[WORDS], stage[LANE_GROUPS] * stage[LANE_BUNDLES]
+                        words, bundles = stage[WORDS], stage[ENGINE_GROUPS] * stage[ENGINE_BUNDLES]
                         seen = stage[AT_ACTIVATION] + (image % real) * stage[ACTIVATIONS]
-                        seen += (group * stage[BLOCKS] + block) * stage[LANE_COLUMNS] * bundles * words
+                        seen += (group * stage[BLOCKS] + block) * stage[ENGINE_COLUMNS] * bundles * words
                         held = stage[AT_WEIGHT]
-                        held += (block * stage[FILTERS] + part) * bundles * stage[LANE_FILTERS] * words
-                        finish, lane = 0, stage[AT_LANE]
+                        held += (block * stage[FILTERS] + part) * bundles * stage[ENGINE_FILTERS] * words
+                        finish, engine = 0, stage[AT_ENGINE]
                         busy, starved, blocked, uneven = 0, 0, 0, 0
-                        for column in range(stage[LANE_COLUMNS]):
+                        for column in range(stage[ENGINE_COLUMNS]):
                             for bundle in range(bundles):
                                 window = seen + (column * bundles + bundle) * words
-                                for one in range(stage[LANE_FILTERS]):
-                                    kernel = held + (bundle * stage[LANE_FILTERS] + one) * words
-                                    pairs = nonzero_pairs(activations, window, weights, kernel, words)
-                                    cycles = lookup[stage[AT_LOOKUP] + pairs]
-                                    free = lanes[lane]
+                                for one in range(stage[ENGINE_FILTERS]):
+                                    if words:
+                                        kernel = held + (bundle * stage[ENGINE_FILTERS] + one) * words
+                                        pairs = fullest_lane(
+                                            activations, window, weights, kernel, words, stage[LANES], stage[LANE_SIZE]
+                                        )
+                                        cycles = lookup[stage[AT_LOOKUP] + pairs]
+                                    else:
+                                        cycles = np.int64(duration[known_at + engine - stage[AT_ENGINE]])
+                                    free = engines[engine]
                                     at = max(free, start)
                                     gap = at - free
                                     if gap:
@@ -230,28 +285,25 @@ def play(  # type: ignore[no-untyped-def]
                                         else:
                                             uneven += gap
                                     busy += cycles
-                                    lanes[lane] = at + cycles
+                                    engines[engine] = at + cycles
                                     finish = max(finish, at + cycles)
-                                    lane += 1
+                                    engine += 1
                         if rounds:
                             finish = max(finish, skewed[stage[AT_SKEW] + (rounds - 1) % size])
                         skewed[stage[AT_SKEW] + rounds % size] = finish
                         if count_it:
-                            count_lanes = lane - stage[AT_LANE]
-                            account[v, BUSY] += busy / count_lanes
-                            account[v, STARVED] += starved / count_lanes
-                            account[v, BLOCKED] += blocked / count_lanes
-                            account[v, UNEVEN] += uneven / count_lanes
+                            side_by_side = engine - stage[AT_ENGINE]
+                            account[v, BUSY] += busy / side_by_side
+                            account[v, STARVED] += starved / side_by_side
+                            account[v, BLOCKED] += blocked / side_by_side
+                            account[v, UNEVEN] += uneven / side_by_side
                     else:
                         start = max(before, max(ready, room))
                         cycles = stage[CYCLES]
                         even = float(cycles)
                         if stage[ENGINE] == LOCKSTEP:
-                            at_round = stage[AT_DURATION] + (image % real) * (
-                                stage[GROUPS] * stage[BLOCKS] * stage[FILTERS]
-                            )
-                            cycles = duration[at_round + place]
-                            even = mean_duration[at_round + place]
+                            cycles = duration[known_at]
+                            even = mean_duration[known_at]
                         elif stage[ENGINE] == SOURCE:
                             # spread over the time that the off-chip bus takes for an image
                             start = max(start, image * stage[PACE] + (group * stage[PACE]) // stage[GROUPS])

@@ -37,8 +37,10 @@ class KernelTables:
         edges: (FIFOs, columns of `kernel`).
         outgoing: the FIFOs that leave each stage, stage by stage.
         flat: the arrays that the tables point into, by name.
-        duration, mean_duration: cycles of rounds in lock-step, of the slowest compute engine and on average.
-        lanes, skewed: sizes of the state of decoupled compute engines.
+        duration: cycles of rounds in lock-step, of the slowest compute engine; and of each decoupled engine where only
+            activations count.
+        mean_duration: mean cycles over the engines in lock-step.
+        engines, skewed: sizes of the state of decoupled compute engines.
         real: how many images are given.
 
     Raises:
@@ -117,15 +119,21 @@ class KernelTables:
 
     def _put_engines(self, row: NDArray[np.int64], design: StageDesign, packed: Packed) -> None:
         """Fill in the compute engines of a stage that skip zeros, with their operands."""
-        shape = packed.activations.shape
         row[kernel.ENGINE] = kernel.DECOUPLED if design.engine_fifo else kernel.LOCKSTEP
+        row[kernel.SKEW] = design.engine_fifo
+        row[kernel.REGISTERS] += design.engine_fifo  # results wait behind the engines that are ahead
+        row[kernel.ENGINE_COLUMNS] = row[kernel.ENGINE_FILTERS] = 1  # that many schedules: filters share activations'
+        if packed.activations is not None:
+            row[[kernel.ENGINE_COLUMNS, kernel.ENGINE_GROUPS, kernel.ENGINE_BUNDLES]] = packed.activations.shape[4:7]
+        if packed.weights is not None:
+            row[[kernel.ENGINE_GROUPS, kernel.ENGINE_BUNDLES, kernel.ENGINE_FILTERS]] = packed.weights.shape[2:5]
+        if packed.activations is None or packed.weights is None:
+            return
+        shape = packed.activations.shape
         row[kernel.AT_ACTIVATION], row[kernel.ACTIVATIONS] = self._put("act", packed.activations), np.prod(shape[1:])
         row[kernel.AT_WEIGHT] = self._put("weight", packed.weights)
         row[kernel.AT_LOOKUP] = self._put("lookup", packed.lookup)
-        row[kernel.LANE_COLUMNS], row[kernel.LANE_GROUPS], row[kernel.LANE_BUNDLES] = shape[4:7]
-        row[kernel.WORDS], row[kernel.LANE_FILTERS] = shape[7], packed.weights.shape[4]
-        row[kernel.SKEW] = design.engine_fifo
-        row[kernel.REGISTERS] += design.engine_fifo  # results wait behind the engines that are ahead
+        row[kernel.WORDS], row[kernel.LANES], row[kernel.LANE_SIZE] = shape[7], packed.lanes, packed.lane_size
 
     def _edge(self, v: int, operand: Operand) -> list[int]:
         """The row of the FIFO that brings stage v an operand."""
@@ -136,47 +144,88 @@ class KernelTables:
         return [u, v, self._put("need", step), self._put("used", operand.used), UNLIMITED, int(written[-1])]
 
     def _set_durations(self, layers: Mapping[int, Packed]) -> None:
-        """Work out the rounds of engines in lock-step, which last as long as the slowest engine whatever else happens.
+        """Work out what is known of rounds beforehand.
 
-        Of decoupled engines only the size of their state is known beforehand.
+        Rounds in lock-step last as long as the slowest engine whatever else happens. Of decoupled engines each one's
+        cycles are kept where only activations count; pairs are counted while they are played.
         """
-        longest, means, at = [], [], 0
-        lanes, skewed = 0, 0
-        for v in layers:
+        durations: list[NDArray[np.int32]] = []
+        means: list[NDArray[np.float32]] = []
+        decoupled = [v for v in layers if self.table[v, kernel.ENGINE] == kernel.DECOUPLED]
+        for v in sorted(layers.keys() - decoupled):
+            if self.table[v, kernel.WORDS]:
+                cycles, mean = self._rounds_of_pairs(v)
+            else:
+                each = _cycles_of_one(layers[v])
+                cycles, mean = each.max(axis=-1), each.mean(axis=-1, dtype=np.float32)
+            self._put_rounds(v, cycles, durations)
+            means.append(mean.ravel())  # at the same places as durations, so that these come first
+        engines, skewed = 0, 0
+        for v in decoupled:
             row = self.table[v]
-            if row[kernel.ENGINE] == kernel.DECOUPLED:
-                row[kernel.AT_LANE], row[kernel.AT_SKEW] = lanes, skewed
-                lanes += self._engines(v)
-                skewed += int(row[kernel.SKEW]) + 1
-                continue
-            rounds = int(row[kernel.GROUPS] * row[kernel.BLOCKS] * row[kernel.FILTERS])
-            most, total = np.zeros((self.real, rounds), np.int64), np.zeros((self.real, rounds), np.int64)
-            kernel.lockstep_durations(
-                row, self.flat["act"], self.flat["weight"], self.flat["lookup"], self.real, most, total
-            )
-            row[kernel.AT_DURATION] = at
-            at += most.size
-            longest.append(most.ravel().astype(np.int32))
-            means.append((total.ravel() / self._engines(v)).astype(np.float32))
-        self.duration = np.concatenate(longest) if longest else np.zeros(1, np.int32)
+            row[kernel.AT_ENGINE], row[kernel.AT_SKEW] = engines, skewed
+            engines += self._engines(v)
+            skewed += int(row[kernel.SKEW]) + 1
+            if not row[kernel.WORDS]:
+                self._put_rounds(v, _cycles_of_one(layers[v]), durations)
+        self.duration = np.concatenate(durations) if durations else np.zeros(1, np.int32)
         self.mean_duration = np.concatenate(means) if means else np.zeros(1, np.float32)
-        self.lanes, self.skewed = max(lanes, 1), max(skewed, 1)
+        self.engines, self.skewed = max(engines, 1), max(skewed, 1)
+
+    def _put_rounds(self, v: int, cycles: NDArray[np.int32], durations: list[NDArray[np.int32]]) -> None:
+        """Append the cycles of stage v's rounds, (images, groups of pixels, blocks, blocks of filters[, engines]); 1 in
+        place of a number along which all are alike."""
+        row = self.table[v]
+        row[kernel.AT_DURATION] = sum(map(len, durations))
+        columns = (kernel.PER_IMAGE, kernel.PER_GROUP, kernel.PER_BLOCK, kernel.PER_PART)
+        for axis, column in enumerate(columns):
+            row[column] = np.prod(cycles.shape[axis + 1 :]) if cycles.shape[axis] > 1 else 0
+        durations.append(cycles.ravel())
+
+    def _rounds_of_pairs(self, v: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """(images, groups of pixels, blocks, blocks of filters) the cycles of every round of pairs in lock-step, of the
+        slowest engine of stage v, and on average."""
+        row = self.table[v]
+        rounds = [self.real, *row[[kernel.GROUPS, kernel.BLOCKS, kernel.FILTERS]]]
+        most, total = (np.zeros((self.real, int(np.prod(rounds[1:]))), np.int64) for _ in range(2))
+        kernel.lockstep_durations(
+            row, self.flat["act"], self.flat["weight"], self.flat["lookup"], self.real, most, total
+        )
+        mean = (total / self._engines(v)).astype(np.float32)
+        return most.astype(np.int32).reshape(rounds), mean.reshape(rounds)
 
     def _engines(self, v: int) -> int:
         """The number of compute engines of stage v."""
         row = self.table[v]
-        sides = (kernel.LANE_COLUMNS, kernel.LANE_GROUPS, kernel.LANE_BUNDLES, kernel.LANE_FILTERS)
+        sides = (kernel.ENGINE_COLUMNS, kernel.ENGINE_GROUPS, kernel.ENGINE_BUNDLES, kernel.ENGINE_FILTERS)
         return int(np.prod([row[side] for side in sides]))
 
 
 def real_images(designs: Sequence[StageDesign], nonzeros: Mapping[str, NonZeros]) -> int:
-    """How many real images are given for the layers whose engines skip zeros; 1 where there are no such layers.
+    """How many real images are given for the layers whose rounds depend on them; 1 where there are no such layers.
 
     Raises:
         ValueError: layers are given different numbers of them, or none.
     """
-    skipping = (design.name for design in designs if design.skips_zeros and design.name in nonzeros)
-    images = {len(nonzeros[name].activations) for name in skipping}
+    seeing = (design.name for design in designs if design.sees_activations and design.name in nonzeros)
+    images = {len(nonzeros[name].activations) for name in seeing}
     if len(images) > 1 or 0 in images:
         raise ValueError(f"the layers' activations are of {sorted(images)} images; they must be of equally many")
     return images.pop() if images else 1
+
+
+def _cycles_of_one(packed: Packed) -> NDArray[np.int32]:
+    """The cycles of every engine in every round where only one operand counts.
+
+    Returns:
+        (images, groups of pixels, blocks of groups and channels, blocks of filters, engines); 1 in place of a number
+        along which all are alike.
+    """
+    windows = packed.activations if packed.weights is None else packed.weights
+    assert windows is not None  # a round without either does not skip zeros
+    most = np.zeros(windows.shape[:-1], np.int64)
+    kernel.fullest_lanes(windows.ravel(), windows.shape[-1], packed.lanes, packed.lane_size, most.ravel())
+    cycles = packed.lookup[most].astype(np.int32)
+    if packed.weights is None:
+        return cycles.reshape(*cycles.shape[:2], cycles.shape[2] * cycles.shape[3], 1, -1)
+    return cycles.reshape(1, 1, *cycles.shape[:2], -1)

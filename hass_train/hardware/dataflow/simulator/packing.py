@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.dataflow.costs.balance import deal
-from hass_train.hardware.dataflow.simulator.stages import StageDesign
+from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
+from hass_train.hardware.dataflow.costs.engine_rounds import pooled_cycles
+from hass_train.hardware.dataflow.simulator.stages import SKIPPING, StageDesign
 from hass_train.hardware.profile import LayerSparsity
 from hass_train.hardware.workload import Operation, OperationKind
 
@@ -36,30 +39,41 @@ class NonZeros:
 
 @dataclass(frozen=True)
 class Packed:
-    """One layer's operands as its compute engines take them: one bit for each word, windows padded to 64 bits.
+    """One layer's operands as its compute engines take them: one bit for each word, lane by lane.
+
+    Where several lanes fit into 64 bits, each word holds `lanes` whole ones, the first in its lowest bits; else a lane
+    begins with a word. Multipliers that take any position are a single lane.
 
     Args:
-        activations: (images, groups of pixels, blocks of groups, blocks of channels, p, g, i/m, words).
-        weights: (blocks of groups and channels, blocks of filters, g, i/m, o, words).
-        lookup: (pairs + 1,) cycles of an initiation by its non-zero pairs.
+        activations: (images, groups of pixels, blocks of groups, blocks of channels, p, g, i/m, words); None = rounds
+            do not depend on them.
+        weights: (blocks of groups and channels, blocks of filters, g, i/m, o, words); None likewise.
+        lanes: lanes in a word; 1 = a lane takes one word or more.
+        lane_size: positions of a lane where a word holds several; else words of a lane.
+        lookup: (positions of a lane + 1,) cycles of a round by the non-zeros in the fullest lane.
     """
 
-    activations: Bits
-    weights: Bits
+    activations: Bits | None
+    weights: Bits | None
+    lanes: int
+    lane_size: int
     lookup: Ints
 
 
 def pack(
     operation: Operation, design: StageDesign, nonzeros: NonZeros, sparsity: LayerSparsity | None, t_min: int
 ) -> Packed:
-    """Deal channels, filters and groups to the compute engines as `costs.balance` assumes, and pack the operands.
+    """Give channels, filters and groups to the compute engines, and pack the operands.
+
+    They are dealt as `costs.balance` assumes. `weight` engines take them as `costs.weight_rounds` has them: channels in
+    their order, filters and groups in the design's.
 
     Args:
         operation: convolution or linear layer.
         design: how it is built, with compute engines that skip zeros.
         nonzeros: where its operands are not zero.
         sparsity: its channel densities decide which engine takes which channel; None = in their order.
-        t_min: least cycles of an initiation.
+        t_min: least cycles of a round of multipliers that take any pair.
 
     Raises:
         ValueError: the operands have another shape than the operation's.
@@ -74,56 +88,93 @@ def pack(
     per_channel = np.zeros((groups, operation.channels_per_group))
     if sparsity is not None and sparsity.channel_densities:
         per_channel = np.reshape(sparsity.channel_densities, per_channel.shape)
-    group_order = dealt(per_channel.mean(axis=1), g)  # (blocks, g)
-    channel_order = bundled(per_channel.mean(axis=0), i // m, m)  # (blocks, lanes, m)
     kernels = nonzeros.weights.reshape(groups, operation.filters_per_group, operation.channels_per_group, -1)
-    filter_order = dealt(kernels.mean(axis=(0, 2, 3)), o)  # (blocks, o)
-    lookup = np.maximum(ceil_div(np.arange(operation.window * m + 1), n), t_min)
-    return Packed(
-        _windows(operation, nonzeros.activations, group_order, channel_order, p),
-        _kernels(kernels, group_order, channel_order, filter_order),
-        lookup,
-    )
+    skipping = SKIPPING[design.engine]
+    if skipping.activations:
+        channel_order = bundled(per_channel.mean(axis=0), i // m, m)  # (blocks, bundles, m)
+    else:
+        channel_order = in_turn(np.arange(operation.channels_per_group), i).reshape(-1, i // m, m)
+    if design.filter_order or not skipping.activations:
+        order = np.reshape(design.filter_order or np.arange(operation.result.channels), (groups, -1))
+        first, filter_order = np.divmod(order, operation.filters_per_group)
+        group_order = in_turn(first[:, 0], g)  # (blocks, g)
+        filter_order = in_turn(filter_order[np.argsort(first[:, 0])], o)  # (groups, blocks, o)
+    else:
+        group_order = dealt(per_channel.mean(axis=1), g)
+        filter_order = np.tile(dealt(kernels.mean(axis=(0, 2, 3)), o), (groups, 1, 1))
+    by_lanes = design.lanes if skipping.lanes is None else skipping.lanes
+    lanes = n if by_lanes else 1
+    positions = ceil_div(operation.window * m, lanes)
+    least = t_min if design.engine == ComputeEngine.CROSSBAR else 1
+    windows = weights = None
+    if skipping.activations:
+        windows = _windows(operation, nonzeros.activations, group_order, channel_order, p, lanes)
+    if skipping.weights:
+        weights = _kernels(kernels, group_order, channel_order, filter_order, lanes)
+    lookup = pooled_cycles(np.arange(positions + 1), 1 if by_lanes else n, least)
+    together = _lanes_in_word(lanes, positions)
+    return Packed(windows, weights, together, positions if together > 1 else ceil_div(positions, 64), lookup)
 
 
-def bundled(densities: NDArray[np.float64], lanes: int, bundle: int) -> Ints:
-    """(blocks, lanes, bundle) the channels of each lane: dealt one by one, or in bundles that are equally dense."""
+def bundled(densities: NDArray[np.float64], side_by_side: int, bundle: int) -> Ints:
+    """(blocks, side_by_side, bundle) the channels of each engine: dealt one by one, or in bundles equally dense."""
     if bundle == 1:
-        return dealt(densities, lanes)[:, :, None]
-    blocks = ceil_div(len(densities), lanes * bundle)
-    hands = dealt(densities, blocks * lanes)  # (cards, bundles)
-    cards = np.full((bundle, blocks * lanes), -1)
+        return dealt(densities, side_by_side)[:, :, None]
+    blocks = ceil_div(len(densities), side_by_side * bundle)
+    hands = dealt(densities, blocks * side_by_side)  # (cards, bundles)
+    cards = np.full((bundle, blocks * side_by_side), -1)
     cards[: len(hands)] = hands
-    return cards.T.reshape(blocks, lanes, bundle)
+    return cards.T.reshape(blocks, side_by_side, bundle)
 
 
-def dealt(densities: NDArray[np.float64], lanes: int) -> Ints:
-    """(rounds, lanes) indices, the densest first in snake order, as `balance.deal` deals; −1 where none is left.
+def dealt(densities: NDArray[np.float64], side_by_side: int) -> Ints:
+    """(rounds, side_by_side) indices, the densest first in snake order, as `balance.deal` deals; −1 where none is left.
 
     Equal densities keep their order.
     """
     order = np.argsort(-densities, kind="stable")
-    hands = deal(np.arange(len(order), 0, -1, dtype=float), lanes)
+    hands = deal(np.arange(len(order), 0, -1, dtype=float), side_by_side)
     return np.where(np.isnan(hands), -1, order[np.where(np.isnan(hands), 0, len(order) - hands).astype(np.int64)])
 
 
-def _words(bits: Bools) -> Bits:
-    """The last axis packed into 64-bit words."""
-    packed = np.packbits(bits, axis=-1, bitorder="little")
-    missing = -packed.shape[-1] % 8
-    padded = np.pad(packed, [(0, 0)] * (packed.ndim - 1) + [(0, missing)])
-    return np.ascontiguousarray(padded).view("<u8")
+def in_turn(order: Ints, side_by_side: int) -> Ints:
+    """(…, rounds, side_by_side) the last axis of an order in rounds, one after another; −1 where none is left."""
+    return _filled(order, -order.shape[-1] % side_by_side, -1).reshape(*order.shape[:-1], -1, side_by_side)
 
 
-def _windows(operation: Operation, activations: Bools, groups: Ints, channels: Ints, columns: int) -> Bits:
+def _words(bits: Bools, lanes: int) -> Bits:
+    """The positions of the last axis, of which lane j has every `lanes`-th one from j, packed as `Packed` says."""
+    positions = ceil_div(bits.shape[-1], lanes)
+    together = _lanes_in_word(lanes, positions)
+    in_turn_ = _filled(bits, lanes * positions - bits.shape[-1]).reshape(*bits.shape[:-1], positions, lanes)
+    by_lane = _filled(in_turn_, -lanes % together).swapaxes(-1, -2).reshape(*bits.shape[:-1], -1, together * positions)
+    bytes_ = np.packbits(by_lane, axis=-1, bitorder="little")
+    words = np.ascontiguousarray(_filled(bytes_, -bytes_.shape[-1] % 8)).view("<u8")
+    return words.reshape(*bits.shape[:-1], -1)
+
+
+def _lanes_in_word(lanes: int, positions: int) -> int:
+    """How many of some lanes of so many positions a word of 64 bits holds."""
+    return min(lanes, max(64 // positions, 1))
+
+
+def _filled(values: NDArray[Any], more: int, value: int = 0) -> NDArray[Any]:
+    """The last axis made longer by so many equal values."""
+    if not more:
+        return values
+    return np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, more)], constant_values=value)
+
+
+def _windows(operation: Operation, activations: Bools, groups: Ints, channels: Ints, columns: int, lanes: int) -> Bits:
     """The windows of all images, packed as `Packed.activations`.
 
     Args:
         operation: convolution or linear layer.
         activations: as in `NonZeros`.
         groups: (blocks, g) the groups that are computed at once; −1 = none.
-        channels: (blocks, lanes, bundle) the channels of a group that are taken at once; −1 = none.
+        channels: (blocks, bundles, m) the channels of a group that are taken at once; −1 = none.
         columns: output columns that are computed at once.
+        lanes: lanes of an engine.
     """
     pixel = _pixels(operation, columns)
     chosen = groups[:, None, :, None, None] * operation.channels_per_group + channels[None, :, None, :, :]
@@ -137,9 +188,9 @@ def _windows(operation: Operation, activations: Bools, groups: Ints, channels: I
         parts = []
         for start in range(0, len(pixel), step):
             some = taps[pixel[start : start + step]]  # (groups of pixels, p, C, window)
-            lanes = some[:, :, chosen]  # (…, p, blocks of groups, blocks of channels, g, lanes, m, window)
-            bits = lanes.reshape(*lanes.shape[:-2], -1)
-            parts.append(_words(bits).transpose(0, 2, 3, 1, 4, 5, 6))
+            taken = some[:, :, chosen]  # (…, p, blocks of groups, blocks of channels, g, bundles, m, window)
+            bits = taken.reshape(*taken.shape[:-2], -1)
+            parts.append(_words(bits, lanes).transpose(0, 2, 3, 1, 4, 5, 6))
         packed.append(np.concatenate(parts))
     return np.ascontiguousarray(np.stack(packed))
 
@@ -184,15 +235,22 @@ def _pixels(operation: Operation, columns: int) -> Ints:
     return np.asarray(np.where(column < result.width, pixel, -1).reshape(-1, columns))
 
 
-def _kernels(kernels: Bools, groups: Ints, channels: Ints, filters: Ints) -> Bits:
-    """All kernels, (groups, filters, channels, window), packed as `Packed.weights`."""
+def _kernels(kernels: Bools, groups: Ints, channels: Ints, filters: Ints, lanes: int) -> Bits:
+    """All kernels, packed as `Packed.weights`.
+
+    Args:
+        kernels: (groups, filters, channels, window) which weights are not zero.
+        groups, channels, lanes: as of `_windows`.
+        filters: (groups, blocks, o) the filters of each group that are computed at once; −1 = none.
+    """
     widened = np.pad(kernels, ((0, 1), (0, 1), (0, 1), (0, 0)))  # −1 takes the zeros at the end
+    own = filters[groups].swapaxes(1, 2)  # (γ, f, g, o), of some group where there is none
     g, f, c = (
         groups[:, None, None, :, None, None, None],
-        filters[None, None, :, None, None, :, None],
+        own[:, None, :, :, None, :, None],
         channels[None, :, None, None, :, None, :],
     )
-    chosen = widened[g, f, c]  # (γ, c, f, g, lanes, o, m, window)
+    chosen = widened[g, f, c]  # (γ, c, f, g, bundles, o, m, window)
     bits = chosen.reshape(*chosen.shape[:-2], -1)
-    words = _words(bits)
+    words = _words(bits, lanes)
     return np.ascontiguousarray(words.reshape(-1, *words.shape[2:]))

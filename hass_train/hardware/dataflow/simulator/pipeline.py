@@ -4,10 +4,14 @@ The machine is that of hardware-model, section 10. Every operation is a stage wi
 joined by FIFOs, and images follow each other back to back. A stage reads one step of words a cycle into its line
 buffer, its compute engines work in rounds, and its results leave one step a cycle. A round waits for the last word of
 its window, a word may enter the line buffer when the place it takes is free, and a result may leave when every FIFO
-behind it has room. Sparse compute engines take ⌈nnz/N⌉ cycles for the non-zero pairs that really meet:
+behind it has room. Compute engines that skip zeros take the cycles of the activations, weights or pairs that really
+meet (`engine_rounds`). If those depend on the image,
 
 - in lock-step, the next round begins when the slowest engine of all is done;
-- decoupled, each engine has FIFOs of some rounds before and behind it, and may be that far ahead of the slowest one.
+- decoupled, each engine has FIFOs of some rounds before and behind it, and may be that far ahead of the slowest one;
+  engines that skip zero activations are one for all filters.
+
+If they depend on weights alone, the schedule is known beforehand: a block of filters takes as long as its slowest one.
 
 Squeeze-excite gates, global pools and second operands of matrix products are waited for as a whole. Off-chip weights
 are read band by band. Not modelled are the depth of arithmetic pipelines (some tens of cycles once an image), conflicts
@@ -98,7 +102,7 @@ class Pipeline:
 
     @cached_property
     def real(self) -> int:
-        """How many real images are given, which repeat; 1 where no layer has engines that skip zeros."""
+        """How many real images are given, which repeat; 1 where no layer's rounds depend on them."""
         return real_images(self.designs, self._given[0])
 
     @cached_property
@@ -135,12 +139,12 @@ class Pipeline:
         blocks, emits = np.zeros(int(per_block.sum()) * images + 1, np.int64), np.zeros_like(writes)
         progress, account = np.zeros((len(table), 3), np.int64), np.zeros((len(table), 4))
         ends = np.zeros((len(table), images, 3), np.int64)
-        lanes, skewed = np.zeros(tables.lanes, np.int64), np.zeros(tables.skewed, np.int64)
+        engines, skewed = np.zeros(tables.engines, np.int64), np.zeros(tables.skewed, np.int64)
         flat = tables.flat
         complete = kernel.play(
             images, tables.real, table, edges, tables.outgoing, flat["base"], flat["offset"], flat["release"],
             flat["written"], flat["need"], flat["used"], tables.duration, tables.mean_duration, flat["act"],
-            flat["weight"], flat["lookup"], reads, blocks, emits, writes, lanes, skewed, progress, account, ends,
+            flat["weight"], flat["lookup"], reads, blocks, emits, writes, engines, skewed, progress, account, ends,
         )  # fmt: skip
         outcome = Outcome(
             self.stages, self.fifos, table, edges, flat, images, progress, account, ends, reads, writes, blocks

@@ -15,17 +15,44 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hass_train.hardware.dataflow.costs.engine_kinds import KINDS
+from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
 from hass_train.hardware.estimate import LayerEstimate
 
 Ints = NDArray[np.int64]
 
 REGISTERS = 2
 """Entries of a FIFO that is nothing but registers; two let a word pass in every cycle."""
+
+
+class Skipping(NamedTuple):
+    """What the rounds of a kind of compute engine that skips zeros depend on.
+
+    Args:
+        activations, weights: whether on where activations, or weights, are not zero. Without activations the schedule
+            is known beforehand, and is the same for all pixels and images.
+        lanes: whether each multiplier takes only positions of its own; None = the design says so.
+    """
+
+    activations: bool
+    weights: bool
+    lanes: bool | None
+
+
+SKIPPING: Mapping[str, Skipping] = MappingProxyType(
+    {
+        ComputeEngine.ACTIVATION: Skipping(activations=True, weights=False, lanes=True),
+        ComputeEngine.WEIGHT: Skipping(activations=False, weights=True, lanes=None),
+        ComputeEngine.PAIR: Skipping(activations=True, weights=True, lanes=True),
+        ComputeEngine.CROSSBAR: Skipping(activations=True, weights=True, lanes=False),
+    }
+)
+"""The kinds that skip zeros, by name; rounds of the others always take the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +65,9 @@ class StageDesign:
         folds: parallelism by name, `i o g m N q p`, or `s` streams.
         bands: how often off-chip weights are read for one image; 0 = they are on chip.
         engine_fifo: rounds that a compute engine may be ahead of the slowest; 0 = in lock-step.
+        lanes: of `weight` engines, whether each multiplier takes only positions of its own; other kinds do or do not.
+        filter_order: the order in which filters are computed, group after group; empty = the network's for `weight`
+            engines, and dealt by density for other kinds.
     """
 
     name: str
@@ -45,18 +75,26 @@ class StageDesign:
     folds: Mapping[str, int]
     bands: int = 0
     engine_fifo: int = 0
+    lanes: bool = False
+    filter_order: tuple[int, ...] = ()
 
     @property
     def skips_zeros(self) -> bool:
         """Whether its rounds depend on where operands are zero, so that it can be played only with them."""
-        kind = KINDS.get(self.engine)
-        return kind is not None and kind.waits
+        return self.engine in SKIPPING
+
+    @property
+    def sees_activations(self) -> bool:
+        """Whether its rounds depend on the image, so that its engines wait for each other or have FIFOs."""
+        return self.skips_zeros and SKIPPING[self.engine].activations
 
     @classmethod
     def of(cls, row: LayerEstimate) -> StageDesign:
         """The design that a row of an estimate describes."""
         fetched = row.weights_in == "off_chip" and row.engine != "stream"
-        return cls(row.name, row.engine, row.folds, row.bands if fetched else 0, row.engine_fifo)
+        return cls(
+            row.name, row.engine, row.folds, row.bands if fetched else 0, row.engine_fifo, row.lanes, row.filter_order
+        )
 
 
 @dataclass(frozen=True)
