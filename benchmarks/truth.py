@@ -237,7 +237,11 @@ def fifos(_: bool) -> str:
             lines.append(f"| {name} | {size} | {device} | does not fit whole | | | |")
             continue
         pipeline = Pipeline(workload, [StageDesign.of(row) for row in estimate.layers])
-        depths = rule(pipeline, {row.name: row.interval_cycles for row in estimate.layers})
+        depths = rule(
+            pipeline,
+            {row.name: row.interval_cycles for row in estimate.layers},
+            {row.name: row.urgency for row in estimate.layers},
+        )
         unlimited = pipeline.play(24, settle=16)
         try:
             rate = f"{unlimited.interval_cycles / pipeline.play(24, depths, settle=16).interval_cycles:.4f}"

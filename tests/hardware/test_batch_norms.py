@@ -104,7 +104,11 @@ def test_what_does_not_fold_costs_what_it_costs_written_out(case: str) -> None:
     assert rows["norm.add"].resources.lut > 0
     assert len(free) == len(estimate.layers) - 2
     pipeline = Pipeline(normed, [StageDesign.of(row) for row in estimate.layers])
-    depths = rule(pipeline, {row.name: row.interval_cycles for row in estimate.layers})
+    depths = rule(
+        pipeline,
+        {row.name: row.interval_cycles for row in estimate.layers},
+        {row.name: row.urgency for row in estimate.layers},
+    )
     assert "norm.add" in [stage.name for stage in pipeline.play(6, depths, settle=3).stages]
     array = AieAccelerator(AieArray("x", 2, 2)).estimate(normed, profile)
     assert {row.name: row.interval_cycles for row in array.layers}["norm.mul"] > 0

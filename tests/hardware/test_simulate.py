@@ -95,7 +95,11 @@ def test_the_rule_for_fifos_keeps_the_rate(name: str, pixels: int, device: str) 
     options = DataflowOptions(tolerance=0.01, partitions="never")
     estimate = DataflowAccelerator(load_device(device), options).estimate(workload, SparsityProfile.dense(workload))
     pipeline = Pipeline(workload, [StageDesign.of(row) for row in estimate.layers])
-    depths = rule(pipeline, {row.name: row.interval_cycles for row in estimate.layers})
+    depths = rule(
+        pipeline,
+        {row.name: row.interval_cycles for row in estimate.layers},
+        {row.name: row.urgency for row in estimate.layers},
+    )
     unlimited, limited = pipeline.play(24, settle=16), pipeline.play(24, depths, settle=16)
     assert limited.interval_cycles <= unlimited.interval_cycles / 0.99
     assert all(limited.peaks[fifo.name] <= depths[fifo.name] for fifo in pipeline.fifos)

@@ -145,7 +145,11 @@ def simulated(workload: Workload, device: Device) -> tuple[float, float, int]:
     options = DataflowOptions(partitions="never", tolerance=0.01, max_replicas=1)
     estimate = DataflowAccelerator(device, options).estimate(workload, SparsityProfile.dense(workload))
     pipeline = Pipeline(workload, [StageDesign.of(row) for row in estimate.layers])
-    depths = rule(pipeline, {row.name: row.interval_cycles for row in estimate.layers})
+    depths = rule(
+        pipeline,
+        {row.name: row.interval_cycles for row in estimate.layers},
+        {row.name: row.urgency for row in estimate.layers},
+    )
     unlimited, limited = pipeline.play(16, settle=8), pipeline.play(16, depths, settle=8)
     return unlimited.interval_cycles, limited.interval_cycles, max(row.interval_cycles for row in estimate.layers)
 
