@@ -93,7 +93,7 @@ def test_where_nothing_is_decided_the_cheapest_is_what_was_known(monkeypatch: py
     network = DataflowAccelerator(U250).network(workload, SparsityProfile.dense(workload))
     known = network.explorer(0, 2, 0.0, prove=True).fastest_design(1)
     open_ended = network.explorer(0, 2, 0.0, prove=False)
-    for method in ("quick_fit", "rounded_fit"):
+    for method in ("quick_fit", "branched_fit"):
         monkeypatch.setattr(Knapsack, method, lambda *_: NoSelection.UNKNOWN)
     assert open_ended.attempt(known.interval, 1, exact=True) is NoSelection.UNKNOWN
     assert open_ended.cheapest(known.interval, 1, 0, 1e-3, known.selection) is known.selection
