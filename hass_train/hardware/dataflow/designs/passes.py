@@ -57,11 +57,13 @@ def fitting(logic, memory, budget, least):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def cheapest(logic, memory, end, weights):  # type: ignore[no-untyped-def]
-    """Find the design and the place of the least weighted sum of resources; of equal ones the first.
+def cheapest(logic, memory, end, weights, copies, spent):  # type: ignore[no-untyped-def]
+    """Find the least weighted sum of resources of a design and a place.
 
-    Returns:
-        The sum, the design and the place.
+    Args:
+        logic, memory, end, weights: the designs.
+        copies: operations that take this design.
+        spent: (6,) to which what they take is added.
     """
     best, found, where = np.inf, 0, 0
     for design in range(end):
@@ -76,7 +78,13 @@ def cheapest(logic, memory, end, weights):  # type: ignore[no-untyped-def]
             )
             if cost < best:
                 best, found, where = cost, design, place
-    return best, found, where
+    spent[0] += copies * logic[found, 0]
+    spent[1] += copies * memory[where, found, 0]
+    spent[2] += copies * memory[where, found, 1]
+    spent[3] += copies * logic[found, 1]
+    spent[4] += copies * logic[found, 2]
+    spent[5] += copies * memory[where, found, 2]
+    return best
 
 
 @compiled
@@ -87,27 +95,27 @@ def near(logic, memory, end, weights, most):  # type: ignore[no-untyped-def]
         (rows,) designs, ascending; (rows,) places; (rows,) sums.
     """
     places = memory.shape[0]
-    designs, wheres = np.empty(64, np.int64), np.empty(64, np.int64)
-    costs = np.empty(64)
+    room, beside = 0, np.empty(places)
+    for design in range(end):
+        own = logic[design, 0] * weights[0] + logic[design, 1] * weights[3] + logic[design, 2] * weights[4]
+        room += places * (own <= most)
+    designs, wheres, costs = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room)
     rows = 0
     for design in range(end):
         own = logic[design, 0] * weights[0] + logic[design, 1] * weights[3] + logic[design, 2] * weights[4]
         if own > most:
             continue
         for place in range(places):
-            cost = own + (
+            beside[place] = own + (
                 memory[place, design, 0] * weights[1]
                 + memory[place, design, 1] * weights[2]
                 + memory[place, design, 2] * weights[5]
             )
-            if cost <= most:
-                if rows == len(designs):
-                    designs = np.concatenate((designs, np.empty(rows, np.int64)))
-                    wheres = np.concatenate((wheres, np.empty(rows, np.int64)))
-                    costs = np.concatenate((costs, np.empty(rows)))
-                designs[rows], wheres[rows], costs[rows] = design, place, cost
+        for place in range(places):
+            if beside[place] <= most:
+                designs[rows], wheres[rows], costs[rows] = design, place, beside[place]
                 rows += 1
-    return designs[:rows].copy(), wheres[:rows].copy(), costs[:rows].copy()
+    return designs[:rows], wheres[:rows], costs[:rows]
 
 
 @compiled

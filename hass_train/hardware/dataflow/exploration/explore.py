@@ -28,6 +28,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _FEW = 200  # designs of each table that are looked at where nothing is to be proved
+_CLOSE, _QUICK_CLOSE = 1e-3, 1e-2  # gains of a bound that end a relaxation, where it is to decide and where not
 MOST_COPIES = 4096
 """A number of replicas that no device holds."""
 
@@ -52,7 +53,6 @@ class Explorer:
             and come quickly.
 
     Attributes:
-        events: (intervals,) ascending, at which some operation has a design.
         counted: (6,) whether each resource is limited.
         fastest, slowest: shortest and longest interval worth asking about, resources aside.
         demands: the weighted sums of resources that bound the interval: each limited resource, and what proofs taught.
@@ -62,7 +62,7 @@ class Explorer:
         self.tables, self.limits, self.tolerance, self.prove = tables, limits, tolerance, prove
         self.candidates = CandidateSet(tables)
         distinct = list(dict.fromkeys(tables))
-        self.events = np.unique(np.concatenate([table.interval for table in distinct]))
+        self._distinct = distinct
         self.counted = limits.counted
         self.fastest = max(int(table.interval[0]) for table in tables)
         self.slowest = max(int(table.interval[-1]) for table in tables)
@@ -74,6 +74,11 @@ class Explorer:
         self._narrow: tuple[int, int, CandidateSet] | None = None  # for a number of replicas, up to an interval
         self._impossible: dict[int, int] = {}  # for numbers of replicas, an interval at which they do not fit
         self.undecided = False  # whether a limit of nodes was reached anywhere
+
+    def event_before(self, interval: int) -> int:
+        """The last interval below this one at which some operation has a design; 0 if there is none."""
+        places = ((table.interval, int(np.searchsorted(table.interval, interval)) - 1) for table in self._distinct)
+        return max(int(intervals[place]) if place >= 0 else 0 for intervals, place in places)
 
     # ---- what fits -------------------------------------------------------------------------------------------
 
@@ -98,7 +103,7 @@ class Explorer:
         self, candidates: CandidateSet, interval: int, budget: Floats, exact: bool
     ) -> tuple[Selection | NoSelection, Relaxation]:
         """A selection within a budget, or why there is none, and the bound that the search began with."""
-        relaxed = candidates.relax(interval, budget, self._start)
+        relaxed = candidates.relax(interval, budget, self._start, _CLOSE if exact else _QUICK_CLOSE)
         self._start = relaxed.weights
         if not np.isfinite(relaxed.bound):
             self._learn(relaxed.weights, budget)
@@ -107,7 +112,7 @@ class Explorer:
         left = candidates.survivors(relaxed, _FEW)
         knapsack = self._knapsack(left, budget)
         answer = knapsack.quick_fit(relaxed.weights[self.counted])
-        if answer is NoSelection.UNKNOWN and not self.prove:
+        if answer is NoSelection.UNKNOWN:
             answer = knapsack.branched_fit(FEW_NODES)
         if not isinstance(answer, NoSelection):
             return left.selection(answer), relaxed
@@ -254,13 +259,19 @@ class Explorer:
             target = min(target, high)
 
     def _narrowed(self, found: _Found, low: int) -> _Found:
-        """Bisect between what is impossible (below `low`) and what was found: quick trials first, then exact ones."""
+        """Bisect between what is impossible (below `low`) and what was found: quick trials first, then exact ones.
+
+        The first exact one is just below what quick trials found, since that is often the best.
+        """
         for exact in (False, True) if self.prove else (False,):
-            floor = low
+            floor, first = low, exact
             while floor < found.interval and found.interval - floor >= self.tolerance * found.interval:
-                middle = self._changing((floor + found.interval - 1) // 2)
-                if middle < floor:  # no design comes within reach in the lower half
-                    floor = (floor + found.interval - 1) // 2 + 1
+                asked = (floor + found.interval - 1) // 2
+                if first:
+                    asked, first = max(min(int(found.interval * (1 - self.tolerance)), found.interval - 1), floor), False
+                middle = self._changing(asked)
+                if middle < floor:  # no design comes within reach between
+                    floor = asked + 1
                     continue
                 answer = self.attempt(middle, found.replicas, exact)
                 if not isinstance(answer, NoSelection):
@@ -278,7 +289,7 @@ class Explorer:
         """
         if self.counted[BANDWIDTH]:
             return interval
-        return int(self.events[np.searchsorted(self.events, interval, side="right") - 1])
+        return self.event_before(interval + 1)
 
     def _tight(self, interval: int, replicas: int, selection: Selection) -> int:
         """The shortest interval that a selection itself allows."""

@@ -32,7 +32,7 @@ def best_partition(network: Network) -> tuple[list[ExploredPart], list[Explorer]
     """
     parts, explorers = [], []
     for rough in _best_cuts(network):
-        explorer = network.explorer(rough.start, rough.end, network.options.tolerance, prove=True)
+        explorer = network.explorer(rough.start, rough.end, network.options.tolerance, not network.options.rough)
         design = explorer.fastest_design(network.options.max_replicas)
         parts.append(ExploredPart(rough.start, rough.end, design))
         explorers.append(explorer)

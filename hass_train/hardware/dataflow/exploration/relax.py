@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hass_train.hardware.dataflow.designs import passes
-from hass_train.hardware.dataflow.designs.tables import LOGIC, MEMORY, Table, per_unit
+from hass_train.hardware.dataflow.designs.tables import Table, per_unit
 from hass_train.hardware.dataflow.exploration import walk
 from hass_train.hardware.dataflow.exploration.selection import Selection
 
@@ -22,9 +22,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _STEPS = 40  # most cutting planes
-_CLOSE = 1e-3  # a gain, as a fraction of the budget, for which other weights are not worth looking for
 _STEADY = 0.3  # share of the best weights so far in the next ones, without which cutting planes jump about
-_FAR = 0.02  # of the budget: how much dearer than the cheapest a design may be that is tried without a proof
+_FAR = 5e-3  # of the budget: how much dearer than the cheapest a design may be that is tried without a proof
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +102,14 @@ class CandidateSet:
             return table.interval, table.logic, table.memory
         return table.interval[chosen], table.logic[chosen], table.memory.take(chosen, axis=1)
 
-    def relax(self, interval: int, budget: Floats, start: Floats | None) -> Relaxation:
+    def relax(self, interval: int, budget: Floats, start: Floats | None, close: float) -> Relaxation:
         """Adapt the weights by cutting planes until nothing can fit, or no weights bound much better.
 
         Args:
             interval: cycles per image that every design must keep.
             budget: (6,) what may be spent; infinite for a resource that does not count.
             start: (6,) weights to begin with, as shares of the budget.
+            close: a gain, as a fraction of the budget, for which other weights are not worth looking for.
         """
         counted = np.isfinite(budget)
         scale = per_unit(budget)
@@ -124,11 +124,9 @@ class CandidateSet:
             bound, spent = 0.0, np.zeros(6)
             least: list[float] = []
             for (_, logic, memory), end, owners in zip(self._parts, ends, self.owners, strict=True):
-                cost, design, place = passes.cheapest(logic, memory, end, priced)
+                cost = passes.cheapest(logic, memory, end, priced, len(owners), spent)
                 least.append(cost)
                 bound += len(owners) * cost
-                spent[LOGIC] += len(owners) * logic[design]
-                spent[MEMORY] += len(owners) * memory[place, design]
             if bound > 1 + 1e-9:
                 return Relaxation(weights, budget)
             if best is None or bound > best.bound:
@@ -137,7 +135,7 @@ class CandidateSet:
             if (cuts[-1] <= 1).all():
                 break  # the cheapest selection fits
             roof, wanted = cutting_plane(cuts)
-            if roof <= min(1.0, best.bound + _CLOSE):
+            if roof <= min(1.0, best.bound + close):
                 break  # no weights rule out everything, and hardly any rule out more
             weights = np.zeros(len(counted))
             weights[counted] = (1 - _STEADY) * wanted + _STEADY * best.weights[counted]
@@ -153,7 +151,7 @@ class CandidateSet:
             most: how many of each table to keep, the cheapest; None = all, which a proof needs.
         """
         priced, counted = relaxed.weights * per_unit(relaxed.budget), np.isfinite(relaxed.budget)
-        gap = relaxed.gap if most is None else min(relaxed.gap, max(_FAR, 2 / len(self.tables)))
+        gap = relaxed.gap if most is None else min(relaxed.gap, max(_FAR, 0.5 / len(self.tables)))
         complete = gap == relaxed.gap
         found: list[tuple[int, Ints, Ints, Floats, Ints]] = []
         for part, end, least, owners, chosen in zip(
@@ -163,10 +161,10 @@ class CandidateSet:
             design, place, cost = passes.near(logic, memory, end, priced, least + gap)
             if most is not None and len(design) > most:
                 cheapest = np.sort(np.argpartition(cost, most)[:most])
-                design, place = design[cheapest], place[cheapest]
+                design, place, cost = design[cheapest], place[cheapest], cost[cheapest]
                 complete = False
             rows = passes.gathered(logic, memory, design, place)
-            best = undominated(rows[:, counted])
+            best = undominated(rows[:, counted], cost)
             design, place, rows = design[best], place[best], rows[best]
             names = design if chosen is None else chosen[design]
             found.extend((owner, names, place, rows, interval[design]) for owner in owners)
@@ -207,11 +205,12 @@ def cutting_plane(cuts: Sequence[Floats]) -> tuple[float, Floats]:
     return float(roof), np.asarray(weights)
 
 
-def undominated(resources: Floats) -> Ints:
+def undominated(resources: Floats, cost: Floats) -> Ints:
     """The ascending indices of the rows that no other row matches or beats in every column; of equal rows one is kept.
 
     Args:
         resources: (rows, k) what each row spends.
+        cost: (rows,) less for a row than for any other that it beats; where it is not, a beaten row may stay.
     """
-    order = np.lexsort(resources.T[::-1])
+    order = np.argsort(cost, kind="stable")
     return np.sort(order[passes.alive(np.ascontiguousarray(resources[order]))])
