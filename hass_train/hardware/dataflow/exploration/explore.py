@@ -268,7 +268,10 @@ class Explorer:
             while floor < found.interval and found.interval - floor >= self.tolerance * found.interval:
                 asked = (floor + found.interval - 1) // 2
                 if first:
-                    asked, first = max(min(int(found.interval * (1 - self.tolerance)), found.interval - 1), floor), False
+                    asked, first = (
+                        max(min(int(found.interval * (1 - self.tolerance)), found.interval - 1), floor),
+                        False,
+                    )
                 middle = self._changing(asked)
                 if middle < floor:  # no design comes within reach between
                     floor = asked + 1
