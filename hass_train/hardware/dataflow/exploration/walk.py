@@ -234,6 +234,41 @@ def _split(resources, scale, first, end, selections, mixture):  # type: ignore[n
 
 
 @compiled
+def _bounded(resources, first, end, budget, scale, weights, cuts, selections, chosen):  # type: ignore[no-untyped-def]
+    """Bound a node of branch and bound by cutting planes.
+
+    Args:
+        resources, first, end, budget, scale: the knapsack.
+        weights: (k,) shares of the budget to begin with.
+        cuts, selections: (most, k) and (most, operations) become what the cheapest selections spend, and their rows.
+        chosen: (operations,) becomes the last of them.
+
+    Returns:
+        What was found, the best bound, its (k,) weights, and the mixture of selections that bounds it from above.
+    """
+    spent = np.empty(len(budget))
+    best, best_weights, mixture = -1.0, weights, np.zeros(0)
+    for cut in range(len(cuts)):
+        bound = _cheapest(resources, first, end, weights * scale, chosen, spent)
+        if bound > 1.0 + 1e-9:
+            return IMPOSSIBLE, bound, weights, mixture
+        if bound > best:
+            best, best_weights = bound, weights
+        fits = True
+        for column in range(len(budget)):
+            fits &= spent[column] <= budget[column]
+        if fits:
+            return FITS, best, best_weights, mixture
+        cuts[cut], selections[cut] = spent * scale, chosen
+        roof, weights, mixture = dearest(cuts[: cut + 1])
+        if roof <= 1.0 or roof <= best + 1e-5:
+            break
+        weights = 0.8 * weights + 0.2 * best_weights
+        weights /= weights.sum()
+    return OPEN, best, best_weights, mixture
+
+
+@compiled
 def branch(resources, first, end, budget, scale, weights, nodes):  # type: ignore[no-untyped-def]
     """Decide by branch and bound whether any selection fits.
 
@@ -251,7 +286,7 @@ def branch(resources, first, end, budget, scale, weights, nodes):  # type: ignor
     """
     operations, k = len(first), len(budget)
     resources, names = resources.copy(), np.arange(len(resources))
-    chosen, spent = np.empty(operations, np.int64), np.empty(k)
+    chosen = np.empty(operations, np.int64)
     waiting_first, waiting_end = [first.copy()], [end.copy()]
     waiting_weights = [weights.copy()]
     cuts, selections = np.empty((_CUTS, k)), np.empty((_CUTS, operations), np.int64)
@@ -261,26 +296,12 @@ def branch(resources, first, end, budget, scale, weights, nodes):  # type: ignor
             return OPEN, chosen
         visited += 1
         first, end, weights = waiting_first.pop(), waiting_end.pop(), waiting_weights.pop()
-        best, best_weights, mixture, pruned = -1.0, weights, np.zeros(0), False
-        for cut in range(_CUTS):
-            bound = _cheapest(resources, first, end, weights * scale, chosen, spent)
-            if bound > 1.0 + 1e-9:
-                pruned = True
-                break
-            if bound > best:
-                best, best_weights = bound, weights
-            fits = True
-            for column in range(k):
-                fits &= spent[column] <= budget[column]
-            if fits:
-                return FITS, names[chosen]
-            cuts[cut], selections[cut] = spent * scale, chosen
-            roof, weights, mixture = dearest(cuts[: cut + 1])
-            if roof <= 1.0 or roof <= best + 1e-5:
-                break
-            weights = 0.8 * weights + 0.2 * best_weights
-            weights /= weights.sum()
-        if pruned:
+        state, best, weights, mixture = _bounded(
+            resources, first, end, budget, scale, weights, cuts, selections, chosen
+        )
+        if state == FITS:
+            return FITS, names[chosen]
+        if state == IMPOSSIBLE:
             continue
         likely = selections[np.argmax(mixture)].copy()
         if (visited < 16 or visited % 8 == 0) and repair(resources, first, end, budget, scale, likely):
@@ -288,26 +309,21 @@ def branch(resources, first, end, budget, scale, weights, nodes):  # type: ignor
         at, column, value = _split(resources, scale, first, end, selections, mixture)
         if at < 0:
             continue  # one row for each operation, or rows that are alike: the cheapest selection is the only one
-        below = 0.0
+        below, middle = 0.0, first[at]
         for cut in range(len(mixture)):
             below += mixture[cut] * (resources[selections[cut, at], column] <= value)
-        middle = first[at]
         for row in range(first[at], end[at]):
             if resources[row, column] <= value:
                 _swap(resources, names, middle, row)
                 middle += 1
-        high_first, low_end = first.copy(), end.copy()
-        high_first[at], low_end[at] = middle, middle
-        low_first, high_end = first.copy(), end.copy()
-        priced = best_weights * scale
         for high in (below >= 0.5, below < 0.5):  # the likelier side is looked at first, so it is put last
+            own_first, own_end = first.copy(), end.copy()
             if high:
-                _drop(resources, names, high_first, high_end, priced, 1.0 - best + 1e-7)
-                waiting_first.append(high_first)
-                waiting_end.append(high_end)
+                own_first[at] = middle
             else:
-                _drop(resources, names, low_first, low_end, priced, 1.0 - best + 1e-7)
-                waiting_first.append(low_first)
-                waiting_end.append(low_end)
-            waiting_weights.append(best_weights)
+                own_end[at] = middle
+            _drop(resources, names, own_first, own_end, weights * scale, 1.0 - best + 1e-7)
+            waiting_first.append(own_first)
+            waiting_end.append(own_end)
+            waiting_weights.append(weights)
     return IMPOSSIBLE, chosen
