@@ -1,7 +1,7 @@
 """What the exploration finds and how long it takes.
 
     python benchmarks/explore.py            # everything, about half an hour on two cores
-    python benchmarks/explore.py facts      # or one of: facts, devices, speed, growth, prices
+    python benchmarks/explore.py facts      # or some of: facts, devices, speed, questions, growth, prices
 
 Writes benchmarks/results/explore-PART.md. Times are medians on whatever machine this is; compare ratios.
 """
@@ -31,6 +31,7 @@ from hass_train.hardware import (
     load_device,
     trace,
 )
+from hass_train.hardware.channels import without_dead_channels
 from hass_train.hardware.workload import FeatureMap
 
 # isort: split
@@ -43,6 +44,8 @@ MODELS = {
 }  # fmt: skip
 DEVICES = ("u250", "u200", "u50", "vcu1525", "zcu102", "zcu104", "vc709", "zc706", "zedboard")
 TOLERANCE = 1e-3  # as in conf/hw
+STEERING = 1e-2  # of answers that steer a search
+MOVED = 20  # profiles
 QUICK = 5e-3  # nothing is proved by integer programming; the slack says how far the answer could be off
 
 
@@ -166,6 +169,95 @@ def speed() -> None:
     write("speed", lines, "Medians of 3 (21 warm). One core is enough: numpy and HiGHS run single-threaded here.")
 
 
+class Questions:
+    """The answers of an accelerator, and the processor seconds that tables of designs and the rest of each took.
+
+    Args:
+        accelerator: who is asked.
+    """
+
+    def __init__(self, accelerator: DataflowAccelerator) -> None:
+        self.accelerator = accelerator
+        self.tables: list[float] = []
+        self.rest: list[float] = []
+        self.slacks: list[float] = []
+        self.rates: list[float] = []
+
+    def ask(self, workload: Workload, profile: SparsityProfile) -> None:
+        started = time.process_time()
+        without_dead = without_dead_channels(workload, profile)
+        self.accelerator.network(*without_dead)  # the tables are kept for the question itself
+        between = time.process_time()
+        answer = self.accelerator.estimate(workload, profile)
+        self.tables.append(between - started)
+        self.rest.append(time.process_time() - between)
+        self.slacks.append(answer.slack)
+        self.rates.append(answer.throughput_ips)
+
+    def cells(self, first: int = 0) -> tuple[str, str]:
+        """Medians from some question on: of tables and of the rest, ms; and the largest slack."""
+        split = " + ".join(f"{1e3 * statistics.median(values[first:]):.0f}" for values in (self.tables, self.rest))
+        return split, f"{max(self.slacks[first:]):.2%}"
+
+
+def moved(profile: SparsityProfile, random: np.random.Generator) -> SparsityProfile:
+    """A profile whose densities are all a few per cent off."""
+
+    def near(density: float) -> float:
+        return min(density * random.uniform(0.97, 1.03), 1.0)
+
+    return SparsityProfile(
+        {
+            name: dataclasses.replace(
+                layer, pair_density=near(layer.pair_density), weight_density=near(layer.weight_density)
+            )
+            for name, layer in profile.layers.items()
+        }
+    )
+
+
+def uneven(workload: Workload, random: np.random.Generator) -> SparsityProfile:
+    """A profile in which every layer has densities of its own."""
+    layers = SparsityProfile.dense(workload).layers
+    return SparsityProfile(
+        {
+            name: dataclasses.replace(
+                layer, pair_density=float(random.uniform(0.2, 0.9)), weight_density=float(random.uniform(0.3, 0.9))
+            )
+            for name, layer in layers.items()
+        }
+    )
+
+
+def questions() -> None:
+    """What a run asks: rough answers that steer it, epoch after epoch, and exact ones that are reported."""
+    lines: list[str] = []
+    head(lines, "model", "device", "images/s", "steering: cold ms", "moved ms", "slack",
+         "reported: cold ms", "moved ms", "slack")  # fmt: skip
+    cases = (("mobilenetv3_small_100", 32), ("mobilenetv3_small_100", 224), ("mobilenetv3_large_100", 224),
+             ("resnet50", 224))  # fmt: skip
+    warmed = False
+    for name, size in cases:
+        workload = trace(timm.create_model(name), (3, size, size), name)
+        for hw in ("u250", "zcu104"):
+            profile = uneven(workload, np.random.default_rng(0))
+            if not warmed:  # loops are compiled, or loaded, once in a process
+                DataflowAccelerator(load_device(hw), DataflowOptions(tolerance=TOLERANCE)).estimate(workload, profile)
+                warmed = True
+            cells: list[str] = []
+            for tolerance, count in ((STEERING, MOVED), (TOLERANCE, 3)):
+                asked = Questions(DataflowAccelerator(load_device(hw), DataflowOptions(tolerance=tolerance)))
+                random = np.random.default_rng(1)
+                asked.ask(workload, profile)
+                cold = " + ".join(f"{1e3 * values[0]:.0f}" for values in (asked.tables, asked.rest))
+                for _ in range(count):
+                    asked.ask(workload, moved(profile, random))
+                cells += [cold, *asked.cells(1)]
+            row(lines, f"{name}, {size}²", hw, f"{asked.rates[0]:,.1f}", *cells)
+    note = f"Processor time: tables of designs + the rest. Medians of {MOVED} and of 3 moved profiles; largest slack."
+    write("questions", lines, note)
+
+
 def timed(question: Callable[[], Estimate]) -> tuple[Estimate, float]:
     started = time.perf_counter()
     answer = question()
@@ -175,7 +267,8 @@ def timed(question: Callable[[], Estimate]) -> tuple[Estimate, float]:
 def growth() -> None:
     """Chains of layers, all of different shape, on a device that grows with them."""
     lines: list[str] = []
-    head(lines, "layers", "cold s", "cold ms a layer", "warm ms", "interval")
+    head(lines, "layers", "steering: tables ms", "rest ms", "ms a layer", "reported: tables ms", "rest ms",
+         "ms a layer", "slack", "interval")  # fmt: skip
     for count in (50, 100, 200, 350, 500):
         layers, before, channels = [], "input", 16
         for k in range(count):
@@ -191,15 +284,14 @@ def growth() -> None:
         device = load_device("u250", **{n: int(scale * v) for n, v in (
             ("dsp", 4096), ("bram18", 5376), ("uram", 1280), ("lut", 864_000), ("ff", 1_728_000))})  # fmt: skip
         profile = SparsityProfile.uniform(workload, 0.5)
-        cold, warm = [], []
-        for _ in range(3):
-            accelerator = DataflowAccelerator(device, DataflowOptions(max_replicas=1, tolerance=TOLERANCE))
-            found, took = timed(lambda: accelerator.estimate(workload, profile))  # noqa: B023
-            cold.append(took)
-            warm += [timed(lambda: accelerator.estimate(workload, profile))[1] for _ in range(5)]  # noqa: B023
-        median = statistics.median(cold)
-        row(lines, count, f"{median:.2f}", f"{1e3 * median / count:.1f}", f"{1e3 * statistics.median(warm):.1f}",
-            f"{found.interval_cycles:,}")  # fmt: skip
+        cells: list[str] = []
+        for tolerance in (STEERING, TOLERANCE):
+            options = DataflowOptions(max_replicas=1, tolerance=tolerance)
+            asked = Questions(DataflowAccelerator(device, options))
+            asked.ask(workload, profile)
+            per_layer = 1e3 * (asked.tables[0] + asked.rest[0]) / count
+            cells += [f"{1e3 * asked.tables[0]:.0f}", f"{1e3 * asked.rest[0]:.0f}", f"{per_layer:.1f}"]
+        row(lines, count, *cells, f"{asked.slacks[0]:.2%}", f"{device.clock_mhz * 1e6 / asked.rates[0]:,.0f}")
     write("growth", lines, "Convolutions of 28×28 maps, half of the pairs zero; the device's resources grow alike.")
 
 
@@ -232,7 +324,14 @@ def prices() -> None:
 
 
 def main() -> None:
-    parts = {"facts": facts, "speed": speed, "growth": growth, "prices": prices, "devices": devices}
+    parts = {
+        "facts": facts,
+        "speed": speed,
+        "questions": questions,
+        "growth": growth,
+        "prices": prices,
+        "devices": devices,
+    }
     chosen = sys.argv[1:] or list(parts)
     unknown = [part for part in chosen if part not in parts]
     if unknown:

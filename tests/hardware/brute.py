@@ -16,6 +16,7 @@ from hass_train.hardware.dataflow.costs.memory import BRAM18_CLASSES, URAM_CLASS
 
 BITS = 16
 WIDTHS = Widths(BITS, BITS, 30)
+ENGINES = (ComputeEngine.DENSE, ComputeEngine.CROSSBAR)
 
 
 class Point(NamedTuple):
@@ -104,7 +105,7 @@ def points(layer: Operation, density: float, lowest: int, max_pixels: int) -> se
         if q > 1 and (i < cg or g < layer.groups):
             continue
         p = min(math.ceil(q / layer.stride[1]), layer.result.width)
-        for m, engine in itertools.product({1, i} if layer.window == 1 else {1}, ComputeEngine):
+        for m, engine in itertools.product({1, i} if layer.window == 1 else {1}, ENGINES):
             pairs, sparse = layer.window * m, engine is ComputeEngine.CROSSBAR
             if sparse and density == 1.0:
                 continue

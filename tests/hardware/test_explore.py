@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -26,6 +27,9 @@ from hass_train.hardware import (
     Workload,
     load_device,
 )
+from hass_train.hardware.dataflow.designs import passes
+from hass_train.hardware.dataflow.designs.tables import LOGIC, MEMORY, DesignSpace, Table, per_unit
+from hass_train.hardware.dataflow.exploration import walk
 from hass_train.hardware.dataflow.exploration.knapsack import Knapsack, NoSelection
 from hass_train.hardware.dataflow.exploration.relax import cutting_plane, undominated
 from hass_train.hardware.dataflow.model import DataflowAccelerator
@@ -93,7 +97,7 @@ def test_where_nothing_is_decided_the_cheapest_is_what_was_known(monkeypatch: py
     network = DataflowAccelerator(U250).network(workload, SparsityProfile.dense(workload))
     known = network.explorer(0, 2, 0.0, prove=True).fastest_design(1)
     open_ended = network.explorer(0, 2, 0.0, prove=False)
-    for method in ("quick_fit", "rounded_fit"):
+    for method in ("quick_fit", "branched_fit"):
         monkeypatch.setattr(Knapsack, method, lambda *_: NoSelection.UNKNOWN)
     assert open_ended.attempt(known.interval, 1, exact=True) is NoSelection.UNKNOWN
     assert open_ended.cheapest(known.interval, 1, 0, 1e-3, known.selection) is known.selection
@@ -216,10 +220,93 @@ def test_a_solver_that_gives_up_proves_nothing(status: int) -> None:
 @given(st.integers(1, 700), st.integers(1, 6), st.sampled_from([2, 5, 1000]), st.integers(0, 99))
 def test_undominated_rows_are_those_of_brute_force(count: int, columns: int, values: int, seed: int) -> None:
     rows = np.random.default_rng(seed).integers(0, values, (count, columns)).astype(float)
-    left = undominated(rows)
+    left = undominated(rows, rows.sum(axis=1))
     below = (rows[:, None] <= rows[None]).all(axis=2) & (rows[:, None] < rows[None]).any(axis=2)
     wanted = rows[~below.any(axis=0)]
     assert sorted(map(tuple, rows[left])) == sorted(set(map(tuple, wanted)))
+
+
+@given(st.integers(1, 4), st.integers(1, 5), st.integers(1, 4), st.integers(0, 10**6))
+def test_branch_and_bound_equals_brute_force(operations: int, most: int, columns: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    sizes = random.integers(1, most + 1, operations)
+    rows = random.integers(0, 12, (sizes.sum(), columns)).astype(float)
+    budget = random.integers(0, 8 * operations, columns).astype(float)
+    end = np.cumsum(sizes)
+    first = end - sizes
+    every = itertools.product(*(range(a, b) for a, b in zip(first, end, strict=True)))
+    possible = any((rows[list(one)].sum(axis=0) <= budget).all() for one in every)
+    weights = random.dirichlet(np.ones(columns))
+    found, chosen = walk.branch(rows, first, end, budget, per_unit(budget), weights, 10**6)
+    assert found == (walk.FITS if possible else walk.IMPOSSIBLE)
+    if possible:
+        assert ((first <= chosen) & (chosen < end)).all()
+        assert (rows[chosen].sum(axis=0) <= budget).all()
+
+
+@given(st.integers(2, 9), st.integers(0, 10**6))
+def test_branch_and_bound_proves_nothing_past_its_limit(operations: int, seed: int) -> None:
+    """Each operation spends on either of two resources, evenly in the relaxation, so that only branching decides."""
+    random = np.random.default_rng(seed)
+    size = float(random.integers(3, 9))
+    rows = np.tile([[size, 0.0], [0.0, size]], (operations, 1))
+    first = np.arange(0, 2 * operations, 2)
+    budget = np.full(2, operations * size / 2)
+    found, _ = walk.branch(rows, first, first + 2, budget, per_unit(budget), np.full(2, 0.5), 1)
+    assert found == (walk.OPEN if operations % 2 else walk.FITS)
+    found, _ = walk.branch(rows, first, first + 2, budget, per_unit(budget), np.full(2, 0.5), 10**6)
+    assert found == (walk.IMPOSSIBLE if operations % 2 else walk.FITS)
+
+
+@given(st.integers(1, 30), st.integers(1, 3), st.integers(0, 10**6))
+def test_passes_over_tables_equal_brute_force(count: int, places: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    interval = np.sort(random.integers(1, 12, count))
+    logic = random.integers(0, 9, (count, 3)).astype(float)
+    memory = random.integers(0, 9, (places, count, 3)).astype(float)
+    weights, limit = random.integers(0, 4, 6).astype(float), float(random.integers(0, 60))
+    end = int(random.integers(1, count + 1))
+    rows = np.empty((count, places, 6))
+    rows[:, :, LOGIC], rows[:, :, MEMORY] = logic[:, None], memory.transpose(1, 0, 2)
+    cost = rows @ weights
+    spent = np.zeros(6)
+    least = passes.cheapest(logic, memory, end, weights, 2, spent)
+    assert least == cost[:end].min() == spent @ weights / 2
+    near = np.nonzero(cost[:end] <= limit)
+    assert [list(found) for found in passes.near(logic, memory, end, weights, limit)] == [
+        list(near[0]), list(near[1]), list(cost[near])
+    ]  # fmt: skip
+    assert list(passes.within(logic, memory, end, weights, limit)) == sorted(set(near[0]))
+    assert (passes.gathered(logic, memory, *near) == rows[near]).all()
+    at, costs = passes.steps(interval, logic, memory, weights)
+    reached = {int(one): cost[interval <= one].min() for one in interval}
+    assert all(costs[np.searchsorted(at, one, side="right") - 1] == least for one, least in reached.items())
+    assert (np.diff(at) > 0).all()
+    assert (np.diff(costs) < 0).all()
+    rest = random.integers(0, 9, 6).astype(float)
+    fit = np.where((rows[:end] <= rest).all(axis=2), cost[:end], np.inf)
+    worth, design, place = passes.lightest(logic, memory, end, weights, limit, rest)
+    if fit.min() < limit:
+        assert worth == fit[design, place] == fit.min()
+    else:
+        assert design == -1
+
+
+@given(st.integers(1, 20), st.integers(1, 3), st.integers(0, 10**6))
+def test_a_table_keeps_the_designs_that_fit(count: int, places: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    interval, budget = random.integers(1, 12, count), random.integers(0, 9, 6).astype(float)
+    logic, memory = random.uniform(0, 9, (count, 3)), random.uniform(0, 9, (places, count, 3))
+    before = logic.copy()
+    table = Table(interval, logic, memory, DesignSpace(budget))
+    inside = (np.ceil(logic) <= budget[LOGIC]).all(axis=1) & (np.ceil(memory) <= budget[MEMORY]).all(axis=2).any(axis=0)
+    assert sorted(table.kept) == list(np.flatnonzero(inside))
+    assert (np.diff(table.interval) >= 0).all()
+    assert (table.interval == interval[table.kept]).all()
+    assert (table.memory == np.ceil(memory[:, table.kept])).all()
+    assert (table.least[LOGIC] == np.ceil(logic).min(axis=0)).all()
+    assert (table.least[MEMORY] == np.ceil(memory).min(axis=(0, 1))).all()
+    assert (logic == before).all()
 
 
 @given(st.lists(st.lists(st.floats(0.1, 3), min_size=3, max_size=3), min_size=1, max_size=6))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hass_train.hardware.dataflow.costs.modules.parameters import Family
+from hass_train.hardware.dataflow.designs import passes
 from hass_train.hardware.estimate import LayerEstimate
 from hass_train.hardware.workload import Operation
 
@@ -77,17 +78,13 @@ class Table:
     """
 
     def __init__(self, interval: Ints, logic: Floats, memory: Floats, space: DesignSpace) -> None:
-        logic, memory = np.ceil(logic), np.ceil(memory)
-        self.least = np.zeros(6)
-        self.least[LOGIC] = logic.min(axis=0, initial=np.inf)
-        self.least[MEMORY] = memory.min(axis=(0, 1), initial=np.inf)
-        fits = (logic <= space.budget[LOGIC]).all(axis=1)
-        fits &= (memory <= space.budget[MEMORY]).all(axis=2).any(axis=0)
-        order = np.flatnonzero(fits)
+        logic, memory = np.array(logic, float, order="C"), np.array(memory, float, order="C")  # rounded in place
+        self.least = np.empty(6)
+        order = np.flatnonzero(passes.fitting(logic, memory, space.budget, self.least))
         self.kept = order[np.argsort(interval[order], kind="stable")]
-        self.interval = interval[self.kept]
-        self.logic = np.ascontiguousarray(logic[self.kept])
-        self.memory = np.ascontiguousarray(memory[:, self.kept])
+        self.interval = interval[self.kept].astype(np.int64)
+        self.logic = logic[self.kept]
+        self.memory = memory.take(self.kept, axis=1)
         self._rows: dict[tuple[int, int], LayerEstimate] = {}
 
     def __len__(self) -> int:
@@ -126,14 +123,8 @@ class Table:
         Returns:
             (steps,) intervals, ascending, and (steps,) costs, strictly falling.
         """
-        cost = self.logic @ weights[LOGIC]
-        if weights[MEMORY].any():
-            cost = cost + (self.memory @ weights[MEMORY]).min(axis=0)
-        least = np.minimum.accumulate(cost)
-        fresh = np.r_[True, least[1:] < least[:-1]]
-        steps, costs = self.interval[fresh], least[fresh]
-        last = np.r_[steps[1:] != steps[:-1], True]
-        return steps[last], costs[last]
+        found: tuple[Ints, Floats] = passes.steps(self.interval, self.logic, self.memory, weights)
+        return found
 
     def describe(self, operation: Operation, design: int, place: int) -> LayerEstimate:
         """The row of the estimate for a design of this table, its memories at a place, under the operation's name."""

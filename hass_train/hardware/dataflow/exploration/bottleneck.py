@@ -42,7 +42,7 @@ def explain(rows: Sequence[LayerEstimate], found: PipelineDesign, explorer: Expl
         return Bottleneck(slowest.name, "bandwidth", reason)
     if found.interval > explorer.fastest:
         # the next shorter interval at which any operation's choice of designs changes
-        faster = max(int(explorer.events[np.searchsorted(explorer.events, found.interval) - 1]), explorer.fastest)
+        faster = max(explorer.event_before(found.interval), explorer.fastest)
         short = _short(explorer, faster, found.replicas)
         if short is not None:
             name, need, have = short

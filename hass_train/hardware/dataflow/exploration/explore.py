@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from hass_train.hardware.dataflow.designs.tables import BANDWIDTH, Table, per_unit
 from hass_train.hardware.dataflow.exploration.demand import Demand, Limits
-from hass_train.hardware.dataflow.exploration.knapsack import FEW_NODES, FEW_ROWS, Knapsack, NoSelection
-from hass_train.hardware.dataflow.exploration.relax import CandidateSet, Survivors
+from hass_train.hardware.dataflow.exploration.knapsack import FEW_NODES, SOME_NODES, Knapsack, NoSelection
+from hass_train.hardware.dataflow.exploration.relax import CandidateSet, Relaxation, Survivors
 from hass_train.hardware.dataflow.exploration.selection import PipelineDesign, Selection, balanced
 from hass_train.hardware.dataflow.options import LIMITS
 from hass_train.hardware.estimate import CannotFit
@@ -27,7 +27,8 @@ from hass_train.hardware.estimate import CannotFit
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_FEW = 48  # designs of each table that are looked at where nothing is to be proved
+_FEW = 200  # designs of each table that are looked at where nothing is to be proved
+_CLOSE, _QUICK_CLOSE = 1e-3, 1e-2  # gains of a bound that end a relaxation, where it is to decide and where not
 MOST_COPIES = 4096
 """A number of replicas that no device holds."""
 
@@ -48,11 +49,10 @@ class Explorer:
         tables: the tables of all operations; each has at least one design.
         limits: what the device lets a design spend.
         tolerance: how far above the optimal interval an answer may be, as a fraction; 0 = exact.
-        prove: whether integer programming decides where bounds leave a question open; without it answers are good
-            designs, and come quickly.
+        prove: whether branch and bound decides where bounds leave a question open; without it answers are good designs,
+            and come quickly.
 
     Attributes:
-        events: (intervals,) ascending, at which some operation has a design.
         counted: (6,) whether each resource is limited.
         fastest, slowest: shortest and longest interval worth asking about, resources aside.
         demands: the weighted sums of resources that bound the interval: each limited resource, and what proofs taught.
@@ -62,7 +62,7 @@ class Explorer:
         self.tables, self.limits, self.tolerance, self.prove = tables, limits, tolerance, prove
         self.candidates = CandidateSet(tables)
         distinct = list(dict.fromkeys(tables))
-        self.events = np.unique(np.concatenate([table.interval for table in distinct]))
+        self._distinct = distinct
         self.counted = limits.counted
         self.fastest = max(int(table.interval[0]) for table in tables)
         self.slowest = max(int(table.interval[-1]) for table in tables)
@@ -72,7 +72,13 @@ class Explorer:
         self._most_bits = limits.image_bits + sum(read[table] for table in tables)
         self._start: Floats | None = None
         self._narrow: tuple[int, int, CandidateSet] | None = None  # for a number of replicas, up to an interval
-        self.undecided = False  # whether integer programming reached its limit anywhere
+        self._impossible: dict[int, int] = {}  # for numbers of replicas, an interval at which they do not fit
+        self.undecided = False  # whether a limit of nodes was reached anywhere
+
+    def event_before(self, interval: int) -> int:
+        """The last interval below this one at which some operation has a design; 0 if there is none."""
+        places = ((table.interval, int(np.searchsorted(table.interval, interval)) - 1) for table in self._distinct)
+        return max(int(intervals[place]) if place >= 0 else 0 for intervals, place in places)
 
     # ---- what fits -------------------------------------------------------------------------------------------
 
@@ -82,42 +88,54 @@ class Explorer:
         Args:
             interval: cycles per image.
             replicas: copies that share the device.
-            exact: whether to decide by integer programming where bounds leave the answer open.
+            exact: whether to decide by branch and bound where bounds leave the answer open.
         """
         candidates = self._candidates(interval, replicas)
-        answer, survivors = self._within(candidates, interval, self.limits.budget(interval, replicas), exact)
-        if survivors is not None and (self._narrow is None or self._narrow[:2] != (replicas, interval)):
-            self._narrow = (replicas, interval, candidates.narrowed(survivors))
+        answer, relaxed = self._within(candidates, interval, self.limits.budget(interval, replicas), exact)
+        if answer is NoSelection.IMPOSSIBLE:
+            self._impossible[replicas] = max(interval, self._impossible.get(replicas, 0))
+        found = not isinstance(answer, NoSelection)
+        if found and (self._narrow is None or self._narrow[:2] != (replicas, interval)):
+            self._narrow = (replicas, interval, candidates.narrowed(relaxed))
         return answer
 
     def _within(
         self, candidates: CandidateSet, interval: int, budget: Floats, exact: bool
-    ) -> tuple[Selection | NoSelection, Survivors | None]:
-        """A selection within a budget and, if there is one, the designs that all such selections are made of."""
-        relaxed = candidates.relax(interval, budget, self._start, None if self.prove else _FEW)
+    ) -> tuple[Selection | NoSelection, Relaxation]:
+        """A selection within a budget, or why there is none, and the bound that the search began with."""
+        relaxed = candidates.relax(interval, budget, self._start, _CLOSE if exact else _QUICK_CLOSE)
         self._start = relaxed.weights
-        if relaxed.survivors is None:
+        if not np.isfinite(relaxed.bound):
             self._learn(relaxed.weights, budget)
-            return NoSelection.IMPOSSIBLE, None
-        left = relaxed.survivors
-        knapsack = Knapsack(left.resources[:, self.counted], left.owner, len(self.tables), budget[self.counted])
+            return NoSelection.IMPOSSIBLE, relaxed
+        # the cheapest designs usually have a selection that fits; only a proof needs all that the bound leaves
+        left = candidates.survivors(relaxed, _FEW)
+        knapsack = self._knapsack(left, budget)
         answer = knapsack.quick_fit(relaxed.weights[self.counted])
-        if answer is NoSelection.UNKNOWN and exact and not self.prove:
-            answer = knapsack.rounded_fit()
-        elif answer is NoSelection.UNKNOWN and exact:
-            answer = knapsack.fit(FEW_NODES, FEW_ROWS) if self.tolerance else knapsack.fit()
-            if answer is NoSelection.UNKNOWN:
-                self.undecided, answer = True, NoSelection.IMPOSSIBLE
-        if isinstance(answer, NoSelection):
-            if not self.prove:
-                return NoSelection.UNKNOWN, None  # only a few designs were looked at
-            if answer is NoSelection.IMPOSSIBLE and knapsack.possible:
-                weights = np.zeros(6)
-                weights[self.counted] = knapsack.weights
-                self._learn(weights, budget)
-            return answer, None
-        chosen = Selection(left.design[answer], left.place[answer], left.interval[answer], left.resources[answer])
-        return chosen, left
+        if answer is NoSelection.UNKNOWN:
+            answer = knapsack.branched_fit(FEW_NODES)
+        if not isinstance(answer, NoSelection):
+            return left.selection(answer), relaxed
+        if not left.complete:
+            if not exact or not self.prove:
+                return NoSelection.UNKNOWN, relaxed
+            left = candidates.survivors(relaxed)
+            knapsack = self._knapsack(left, budget)
+            knapsack.weights = relaxed.weights[self.counted]
+        if exact and self.prove:
+            answer = knapsack.fit(SOME_NODES if self.tolerance else None)
+            self.undecided |= answer is NoSelection.UNKNOWN
+        if not isinstance(answer, NoSelection):
+            return left.selection(answer), relaxed
+        if answer is NoSelection.IMPOSSIBLE and knapsack.possible:
+            weights = np.zeros(6)
+            weights[self.counted] = knapsack.weights
+            self._learn(weights, budget)
+        return answer, relaxed
+
+    def _knapsack(self, left: Survivors, budget: Floats) -> Knapsack:
+        """The knapsack over some designs, in the resources that count."""
+        return Knapsack(left.resources[:, self.counted], left.owner, len(self.tables), budget[self.counted])
 
     def _candidates(self, interval: int, replicas: int) -> CandidateSet:
         """The designs that matter at an interval: what did not survive at a longer one does not at a shorter one."""
@@ -161,7 +179,8 @@ class Explorer:
 
     def bound(self, replicas: int) -> float:
         """A lower bound of the interval of `replicas` copies."""
-        return max(float(self.fastest), *(demand.fastest(self.limits, replicas) for demand in self.demands))
+        proved = (interval + 1 for fewer, interval in self._impossible.items() if fewer <= replicas)
+        return max(float(self.fastest), *proved, *(demand.fastest(self.limits, replicas) for demand in self.demands))
 
     # ---- the fastest -----------------------------------------------------------------------------------------
 
@@ -240,13 +259,22 @@ class Explorer:
             target = min(target, high)
 
     def _narrowed(self, found: _Found, low: int) -> _Found:
-        """Bisect between what is impossible (below `low`) and what was found: quick trials first, then exact ones."""
-        for exact in (False, True):
-            floor = low
+        """Bisect between what is impossible (below `low`) and what was found: quick trials first, then exact ones.
+
+        The first exact one is just below what quick trials found, since that is often the best.
+        """
+        for exact in (False, True) if self.prove else (False,):
+            floor, first = low, exact
             while floor < found.interval and found.interval - floor >= self.tolerance * found.interval:
-                middle = self._changing((floor + found.interval - 1) // 2)
-                if middle < floor:  # no design comes within reach in the lower half
-                    floor = (floor + found.interval - 1) // 2 + 1
+                asked = (floor + found.interval - 1) // 2
+                if first:
+                    asked, first = (
+                        max(min(int(found.interval * (1 - self.tolerance)), found.interval - 1), floor),
+                        False,
+                    )
+                middle = self._changing(asked)
+                if middle < floor:  # no design comes within reach between
+                    floor = asked + 1
                     continue
                 answer = self.attempt(middle, found.replicas, exact)
                 if not isinstance(answer, NoSelection):
@@ -264,7 +292,7 @@ class Explorer:
         """
         if self.counted[BANDWIDTH]:
             return interval
-        return int(self.events[np.searchsorted(self.events, interval, side="right") - 1])
+        return self.event_before(interval + 1)
 
     def _tight(self, interval: int, replicas: int, selection: Selection) -> int:
         """The shortest interval that a selection itself allows."""

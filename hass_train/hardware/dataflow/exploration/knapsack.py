@@ -10,21 +10,22 @@ from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import Bounds, LinearConstraint, linprog, milp
-from scipy.sparse import csr_array, hstack
+from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.sparse import csr_array
 
 from hass_train.hardware.dataflow.designs.tables import per_unit
+from hass_train.hardware.dataflow.exploration import walk
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_STEPS = 60
-_TOLERANCE = 1e-9
+_STEPS, _EVERY = 12, 4  # weights of a walk, and those between repairs
 _ROW_SIZE = 1e4
 _INFEASIBLE = 2  # scipy's status
-NODES, FEW_NODES, FEW_ROWS = 500, 50, 300
-"""Most branches, and most rows, that integer programming may look at in one question; the few are for where a small gap
-is allowed anyway. They are counts, not seconds, so that answers repeat."""
+NODES, MANY_NODES, SOME_NODES, FEW_NODES = 500, 20_000, 2_000, 100
+"""Most nodes that integer programming looks at in one question, and most of branch and bound: where everything is to be
+proved, where a small gap is allowed, and where an answer should only be good. They are counts, not seconds, so that
+answers repeat."""
 
 
 @contextmanager
@@ -57,8 +58,8 @@ class Knapsack:
     """A multiple-choice knapsack over the designs of all operations, laid end to end; a selection is a row for each.
 
     `fit` answers whether any selection is within the budget. With the resources weighted so that the budget costs 1,
-    the cheapest selection usually proves the answer either way (`quick_fit`). What it leaves open goes to integer
-    programming (HiGHS) over the few rows whose reduced cost still leaves them a chance.
+    the cheapest selection usually proves the answer either way (`quick_fit`). What it leaves open goes to branch and
+    bound over the few rows whose reduced cost still leaves them a chance, and at last to integer programming (HiGHS).
 
     Args:
         resources: (rows, k) what each design takes of the k resources that count.
@@ -68,80 +69,43 @@ class Knapsack:
     """
 
     def __init__(self, resources: Floats, owner: Ints, operations: int, budget: Floats) -> None:
-        self.budget, self.operations = budget, operations
+        self.budget, self.operations = np.asarray(budget, float), operations
         self.scale = per_unit(budget)
         self.rows = np.flatnonzero((resources <= budget).all(axis=1))
-        self.resources, self.owner = resources[self.rows], owner[self.rows]
+        self.resources, self.owner = np.ascontiguousarray(resources[self.rows], float), owner[self.rows]
         self.possible = bool((budget >= 0).all()) and self._complete(self.owner)
         self._left = np.arange(len(self.rows))  # rows that may still be in a selection that fits
         self.weights = np.full(len(budget), 1.0 / len(budget))
-        self._fractions = np.zeros(0)
 
     def _complete(self, owner: Ints) -> bool:
         """Whether every operation has at least one row."""
         return len(owner) > 0 and int((np.diff(owner) > 0).sum()) + 1 == self.operations
 
-    def fit(self, nodes: int = NODES, rows: int | None = None) -> Ints | NoSelection:
-        """A selection within the budget, as (operations,) rows, or `IMPOSSIBLE`; `UNKNOWN` past `nodes` branches.
+    def fit(self, nodes: int | None = None) -> Ints | NoSelection:
+        """A selection within the budget, as (operations,) rows, or `IMPOSSIBLE`.
 
         Args:
-            nodes: most branches of integer programming.
-            rows: most rows that it looks at, since some thousand take seconds; None = any number.
+            nodes: most nodes of branch and bound, past which the answer is `UNKNOWN`; None = as many as are worth
+                looking at before integer programming has a go, up to `NODES` of its own.
         """
-        answer = self.rounded_fit()
-        if answer is not NoSelection.UNKNOWN or (rows is not None and len(self._left) > rows):
-            return answer
-        return self._by_integer_programming(nodes)
-
-    def rounded_fit(self) -> Ints | NoSelection:
-        """The answer of `fit`, except that what bounds leave open is rounded and repaired, and not decided."""
         answer = self.quick_fit()
         if answer is not NoSelection.UNKNOWN:
             return answer
-        if not self._best_weights():
+        answer = self.branched_fit(MANY_NODES if nodes is None else nodes)
+        if answer is not NoSelection.UNKNOWN or nodes is not None:
+            return answer
+        return self._by_integer_programming(NODES)
+
+    def branched_fit(self, nodes: int) -> Ints | NoSelection:
+        """The answer of `fit` by branch and bound alone, looking at no more than `nodes` nodes."""
+        if not self.possible:
             return NoSelection.IMPOSSIBLE
-        repaired = self._rounded()
-        return NoSelection.UNKNOWN if repaired is None else repaired
-
-    def _best_weights(self) -> bool:
-        """Find the weights of the largest bound and drop the rows that it rules out; False if it rules out all.
-
-        These weights are the dual of the linear relaxation, min z with Σ resources ≤ z·budget and one (fractional) row
-        for each operation.
-        """
-        resources, owner = self.resources[self._left] * self.scale, self.owner[self._left]
-        count = len(owner)
-        one_each = csr_array((np.ones(count), (owner, np.arange(count))), shape=(self.operations, count + 1))
-        spend = hstack([csr_array(resources.T), csr_array(-np.maximum(self.budget * self.scale, 1e-12)[:, None])])
-        relaxed = linprog(
-            c=np.r_[np.zeros(count), 1.0],
-            A_ub=spend, b_ub=np.zeros(len(self.budget)),
-            A_eq=one_each, b_eq=np.ones(self.operations),
-            bounds=(0, None), method="highs",
-        )  # fmt: skip
-        if relaxed.x is None:
-            return True  # the solver gave up; integer programming decides without its help
-        weights = np.maximum(-relaxed.ineqlin.marginals, 0.0)
-        weights = np.maximum(weights / max(weights.sum(), 1e-12), 1e-9)
-        cost = resources @ weights
-        starts = np.flatnonzero(np.r_[True, np.diff(owner) > 0])
-        least = np.minimum.reduceat(cost, starts)
-        bound = float(least.sum()) / float((weights * np.minimum(self.budget * self.scale, 1.0)).sum())
-        self.weights = weights
-        if bound > 1 + _TOLERANCE:
-            return False
-        self._fractions = relaxed.x[:-1]
-        held = (cost - least[owner] <= 1 - bound + 1e-7) | (self._fractions > 0.5)
-        self._left, self._fractions = self._left[held], self._fractions[held]
-        return True
-
-    def _rounded(self) -> Ints | None:
-        """A selection of the relaxation's largest fractions, repaired if it is over the budget; None if that fails."""
         resources, owner = self.resources[self._left], self.owner[self._left]
-        order = np.lexsort((-self._fractions, owner))
-        chosen = order[np.flatnonzero(np.r_[True, np.diff(owner[order]) > 0])]
-        repaired = self._repaired(resources, owner, chosen)
-        return None if repaired is None else self.rows[self._left[repaired]]
+        first, end = self._ends(owner)
+        found, chosen = walk.branch(resources, first, end, self.budget, self.scale, self.weights, nodes)
+        if found == walk.FITS:
+            return self.rows[self._left[chosen]]
+        return NoSelection.IMPOSSIBLE if found == walk.IMPOSSIBLE else NoSelection.UNKNOWN
 
     def quick_fit(self, start: Floats | None = None) -> Ints | NoSelection:
         """The answer of `fit`, or `UNKNOWN` where bounds and repairs leave it open.
@@ -152,48 +116,29 @@ class Knapsack:
         if not self.possible:
             return NoSelection.IMPOSSIBLE
         weights = self.weights if start is None else start
-        for step in range(_STEPS):
-            resources, owner = self.resources[self._left], self.owner[self._left]
-            starts = np.flatnonzero(np.r_[True, np.diff(owner) > 0])
-            cost = resources @ (self.scale * weights)
-            least = np.minimum.reduceat(cost, starts)
-            bound = float(least.sum())
-            self.weights = weights
-            if bound > 1 + _TOLERANCE:
-                return NoSelection.IMPOSSIBLE  # at these weights every selection costs more than the whole budget
-            excess_cost = cost - least[owner]
-            hit = np.flatnonzero(excess_cost <= 0)
-            chosen = hit[np.searchsorted(owner[hit], np.arange(self.operations))]
-            spent = resources[chosen].sum(axis=0)
-            if (spent <= self.budget).all():
-                return self.rows[self._left[chosen]]
-            if step % 6 == 5 and (repaired := self._repaired(resources, owner, chosen)) is not None:
-                return self.rows[self._left[repaired]]
-            # a row dearer than its operation's cheapest by more than the slack is in no selection that fits
-            held = excess_cost <= 1 - bound + 1e-7
-            if held.sum() < 0.8 * len(held):
-                self._left = self._left[held]
-            excess = np.clip(spent * self.scale - 1, -2, 2)
-            weights = weights * np.exp(excess * 2 / (1 + step) ** 0.6)
-            weights = np.maximum(weights / weights.sum(), 1e-6)
-            weights /= weights.sum()
+        resources, owner = self.resources[self._left], self.owner[self._left]
+        first, end = self._ends(owner)
+        found, chosen, bound, self.weights = walk.walk(
+            resources, first, end, self.budget, self.scale, weights, _STEPS, _EVERY
+        )
+        if found == walk.IMPOSSIBLE:  # at these weights every selection costs more than the whole budget
+            return NoSelection.IMPOSSIBLE
+        if found == walk.FITS:
+            return self.rows[self._left[chosen]]
+        # a row dearer than its operation's cheapest by more than the slack is in no selection that fits
+        self._left = self._left[self._excess_cost(resources, owner) <= 1 - bound + 1e-7]
         return NoSelection.UNKNOWN
 
-    def _repaired(self, resources: Floats, owner: Ints, chosen: Ints) -> Ints | None:
-        """The selection after greedy single swaps that lower the summed overdraft; None if some of it remains."""
-        chosen = chosen.copy()
-        for _ in range(len(chosen)):
-            spent = resources[chosen].sum(axis=0)
-            over = np.maximum(spent * self.scale - 1, 0).sum()
-            if over <= 0:
-                return chosen
-            after = spent + resources - resources[chosen][owner]
-            overdraft = np.maximum(after * self.scale - 1, 0).sum(axis=1)
-            swap = int(np.argmin(overdraft))
-            if overdraft[swap] >= over:
-                return None
-            chosen[owner[swap]] = swap
-        return None
+    def _ends(self, owner: Ints) -> tuple[Ints, Ints]:
+        """(operations,) where the rows of each operation begin, and where they end."""
+        starts = np.searchsorted(owner, np.arange(self.operations + 1)).astype(np.int64)
+        return starts[:-1], starts[1:]
+
+    def _excess_cost(self, resources: Floats, owner: Ints) -> Floats:
+        """(rows,) how much dearer each row is than its operation's cheapest, at the present weights."""
+        cost = resources @ (self.scale * self.weights)
+        excess: Floats = cost - np.minimum.reduceat(cost, self._ends(owner)[0])[owner]
+        return excess
 
     def _by_integer_programming(self, nodes: int) -> Ints | NoSelection:
         """Decide by integer programming over the rows that are left, looking at no more than `nodes` branches."""

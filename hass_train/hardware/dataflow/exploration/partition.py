@@ -21,6 +21,7 @@ Floats = NDArray[np.float64]
 
 _GRID = 320  # intervals at which bounds are computed
 _IMPOSSIBLE = 1e30  # the need at an interval that an operation cannot reach
+_TAUGHT = 2  # weights that each exploration of a part teaches the bounds of all others, those of its last proofs
 _GAP = 2e-2  # tolerance of explorations while cuts are chosen; the chosen parts are then explored in full
 
 
@@ -32,7 +33,7 @@ def best_partition(network: Network) -> tuple[list[ExploredPart], list[Explorer]
     """
     parts, explorers = [], []
     for rough in _best_cuts(network):
-        explorer = network.explorer(rough.start, rough.end, network.options.tolerance, prove=True)
+        explorer = network.explorer(rough.start, rough.end, network.options.tolerance, not network.options.rough)
         design = explorer.fastest_design(network.options.max_replicas)
         parts.append(ExploredPart(rough.start, rough.end, design))
         explorers.append(explorer)
@@ -70,7 +71,7 @@ def _best_cuts(network: Network) -> list[ExploredPart]:
             length[a, b] = network.part_seconds(part) + overhead
             # a longer part is never faster than this one
             bounds.cycles[: a + 1, b:] = np.maximum(bounds.cycles[: a + 1, b:], design.interval / design.replicas)
-        for weights in explorer.learned:
+        for weights in explorer.learned[-_TAUGHT:]:
             bounds.sharpen(weights)
 
 

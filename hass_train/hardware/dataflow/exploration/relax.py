@@ -12,21 +12,18 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linprog
 
-from hass_train.hardware.dataflow.designs.tables import LOGIC, MEMORY, Table, per_unit
+from hass_train.hardware.dataflow.designs import passes
+from hass_train.hardware.dataflow.designs.tables import Table, per_unit
+from hass_train.hardware.dataflow.exploration import walk
+from hass_train.hardware.dataflow.exploration.selection import Selection
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_Cost = tuple[Floats, Floats, Floats]
-"""Costs of a table's designs: (n,) of their logic, (places, n) of their memories, (n,) of both beyond the cheapest."""
-
 _STEPS = 40  # most cutting planes
-_CLOSE = 1e-3  # a gain, as a fraction of the budget, for which other weights are not worth looking for
 _STEADY = 0.3  # share of the best weights so far in the next ones, without which cutting planes jump about
-_BLOCK = 64  # rows that are compared with all others at once
-_ENOUGH = 4000  # surviving designs, of all operations together, that are few enough to decide among
+_FAR = 5e-3  # of the budget: how much dearer than the cheapest a design may be that is tried without a proof
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +35,7 @@ class Survivors:
         owner: (rows,) the operation that it is a design of, ascending.
         design, place: (rows,) the design's index in its table, and the place of its memories.
         interval: (rows,) cycles per image.
-        possible: for each distinct table, the designs that may be in a selection at this interval or a shorter one.
-            Only those that no other dominates at this interval are rows.
+        complete: whether none of these designs was left out.
     """
 
     resources: Floats
@@ -47,7 +43,11 @@ class Survivors:
     design: Ints
     place: Ints
     interval: Ints
-    possible: tuple[Ints, ...]
+    complete: bool
+
+    def selection(self, rows: Ints) -> Selection:
+        """The selection of some rows, one for each operation."""
+        return Selection(self.design[rows], self.place[rows], self.interval[rows], self.resources[rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +56,22 @@ class Relaxation:
 
     Args:
         weights: (6,) weights of the resources as shares of the budget, which sum to 1: those of the best bound.
-        survivors: the designs that may still fit; None if nothing fits.
+        budget: (6,) what may be spent.
+        bound: what any selection costs at least, in budgets; infinite if nothing fits.
+        ends: for each distinct table, the designs that keep the interval.
+        least: for each distinct table, the cost of its cheapest design.
     """
 
     weights: Floats
-    survivors: Survivors | None
+    budget: Floats
+    bound: float = np.inf
+    ends: Sequence[int] = ()
+    least: Sequence[float] = ()
+
+    @property
+    def gap(self) -> float:
+        """How much dearer than its operation's cheapest a design may be and still be in a selection that fits."""
+        return 1 - self.bound + 1e-7
 
 
 class CandidateSet:
@@ -89,87 +100,74 @@ class CandidateSet:
     def _part(table: Table, chosen: Ints | None) -> tuple[Ints, Floats, Floats]:
         if chosen is None:
             return table.interval, table.logic, table.memory
-        return table.interval[chosen], table.logic[chosen], table.memory[:, chosen]
+        return table.interval[chosen], table.logic[chosen], table.memory.take(chosen, axis=1)
 
-    def relax(self, interval: int, budget: Floats, start: Floats | None, most: int | None = None) -> Relaxation:
-        """Adapt the weights by cutting planes until nothing can fit, or few designs are left.
+    def relax(self, interval: int, budget: Floats, start: Floats | None, close: float) -> Relaxation:
+        """Adapt the weights by cutting planes until nothing can fit, or no weights bound much better.
 
         Args:
             interval: cycles per image that every design must keep.
             budget: (6,) what may be spent; infinite for a resource that does not count.
             start: (6,) weights to begin with, as shares of the budget.
-            most: how many survivors of each table to keep, the cheapest ones; None = all, which a proof needs.
+            close: a gain, as a fraction of the budget, for which other weights are not worth looking for.
         """
         counted = np.isfinite(budget)
         scale = per_unit(budget)
         weights = counted / counted.sum() if start is None else start
         ends = [int(np.searchsorted(part[0], interval, side="right")) for part in self._parts]
         if (budget < 0).any() or 0 in ends:
-            return Relaxation(weights, None)
-        best: tuple[float, Floats, list[_Cost]] | None = None
+            return Relaxation(weights, budget)
+        best: Relaxation | None = None
         cuts: list[Floats] = []  # what selections spend, as shares of the budget
-        for step in range(_STEPS):
+        for _ in range(_STEPS):
             priced = weights * scale
             bound, spent = 0.0, np.zeros(6)
-            costs: list[_Cost] = []
+            least: list[float] = []
             for (_, logic, memory), end, owners in zip(self._parts, ends, self.owners, strict=True):
-                own = logic[:end] @ priced[LOGIC]
-                places = memory[:, :end] @ priced[MEMORY]
-                total = own + places.min(axis=0)
-                design = int(total.argmin())
-                place = int(places[:, design].argmin())
-                bound += len(owners) * float(total[design])
-                spent[LOGIC] += len(owners) * logic[design]
-                spent[MEMORY] += len(owners) * memory[place, design]
-                costs.append((own, places, total - total[design]))
+                cost = passes.cheapest(logic, memory, end, priced, len(owners), spent)
+                least.append(cost)
+                bound += len(owners) * cost
             if bound > 1 + 1e-9:
-                return Relaxation(weights, None)
-            if best is None or bound > best[0]:
-                best = (bound, weights, costs)
-            if step >= 2 and self._left(best[0], best[2]) <= _ENOUGH:
-                break
+                return Relaxation(weights, budget)
+            if best is None or bound > best.bound:
+                best = Relaxation(weights, budget, bound, ends, least)
             cuts.append(spent[counted] * scale[counted])
             if (cuts[-1] <= 1).all():
                 break  # the cheapest selection fits
             roof, wanted = cutting_plane(cuts)
-            if roof <= min(1.0, best[0] + _CLOSE):
+            if roof <= min(1.0, best.bound + close):
                 break  # no weights rule out everything, and hardly any rule out more
             weights = np.zeros(len(counted))
-            weights[counted] = (1 - _STEADY) * wanted + _STEADY * best[1][counted]
+            weights[counted] = (1 - _STEADY) * wanted + _STEADY * best.weights[counted]
             weights /= weights.sum()  # exactly: the solver's own tolerance would make false proofs
         assert best is not None
-        return Relaxation(best[1], self._survivors(best[0], best[2], counted, most))
+        return best
 
-    def _left(self, bound: float, costs: Sequence[_Cost]) -> int:
-        """How many designs a bound leaves, those of all operations together."""
-        count = 0
-        for (_, _, reduced), owners in zip(costs, self.owners, strict=True):
-            count += len(owners) * int((reduced <= 1 - bound + 1e-7).sum())
-        return count
+    def survivors(self, relaxed: Relaxation, most: int | None = None) -> Survivors:
+        """The designs that a bound leaves, without those that others dominate.
 
-    def _survivors(
-        self, bound: float, costs: Sequence[_Cost], counted: NDArray[np.bool_], most: int | None
-    ) -> Survivors:
-        """The designs that a bound leaves, without those that others dominate in what is `counted`."""
+        Args:
+            relaxed: the bound, on these candidates.
+            most: how many of each table to keep, the cheapest; None = all, which a proof needs.
+        """
+        priced, counted = relaxed.weights * per_unit(relaxed.budget), np.isfinite(relaxed.budget)
+        gap = relaxed.gap if most is None else min(relaxed.gap, max(_FAR, 0.5 / len(self.tables)))
+        complete = gap == relaxed.gap
         found: list[tuple[int, Ints, Ints, Floats, Ints]] = []
-        possible = []
-        for (own, places, reduced), owners, chosen, part in zip(
-            costs, self.owners, self.chosen, self._parts, strict=True
+        for part, end, least, owners, chosen in zip(
+            self._parts, relaxed.ends, relaxed.least, self.owners, self.chosen, strict=True
         ):
-            left = np.flatnonzero(reduced <= 1 - bound + 1e-7)
-            total = own[left] + places[:, left]
-            place, design = np.nonzero(total - total.min() <= 1 - bound + 1e-7)
-            if most is not None and len(place) > most:
-                cheapest = np.argpartition(total[place, design], most)[:most]
-                place, design = place[cheapest], design[cheapest]
-            design = left[design]
-            names = np.arange(len(part[0])) if chosen is None else chosen
-            possible.append(names[left])
-            rows = np.zeros((len(design), 6))
-            rows[:, LOGIC], rows[:, MEMORY] = part[1][design], part[2][place, design]
-            best = undominated(rows[:, counted])
+            interval, logic, memory = part
+            design, place, cost = passes.near(logic, memory, end, priced, least + gap)
+            if most is not None and len(design) > most:
+                cheapest = np.sort(np.argpartition(cost, most)[:most])
+                design, place, cost = design[cheapest], place[cheapest], cost[cheapest]
+                complete = False
+            rows = passes.gathered(logic, memory, design, place)
+            best = undominated(rows[:, counted], cost)
             design, place, rows = design[best], place[best], rows[best]
-            found.extend((owner, names[design], place, rows, part[0][design]) for owner in owners)
+            names = design if chosen is None else chosen[design]
+            found.extend((owner, names, place, rows, interval[design]) for owner in owners)
         found.sort(key=lambda entry: entry[0])
         return Survivors(
             np.concatenate([rows for _, _, _, rows, _ in found]),
@@ -177,12 +175,19 @@ class CandidateSet:
             np.concatenate([design for _, design, *_ in found]),
             np.concatenate([place for _, _, place, *_ in found]),
             np.concatenate([interval for *_, interval in found]),
-            tuple(possible),
+            complete,
         )
 
-    def narrowed(self, survivors: Survivors) -> CandidateSet:
-        """The candidates that survived: all that matters at shorter intervals of the same number of copies."""
-        return CandidateSet(self.tables, survivors.possible)
+    def narrowed(self, relaxed: Relaxation) -> CandidateSet:
+        """The candidates that a bound leaves: all that matters at shorter intervals of the same number of copies."""
+        priced = relaxed.weights * per_unit(relaxed.budget)
+        left: list[Ints | None] = []
+        for (_, logic, memory), end, least, chosen in zip(
+            self._parts, relaxed.ends, relaxed.least, self.chosen, strict=True
+        ):
+            designs = passes.within(logic, memory, end, priced, least + relaxed.gap)
+            left.append(designs if chosen is None else chosen[designs])
+        return CandidateSet(self.tables, left)
 
 
 def cutting_plane(cuts: Sequence[Floats]) -> tuple[float, Floats]:
@@ -196,53 +201,16 @@ def cutting_plane(cuts: Sequence[Floats]) -> tuple[float, Floats]:
     Returns:
         That cost, which no weights exceed, and the (k,) weights.
     """
-    k = len(cuts[0])
-    found = linprog(
-        c=np.r_[np.zeros(k), -1.0],
-        A_ub=np.c_[-np.asarray(cuts), np.ones(len(cuts))], b_ub=np.zeros(len(cuts)),
-        A_eq=np.r_[np.ones(k), 0.0][None], b_eq=[1.0],
-        bounds=[(1e-6, 1.0)] * k + [(None, None)], method="highs",
-    )  # fmt: skip
-    return float(found.x[-1]), np.asarray(found.x[:-1])
+    roof, weights, _ = walk.dearest(np.asarray(cuts))
+    return float(roof), np.asarray(weights)
 
 
-def _beaten(columns: Floats, count: int) -> NDArray[np.bool_]:
-    """Whether one of the `count` cheapest rows matches or beats a row in every column, (rows,); of equal ones the first
-    is not beaten.
-
-    Args:
-        columns: (k, rows) what each row spends.
-        count: fewer than the rows.
-    """
-    shares = columns / np.maximum(columns.max(axis=1, keepdims=True), 1e-300)
-    cheapest = np.argpartition(shares.sum(axis=0), count)[:count]
-    matched = np.ones((count, columns.shape[1]), dtype=bool)
-    better = cheapest[:, None] < np.arange(columns.shape[1])
-    for column in columns:
-        matched &= np.asarray(column[cheapest, None] <= column)
-        better |= np.asarray(column[cheapest, None] < column)
-    return np.any(matched & better, axis=0)  # type: ignore[no-any-return]
-
-
-def undominated(resources: Floats) -> Ints:
+def undominated(resources: Floats, cost: Floats) -> Ints:
     """The ascending indices of the rows that no other row matches or beats in every column; of equal rows one is kept.
 
     Args:
         resources: (rows, k) what each row spends.
+        cost: (rows,) less for a row than for any other that it beats; where it is not, a beaten row may stay.
     """
-    left = np.arange(len(resources))
-    for count in (4, 16, _BLOCK):  # the cheapest rows beat most others, which need no comparison with all of these
-        if len(left) > 4 * _BLOCK:
-            left = left[~_beaten(np.ascontiguousarray(resources[left].T), count)]
-    order = left[np.lexsort(resources[left].T[::-1])]
-    columns = np.ascontiguousarray(resources[order].T)
-    alive, done = np.arange(len(order)), 0
-    while done < len(alive):  # in this order only earlier rows can beat one
-        block, rest = alive[done : done + _BLOCK], alive[done:]
-        beaten: NDArray[np.bool_] = ~np.tri(len(block), len(rest), dtype=bool)
-        for column in columns:
-            beaten &= np.asarray(column[block, None] <= column[rest])
-        keep = np.logical_not(np.any(beaten, axis=0), dtype=bool)
-        alive = np.r_[alive[:done], rest[keep]]
-        done += int(keep[: len(block)].sum())
-    return np.sort(order[alive])
+    order = np.argsort(cost, kind="stable")
+    return np.sort(order[passes.alive(np.ascontiguousarray(resources[order]))])

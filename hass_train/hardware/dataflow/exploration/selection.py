@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hass_train.hardware.dataflow.designs.tables import LOGIC, MEMORY, Table
+from hass_train.hardware.dataflow.designs import passes
+from hass_train.hardware.dataflow.designs.tables import Table
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -80,20 +81,15 @@ def balanced(tables: Sequence[Table], selection: Selection, interval: int, budge
         owners.setdefault(table, []).append(k)
     for table, alike in owners.items():
         end = int(np.searchsorted(table.interval, interval, side="right"))
-        logic, memories = table.logic[:end], table.memory[:, :end]
-        value = logic @ worth[LOGIC] + memories @ worth[MEMORY]
         for k in alike:
-            better = value < float(resources[k] @ worth) - 1e-12
-            if not better.any():
-                continue
             rest = budget - (spent - resources[k])
-            better &= (memories <= rest[MEMORY]).all(axis=2) & (logic <= rest[LOGIC]).all(axis=1)
-            if not better.any():
+            below = float(resources[k] @ worth) - 1e-12
+            _, design, place = passes.lightest(table.logic, table.memory, end, worth, below, rest)
+            if design < 0:
                 continue
-            place, design = np.unravel_index(int(np.argmin(np.where(better, value, np.inf))), value.shape)
             designs[k], places[k] = design, place
             spent = spent - resources[k]
-            resources[k] = table.resources(int(design), int(place))
+            resources[k] = table.resources(design, place)
             spent = spent + resources[k]
     intervals = np.array([table.interval[design] for table, design in zip(tables, designs, strict=True)])
     return Selection(designs, places, intervals, resources)

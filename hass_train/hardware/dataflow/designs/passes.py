@@ -1,0 +1,243 @@
+"""Compiled passes over the designs of a table, each of which looks at every design and place once.
+
+Tables of large networks have millions of rows together, and an exploration passes them a handful of times. In all
+functions `logic` is (n, 3) and `memory` (places, n, 3), as in `Table`, only the first `end` designs count, and
+`weights` are (6,) of the resources in the order of `LIMITS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """Compile a function when it is first called, and keep the code for other processes where a folder can be written.
+
+    In a read-only installation, without a home that can be written, it is compiled anew in every process.
+    """
+    try:
+        return njit(cache=True)(function)
+    except RuntimeError:  # so numba says that there is no such folder
+        return njit(function)
+
+
+@compiled
+def fitting(logic, memory, budget, least):  # type: ignore[no-untyped-def]
+    """Round what designs take up to whole units, in place, and say which fit a budget in some place.
+
+    Args:
+        logic, memory: of all designs.
+        budget: (6,) of the whole device.
+        least: (6,) becomes the least of each resource that any design takes.
+
+    Returns:
+        (n,) whether a design fits.
+    """
+    places, count, _ = memory.shape
+    fits = np.empty(count, np.bool_)
+    least[:] = np.inf
+    for design in range(count):
+        for column in range(3):
+            logic[design, column] = np.ceil(logic[design, column])
+        dsp, lut, ff = logic[design, 0], logic[design, 1], logic[design, 2]
+        least[0], least[3], least[4] = min(least[0], dsp), min(least[3], lut), min(least[4], ff)
+        somewhere = False
+        for place in range(places):
+            bram, uram = np.ceil(memory[place, design, 0]), np.ceil(memory[place, design, 1])
+            bits = np.ceil(memory[place, design, 2])
+            memory[place, design, 0], memory[place, design, 1], memory[place, design, 2] = bram, uram, bits
+            least[1], least[2], least[5] = min(least[1], bram), min(least[2], uram), min(least[5], bits)
+            somewhere |= bram <= budget[1] and uram <= budget[2] and bits <= budget[5]
+        fits[design] = somewhere and dsp <= budget[0] and lut <= budget[3] and ff <= budget[4]
+    return fits
+
+
+@compiled
+def cheapest(logic, memory, end, weights, copies, spent):  # type: ignore[no-untyped-def]
+    """Find the least weighted sum of resources of a design and a place.
+
+    Args:
+        logic, memory, end, weights: the designs.
+        copies: operations that take this design.
+        spent: (6,) to which what they take is added.
+    """
+    best, found, where = np.inf, 0, 0
+    for design in range(end):
+        own = logic[design, 0] * weights[0] + logic[design, 1] * weights[3] + logic[design, 2] * weights[4]
+        if own >= best:
+            continue
+        for place in range(memory.shape[0]):
+            cost = own + (
+                memory[place, design, 0] * weights[1]
+                + memory[place, design, 1] * weights[2]
+                + memory[place, design, 2] * weights[5]
+            )
+            if cost < best:
+                best, found, where = cost, design, place
+    spent[0] += copies * logic[found, 0]
+    spent[1] += copies * memory[where, found, 0]
+    spent[2] += copies * memory[where, found, 1]
+    spent[3] += copies * logic[found, 1]
+    spent[4] += copies * logic[found, 2]
+    spent[5] += copies * memory[where, found, 2]
+    return best
+
+
+@compiled
+def near(logic, memory, end, weights, most):  # type: ignore[no-untyped-def]
+    """List the designs and places whose weighted sum of resources is at most `most`.
+
+    Returns:
+        (rows,) designs, ascending; (rows,) places; (rows,) sums.
+    """
+    places = memory.shape[0]
+    room, beside = 0, np.empty(places)
+    for design in range(end):
+        own = logic[design, 0] * weights[0] + logic[design, 1] * weights[3] + logic[design, 2] * weights[4]
+        room += places * (own <= most)
+    designs, wheres, costs = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room)
+    rows = 0
+    for design in range(end):
+        own = logic[design, 0] * weights[0] + logic[design, 1] * weights[3] + logic[design, 2] * weights[4]
+        if own > most:
+            continue
+        for place in range(places):
+            beside[place] = own + (
+                memory[place, design, 0] * weights[1]
+                + memory[place, design, 1] * weights[2]
+                + memory[place, design, 2] * weights[5]
+            )
+        for place in range(places):
+            if beside[place] <= most:
+                designs[rows], wheres[rows], costs[rows] = design, place, beside[place]
+                rows += 1
+    return designs[:rows], wheres[:rows], costs[:rows]
+
+
+@compiled
+def within(logic, memory, end, weights, most):  # type: ignore[no-untyped-def]
+    """List the designs, ascending, whose weighted sum of resources is at most `most` in some place."""
+    designs, rows = np.empty(end, np.int64), 0
+    for design in range(end):
+        own = logic[design, 0] * weights[0] + logic[design, 1] * weights[3] + logic[design, 2] * weights[4]
+        if own > most:
+            continue
+        for place in range(memory.shape[0]):
+            cost = own + (
+                memory[place, design, 0] * weights[1]
+                + memory[place, design, 1] * weights[2]
+                + memory[place, design, 2] * weights[5]
+            )
+            if cost <= most:
+                designs[rows] = design
+                rows += 1
+                break
+    return designs[:rows].copy()
+
+
+@compiled
+def steps(interval, logic, memory, weights):  # type: ignore[no-untyped-def]
+    """Find the least weighted sum of resources with which a design reaches each interval.
+
+    Args:
+        interval: (n,) cycles per image, ascending.
+        logic, memory, weights: of the designs.
+
+    Returns:
+        (steps,) intervals, ascending, and (steps,) sums, strictly falling.
+    """
+    at, costs = np.empty(64, np.int64), np.empty(64)
+    count, best = 0, np.inf
+    for design in range(len(interval)):
+        own = logic[design, 0] * weights[0] + logic[design, 1] * weights[3] + logic[design, 2] * weights[4]
+        if own >= best:
+            continue
+        least = np.inf
+        for place in range(memory.shape[0]):
+            least = min(
+                least,
+                memory[place, design, 0] * weights[1]
+                + memory[place, design, 1] * weights[2]
+                + memory[place, design, 2] * weights[5],
+            )
+        if own + least >= best:
+            continue
+        best = own + least
+        if count and at[count - 1] == interval[design]:
+            count -= 1
+        elif count == len(at):
+            at, costs = np.concatenate((at, np.empty(count, np.int64))), np.concatenate((costs, np.empty(count)))
+        at[count], costs[count] = interval[design], best
+        count += 1
+    return at[:count].copy(), costs[:count].copy()
+
+
+@compiled
+def lightest(logic, memory, end, worth, below, rest):  # type: ignore[no-untyped-def]
+    """Find the design and place of the least worth among those that fit what is left.
+
+    Args:
+        logic, memory, end: the designs.
+        worth: (6,) of a unit of each resource.
+        below: worth that must be undercut.
+        rest: (6,) what is left.
+
+    Returns:
+        The worth, the design, −1 if there is none, and the place.
+    """
+    best, found, where = below, -1, 0
+    for design in range(end):
+        dsp, lut, ff = logic[design, 0], logic[design, 1], logic[design, 2]
+        own = dsp * worth[0] + lut * worth[3] + ff * worth[4]
+        if own >= best or dsp > rest[0] or lut > rest[3] or ff > rest[4]:
+            continue
+        for place in range(memory.shape[0]):
+            bram, uram, bits = memory[place, design, 0], memory[place, design, 1], memory[place, design, 2]
+            value = own + (bram * worth[1] + uram * worth[2] + bits * worth[5])
+            if value < best and bram <= rest[1] and uram <= rest[2] and bits <= rest[5]:
+                best, found, where = value, design, place
+    return best, found, where
+
+
+@compiled
+def gathered(logic, memory, designs, wheres):  # type: ignore[no-untyped-def]
+    """Gather what designs take with their memories at some places, as (rows, 6)."""
+    rows = np.empty((len(designs), 6))
+    for row in range(len(designs)):
+        design, place = designs[row], wheres[row]
+        rows[row, 0], rows[row, 3], rows[row, 4] = logic[design, 0], logic[design, 1], logic[design, 2]
+        rows[row, 1], rows[row, 2] = memory[place, design, 0], memory[place, design, 1]
+        rows[row, 5] = memory[place, design, 2]
+    return rows
+
+
+@compiled
+def alive(ordered):  # type: ignore[no-untyped-def]
+    """Say which rows no earlier one matches or beats in every column.
+
+    Args:
+        ordered: (rows, k) in an order in which only earlier rows can beat one.
+    """
+    count, k = ordered.shape
+    kept, left = np.empty(count, np.int64), 0
+    result = np.zeros(count, np.bool_)
+    for row in range(count):
+        beaten = False
+        for other in range(left):
+            beaten = True
+            for column in range(k):
+                if ordered[kept[other], column] > ordered[row, column]:
+                    beaten = False
+                    break
+            if beaten:  # what beats one row often beats the next: it is looked at earlier
+                kept[other], kept[other // 2] = kept[other // 2], kept[other]
+                break
+        if not beaten:
+            kept[left] = row
+            left += 1
+            result[row] = True
+    return result
