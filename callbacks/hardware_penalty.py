@@ -99,7 +99,7 @@ class HardwarePenalty(pl.Callback):
 
         def ask() -> tuple[PricedPenalty, dict[str, float]]:
             try:
-                estimate = question.quick.estimate(question.workload, profile)
+                estimate = question.steering.estimate(question.workload, profile)
             except CannotFit as error:  # must not happen, since the dense network has fitted
                 raise RuntimeError(f"a sparser network no longer fits: {error}") from error
             state.answer = estimate

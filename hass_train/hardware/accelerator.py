@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import typing
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -48,6 +48,25 @@ class Accelerator(ABC):
     def quick(self) -> Accelerator:
         """Return the same accelerator, answering within about a percent, for what a search asks in every epoch."""
         return self
+
+    def steering(self) -> Accelerator:
+        """Return the same accelerator for the questions that steer a search, each about a profile near the one before.
+
+        It may keep what it found before, if `anchors` tells all that later answers depend on.
+        """
+        return self.quick()
+
+    def anchors(self) -> dict[str, Any]:
+        """What later answers depend on beside their question, as plain data for a checkpoint; empty = nothing."""
+        return {}
+
+    def anchor(self, workload: Workload, anchors: Mapping[str, Any]) -> None:  # noqa: B027 most depend on nothing
+        """Go on from what `anchors` said.
+
+        Args:
+            workload: the network.
+            anchors: plain data from a checkpoint.
+        """
 
     def design(self, workload: Workload, estimate: Estimate) -> Design | None:
         """Return the design behind an estimate, for those who build or simulate it; None where there is none to build.

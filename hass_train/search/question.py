@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from types import MappingProxyType
 
 from torch import nn
@@ -43,6 +43,11 @@ class HardwareQuestion:
     roof_ips: float = math.inf
     roof_binds: str = ""
     dense: Estimate | None = field(default=None, repr=False)
+
+    @cached_property
+    def steering(self) -> Accelerator:
+        """The same accelerator for the questions that steer the search, which remembers the ones before."""
+        return self.accelerator.steering()
 
     @property
     def target_ips(self) -> float | None:

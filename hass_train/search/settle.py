@@ -82,7 +82,7 @@ def meet(
 ) -> None:
     """Scale thresholds so that a throughput is reached, and hardly exceeded, on the exact hardware model.
 
-    The factor is found on the quick model, since the exact one takes many times as long. The quick model finds slower
+    The factor is found on the steering model, since the exact one takes many times as long. It finds slower
     designs, for which the target of the next try is corrected. If the last try still misses the target, the factor is
     found on the exact model; if it exceeds the target, it is accepted.
 
@@ -91,7 +91,7 @@ def meet(
         question: the network's workload, and the accelerator.
         profile: function that measures the present sparsity.
         target: the throughput to reach, images/s.
-        tries: number of times that a factor is sought on the quick model.
+        tries: number of times that a factor is sought on the steering model.
     """
 
     def reached(hardware: Accelerator) -> float:
@@ -101,7 +101,7 @@ def meet(
     for _ in range(tries):
         if target <= exact <= target * (1 + BEYOND):
             return
-        settle(model, partial(reached, question.quick), aim)
+        settle(model, partial(reached, question.steering), aim)
         exact = reached(question.accelerator)
         aim *= target * (1 + BEYOND / 2) / exact
     if exact < target:

@@ -80,6 +80,7 @@ class SearchState:
             "choice": self.choice.to_dict() if self.choice else None,
             "searched_images": self.searched_images,
             "epochs": list(self.plan.epochs),
+            "anchors": self.question.steering.anchors() if self.question else {},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -93,3 +94,5 @@ class SearchState:
         self.choice = Choice.from_dict(state["choice"]) if state["choice"] else None
         if self.controller and state["controller"]:
             self.controller.load_state_dict(state["controller"])
+        if self.question and self.phase is Phase.SEARCH:  # afterwards nothing is steered
+            self.question.steering.anchor(self.question.workload, state.get("anchors", {}))  # earlier ones had none

@@ -7,10 +7,10 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from hass_train.hardware.dataflow.costs.compute_logic import compute_logic
 
 from hass_train.hardware import Operation
 from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
-from hass_train.hardware.dataflow.costs.compute_logic import compute_logic
 from hass_train.hardware.dataflow.costs.logic import Folds, Widths, lutram, queue
 from hass_train.hardware.dataflow.costs.memory import BRAM18_CLASSES, URAM_CLASSES
 

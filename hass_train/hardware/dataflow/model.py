@@ -12,7 +12,6 @@ from hass_train.hardware.channels import prices_asked, without_dead_channels
 from hass_train.hardware.dataflow.costs import memory
 from hass_train.hardware.dataflow.costs.branches import OperandFifos, operand_fifos, urgencies
 from hass_train.hardware.dataflow.design import Design, design_of
-from hass_train.hardware.dataflow.designs.compute import ComputeDesigns
 from hass_train.hardware.dataflow.designs.enumerate import designs_of, floor_interval
 from hass_train.hardware.dataflow.designs.tables import DesignSpace, Table
 from hass_train.hardware.dataflow.exploration.estimate_builder import EstimateBuilder
@@ -29,7 +28,6 @@ from hass_train.hardware.workload import Operation, Workload
 QUICK = 1e-2
 """Tolerance of the answers that steer a search; those that are reported have the configured one."""
 _TABLES = 512  # design tables kept between queries
-_NEAR = 0.25  # how far a density may move, as a fraction, until designs are found anew
 _EXPLORED = 32  # explorations kept between queries: the same tables have the same best design
 
 _Explored = tuple[list[ExploredPart], list[Explorer]]
@@ -42,8 +40,6 @@ class DataflowAccelerator(Accelerator):
     Args:
         device: what may be spent.
         options: design rules.
-        steers: whether answers steer a search, profile after profile: of a profile near one that was asked before, only
-            the designs that were worth building then are looked at.
 
     Raises:
         ValueError: a bandwidth of 0 that counts: not even the images get in.
@@ -51,7 +47,7 @@ class DataflowAccelerator(Accelerator):
 
     has_designs = True
 
-    def __init__(self, device: Device, options: DataflowOptions | None = None, steers: bool = False) -> None:
+    def __init__(self, device: Device, options: DataflowOptions | None = None) -> None:
         self.device, self.name = device, device.name
         self.options = options or DataflowOptions()
         if "bandwidth" in self.options.limits and device.bandwidth_gbps == 0:
@@ -61,15 +57,17 @@ class DataflowAccelerator(Accelerator):
         self.budget = budget_of(device, self.options)
         self._tables: LRUCache[tuple[object, ...], Table] = LRUCache(_TABLES)
         self._explored: LRUCache[tuple[object, ...], _Explored] = LRUCache(_EXPLORED)
-        self._steers = steers
-        self._origins: dict[tuple[object, ...], ComputeDesigns] = {}
-        self._candidates: dict[tuple[object, ...], ComputeDesigns] = {}
-        self._interval = 0  # of the last answer
         self._operand_fifos: LRUCache[Workload, dict[str, OperandFifos]] = LRUCache(_EXPLORED)
 
     def quick(self) -> DataflowAccelerator:
         """See `Accelerator`: rough answers, of which nothing is proved."""
-        return DataflowAccelerator(self.device, replace(self.options, tolerance=QUICK), steers=True)
+        return DataflowAccelerator(self.device, replace(self.options, tolerance=QUICK))
+
+    def steering(self) -> DataflowAccelerator:
+        """See `Accelerator`: rough answers that remember the designs of profiles nearby."""
+        from hass_train.hardware.dataflow.steering import SteeringAccelerator  # late: it is a subclass
+
+        return SteeringAccelerator(self.device, replace(self.options, tolerance=QUICK))
 
     def design(self, workload: Workload, estimate: Estimate) -> Design:
         """See `Accelerator`: every fold and every FIFO, depths by the rule."""
@@ -92,7 +90,6 @@ class DataflowAccelerator(Accelerator):
             self._explored[key] = self._explore(network)
         parts, explorers = self._explored[key]
         found = EstimateBuilder(network, profile, parts, explorers).estimate()
-        self._interval = found.interval_cycles
         return replace(
             found,
             prices=prices_asked(found.prices, "pair_density", profile, asked),
@@ -106,15 +103,22 @@ class DataflowAccelerator(Accelerator):
         Raises:
             CannotFit: an operation has no design that fits the device.
         """
-        if workload not in self._operand_fifos:
-            self._operand_fifos[workload] = operand_fifos(workload, urgencies(workload, self._memory_words))
-        fifos = self._operand_fifos[workload]
-        space = DesignSpace(self.budget, floor_interval(workload, self.options), self.device.family)
+        fifos, space = self._fifos(workload), self._space(workload)
         tables = [self._designs(o, profile.layers.get(o.name), fifos[o.name], space) for o in workload]
         for operation, table in zip(workload, tables, strict=True):
             if not len(table):
                 raise CannotFit(self._no_design(operation, table))
         return Network(workload, tables, self.device, self.options)
+
+    def _space(self, workload: Workload) -> DesignSpace:
+        """The bounds of the designs of a network's operations."""
+        return DesignSpace(self.budget, floor_interval(workload, self.options), self.device.family)
+
+    def _fifos(self, workload: Workload) -> dict[str, OperandFifos]:
+        """The operand FIFOs of a network's operations, by name."""
+        if workload not in self._operand_fifos:
+            self._operand_fifos[workload] = operand_fifos(workload, urgencies(workload, self._memory_words))
+        return self._operand_fifos[workload]
 
     @property
     def _memory_words(self) -> float:
@@ -128,26 +132,14 @@ class DataflowAccelerator(Accelerator):
         """The operation's design table, from the cache if its geometry was seen at this sparsity."""
         key = (operation.geometry, fifos, space.floor, _sparsity_key(sparsity))
         if key not in self._tables:
-            place = (operation.name, *key[:3])
-            table = self._tables[key] = self._moved(place, sparsity) or designs_of(
-                operation, sparsity, fifos, self.options, space
-            )
-            if self._steers and isinstance(table, ComputeDesigns) and place not in self._origins:
-                self._origins[place] = table
+            self._tables[key] = self._enumerated(operation, sparsity, fifos, space)
         return self._tables[key]
 
-    def _moved(self, place: tuple[object, ...], sparsity: LayerSparsity | None) -> ComputeDesigns | None:
-        """Designs found at a sparsity nearby, if the answer is to steer a search; None if there are none."""
-        origin = self._origins.get(place)
-        if origin is None or sparsity is None or not self._interval:
-            return None
-        if not _near(origin.sparsity, sparsity):
-            del self._origins[place]
-            self._candidates.pop(place, None)
-            return None
-        if place not in self._candidates:
-            self._candidates[place] = origin.candidates(self._interval)
-        return self._candidates[place].moved(sparsity)
+    def _enumerated(
+        self, operation: Operation, sparsity: LayerSparsity | None, fifos: OperandFifos, space: DesignSpace
+    ) -> Table:
+        """The operation's design table, made now."""
+        return designs_of(operation, sparsity, fifos, self.options, space)
 
     def _no_design(self, operation: Operation, table: Table) -> str:
         """A message that says why no design of an operation fits the device."""
@@ -202,14 +194,6 @@ class DataflowAccelerator(Accelerator):
                 f"{reached:,.0f}"
             )
         return parts, explorers
-
-
-def _near(before: LayerSparsity, after: LayerSparsity) -> bool:
-    """Whether designs found at one sparsity tell what another one is worth."""
-    return before.structure == after.structure and all(
-        abs(getattr(after, name) - getattr(before, name)) <= _NEAR * getattr(before, name)
-        for name in ("pair_density", "weight_density", "activation_density")
-    )
 
 
 def _sparsity_key(sparsity: LayerSparsity | None) -> tuple[object, ...]:

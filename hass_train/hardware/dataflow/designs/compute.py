@@ -16,10 +16,10 @@ from hass_train.hardware.dataflow.costs import cycles, memory
 from hass_train.hardware.dataflow.costs.branches import MARGIN, OperandFifos
 from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine, EngineKind
 from hass_train.hardware.dataflow.costs.cost_model import Schedule, WeightBanks
-from hass_train.hardware.dataflow.costs.density_scale import rounds_ratio
+from hass_train.hardware.dataflow.costs.density_scale import bounded_ratio, rounds_ratio
 from hass_train.hardware.dataflow.costs.engine_kinds import VARIANTS, by_kind
 from hass_train.hardware.dataflow.costs.fifos import input_depth, rows_depth
-from hass_train.hardware.dataflow.costs.initiation import multiplier_choices
+from hass_train.hardware.dataflow.costs.initiation import multiplier_choices, nonzero_weights
 from hass_train.hardware.dataflow.costs.logic import Folds
 from hass_train.hardware.dataflow.costs.weight_rounds import filter_order
 from hass_train.hardware.dataflow.designs.input_side import ROUGH_STEP, InputFolds, InputSide
@@ -85,14 +85,12 @@ class ComputeDesigns(Table):
         """
         layer, folds, ratio = self.layer, self.folds, np.ones(len(self))
         for kind, rows in by_kind(folds.engine):
-            before, after = (kind.computed_fraction(one) for one in (self.sparsity, sparsity))
-            if before == after:
+            if kind.computed_fraction(self.sparsity) == kind.computed_fraction(sparsity):
                 continue
             for m in np.unique(folds.m[rows]):
-                positions = layer.window * int(m)
                 some = rows[folds.m[rows] == m]
-                grown = rounds_ratio(positions, before, after, self.options.t_min, kind.lanes)
-                ratio[some] = grown[np.searchsorted(multiplier_choices(positions), folds.n[some])]
+                grown = self._grown(kind, int(m), sparsity)
+                ratio[some] = grown[np.searchsorted(multiplier_choices(layer.window * int(m)), folds.n[some])]
         t = self.t * ratio
         compute = cycles.compute_cycles(layer, folds.i, folds.o, folds.g, t, folds.p)
         interval = np.maximum(cycles.interval(compute, *self._streamed) * self.urgency, 1)
@@ -100,6 +98,16 @@ class ComputeDesigns(Table):
         found = self._some(order, interval)
         found.sparsity, found.t, found.alone = sparsity, t[order], (self.alone * ratio)[order]
         return found
+
+    def _grown(self, kind: EngineKind, bundle: int, sparsity: LayerSparsity) -> Floats:
+        """(choices,) the cycles of a round of one engine at another sparsity over those at this one."""
+        layer, both = self.layer, (self.sparsity, sparsity)
+        structure, channels = sparsity.structure, layer.channels_per_group
+        if kind.engine is ComputeEngine.WEIGHT and structure is not None and structure.holds_whole(bundle, channels):
+            before, after = (nonzero_weights(one, layer.window, bundle, channels) for one in both)
+            return bounded_ratio(before, after, kind.lanes)
+        densities = (kind.computed_fraction(one) for one in both)
+        return rounds_ratio(layer.window * bundle, *densities, self.options.t_min, kind.lanes)
 
     def candidates(self, interval: int) -> ComputeDesigns:
         """The designs that a search nearby will choose among: those that are cheapest of their kind at some interval
