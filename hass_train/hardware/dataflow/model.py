@@ -25,8 +25,8 @@ from hass_train.hardware.estimate import CannotFit, Estimate, TooSlow
 from hass_train.hardware.profile import LayerSparsity, SparsityProfile
 from hass_train.hardware.workload import Operation, Workload
 
-QUICK = 1e-2
-"""Tolerance of the answers that steer a search; those that are reported have the configured one."""
+QUICK, STEERING = 1e-2, 2e-2
+"""Tolerances of quick answers, and of those that steer a search; those that are reported have the configured one."""
 _TABLES = 512  # design tables kept between queries
 _EXPLORED = 32  # explorations kept between queries: the same tables have the same best design
 
@@ -67,7 +67,7 @@ class DataflowAccelerator(Accelerator):
         """See `Accelerator`: rough answers that remember the designs of profiles nearby."""
         from hass_train.hardware.dataflow.steering import SteeringAccelerator  # late: it is a subclass
 
-        return SteeringAccelerator(self.device, replace(self.options, tolerance=QUICK))
+        return SteeringAccelerator(self.device, replace(self.options, tolerance=STEERING))
 
     def design(self, workload: Workload, estimate: Estimate) -> Design:
         """See `Accelerator`: every fold and every FIFO, depths by the rule."""

@@ -186,6 +186,11 @@ class DataflowOptions:
         return self.tolerance >= 5e-3
 
     @property
+    def step(self) -> float:
+        """The ratio between the folds of the input side that are explored; filters keep all folds."""
+        return 1.5 if self.tolerance >= 2e-2 else 1.25 if self.rough else 1.0
+
+    @property
     def t_min(self) -> int:
         """The least cycles of an initiation of a compute engine."""
         return 0 if self.skip_all_zero else 1

@@ -22,7 +22,7 @@ from hass_train.hardware.dataflow.costs.fifos import input_depth, rows_depth
 from hass_train.hardware.dataflow.costs.initiation import multiplier_choices, nonzero_weights
 from hass_train.hardware.dataflow.costs.logic import Folds
 from hass_train.hardware.dataflow.costs.weight_rounds import filter_order
-from hass_train.hardware.dataflow.designs.input_side import ROUGH_STEP, InputFolds, InputSide
+from hass_train.hardware.dataflow.designs.input_side import InputFolds, InputSide
 from hass_train.hardware.dataflow.designs.tables import BANDWIDTH, FORBIDDEN, DesignSpace, Table, WeightsIn, per_unit
 from hass_train.hardware.dataflow.designs.zero_tiles import ZeroTiles
 from hass_train.hardware.dataflow.options import DataflowOptions
@@ -106,8 +106,8 @@ class ComputeDesigns(Table):
         if kind.engine is ComputeEngine.WEIGHT and structure is not None and structure.holds_whole(bundle, channels):
             before, after = (nonzero_weights(one, layer.window, bundle, channels) for one in both)
             return bounded_ratio(before, after, kind.lanes)
-        densities = (kind.computed_fraction(one) for one in both)
-        return rounds_ratio(layer.window * bundle, *densities, self.options.t_min, kind.lanes)
+        old, new = (kind.computed_fraction(one) for one in both)
+        return rounds_ratio(layer.window * bundle, old, new, self.options.t_min, kind.lanes)
 
     def candidates(self, interval: int) -> ComputeDesigns:
         """The designs that a search nearby will choose among: those that are cheapest of their kind at some interval
@@ -147,8 +147,7 @@ class ComputeDesigns(Table):
         """The folds of all designs, their intervals, t, load imbalance and the cycles of one engine by itself."""
         layer, divisors = self.layer, self.options.folding == "divisors"
         channels = useful_folds(layer.channels_per_group, divisors)
-        if self.options.rough:
-            channels = spaced(channels, ROUGH_STEP)
+        channels = spaced(channels, self.options.step)
         filters = np.array(useful_folds(layer.filters_per_group, divisors), np.int64)
         groups = np.array(useful_folds(layer.groups, divisors), np.int64)
         blocks, floor = [], max(space.floor // self.urgency, 1)

@@ -24,8 +24,6 @@ Ints = NDArray[np.int64]
 _BUNDLE_STEP = 1.25  # ratio between bundle sizes explored
 LockstepRows = tuple[Ints, LockstepCycles]
 """Indices of designs whose engines are of one kind, and their cycles in lock-step."""
-ROUGH_STEP = 1.25
-"""Ratio between the folds of the input side that are explored where a rough answer will do; filters keep all folds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +66,7 @@ class InputSide:
 
     def __init__(self, layer: Operation, sparsity: LayerSparsity, options: DataflowOptions, costs: CostModel) -> None:
         self.layer, self.sparsity, self.options = layer, sparsity, options
-        step = ROUGH_STEP if options.rough else 1.0
-        self._work = LayerWork(layer, sparsity, options.t_min, options.max_pixels, step, costs.most_choices)
+        self._work = LayerWork(layer, sparsity, options.t_min, options.max_pixels, options.step, costs.most_choices)
         self._kinds = variants(options.compute_engines, costs.small_products)
 
     def folds(self, channels: list[int]) -> InputFolds:
