@@ -6,16 +6,15 @@ import itertools
 import math
 from typing import NamedTuple
 
-import numpy as np
-
 from hass_train.hardware import Operation
 from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
-from hass_train.hardware.dataflow.costs.compute_logic import compute_logic
-from hass_train.hardware.dataflow.costs.logic import Folds, Widths, lutram, queue
+from hass_train.hardware.dataflow.costs.logic import Widths, lutram, queue
 from hass_train.hardware.dataflow.costs.memory import BRAM18_CLASSES, URAM_CLASSES
+from hass_train.hardware.dataflow.costs.peer import PeerCosts
+from tests.hardware.peers import one_design
 
 BITS = 16
-WIDTHS = Widths(BITS, BITS, 30)
+COSTS = PeerCosts(Widths(BITS, BITS, 30))
 
 
 class Point(NamedTuple):
@@ -104,7 +103,7 @@ def points(layer: Operation, density: float, lowest: int, max_pixels: int) -> se
         if q > 1 and (i < cg or g < layer.groups):
             continue
         p = min(math.ceil(q / layer.stride[1]), layer.result.width)
-        for m, engine in itertools.product({1, i} if layer.window == 1 else {1}, ComputeEngine):
+        for m, engine in itertools.product({1, i} if layer.window == 1 else {1}, PeerCosts.engines):
             pairs, sparse = layer.window * m, engine is ComputeEngine.CROSSBAR
             if sparse and density == 1.0:
                 continue
@@ -130,8 +129,7 @@ def points(layer: Operation, density: float, lowest: int, max_pixels: int) -> se
                 engines = g * o * i // m
                 words, depth = engines * (pairs if sparse else n), passes * (1 if sparse else math.ceil(pairs / n))
                 lines, shallow = buffers(layer, i * g, q, interval)
-                one = Folds(*(np.array([value]) for value in (i, o, g, m, n, q, p, engine.code, 0)))
-                lut = float(compute_logic(layer, one, WIDTHS).lut[0]) + shallow
+                lut = float(COSTS.compute(layer, one_design(engine, i, o, g, m=m, n=n, q=q, p=p))[0, 1]) + shallow
                 lut += float(lutram(words, BITS, depth)) if depth * BITS < 1024 else 0.0
                 dsp = engines * n * p
                 found.add(Point(interval, dsp, lines + bank(words, depth), 0, math.ceil(lut)))

@@ -12,8 +12,8 @@ from scipy.stats import spearmanr
 from hass_train.hardware import LayerSparsity, SparsityProfile, Workload, load_device
 from hass_train.hardware.dataflow.exploration.prices import Usage
 from hass_train.hardware.dataflow.model import DataflowAccelerator
-from hass_train.hardware.dataflow.options import DataflowOptions
 from hass_train.hardware.trace import trace
+from tests.hardware.peers import peers
 
 ZCU104 = load_device("zcu104")
 
@@ -48,7 +48,7 @@ def test_prices_rank_layers_as_finite_differences_do(
     Every second of MobileNet's 54 layers; nightly, all of them and all of ResNet-18's, which take seconds each.
     """
     workload: Workload = request.getfixturevalue(network)
-    accelerator = DataflowAccelerator(load_device("u250"), DataflowOptions(limits=COUNTED, tolerance=tolerance))
+    accelerator = DataflowAccelerator(load_device("u250"), peers(limits=COUNTED, tolerance=tolerance))
     base = SparsityProfile.uniform(workload, 0.5)
     prices = accelerator.estimate(workload, base).prices
     names = list(base.layers)[::step]
@@ -66,7 +66,7 @@ def test_prices_rank_layers_as_finite_differences_do(
 
 def test_logic_has_its_price_where_luts_bind(mobilenet: Workload) -> None:
     device = load_device("zcu102", dsp=20_000)
-    estimate = DataflowAccelerator(device).estimate(mobilenet, SparsityProfile.uniform(mobilenet, 0.5))
+    estimate = DataflowAccelerator(device, peers()).estimate(mobilenet, SparsityProfile.uniform(mobilenet, 0.5))
     assert estimate.utilization["lut"] > 0.8 > estimate.utilization["dsp"]
     assert sum(estimate.prices.values()) > 0.1
 
@@ -74,14 +74,14 @@ def test_logic_has_its_price_where_luts_bind(mobilenet: Workload) -> None:
 def test_weights_have_prices_where_bandwidth_binds() -> None:
     """ResNet-18's weights do not fit a ZCU104: its rate is that of reading them, so pairs are worth little."""
     workload = trace(timm.create_model("resnet18", num_classes=10, in_chans=1), (1, 32, 32))
-    accelerator = DataflowAccelerator(ZCU104, DataflowOptions(tolerance=0.01))
+    accelerator = DataflowAccelerator(ZCU104, peers(tolerance=0.01))
     half = SparsityProfile({layer.name: LayerSparsity(0.5, 0.6, 0.3) for layer in workload.compute_layers})
     estimate = accelerator.estimate(workload, half)
     assert estimate.utilization["bandwidth"] > 0.9
     assert max(estimate.weight_prices, key=estimate.weight_prices.__getitem__).startswith("layer4")
     dense = accelerator.estimate(workload, SparsityProfile.dense(workload))
     assert estimate.throughput_ips > 1.5 * dense.throughput_ips
-    stored = DataflowAccelerator(ZCU104, DataflowOptions(weights="dense", tolerance=0.01)).estimate(workload, half)
+    stored = DataflowAccelerator(ZCU104, peers(weights="dense", tolerance=0.01)).estimate(workload, half)
     assert max(stored.weight_prices.values()) == 0
     assert stored.throughput_ips < 1.2 * dense.throughput_ips
 
@@ -89,8 +89,8 @@ def test_weights_have_prices_where_bandwidth_binds() -> None:
 def test_a_pinned_pipeline_without_replicas_has_hardly_a_price(mobilenet: Workload) -> None:
     u250 = load_device("u250")
     profile = SparsityProfile.uniform(mobilenet, 0.5)
-    pinned = DataflowAccelerator(u250, DataflowOptions(max_replicas=1, max_pixels=1)).estimate(mobilenet, profile)
-    free = DataflowAccelerator(u250).estimate(mobilenet, profile)
+    pinned = DataflowAccelerator(u250, peers(max_replicas=1, max_pixels=1)).estimate(mobilenet, profile)
+    free = DataflowAccelerator(u250, peers()).estimate(mobilenet, profile)
     assert pinned.bottleneck.resource == "parallelism"
     assert sum(pinned.prices.values()) < 0.01 * sum(free.prices.values())
 
