@@ -66,7 +66,7 @@ def rate(layers: list[Operation], densities: list[float], limits: dict[str, int]
     options = peers(weights="dense", max_replicas=most, max_pixels=pixels, limits=tuple(limits), **FULL)
     profile = SparsityProfile({o.name: LayerSparsity(pair_density=d) for o, d in zip(layers, densities, strict=True)})
     try:
-        found = _OnChip(device, options).estimate(workload, profile)
+        found = OnChip(device, options).estimate(workload, profile)
     except CannotFit:
         return 0.0
     assert found.slack == 0
@@ -76,7 +76,7 @@ def rate(layers: list[Operation], densities: list[float], limits: dict[str, int]
 FULL: dict[str, Any] = {"engines": "averaged", "max_lut_utilization": 1.0, "partitions": "never", "tolerance": 0.0}
 
 
-class _OnChip(DataflowAccelerator):
+class OnChip(DataflowAccelerator):
     """Off-chip memory for images only."""
 
     def __init__(self, device: Device, options: DataflowOptions) -> None:
