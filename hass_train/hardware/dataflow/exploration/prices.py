@@ -25,6 +25,7 @@ Floats = NDArray[np.float64]
 
 SHARPNESS = 8.0
 """Exponent of the soft maximum: a resource that is half as full as the fullest counts for 0.4 % of it."""
+_TINY = 1e-300  # where products are made of LUTs, no DSP may be used at all
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +70,9 @@ class Usage:
     parallelism: float
 
     def shares(self) -> Floats:
-        """(6,) how much each binds, in the order of the fields; the shares sum to 1."""
+        """(6,) how much each binds, in the order of the fields; the shares sum to 1, or are 0 where nothing is used."""
         used = np.array([self.dsp, self.lut, self.ff, self.memory, self.bandwidth, self.parallelism]) ** SHARPNESS
-        return np.asarray(used / used.sum())
+        return np.asarray(used / max(used.sum(), _TINY))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +105,11 @@ def smooth_prices(
     busy = multiplies * [layer.density for layer in layers] / interval
     # a soft maximum of the layer's busy multipliers and its smallest design; its slope is the marginal demand
     needed = (busy**SHARPNESS + least**SHARPNESS) ** (1 / SHARPNESS)
-    slope = (busy / needed) ** (SHARPNESS - 1) * multiplies / interval
+    slope = (busy / np.maximum(needed, _TINY)) ** (SHARPNESS - 1) * multiplies / interval
     by_dsp, by_lut, by_ff, by_memory, by_bandwidth, _ = usage.shares()
-    pairs = by_dsp * slope / (needed.sum() + fixed.dsp)
+    pairs = by_dsp * slope / max(needed.sum() + fixed.dsp, _TINY)
     for share, ratio, rest in ((by_lut, logic[:, 0], fixed.lut), (by_ff, logic[:, 1], fixed.ff)):
-        pairs = pairs + share * slope * ratio / ((needed * ratio).sum() + rest)
+        pairs = pairs + share * slope * ratio / max((needed * ratio).sum() + rest, _TINY)
     freed = np.array([layer.weight_bits if layer.compressible else 0.0 for layer in layers])
     stored = sum(layer.stored_bits for layer in layers)
     kept = freed * (by_memory / stored + (by_bandwidth / bus_bits if bus_bits else 0.0))
