@@ -60,6 +60,12 @@ def test_the_peer_knows_more_widths_and_pixels(options: dict[str, Any]) -> None:
     assert isinstance(peers(**options).cost_model("xc7"), PeerCosts)
 
 
+def test_the_peer_knows_devices_of_one_maker() -> None:
+    told = "^costs=peer knows Xilinx devices only; say costs=synthesis for ecp5_45k$"
+    with pytest.raises(ValueError, match=told):
+        DataflowAccelerator(load_device("ecp5_45k"), peers())
+
+
 def test_each_family_has_costs_of_its_own() -> None:
     for bits in (4, 16):
         options = DataflowOptions(weight_bits=bits, activation_bits=bits)
