@@ -309,3 +309,19 @@ def test_prices_are_numbers_where_no_dsp_is_used() -> None:
     )
     assert found.resources.dsp == 0
     assert (found.prices, found.weight_prices) == ({"conv": 0.0}, {"conv": 0.0})
+
+
+@pytest.mark.parametrize(
+    ("engine", "multiplied"), [(DENSE, 1.0), (ACTIVATION, 0.75), (WEIGHT, 0.5), (PAIR, 0.3), (CROSSBAR, 0.3)]
+)
+def test_energy_is_spent_on_what_is_multiplied(engine: ComputeEngine, multiplied: float) -> None:
+    layer, sparsity = conv(8, 8), LayerSparsity(0.5, 0.75, 0.3)
+    workload = Workload("one", (8, 10, 10), (layer,))
+    options = DataflowOptions(compute_engines=[engine], limits=("dsp",), tolerance=0.01)
+    found = DataflowAccelerator(load_device("zedboard"), options).estimate(
+        workload, SparsityProfile({"conv": sparsity})
+    )
+    row, pj = found.layers[0], options.onchip_pj_per_bit * 16
+    assert found.energy.compute_j == pytest.approx(layer.macs * multiplied * 0.9e-12)
+    read = layer.macs * multiplied / row.folds["p"] + 2 * 800  # columns share weights; values go in and out
+    assert found.energy.onchip_j == pytest.approx(read * pj * 1e-12)
