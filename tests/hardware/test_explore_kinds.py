@@ -46,7 +46,7 @@ def rate(accelerator: DataflowAccelerator, asked: Network) -> float:
 
 
 @given(
-    LAYERS, SPARSITIES, st.integers(2, 60), st.integers(100, 15_000), st.integers(0, 12), st.integers(1, 3),
+    LAYERS, SPARSITIES, st.integers(1, 20), st.integers(1_000, 12_000), st.integers(0, 6), st.integers(1, 8),
     st.sampled_from([4, 8, 16]), st.sampled_from([1, 2]), st.sampled_from(["u250", "u250", "ecp5_85k"]),
 )  # fmt: skip
 @settings(max_examples=200)
