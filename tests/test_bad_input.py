@@ -59,7 +59,8 @@ WRONG: dict[Any, list[Any]] = {
 FIELDS = [(path, plain(hint)) for path, hint in leaves(RunConfig) if plain(hint) in WRONG]
 CASES = [(path, value) for path, kind in FIELDS if path != "paths.output" for value in WRONG[kind]]
 CHOICES = (
-    "hw._target_", "hw.folding", "hw.bundle", "hw.weights", "hw.engines", "hw.objective", "hw.partitions",
+    "hw._target_", "hw.costs", "hw.multiplier", "hw.folding", "hw.bundle", "hw.weights", "hw.engines", "hw.objective",
+    "hw.partitions",
     "search.engine", "search.engine._target_", "search.goals", "search.prices", "sparsity.pattern",
 )  # fmt: skip
 CASES += [(path, "no such choice") for path in CHOICES] + [

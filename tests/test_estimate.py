@@ -32,6 +32,7 @@ def asked(compose: Compose, *overrides: str, output: Path) -> dict[str, Any]:
 
 
 TINY = ("model=timm", "model.name=test_resnet.r160_in1k", "model.input_size=[3,48,64]", "hw=zcu104")
+PEER = ("hw.costs=peer", "hw.compute_engines=[dense,crossbar]")
 
 
 def test_the_command_prints_and_writes(tmp_path: Path) -> None:
@@ -74,7 +75,7 @@ def test_the_input_size_is_timms_by_default(compose: Compose, tmp_path: Path) ->
     [
         (("hw.dsp=0",), r"hw: dsp of device zcu104 is 0; it must be > 0"),
         (("hw.bandwidth_gbps=0",), r"bandwidth_gbps of zcu104 is 0: no image gets in; raise it, or leave"),
-        (("hw.lut=2000", "hw.partitions=never"), r"there are 1,700; allow hw\.partitions=needed, or"),
+        ((*PEER, "hw.lut=2000", "hw.partitions=never"), r"there are 1,700; allow hw\.partitions=needed, or"),
         (("hw.lut=-5",), r"hw: lut of device zcu104 is -5"),
         (("hw.limits=[dsp,lux]",), r"hw: limits names 'lux'; choose from dsp"),
         (("hw.limits=[lut]",), r"limits must name dsp"),
@@ -95,7 +96,7 @@ def test_the_input_size_is_timms_by_default(compose: Compose, tmp_path: Path) ->
         (("model.input_size=[3,0,32]",), r"model\.input_size is \[3, 0, 32\]"),
         (("model.input_size=[3,32]",), r"model\.input_size is \[3, 32\]"),
         (("model.name=test_resnot",), r"there is no timm model 'test_resnot'; did you mean"),
-        (("hw.lut=2000",), r"on zcu104: even of single parts, the part from .* needs at least [\d,]+ lut"),
+        ((*PEER, "hw.lut=2000"), r"on zcu104: even of single parts, the part from .* needs at least [\d,]+ lut"),
         (("hw.lut=100",), r"\S+ alone needs at least [\d,]+ lut; zcu104 has 85"),
         (("hw.bram18=1", "hw.uram=0", "hw.lut=60000"), r"bram18"),
         (("hw.min_throughput=1e9",), r"min_throughput is 1,000,000,000 images/s; the fastest design"),

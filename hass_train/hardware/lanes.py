@@ -64,7 +64,8 @@ class Lanes:
     @classmethod
     def unknown(cls, columns: int, channels: int, filters: int) -> Lanes:
         """Independent engines, for a layer of which nothing was measured, up to the given numbers side by side."""
-        axes = [grid(columns, 2), grid(channels), grid(filters)]
+        sizes = ((columns, 2), (channels, 4), (filters, 4))
+        axes = [sorted({*grid(size, ratio), size}) for size, ratio in sizes]  # beyond their ends nothing would grow
         product = np.multiply.outer(np.multiply.outer(axes[0], axes[1]), axes[2]).astype(float)
         table = nested(np.repeat(product[None, ..., None], len(LEVELS), axis=-1))
         return cls((1,), tuple(axes[0]), tuple(axes[1]), tuple(axes[2]), table, (0.0,))

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from hass_train.hardware.dataflow.costs.compute_logic import compute_logic
+from numpy.typing import NDArray
 
 from hass_train.hardware import Operation
 from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
-from hass_train.hardware.dataflow.costs.logic import Folds, Widths, lutram, queue
+from hass_train.hardware.dataflow.costs.logic import Widths, lutram, queue
 from hass_train.hardware.dataflow.costs.memory import BRAM18_CLASSES, URAM_CLASSES
+from hass_train.hardware.dataflow.costs.peer import PeerCosts
+from hass_train.hardware.dataflow.designs.tables import Table
+from tests.hardware.peers import one_design
+
+Floats = NDArray[np.float64]
 
 BITS = 16
-WIDTHS = Widths(BITS, BITS, 30)
-ENGINES = (ComputeEngine.DENSE, ComputeEngine.CROSSBAR)
+RESOURCES = ("dsp", "bram18", "uram", "lut", "ff")
+COSTS = PeerCosts(Widths(BITS, BITS, 30))
 
 
 class Point(NamedTuple):
@@ -105,7 +111,7 @@ def points(layer: Operation, density: float, lowest: int, max_pixels: int) -> se
         if q > 1 and (i < cg or g < layer.groups):
             continue
         p = min(math.ceil(q / layer.stride[1]), layer.result.width)
-        for m, engine in itertools.product({1, i} if layer.window == 1 else {1}, ENGINES):
+        for m, engine in itertools.product({1, i} if layer.window == 1 else {1}, PeerCosts.engines):
             pairs, sparse = layer.window * m, engine is ComputeEngine.CROSSBAR
             if sparse and density == 1.0:
                 continue
@@ -131,8 +137,7 @@ def points(layer: Operation, density: float, lowest: int, max_pixels: int) -> se
                 engines = g * o * i // m
                 words, depth = engines * (pairs if sparse else n), passes * (1 if sparse else math.ceil(pairs / n))
                 lines, shallow = buffers(layer, i * g, q, interval)
-                one = Folds(*(np.array([value]) for value in (i, o, g, m, n, q, p, engine.code, 0)))
-                lut = float(compute_logic(layer, one, WIDTHS).lut[0]) + shallow
+                lut = float(COSTS.compute(layer, one_design(engine, i, o, g, m=m, n=n, q=q, p=p))[0, 1]) + shallow
                 lut += float(lutram(words, BITS, depth)) if depth * BITS < 1024 else 0.0
                 dsp = engines * n * p
                 found.add(Point(interval, dsp, lines + bank(words, depth), 0, math.ceil(lut)))
@@ -161,3 +166,36 @@ def best(
         if copies >= 1:
             rate = max(rate, copies / max(point.interval for point in chosen))
     return rate
+
+
+def best_of_tables(tables: Sequence[Table], limits: dict[str, int], most: int) -> float:
+    """Highest replicas / interval over all combinations of the rows of some tables; 0 if nothing fits.
+
+    Args:
+        tables: of a few small layers.
+        limits: what there is of some of the device's resources; the others do not count.
+        most: replicas.
+    """
+    counted, there = [RESOURCES.index(name) for name in limits], np.array(list(limits.values()))
+    whole = np.zeros((1, 1 + len(limits)))  # interval and resources of what is chosen so far
+    for table in tables:
+        rows = {
+            (table.interval[row], *table.resources(row, place)[counted])
+            for row, place in itertools.product(range(len(table)), range(len(table.memory)))
+        }
+        front = _front(np.array(sorted(rows)).reshape(-1, whole.shape[1]))
+        both = whole[:, None] + front
+        both[..., 0] = np.maximum.outer(whole[:, 0], front[:, 0])
+        flat = both.reshape(-1, whole.shape[1])
+        whole = _front(flat[(flat[:, 1:] <= there).all(axis=1)])
+    copies = np.where(whole[:, 1:] > 0, there // np.maximum(whole[:, 1:], 1), most).min(axis=1, initial=most)
+    return float((copies / whole[:, 0]).max(initial=0.0)) if len(whole) else 0.0
+
+
+def _front(points: Floats) -> Floats:
+    """(n, columns) the points of which no other is at most as large in every column."""
+    kept = np.zeros((0, points.shape[1]))
+    for point in np.unique(points, axis=0):  # those that come later are larger in some column
+        if not (kept <= point).all(axis=1).any():
+            kept = np.concatenate([kept, point[None]])
+    return kept

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hass_train.hardware import LayerSparsity, Operation, OperationKind
 from hass_train.hardware.arithmetic import ceil_div, useful_folds
 from hass_train.hardware.dataflow.costs import cycles, memory
-from hass_train.hardware.dataflow.costs.engine_kinds import KINDS
+from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
 from hass_train.hardware.dataflow.costs.initiation import (
     binomial,
     initiation_intervals,
@@ -21,8 +21,11 @@ from hass_train.hardware.dataflow.costs.initiation import (
     nonzero_pairs,
     thinned,
 )
+from hass_train.hardware.dataflow.costs.logic import Widths
+from hass_train.hardware.dataflow.costs.peer import PeerCosts
 from hass_train.hardware.workload import FeatureMap
 from tests.hardware.brute import expected_cycles
+from tests.hardware.peers import one_design
 
 COMPUTE = ("conv", "conv_pointwise", "conv_depthwise", "conv_sparse", "conv_pointwise_sparse", "inner_product")
 STREAM = {
@@ -64,7 +67,8 @@ def test_dense_rows_of_the_peer_are_reproduced_to_the_cycle(peer: dict[str, Any]
         ours = cycles.interval(compute, cycles.input_cycles(layer, i, g), cycles.output_cycles(layer, o, g))
         assert int(ours) == row["expected"]["latency_cycles"], row["id"]
         bits = row["bit_widths"]
-        dsp = KINDS["dense"].dsp(np.array(n * i * o * g), bits["data"], bits["weight"])
+        costs = PeerCosts(Widths(bits["data"], bits["weight"], bits["accumulator"]))
+        dsp = costs.compute(layer, one_design(ComputeEngine.DENSE, i, o, g, n=n))[0, 0]
         assert int(dsp) == row["expected"]["DSP"], row["id"]
 
 

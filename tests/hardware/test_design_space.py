@@ -31,15 +31,16 @@ from hass_train.hardware.dataflow.costs import cycles
 from hass_train.hardware.dataflow.costs.balance import deal, over_channels, over_groups
 from hass_train.hardware.dataflow.costs.branches import operand_fifos
 from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
-from hass_train.hardware.dataflow.costs.compute_logic import compute_logic
 from hass_train.hardware.dataflow.costs.initiation import initiation_intervals, multiplier_choices
-from hass_train.hardware.dataflow.costs.logic import Folds, Widths
+from hass_train.hardware.dataflow.costs.logic import Widths
+from hass_train.hardware.dataflow.costs.peer import PeerCosts
 from hass_train.hardware.dataflow.designs.stream import StreamDesigns
 from hass_train.hardware.dataflow.designs.tables import DesignSpace
 from hass_train.hardware.workload import FeatureMap
+from tests.hardware.peers import one_design, peers
 from tests.hardware.test_cycles import operation
 
-DENSE = ComputeEngine.DENSE.code
+DENSE = ComputeEngine.DENSE
 U250, ZEDBOARD = load_device("u250"), load_device("zedboard")
 
 
@@ -58,7 +59,7 @@ def resnet() -> Workload:
 
 def published(**changes: Any) -> DataflowOptions:
     """The peer's design space: DSPs alone, divisors, one pixel, one copy."""
-    return DataflowOptions(
+    return peers(
         **{
             "tolerance": 0,
             "limits": ("dsp",),
@@ -105,7 +106,7 @@ def test_sparse_resnet18_within_12288_dsps(resnet: Workload) -> None:
 
 def test_mobilenet_beats_the_published_throughput_with_every_limit(mobilenet: Workload) -> None:
     """HASS: 4,895 images/s. Three times that within all limits, eight times within DSPs and memories."""
-    dense, options = SparsityProfile.dense(mobilenet), DataflowOptions(weights="dense", tolerance=1e-3)
+    dense, options = SparsityProfile.dense(mobilenet), peers(weights="dense", tolerance=1e-3)
     assert DataflowAccelerator(U250, options).estimate(mobilenet, dense).throughput_ips >= 14_700
     memories = dataclasses.replace(options, limits=("dsp", "bram18", "uram", "bandwidth"))
     assert DataflowAccelerator(U250, memories).estimate(mobilenet, dense).throughput_ips >= 40_000
@@ -247,7 +248,7 @@ def test_objectives_trade_throughput_for_what_they_are_after() -> None:
     device = load_device("zedboard")
 
     def found(**changes: Any) -> Any:
-        return DataflowAccelerator(device, DataflowOptions(tolerance=1e-2, **changes)).estimate(workload, dense)
+        return DataflowAccelerator(device, peers(tolerance=1e-2, **changes)).estimate(workload, dense)
 
     fastest, latency = found(), found(objective="latency")
     efficient, energy = found(objective="efficiency"), found(objective="energy")
@@ -366,15 +367,13 @@ def test_latency_keeps_its_floor_and_is_never_cut(resnet: Workload) -> None:
 
 def test_an_odd_channel_still_needs_its_accumulator() -> None:
     """13 of 25 channels at once take two passes, and so partial sums."""
-    widths = Widths(16, 16, 30)
+    costs = PeerCosts(Widths(16, 16, 30))
     for channels, parallel in ((24, 12), (25, 13)):
         layer = Operation(
             "conv", OperationKind.CONV, ("input",), FeatureMap(8, 8, channels), FeatureMap(8, 8, 4), (1, 1)
         )
-        folds = Folds(*(np.array([value]) for value in (parallel, 1, 1, 1, 1, 1, 1, DENSE, 0)))
-        whole = Folds(*(np.array([value]) for value in (channels, 1, 1, 1, 1, 1, 1, DENSE, 0)))
-        passes = compute_logic(layer, folds, widths).lut[0] / parallel
-        assert passes > compute_logic(layer, whole, widths).lut[0] / channels + 100
+        passes, whole = (costs.compute(layer, one_design(DENSE, i))[0, 1] / i for i in (parallel, channels))
+        assert passes > whole + 100
 
 
 def test_maps_that_squeeze_excite_holds_may_wait_off_chip() -> None:
@@ -397,8 +396,7 @@ def test_patch_embeddings_are_not_squeezed_pixel_by_pixel() -> None:
     layer = Operation(
         "patches", OperationKind.CONV, ("input",), FeatureMap(32, 32, 3), FeatureMap(2, 2, 8), (16, 16), (16, 16)
     )
-    folds = Folds(*(np.array([value]) for value in (1, 1, 1, 1, 1, 1, 1, DENSE, 0)))
-    assert compute_logic(layer, folds, Widths(16, 16, 30)).lut[0] < 20_000
+    assert PeerCosts(Widths(16, 16, 30)).compute(layer, one_design(DENSE))[0, 1] < 20_000
 
 
 # ---- devices -----------------------------------------------------------------------------------------------------

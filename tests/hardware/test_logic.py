@@ -11,17 +11,17 @@ import pytest
 from hass_train.hardware import OperationKind
 from hass_train.hardware.dataflow.costs import memory
 from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
-from hass_train.hardware.dataflow.costs.compute_logic import compute_logic
 from hass_train.hardware.dataflow.costs.logic import (
     ELEMENTWISE,
     PAD,
-    Folds,
     Logic,
     Widths,
     queue,
     squeeze,
 )
-from hass_train.hardware.dataflow.designs.stream import stream_logic
+from hass_train.hardware.dataflow.costs.peer import PeerCosts
+from hass_train.hardware.dataflow.costs.stream_logic import stream_logic
+from tests.hardware.peers import one_design
 from tests.hardware.test_cycles import COMPUTE, STREAM, operation
 
 
@@ -32,11 +32,10 @@ def of_row(row: dict[str, Any]) -> Logic:
         layer = dataclasses.replace(layer, kind=OperationKind.LINEAR)
     i, o, g = (folds.get(f"coarse_{name}", 1) for name in ("in", "out", "group"))
     engine = ComputeEngine.CROSSBAR if "sparse" in row["layer"] else ComputeEngine.DENSE
-    values = (i, o, g, 1, folds.get("fine", 1), 1, 1, engine.code, 0)
     widths = Widths(bits["data"], bits["weight"], bits["accumulator"])
-    found = compute_logic(layer, Folds(*(np.array([value]) for value in values)), widths)
+    found = PeerCosts(widths).compute(layer, one_design(engine, i, o, g, n=folds.get("fine", 1)))[0]
     shallow = memory.window_buffers(layer, np.array([i * g]), bits["data"]).lut
-    return Logic(found.lut[0] + shallow[0], found.ff[0])
+    return Logic(found[1] + shallow[0], found[2])
 
 
 def test_dense_rows_of_the_peer(peer: dict[str, Any]) -> None:

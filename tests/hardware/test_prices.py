@@ -18,12 +18,9 @@ from hass_train.hardware.dataflow.model import DataflowAccelerator
 from hass_train.hardware.dataflow.options import DataflowOptions
 from hass_train.hardware.structure import Structure
 from hass_train.hardware.trace import trace
+from tests.hardware.peers import peers
 
 ZCU104 = load_device("zcu104")
-
-
-KINDS = (ComputeEngine.DENSE, ComputeEngine.CROSSBAR)
-"""The kinds that layers may be built with here."""
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +72,7 @@ def test_prices_rank_layers_as_finite_differences_do(
     """Steps of one density either way, all resources limited: no negative slope, and a rank correlation ≥ 0.8; where no
     slope can be told from none, prices are as small (hardware-model, section 7)."""
     workload: Workload = request.getfixturevalue(network)
-    options = DataflowOptions(compute_engines=KINDS, tolerance=tolerance)
-    accelerator, base = DataflowAccelerator(load_device(device), options), varied(workload)
+    accelerator, base = DataflowAccelerator(load_device(device), peers(tolerance=tolerance)), varied(workload)
     prices = _prices(accelerator.estimate(workload, base))[density]
     names = list(base.layers)[chosen] if isinstance(chosen, slice) else list(chosen)
     slopes = []
@@ -130,7 +126,7 @@ def test_kinds_take_the_densities_that_they_gain_from(mobilenet: Workload) -> No
 
 def test_logic_has_its_price_where_luts_bind(mobilenet: Workload) -> None:
     device = load_device("zcu102", dsp=20_000)
-    estimate = DataflowAccelerator(device).estimate(mobilenet, SparsityProfile.uniform(mobilenet, 0.5))
+    estimate = DataflowAccelerator(device, peers()).estimate(mobilenet, SparsityProfile.uniform(mobilenet, 0.5))
     assert estimate.utilization["lut"] > 0.8 > estimate.utilization["dsp"]
     assert sum(estimate.prices.values()) > 0.1
 
@@ -138,14 +134,14 @@ def test_logic_has_its_price_where_luts_bind(mobilenet: Workload) -> None:
 def test_weights_have_prices_where_bandwidth_binds() -> None:
     """ResNet-18's weights do not fit a ZCU104: its rate is that of reading them, so pairs are worth little."""
     workload = trace(timm.create_model("resnet18", num_classes=10, in_chans=1), (1, 32, 32))
-    accelerator = DataflowAccelerator(ZCU104, DataflowOptions(tolerance=0.01))
+    accelerator = DataflowAccelerator(ZCU104, peers(tolerance=0.01))
     half = SparsityProfile({layer.name: LayerSparsity(0.5, 0.6, 0.3) for layer in workload.compute_layers})
     estimate = accelerator.estimate(workload, half)
     assert estimate.utilization["bandwidth"] > 0.9
     assert max(estimate.weight_prices, key=estimate.weight_prices.__getitem__).startswith("layer4")
     dense = accelerator.estimate(workload, SparsityProfile.dense(workload))
     assert estimate.throughput_ips > 1.5 * dense.throughput_ips
-    stored = DataflowAccelerator(ZCU104, DataflowOptions(weights="dense", tolerance=0.01)).estimate(workload, half)
+    stored = DataflowAccelerator(ZCU104, peers(weights="dense", tolerance=0.01)).estimate(workload, half)
     assert max(stored.weight_prices.values()) == 0
     assert stored.throughput_ips < 1.2 * dense.throughput_ips
 
@@ -153,8 +149,8 @@ def test_weights_have_prices_where_bandwidth_binds() -> None:
 def test_a_pinned_pipeline_without_replicas_has_hardly_a_price(mobilenet: Workload) -> None:
     u250 = load_device("u250")
     profile = SparsityProfile.uniform(mobilenet, 0.5)
-    pinned = DataflowAccelerator(u250, DataflowOptions(max_replicas=1, max_pixels=1)).estimate(mobilenet, profile)
-    free = DataflowAccelerator(u250).estimate(mobilenet, profile)
+    pinned = DataflowAccelerator(u250, peers(max_replicas=1, max_pixels=1)).estimate(mobilenet, profile)
+    free = DataflowAccelerator(u250, peers()).estimate(mobilenet, profile)
     assert pinned.bottleneck.resource == "parallelism"
     assert sum(pinned.prices.values()) < 0.01 * sum(free.prices.values())
 

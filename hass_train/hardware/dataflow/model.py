@@ -42,7 +42,7 @@ class DataflowAccelerator(Accelerator):
         options: design rules.
 
     Raises:
-        ValueError: a bandwidth of 0 that counts: not even the images get in.
+        ValueError: a bandwidth of 0 that counts: not even the images get in; or costs that the device has not.
     """
 
     has_designs = True
@@ -54,6 +54,8 @@ class DataflowAccelerator(Accelerator):
             raise ValueError(
                 f"bandwidth_gbps of {device.name} is 0: no image gets in; raise it, or leave bandwidth out of limits"
             )
+        if self.options.costs == "peer" and device.family != "xc7":
+            raise ValueError(f"costs=peer knows Xilinx devices only; say costs=synthesis for {device.name}")
         self.budget = budget_of(device, self.options)
         self._tables: LRUCache[tuple[object, ...], Table] = LRUCache(_TABLES)
         self._explored: LRUCache[tuple[object, ...], _Explored] = LRUCache(_EXPLORED)

@@ -113,7 +113,6 @@ class DataflowOptions:
                 raise ValueError(
                     f"{name} is {getattr(self, name)!r}; choose {', '.join(choices[:-1])} or {choices[-1]}"
                 )
-        self._check_costs()
         for limit in self.limits:
             if limit not in LIMITS:
                 raise ValueError(f"limits names {limit!r}; choose from {', '.join(LIMITS)}")
@@ -138,6 +137,7 @@ class DataflowOptions:
         for name in ("mac_pj", "onchip_pj_per_bit", "offchip_pj_per_bit"):
             if not 0 <= getattr(self, name) < 1e6:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be ≥ 0")
+        self._check_costs()
 
     def _check_costs(self) -> None:
         """Refuse what the source of costs does not know.

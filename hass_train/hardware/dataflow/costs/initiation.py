@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -146,19 +145,6 @@ def _nonzeros(
         held = np.asarray(histograms[larger][: whole + 1], dtype=float)
         bounded = thinned(held / held.sum(), most)
     return np.pad(bounded, (0, pairs - most))
-
-
-def largest_of(histogram: Floats, draws: Any) -> Floats:
-    """The distribution of the largest of some independent draws.
-
-    Args:
-        histogram: (values,) probabilities of the values 0, 1, …
-        draws: numbers of draws, not necessarily whole; they broadcast with (…, values).
-
-    Returns:
-        (…, values) probabilities.
-    """
-    return np.diff(np.clip(np.cumsum(histogram), 0.0, 1.0) ** draws, axis=-1, prepend=0)
 
 
 @lru_cache(maxsize=4096)

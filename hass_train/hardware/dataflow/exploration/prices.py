@@ -102,9 +102,9 @@ class Usage:
     parallelism: float
 
     def shares(self) -> Floats:
-        """(6,) how much each binds, in the order of the fields; the shares sum to 1."""
+        """(6,) how much each binds, in the order of the fields; the shares sum to 1, or are 0 where nothing is used."""
         used = np.array([self.dsp, self.lut, self.ff, self.memory, self.bandwidth, self.parallelism]) ** SHARPNESS
-        return np.asarray(used / used.sum())
+        return np.asarray(used / max(used.sum(), 1e-300))
 
 
 def worth(usage: Usage, spent: Floats, block_bits: tuple[float, float], proof: Floats | None) -> Floats:
