@@ -128,7 +128,7 @@ def test_logic_has_its_price_where_luts_bind(mobilenet: Workload) -> None:
     device = load_device("zcu102", dsp=20_000)
     estimate = DataflowAccelerator(device, peers()).estimate(mobilenet, SparsityProfile.uniform(mobilenet, 0.5))
     assert estimate.utilization["lut"] > 0.8 > estimate.utilization["dsp"]
-    assert sum(estimate.prices.values()) > 0.1
+    assert sum(estimate.prices.values()) > 0.03  # halving all densities makes it 2 % faster
 
 
 def test_weights_have_prices_where_bandwidth_binds() -> None:
