@@ -98,6 +98,8 @@ class SynthesisedCosts(CostModel):
         """(n, 4) costs of the windows of padded maps."""
         (rows, columns), (height, width) = operation.kernel, operation.rows_read
         stride, dilation = (np.minimum(size, 2) for size in (operation.stride, operation.dilation))
+        # pools that round their map up reach beyond it
+        height, width = max(height, (rows - 1) * dilation[0] + 1), max(width, (columns - 1) * dilation[1] + 1)
         return module_costs(
             maps.SlidingWindow, self.family, streams=streams, pixels=pixels, bits=self.bits.data,
             depth=ceil_div(operation.source.channels, streams), height=height, width=width, kernel_height=rows,
