@@ -63,7 +63,8 @@ class KindReasons:
         found = self._cheapest(table, dense)
         if found is not None:
             other, held = found
-            return self._told(own, held, f" than {_name(other)}") or f"about as cheap as {_name(other)}"
+            gained = "about as cheap as" if own @ self.worth <= held @ self.worth else "no cheaper than"
+            return self._told(own, held, f" than {_name(other)}") or f"{gained} {_name(other)}"
         rows = dense[table.folds.engine]
         if rows.any():
             return f"dense would take {int(table.interval[rows.argmax()]) // table.urgency:,} cycles"
@@ -76,11 +77,13 @@ class KindReasons:
         found = self._cheapest(table, ~_PLAIN)
         if found is not None:
             other, held = found
-            if held @ self.worth < own @ self.worth and (told := self._told(held, own)):
-                return f"{_name(other)} would take {told}"
-            return "no kind is cheaper"
+            if held @ self.worth < own @ self.worth:
+                told = self._told(held, own)
+                return f"{_name(other)} would take {told}" if told else f"hardly dearer than {_name(other)}"
         if table.sparsity.pair_density == 1:
             return "no zeros to skip"
+        if found is not None:
+            return "no kind is cheaper"
         if list(table.options.compute_engines) == [ComputeEngine.DENSE]:
             return "the only one of hw.compute_engines"
         return "no other kind is fast enough"
