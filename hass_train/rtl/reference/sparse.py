@@ -1,4 +1,4 @@
-"""Compute engines that skip the zeros of weights, or of pairs of a weight and an activation (engines, section 2)."""
+"""Compute engines that skip zeros of weights, or of pairs of weight and activation (hardware-model, section 2)."""
 
 from __future__ import annotations
 

@@ -8,9 +8,9 @@ they cost is in `cost_model`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -64,17 +64,17 @@ class LayerWork:
     _activations: dict[int, LockstepRounds] = field(default_factory=dict, init=False, repr=False)
     _weights: dict[tuple[int, bool, int], IndependentWeights] = field(default_factory=dict, init=False, repr=False)
 
-    def few(self, choices: Ints) -> Bools:
-        """(choices,) which numbers of multipliers to look at."""
-        if self.step == 1:
-            return np.ones(len(choices), bool)
-        return np.isin(choices, spaced(choices.tolist(), self.step))
+    def skipping(self, bundle: int, lanes: bool) -> Ints:
+        """The choices of N worth building for engines of `bundle` channels that skip zeros: those that can choose among
+        what they have to, and no multiplier for every pair where a round takes a cycle anyway."""
+        return _skipping(self.layer.window * bundle, lanes, self.step, self.most_choices, self.t_min)
 
-    def choosable(self, bundle: int, choices: Ints, lanes: bool) -> Bools:
-        """(choices,) for which numbers of multipliers each can choose among what it has to."""
-        pairs = self.layer.window * bundle
-        among = -(-pairs // choices) if lanes else np.full(len(choices), pairs)
-        return (among <= self.most_choices) | (self.most_choices == 0)
+    @cached_property
+    def activation_sparsity(self) -> LayerSparsity:
+        """The sparsity with its channels' densities those of activations, as if their weights were equally dense."""
+        sparsity = self.sparsity
+        scale = sparsity.activation_density / max(sparsity.pair_density, 1e-9)
+        return replace(sparsity, channel_densities=tuple(min(one * scale, 1.0) for one in sparsity.channel_densities))
 
     def pairs(self, bundle: int, lanes: bool) -> LockstepRounds:
         """The rounds of engines of so many bundled channels that skip zero pairs, by lanes or wherever they are."""
@@ -102,6 +102,15 @@ class LayerWork:
     def _lanes(self) -> Lanes:
         layer = self.layer
         return self.sparsity.lanes or Lanes.unknown(self.max_pixels, layer.source.channels, layer.filters_per_group)
+
+
+@lru_cache(maxsize=8192)
+def _skipping(pairs: int, lanes: bool, step: float, most_choices: int, t_min: int) -> Ints:
+    """See `LayerWork.skipping`."""
+    choices = multiplier_choices(pairs)
+    worth = np.isin(choices, spaced(choices.tolist(), step)) & ((choices < pairs) | (t_min == 0))
+    among = -(-pairs // choices) if lanes else np.full(len(choices), pairs)
+    return np.flatnonzero(worth & ((among <= most_choices) | (most_choices == 0)))
 
 
 class EngineKind(ABC):

@@ -6,7 +6,6 @@ A further kind is a name in `ComputeEngine`, a class here, and its costs in a co
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
@@ -21,7 +20,8 @@ from hass_train.hardware.dataflow.costs.compute_engine import (
     LayerWork,
 )
 from hass_train.hardware.dataflow.costs.engine_rounds import dense_rounds
-from hass_train.hardware.dataflow.costs.initiation import multiplier_choices
+from hass_train.hardware.dataflow.costs.initiation import initiation_intervals, multiplier_choices
+from hass_train.hardware.dataflow.costs.lane_cycles import lane_cycles
 from hass_train.hardware.dataflow.costs.rounds import LockstepRounds
 from hass_train.hardware.profile import LayerSparsity
 from hass_train.hardware.workload import OperationKind
@@ -57,10 +57,7 @@ class Skipping(EngineKind):
     def multipliers(self, work: LayerWork, bundle: int) -> Ints:
         if not self._finds_zeros(work):
             return np.zeros(0, np.int64)
-        pairs = work.layer.window * bundle
-        choices = multiplier_choices(pairs)
-        worth = work.few(choices) & ((choices < pairs) | (work.t_min == 0))
-        return np.flatnonzero(worth & work.choosable(bundle, choices, self.lanes))
+        return work.skipping(bundle, self.lanes)
 
     def unsuited(self, work: LayerWork) -> str:
         what = f"{self.engine} engines could skip"
@@ -86,10 +83,10 @@ class Activation(Skipping):
         return sparsity.activation_density
 
     def channel_imbalance(self, work: LayerWork, i: int, bundle: int) -> Floats:
-        return over_channels(work.layer, _of_activations(work.sparsity), i, bundle, work.t_min)
+        return over_channels(work.layer, work.activation_sparsity, i, bundle, work.t_min)
 
     def group_imbalance(self, work: LayerWork, g: int, bundle: int) -> Floats:
-        return over_groups(work.layer, _of_activations(work.sparsity), g, bundle, work.t_min)
+        return over_groups(work.layer, work.activation_sparsity, g, bundle, work.t_min)
 
     def lockstep(
         self, work: LayerWork, bundle: int, choice: Ints, channels: Ints, filters: Ints, columns: int
@@ -115,9 +112,8 @@ class Weight(Skipping):
         return "has no weights that are known beforehand" if streamed else super().unsuited(work)
 
     def alone(self, work: LayerWork, bundle: int) -> Floats:
-        one = np.ones(1, np.int64)
-        choice = np.arange(len(multiplier_choices(work.layer.window * bundle)))
-        return self.scheduled(work, bundle, choice, np.ones_like(choice), one, 1)[:, 0]
+        mean = work.weights(bundle, self.lanes, 1).histograms.mean(axis=0)
+        return lane_cycles(mean) if self.lanes else initiation_intervals(mean, 1)
 
     def computed_fraction(self, sparsity: LayerSparsity) -> float:
         return sparsity.weight_density
@@ -175,12 +171,6 @@ def _lockstep(
         rounds.slowest(1, channels, choice, filters),
         rounds.slowest(columns, channels, choice, filters),
     )
-
-
-def _of_activations(sparsity: LayerSparsity) -> LayerSparsity:
-    """The sparsity with its channels' densities those of activations, as if their weights were equally dense."""
-    scale = sparsity.activation_density / max(sparsity.pair_density, 1e-9)
-    return replace(sparsity, channel_densities=tuple(min(one * scale, 1.0) for one in sparsity.channel_densities))
 
 
 VARIANTS: Sequence[EngineKind] = (

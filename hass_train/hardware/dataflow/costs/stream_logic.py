@@ -11,7 +11,7 @@ from hass_train.hardware.workload import Operation, OperationKind
 Ints = NDArray[np.int64]
 
 STREAM_DSP = {"hardswish": 5, "hardsigmoid": 4, "silu": 1, "gelu": 1, "mish": 1, "tanh": 0, "sigmoid": 0}
-"""DSPs per stream of activation functions. Hard-swish is as the peer synthesised it (resource coefficients), and
+"""DSPs per stream of activation functions. Hard-swish is as the peer synthesised it, and
 hard-sigmoid the same without its last product. Smooth functions are table look-ups, with one product where they
 multiply by x."""
 

@@ -1,4 +1,4 @@
-"""The costs of our own modules, from their synthesis (engines, section 3; docs/rtl.md).
+"""The costs of our own modules, from their synthesis (hardware-model, section 5; docs/rtl.md).
 
 A layer is what docs/rtl.md draws: padding, sliding window, compute engines, adder tree, accumulator, requantiser. Each
 is priced by its formula (`formulas`), exactly as its RTL would be instantiated. Three things are stated here and not

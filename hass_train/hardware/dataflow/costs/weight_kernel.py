@@ -40,3 +40,34 @@ def mean_cycles(logs, first, last, step, engines, folds):  # type: ignore[no-unt
                     total += 1.0 - exp(engines[row] * (logs[group, end, level] - logs[group, start, level]))
             result[row, fold] += total / looked
     return result
+
+
+@njit(cache=True)
+def alike_cycles(logs, first, last, step, engines, folds, filters, groups, counts):  # type: ignore[no-untyped-def]
+    """The same where all filters are alike, so that only the size of a block matters.
+
+    Args:
+        logs: (levels,) logarithms of probabilities of one engine.
+        first, last, step, engines, folds: as of `mean_cycles`.
+        filters: filters of a group.
+        groups, counts: (sizes,) groups side by side, and how many blocks there are of so many.
+
+    Returns:
+        (rows, folds) cycles.
+    """
+    result = np.ones((len(first), len(folds)))
+    for fold in range(len(folds)):
+        o = min(folds[fold], filters)
+        whole, rest = filters // o, filters % o
+        blocks = (whole + (rest > 0)) * counts.sum()
+        for row in range(len(first)):
+            total = 0.0
+            for size in range(len(groups)):
+                side = engines[row] * groups[size]
+                for level in range(first[row], last[row], step[row]):
+                    more = whole * (1.0 - exp(side * o * logs[level]))
+                    if rest:
+                        more += 1.0 - exp(side * rest * logs[level])
+                    total += counts[size] * more
+            result[row, fold] += total / blocks
+    return result

@@ -189,19 +189,34 @@ class IndependentWeights:
             first = step = multiplier_choices(positions)
             last = np.full_like(first, positions)
         at = np.asarray(choice, np.int64)
-        return weight_kernel.mean_cycles(
-            self._logs, first[at], last[at], step[at], np.asarray(engines, np.int64), np.asarray(o, np.int64)
-        )
+        levels, many = (first[at], last[at], step[at]), np.asarray(engines, np.int64)
+        if self._alike:
+            filters = len(self.histograms) // self.groups
+            side = np.add.reduceat(np.ones(self.groups, np.int64), np.arange(0, self.groups, self.g))
+            sizes, blocks = np.unique(side, return_counts=True)
+            return weight_kernel.alike_cycles(
+                self._logs[0, 1], *levels, many, np.asarray(o, np.int64), filters, sizes, blocks
+            )
+        return weight_kernel.mean_cycles(self._logs, *levels, many, np.asarray(o, np.int64))
+
+    @property
+    def _alike(self) -> bool:
+        """Whether all filters are equally dense, as where a pattern bounds them."""
+        return self.histograms.strides[0] == 0
 
     @cached_property
     def _logs(self) -> Floats:
         """(blocks of groups, filters of a group + 1, levels) sums over the first 0, 1, … filters of the logarithms of
-        the probability that an engine has at most so many non-zeros, or that its fullest lane has."""
-        counts = self.histograms
+        the probability that an engine has at most so many non-zeros, or that its fullest lane has; of filters that are
+        all alike, of the first alone."""
+        counts, groups = (self.histograms[:1], 1) if self._alike else (self.histograms, self.groups)
         below = fullest_lane(counts) if self.lanes else np.clip(np.cumsum(counts, axis=1), 0.0, 1.0)
-        logs = np.log(np.maximum(below, 1e-300)).reshape(self.groups, -1, below.shape[1])
-        logs = np.add.reduceat(logs, np.arange(0, self.groups, self.g), axis=0)
-        return np.asarray(np.pad(np.cumsum(logs, axis=1), ((0, 0), (1, 0), (0, 0))))
+        logs = np.log(np.maximum(below, 1e-300)).reshape(groups, -1, below.shape[1])
+        if self.g > 1 and groups > 1:
+            logs = np.add.reduceat(logs, np.arange(0, groups, self.g), axis=0)
+        sums = np.zeros((len(logs), logs.shape[1] + 1, logs.shape[2]))
+        np.cumsum(logs, axis=1, out=sums[:, 1:])
+        return sums
 
 
 def _positions_first(mask: Bools, bundle: int) -> Bools:

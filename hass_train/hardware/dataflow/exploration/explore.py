@@ -151,7 +151,7 @@ class Explorer:
             replicas: copies that share the device.
             column: index of the resource.
             gap: how far above the least the answer may be, as a fraction.
-            known: a selection within the limits at this interval, the answer where integer programming finds none.
+            known: a selection within the limits at this interval, the answer where the search finds none.
         """
         candidates, budget = self._candidates(interval, replicas), self.limits.budget(interval, replicas)
         answer = self.attempt(interval, replicas, exact=True)
