@@ -136,7 +136,8 @@ def pipeline(record: Record) -> Chart:
     layers = record.layers
     data = [
         {"layer": layer.name, "cycles": layer.cycles, "dense": layer.dense_cycles, "bound": layer.bound,
-         "urgency": layer.urgency, "engine": kind_name(layer.engine), "reason": layer.reason} for layer in layers
+         "urgency": layer.urgency, "engine": kind_name(layer.engine), "reason": layer.reason,
+         "opacity": 1.0 if record.sequential or layer.bound == "compute" else _PALE} for layer in layers
     ]  # fmt: skip
     designs: tuple[tuple[str, Column, str], ...] = (("dense", "dense", "dense"), ("searched", "sparse", "limit"))
     lines = [
@@ -148,9 +149,12 @@ def pipeline(record: Record) -> Chart:
     low, high = log_domain([*intervals, *(c for layer in layers for c in (layer.cycles, layer.dense_cycles))])
     x = log_axis("cycles an image" + (" (dashed: pipeline)" if lines else ""), low, high)
     bounds = list(dict.fromkeys(layer.bound for layer in layers))
-    field, inks = "engine", kind_colors(layer.engine for layer in layers)
     if record.sequential:
         field, inks = "bound", {bound: color_of(bound) for bound in bounds}
+    else:
+        field, inks = "engine", kind_colors(layer.engine for layer in layers)
+        waiting = " or ".join(bound for bound in bounds if bound != "compute")
+        inks |= {f"bound by {waiting} (pale)": GRAY} if waiting else {}
     colors, shapes = series(inks | {_DENSE: COLORS["dense"]}, [*["square"] * len(inks), RING])
     prefix = "'bound by ' + " if record.sequential else ""
     legend = alt.Legend(labelExpr=f"datum.label == '{_DENSE}' ? datum.label : {prefix}datum.label", title=None)
@@ -162,12 +166,8 @@ def pipeline(record: Record) -> Chart:
     if any(layer.urgency > 1 for layer in layers):
         tips.append(tip("urgency:Q", "times faster than the rest"))
     table = rows(data).encode(y=by_layer())
-    bars = table.mark_bar().encode(x=x("cycles:Q"), x2=alt.X2Datum(low), color=color, tooltip=tips)
-    waiting = [bound for bound in bounds if bound != "compute"]
-    if waiting and not record.sequential:
-        pale = alt.Scale(domain=["compute", *waiting], range=[1.0, *[_PALE] * len(waiting)])
-        told = alt.Legend(labelExpr="'pale: bound by ' + datum.label", values=waiting, title=None)
-        bars = bars.encode(opacity=alt.Opacity("bound:N", scale=pale, legend=told))
+    pale = alt.Opacity("opacity:Q", scale=None)
+    bars = table.mark_bar().encode(x=x("cycles:Q"), x2=alt.X2Datum(low), color=color, opacity=pale, tooltip=tips)
     dense = table.transform_calculate(**{field: f"'{_DENSE}'"}).encode(x=x("dense:Q"), tooltip=[tips[0], dense_cycles])
     return layered(
         bars,

@@ -172,12 +172,15 @@ def test_layers_say_their_kind_and_why(record: Record) -> None:
 
 
 def test_pale_bars_are_those_that_no_engine_binds(record: Record) -> None:
-    drawn = pipeline_chart(record).to_dict()
-    (opacity,) = [one["encoding"]["opacity"] for one in drawn["layer"] if "opacity" in one.get("encoding", {})]
-    bounds = {layer.bound for layer in record.layers}
-    scale = dict(zip(opacity["scale"]["domain"], opacity["scale"]["range"], strict=True))
-    assert set(scale) == bounds | {"compute"}
-    assert {bound for bound, value in scale.items() if value == 1} == {"compute"}
+    again = replace(record)
+    first, *rest = (replace(layer, bound="compute") for layer in record.layers)
+    vars(again)["layers"] = [replace(first, bound="input"), *rest]
+    drawn = pipeline_chart(again).to_dict()
+    shown = {row["layer"]: row["opacity"] for rows in drawn["datasets"].values() for row in rows if "layer" in row}
+    assert shown.pop(record.layers[0].name) < 1
+    assert set(shown.values()) == {1.0}
+    (domain,) = [one["encoding"]["color"]["scale"]["domain"] for one in drawn["layer"] if "opacity" in one["encoding"]]
+    assert "bound by input (pale)" in domain
 
 
 VISION = {
