@@ -78,7 +78,7 @@ def settle(model: nn.Module, reaches: Callable[[], float], target: float, resolu
 
 
 def meet(
-    model: nn.Module, question: HardwareQuestion, profile: Callable[[], SparsityProfile], target: float, tries: int = 2
+    model: nn.Module, question: HardwareQuestion, profile: Callable[[], SparsityProfile], target: float, tries: int = 4
 ) -> None:
     """Scale thresholds so that a throughput is reached, and hardly exceeded, on the exact hardware model.
 

@@ -24,11 +24,11 @@ from hass_train.hardware.dataflow.costs.initiation import (
 )
 from hass_train.hardware.dataflow.costs.lane_cycles import fullest_lane, lane_cycles, loads
 from hass_train.hardware.dataflow.costs.weight_rounds import (
+    IndependentWeights,
     bundle_nonzeros,
     filter_histograms,
     filter_order,
     fullest_lanes,
-    independent_weight_cycles,
     lane_weight_cycles,
     pooled_weight_cycles,
 )
@@ -161,6 +161,24 @@ def test_sorted_filters_wait_less() -> None:
         pooled_weight_cycles(one, 9, np.array([8]), 2) for one in (nonzeros, nonzeros[filter_order(nonzeros.sum(1))])
     )
     assert (in_order[0, :4] < 0.9 * given_order[0, :4]).all()
+
+
+def independent_weight_cycles(
+    rows: np.ndarray, o: np.ndarray, engines: int, groups: int = 1, g: int = 1, *, lanes: bool
+) -> np.ndarray:
+    """(folds, choices) cycles of filters of which is known how many weights are not zero."""
+    choices = np.arange(len(multiplier_choices(rows.shape[1] - 1)))
+    found = IndependentWeights(rows, lanes, groups, g)
+    return found.cycles(choices, np.full(len(choices), engines), o).T
+
+
+@pytest.mark.parametrize("lanes", [False, True])
+def test_filters_that_are_alike_are_no_special_case(lanes: bool) -> None:
+    one, o = hypergeometric(40, np.array([11]), 9)[0], np.array([1, 2, 3, 5, 7, 15])
+    for engines, groups, g in ((1, 1, 1), (3, 1, 1), (2, 3, 2), (1, 15, 4)):
+        alike = independent_weight_cycles(np.broadcast_to(one, (15, 10)), o, engines, groups, g, lanes=lanes)
+        told = independent_weight_cycles(np.tile(one, (15, 1)), o, engines, groups, g, lanes=lanes)
+        np.testing.assert_allclose(alike, told)
 
 
 @given(st.lists(st.integers(0, 4), min_size=4, max_size=4), st.integers(1, 2), st.integers(1, 2), st.integers(1, 2))

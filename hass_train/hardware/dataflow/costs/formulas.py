@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import nnls
 
+from hass_train.hardware.dataflow.costs.kept_rates import KeptRates
 from hass_train.hardware.dataflow.costs.modules.parameters import Family, ModuleParameters
 from hass_train.runtime.errors import UserError
 
@@ -72,9 +73,20 @@ class Formula:
         first, which = _alike([given[name] for name in fixed if np.ndim(parameters[name])], arrays[0].size)
         different = zip(*(given[name][first].tolist() for name in fixed), strict=True)
         rates = np.stack([self._rates_of(tuple(zip(fixed, values, strict=True))) for values in different])
-        factors = np.stack(np.broadcast_arrays(*self.kind.unchecked(given).factors, which)[:-1])
-        values = np.einsum("kn,nkt->tn", factors, rates[which])
-        return self._costs(values).T.reshape(*shape, len(RESULTS))
+        grown = rates @ self._weights  # (kinds, factors, results)
+        found = np.zeros((len(which), len(RESULTS)))
+        for k, factor in enumerate(self.kind.unchecked(given).factors):
+            found += grown[which, k] * np.reshape(factor, (-1, 1))
+        return np.asarray(np.rint(found), np.int64).reshape(*shape, len(RESULTS))
+
+    @cached_property
+    def _weights(self) -> Floats:
+        """(terms + 2, results) what each of `_values` counts for in each result."""
+        weights = np.zeros((len(self.lut) + len(self.ff) + 2, len(RESULTS)))
+        weights[: len(self.lut), 0] = list(self.lut.values())
+        weights[len(self.lut) : -2, 1] = list(self.ff.values())
+        weights[-2:, 2:] = np.eye(2)
+        return weights
 
     def _values(self, module: ModuleParameters, count: int = 0) -> Floats:
         """(terms + 2,) its terms in the order of the coefficients, LUTs' first, then DSPs and block RAMs.
@@ -98,9 +110,9 @@ class Formula:
         return np.asarray(np.rint([lut, ff, *values[-2:]]), np.int64)
 
     @cached_property
-    def _kept_rates(self) -> dict[tuple[tuple[str, int], ...], Floats]:
-        """What `_rates_of` found; filled on demand."""
-        return {}
+    def _kept_rates(self) -> KeptRates:
+        """What `_rates_of` found, in this process or in one before; filled on demand."""
+        return KeptRates(f"{self.kind.name}.{self.family}", repr((self.lut, self.ff)))
 
     def _rates_of(self, fixed: tuple[tuple[str, int], ...]) -> Floats:
         """(factors, terms + 2) what a term grows by with each of the module's `factors`.
@@ -119,7 +131,7 @@ class Formula:
             rates = np.rint(2 * np.linalg.lstsq(factors, values, rcond=None)[0]) / 2
             if not np.array_equal(factors @ rates, values):
                 raise ValueError(f"the terms of {modules[0]} are not linear in its factors")
-            self._kept_rates[fixed] = rates
+            self._kept_rates.add(fixed, rates)
         return self._kept_rates[fixed]
 
 

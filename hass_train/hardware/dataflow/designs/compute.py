@@ -72,6 +72,9 @@ class ComputeDesigns(Table):
         self._input_side = InputSide(layer, sparsity, options, self.costs)
         self._zero_tiles = ZeroTiles(layer, sparsity)
         folds, interval, t, uneven, alone = self._enumerate(space)
+        possible = self._possible(folds, space)
+        folds, interval, t = folds[possible], interval[possible], t[possible]
+        uneven, alone = uneven[possible], alone[possible]
         logic, memories = self._costs(folds, interval, t, space)
         self.space = space
         super().__init__(interval * self.urgency, logic, memories, space)
@@ -116,7 +119,12 @@ class ComputeDesigns(Table):
         few = self._some(np.arange(np.searchsorted(self.interval, _REACH * interval, side="right")), self.interval)
         shares = np.random.default_rng(0).dirichlet(np.full(6, _SPARSE_WORTH), _WORTHS)
         costs = [few.cost(share * per_unit(self.space.budget)) for share in shares]
-        for _, of_kind in by_kind(few.folds.engine):
+        structure = self.sparsity.structure
+        # of a bounded number of weights a round takes whole cycles, so that which N pays changes with the number
+        apart = few.folds.n * (structure is not None and structure.bounded is not None)
+        groups = few.folds.engine * (int(apart.max(initial=0)) + 1) + apart
+        for group in np.unique(groups):
+            of_kind = np.flatnonzero(groups == group)
             own = few.interval[of_kind]
             for cost in costs:
                 least = np.minimum.accumulate(cost[of_kind])
@@ -171,6 +179,14 @@ class ComputeDesigns(Table):
         joined = [np.concatenate(column) for column in zip(*blocks, strict=True)]
         i, m, n, o, gs, q, p, engine, depth, interval, t, uneven, alone = joined
         return Folds(i, o, gs, m, n, q, p, engine, depth), interval, t, uneven, alone
+
+    def _possible(self, folds: Folds, space: DesignSpace) -> NDArray[np.bool_]:
+        """(designs,) which have no more multipliers than all DSPs of the device could be, or are as small as any."""
+        wide = max(self.options.activation_bits, self.options.weight_bits)
+        multipliers = folds.n * folds.compute_engines
+        most = space.budget[0] * (4 if wide <= 4 else 2 if wide <= 8 else 1)
+        in_luts = np.isin(folds.engine, [code for code, kind in enumerate(VARIANTS) if kind.multiplier == "lut"])
+        return np.asarray((multipliers <= max(most, int(multipliers.min()))) | in_luts | self.costs.small_products)
 
     def _fifo_choices(self, side: InputFolds) -> list[int]:
         """The depths of compute engines' FIFOs that are worth exploring; 0 = lock-step."""

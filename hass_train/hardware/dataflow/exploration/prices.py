@@ -32,6 +32,7 @@ SHARPNESS = 8.0
 _STEP = 0.5  # fraction of a density to which a layer's need is followed
 _REACH = 1.25  # the costs of a kind are followed between T / _REACH and T · _REACH
 _UNBUILT = 2.0  # what a kind without any design in the table is taken to cost, over the cheapest one
+_TINY = 1e-300  # instead of nothing, where what binds is nothing that a layer takes
 _NEGLIGIBLE = 1e-3  # share of memory and bandwidth below which designs are compared by their logic alone
 
 DENSITIES = ("pair_density", "weight_density", "activation_density")
@@ -104,7 +105,7 @@ class Usage:
     def shares(self) -> Floats:
         """(6,) how much each binds, in the order of the fields; the shares sum to 1, or are 0 where nothing is used."""
         used = np.array([self.dsp, self.lut, self.ff, self.memory, self.bandwidth, self.parallelism]) ** SHARPNESS
-        return np.asarray(used / max(used.sum(), 1e-300))
+        return np.asarray(used / max(used.sum(), _TINY))
 
 
 def worth(usage: Usage, spent: Floats, block_bits: tuple[float, float], proof: Floats | None) -> Floats:
@@ -182,7 +183,8 @@ def _followed(
         cost = cost + (table.memory[:, rows] @ weights[MEMORY]).min(axis=0)
     own, least = table.interval[rows], np.minimum.accumulate(cost)
     short, now = (int(np.searchsorted(own, one, side="right")) - 1 for one in (shorter, interval))
-    follows = float(np.log(least[short] / least[-1]) / np.log(interval * _REACH / shorter))
+    grown = max(float(least[short]), _TINY) / max(float(least[-1]), _TINY)
+    follows = float(np.log(grown) / np.log(interval * _REACH / shorter))
     design = rows[int(cost[: now + 1].argmin())]
     return float(least[now]), follows, float(table.layer.window * table.folds.m[design])
 
@@ -232,11 +234,12 @@ def smooth_prices(layers: Sequence[LayerDemand], spent: Floats, weights: Floats)
 def _need(kinds: Sequence[KindDemand], moved: str = "") -> float:
     """The soft minimum of what the kinds cost; at half of a density, if one is named."""
     costs = np.array([one.cost * (_STEP**one.follows if moved and one.density == moved else 1.0) for one in kinds])
-    return float(costs.min() * ((costs / costs.min()) ** -SHARPNESS).sum() ** (-1 / SHARPNESS))
+    ratios = costs / max(costs.min(), _TINY)
+    return float(costs.min() * (np.maximum(ratios, 1.0) ** -SHARPNESS).sum() ** (-1 / SHARPNESS))
 
 
 def _fewer_stored(kinds: Sequence[KindDemand]) -> float:
     """The share that kinds which store fewer weights than all have in the soft minimum of what the kinds cost."""
     costs = np.array([kind.cost for kind in kinds])
-    shares = (costs / costs.min()) ** -SHARPNESS
+    shares = np.maximum(costs / max(costs.min(), _TINY), 1.0) ** -SHARPNESS
     return float(shares @ [kind.stores_fewer for kind in kinds] / shares.sum())

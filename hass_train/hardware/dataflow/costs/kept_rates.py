@@ -1,0 +1,79 @@
+"""Rates of formulas that other processes have worked out, in files beside the compiled modules.
+
+Working out what a module's costs grow by takes a fraction of a millisecond for each set of parameters, of which a
+network asks thousands. They depend on the package alone, so that they are kept as compiled code is: in `__pycache__`,
+under a digest of what they follow from. Where that folder cannot be written, every process works them out anew.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import hashlib
+import os
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+Floats = NDArray[np.float64]
+Key = tuple[tuple[str, int], ...]
+
+_FOLDER = Path(__file__).parent / "__pycache__"
+
+
+class KeptRates(dict[Key, Floats]):
+    """Rates by the parameters that they hold for; what is added is written when the process ends.
+
+    Args:
+        name: of the module and family.
+        formula: a text that says what else they depend on.
+    """
+
+    def __init__(self, name: str, formula: str) -> None:
+        super().__init__()
+        digest = hashlib.sha256((_sources() + formula).encode()).hexdigest()[:16]
+        self._file, self._name, self._grew = _FOLDER / f"rates.{name}.{digest}.safetensors", name, False
+        self.update(self._read())
+
+    def add(self, key: Key, rates: Floats) -> None:
+        """Keep the rates of some parameters."""
+        if not self._grew:
+            atexit.register(self.write)
+        self._grew = True
+        self[key] = rates
+
+    def write(self) -> None:
+        """Write all rates, those of other processes included; a file is written completely or not at all."""
+        merged = {**self._read(), **self}
+        names = [name for name, _ in next(iter(merged))]
+        keys = np.array([[value for _, value in key] for key in merged], np.int64)
+        partly = self._file.with_suffix(f".{os.getpid()}.tmp")
+        with contextlib.suppress(OSError):
+            _FOLDER.mkdir(exist_ok=True)
+            save_file({"keys": keys, "rates": np.stack(list(merged.values()))}, partly, {"names": ",".join(names)})
+            partly.replace(self._file)
+            for other in _FOLDER.glob(f"rates.{self._name}.*.safetensors"):
+                if other != self._file:
+                    other.unlink(missing_ok=True)
+
+    def _read(self) -> dict[Key, Floats]:
+        """What is in the file; nothing if there is none, or if it is damaged."""
+        try:
+            with safe_open(self._file, framework="numpy") as found:
+                names, keys, rates = found.metadata()["names"].split(","), *map(found.get_tensor, ("keys", "rates"))
+        except (OSError, SafetensorError):
+            return {}
+        return {tuple(zip(names, key, strict=True)): one for key, one in zip(keys.tolist(), rates, strict=True)}
+
+
+@cache
+def _sources() -> str:
+    """A digest of the classes that say what costs grow with."""
+    digest = hashlib.sha256()
+    for file in sorted((Path(__file__).parent / "modules").glob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
