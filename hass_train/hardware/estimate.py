@@ -90,6 +90,7 @@ class LayerEstimate:
         part: index of the part of a partitioned network that it belongs to.
         block_density: fraction of its blocks of weights that an array computes; None where zeros are not skipped so.
         block_imbalance: the block density of the busiest row of cores over that of the layer; None likewise.
+        reason: why it is built with its kind of compute engine, in a few words; empty where there is no choice.
     """
 
     name: str
@@ -115,6 +116,7 @@ class LayerEstimate:
     lanes: bool = False
     multiplier: str = "dsp"
     filter_order: tuple[int, ...] = ()
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any
 
 import altair as alt
@@ -27,6 +27,8 @@ from hass_train.report.look import (
     dashed,
     dots,
     hits,
+    kind_colors,
+    kind_name,
     layered,
     log_axis,
     log_domain,
@@ -40,6 +42,11 @@ from hass_train.results.record import Column, Record
 
 _MANY = 6000
 """Cells of a heat map beyond which a page draws it as a bitmap."""
+_DENSE = "dense network"
+_PALE = 0.45
+"""Opacity of bars of layers that no compute engine binds."""
+_TINT = 0.22
+"""Of every other layer in a stack, so that one sees where it ends."""
 
 
 def history(record: Record) -> Chart:
@@ -121,11 +128,16 @@ def trials(record: Record) -> Chart:
 
 
 def pipeline(record: Record) -> Chart:
-    """Each layer's interval against the pipeline's, searched and dense."""
+    """Each layer's interval against the pipeline's, searched and dense.
+
+    Colours say the kinds of compute engine, and pale bars what is not bound by them; on an array, which has one kind,
+    colours say what binds a layer.
+    """
     layers = record.layers
     data = [
         {"layer": layer.name, "cycles": layer.cycles, "dense": layer.dense_cycles, "bound": layer.bound,
-         "urgency": layer.urgency} for layer in layers
+         "urgency": layer.urgency, "engine": kind_name(layer.engine), "reason": layer.reason,
+         "opacity": 1.0 if record.sequential or layer.bound == "compute" else _PALE} for layer in layers
     ]  # fmt: skip
     designs: tuple[tuple[str, Column, str], ...] = (("dense", "dense", "dense"), ("searched", "sparse", "limit"))
     lines = [
@@ -137,23 +149,33 @@ def pipeline(record: Record) -> Chart:
     low, high = log_domain([*intervals, *(c for layer in layers for c in (layer.cycles, layer.dense_cycles))])
     x = log_axis("cycles an image" + (" (dashed: pipeline)" if lines else ""), low, high)
     bounds = list(dict.fromkeys(layer.bound for layer in layers))
-    inks = {bound: color_of(bound) for bound in bounds} | {"dense": COLORS["dense"]}
-    colors, shapes = series(inks, [*["square"] * len(bounds), RING])
-    legend = alt.Legend(labelExpr="datum.label == 'dense' ? 'dense' : 'bound by ' + datum.label", title=None)
-    color = alt.Color("bound:N", scale=colors, legend=legend)
+    if record.sequential:
+        field, inks = "bound", {bound: color_of(bound) for bound in bounds}
+    else:
+        field, inks = "engine", kind_colors(layer.engine for layer in layers)
+        waiting = " or ".join(bound for bound in bounds if bound != "compute")
+        inks |= {f"bound by {waiting} (pale)": GRAY} if waiting else {}
+    colors, shapes = series(inks | {_DENSE: COLORS["dense"]}, [*["square"] * len(inks), RING])
+    prefix = "'bound by ' + " if record.sequential else ""
+    legend = alt.Legend(labelExpr=f"datum.label == '{_DENSE}' ? datum.label : {prefix}datum.label", title=None)
+    color = alt.Color(f"{field}:N", scale=colors, legend=legend)
     cycles, dense_cycles = tip("cycles:Q", "cycles", ",.0f"), tip("dense:Q", "dense", ",.0f")
     tips = [tip("layer:N", "layer"), cycles, dense_cycles, tip("bound:N", "bound by")]
+    if any(layer.reason for layer in layers):
+        tips.append(tip("reason:N", "engines"))
     if any(layer.urgency > 1 for layer in layers):
         tips.append(tip("urgency:Q", "times faster than the rest"))
     table = rows(data).encode(y=by_layer())
-    dense = table.transform_calculate(bound="'dense'").encode(x=x("dense:Q"), tooltip=[tips[0], dense_cycles])
+    pale = alt.Opacity("opacity:Q", scale=None)
+    bars = table.mark_bar().encode(x=x("cycles:Q"), x2=alt.X2Datum(low), color=color, opacity=pale, tooltip=tips)
+    dense = table.transform_calculate(**{field: f"'{_DENSE}'"}).encode(x=x("dense:Q"), tooltip=[tips[0], dense_cycles])
     return layered(
-        table.mark_bar().encode(x=x("cycles:Q"), x2=alt.X2Datum(low), color=color, tooltip=tips),
+        bars,
         *(
             dashed(rows([line]), color=line["color"]).encode(x=x("cycles:Q"), tooltip=[tip("whose:N", "of"), cycles])
             for line in lines
         ),
-        dots(dense).encode(color=color, shape=alt.Shape("bound:N", scale=shapes, legend=legend)),
+        dots(dense).encode(color=color, shape=alt.Shape(f"{field}:N", scale=shapes, legend=legend)),
         hits(dense),
         height=ROW * len(layers),
     )
@@ -183,33 +205,48 @@ def densities(record: Record) -> Chart:
 
 
 def resources(record: Record) -> Chart:
-    """Every resource of both designs, stacked from the layers, with the limit."""
+    """Every resource of both designs, stacked from the layers, those of a kind of engine together, with the limit."""
     pieces: list[dict[str, Any]] = []
+    kinds: list[dict[str, Any]] = []
     ends: list[dict[str, Any]] = []
     limits = record.limits
     both = {"dense": stacks(record, "dense"), "searched": stacks(record, "sparse")}
     for resource in LIMITS:
         for label, design in both.items():
             stack, row, limit = design[resource], f"{LABELS[resource]}, {label}", limits.get(resource, 0.0)
-            tops = list(accumulate(stack.upto(MOST_SHOWN)))
-            pieces += [
-                {"row": row, "layer": name, "share": share, "to": top, "place": place / (len(tops) - 1)}
-                for place, (name, share, top) in enumerate(zip(stack.pieces, stack.shares, tops, strict=True)) if share
-            ]  # fmt: skip
+            shown = stack.upto(MOST_SHOWN)
+            for engine in dict.fromkeys(stack.engines):
+                start = stack.engines.index(engine)
+                end = start + stack.engines.count(engine)
+                kind = {"row": row, "kind": kind_name(engine), "whole": sum(stack.shares[start:end])}
+                if not kind["whole"]:
+                    continue
+                kinds.append({**kind, "to": sum(shown[:end])})
+                tops = accumulate(shown[start:end], initial=sum(shown[:start]))
+                pieces += [
+                    {**kind, "layer": stack.pieces[k], "share": stack.shares[k], "from": low, "to": high,
+                     "tint": _TINT * (k % 2)}
+                    for k, (low, high) in enumerate(pairwise(tops), start) if stack.shares[k]
+                ]  # fmt: skip
             whole = f"{sum(stack.shares):.0%}" + ("" if limit else " *")
             ends.append({"row": row, "whole": whole, "limit": limit or None})
     title = "of the device; red: limit" + ("" if len(limits) == len(LIMITS) else "; * does not count")
     x = axis_of(title, alt.Scale(domain=[0, MOST_SHOWN + 0.4], nice=False), values=[0, 0.5, 1], format=".0%")
     axis = alt.Axis(title=None, ticks=False, labelLimit=0, labelPadding=4)
     y = alt.Y("row:N", sort=[end["row"] for end in ends], axis=axis)
-    shade = alt.Color("place:Q", legend=None, scale=alt.Scale(scheme="viridis", domain=[-0.08, 1.08]))
-    color = alt.when(alt.datum.place == 1).then(alt.value("#9aa3ad")).otherwise(shade)
-    tips = [tip("layer:N", "layer"), tip("share:Q", "share", ".2%"), tip("row:N", "of")]
-    bars = rows(pieces[::-1]).mark_bar()  # each from zero, the longest first: no seams
+    colors, _ = series(kind_colors(engine for design in both.values() for engine in design["dsp"].engines), ())
+    color = alt.Color("kind:N", scale=colors, legend=alt.Legend(title=None))
+    tips = [tip("layer:N", "layer"), tip("share:Q", "share", ".2%"), tip("kind:N", "engines"),
+            tip("whole:Q", "all of the kind", ".2%"), tip("row:N", "of")]  # fmt: skip
+    bars = rows(kinds[::-1]).mark_bar().encode(x=x("to:Q").stack(None), y=y, color=color)  # each from zero: no seams
+    tints = rows(pieces).mark_bar(color="white").encode(
+        x=x("from:Q"), x2="to:Q", y=y, opacity=alt.Opacity("tint:Q", scale=None), tooltip=tips
+    )  # fmt: skip
     table = rows(ends).encode(y=y)
     limit = table.mark_tick(color=COLORS["limit"], thickness=2, size=25, opacity=1)
     return layered(
-        bars.encode(x=x("to:Q").stack(None), y=y, color=color, tooltip=tips),
+        bars,
+        tints,
         table.mark_text(align="left", dx=6).encode(x=alt.XDatum(MOST_SHOWN), text="whole:N"),
         limit.encode(x=x("limit:Q"), tooltip=tip("limit:Q", "limit", ".0%")),
         height=26 * len(ends),

@@ -45,7 +45,7 @@ def print_result(result: Result, files: Iterable[Path], console: Console, note: 
         console.print(f"{note}.")
     console.print(f"Why not faster: {result.sparse.estimate.bottleneck.reason} (binds: {goal.binding}).")
     console.print()
-    console.print(slowest_table("Slowest layers of the searched network", result.sparse.estimate))
+    print_slowest("Slowest layers of the searched network", result.sparse.estimate, console)
     seconds = ", ".join(f"{name} {value:.0f} s" for name, value in result.wall_s.items())
     console.print(f"Time: {seconds}.")
     print_files(files, console)
@@ -87,17 +87,24 @@ def _columns(result: Result) -> Table:
     return table
 
 
-def slowest_table(title: str, estimate: Estimate) -> Table:
-    """A table of the five operations with the longest intervals."""
+def print_slowest(title: str, estimate: Estimate, console: Console) -> None:
+    """Print a table of the five operations with the longest intervals, and why they have their compute engines."""
     table = Table(title=title, title_justify="left")
     blocks = any(layer.block_density is not None for layer in estimate.layers)
     density = "block density" if blocks else "pair density"
     for heading in ("layer", "kind", "cycles", "bound by", "engine", density, "folds", "weights in"):
         right = heading in ("cycles", density)
         table.add_column(heading, justify="right" if right else "left", overflow="fold")
-    for layer in estimate.slowest(5):
+    slowest = estimate.slowest(5)
+    for layer in slowest:
         table.add_row(*_cells(layer))
-    return table
+    console.print(table)
+    reasons = Table.grid(padding=(0, 2))
+    for layer in slowest:
+        if layer.reason:
+            reasons.add_row(f"  {layer.name}", layer.reason)
+    if reasons.row_count:
+        console.print("Their engines:", reasons, sep="\n")
 
 
 def _cells(layer: LayerEstimate) -> list[str]:

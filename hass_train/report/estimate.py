@@ -12,7 +12,7 @@ from rich.table import Table
 
 from hass_train.hardware import Estimate, SparsityProfile, Workload
 from hass_train.report.columns import ARRAY_LABELS, RESOURCE_LABELS
-from hass_train.report.console import print_files, slowest_table
+from hass_train.report.console import print_files, print_slowest
 
 if TYPE_CHECKING:
     from hass_train.report.look import Chart
@@ -53,7 +53,7 @@ def print_estimate(
     if len(estimate.parts) > 1:
         console.print(_parts(estimate))
         console.print()
-    console.print(slowest_table("Slowest layers", estimate))
+    print_slowest("Slowest layers", estimate, console)
     console.print(f"Why not faster: {estimate.bottleneck.reason}.")
     if estimate.bottleneck.hint:
         console.print(f"{estimate.bottleneck.hint}.")
@@ -142,20 +142,31 @@ def save_estimate_picture(path: Path, estimate: Estimate, title: str) -> None:
 def _picture(estimate: Estimate, title: str) -> Chart:
     import altair as alt
 
-    from hass_train.report.look import ROW, WIDTH, axis_of, by_layer, log_axis, log_domain, rows, series, styled
+    from hass_train.report.look import (
+        ROW,
+        WIDTH,
+        axis_of,
+        by_layer,
+        kind_colors,
+        kind_name,
+        log_axis,
+        log_domain,
+        rows,
+        series,
+        styled,
+    )
 
     array = estimate.sequential
     layers = [row for row in estimate.layers if row.engine != "stream"]
     limits = [] if array else [estimate.parts[row.part].interval_cycles for row in layers]
     data = [
-        {"layer": row.name, "engine": f"{row.engine} engines", "cycles": row.interval_cycles,
+        {"layer": row.name, "engine": kind_name(row.engine), "cycles": row.interval_cycles,
          "cost": row.resources.offchip_bits / 8e6 if array else row.resources.dsp} for row in layers
     ]  # fmt: skip
     low, high = log_domain([*limits, *(row.interval_cycles for row in layers)])
     cycles = log_axis("cycles an image" + ("" if array else " (line: the pipeline's interval)"), low, high)
     cost = axis_of("MB to and from DDR" if array else "DSPs of one copy", alt.Scale(), tickCount=5)
-    found = {f"{engine} engines": ink for engine, ink in _COLORS.items() if engine in {row.engine for row in layers}}
-    colors, _ = series(found, ())
+    colors, _ = series(kind_colors(row.engine for row in layers), ())
     color = alt.Color("engine:N", scale=colors, legend=None if array else alt.Legend(title=None))
     first, second = (rows(data).encode(y=by_layer(names=names), color=color) for names in (True, False))
     ticks = rows([{"layer": row.name, "limit": limit} for row, limit in zip(layers, limits, strict=not array)])
@@ -169,6 +180,3 @@ def _picture(estimate: Estimate, title: str) -> Chart:
     one_by_one = ", layer after layer" if array else ""
     above = f"{title}: {estimate.throughput_ips:,.0f} images/s{copies}{one_by_one}"
     return styled(alt.hconcat(*plots, spacing=12, title=above))
-
-
-_COLORS = {"dense": "#4878a8", "crossbar": "#d08030", "array": "#4878a8"}

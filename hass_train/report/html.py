@@ -102,11 +102,24 @@ def _numbers(head: str, key: str, form: str) -> _Column:
     return _Column(head, lambda row: Cell(format(float(row[key]), form), float(row[key])) if row.get(key) else Cell(""))
 
 
+def _engine(row: Mapping[str, str]) -> Cell:
+    """The kind of compute engine, and its variant where the kind has several; tables of older versions have none."""
+    by_lanes = " by lanes" if row["engine"] == "weight" and row.get("lanes") == "True" else ""
+    in_luts = " in LUTs" if row.get("multiplier") == "lut" else ""
+    return Cell(f"{row['engine']}{by_lanes}{in_luts}", tip=row.get("reason", ""))
+
+
+def _reasoned(record: Record) -> bool:
+    """Whether it is known why layers have their kinds of compute engine."""
+    return any(row.get("reason") for row in record.rows)
+
+
 def _columns(record: Record) -> list[_Column]:
     """The columns of the table of layers; to add one, add it here and to `hass_train.report.files.save_layers`."""
     return [
         _Column("layer", lambda row: Cell(row["layer"]), words=True), _words("kind", "kind"),
-        _words("compute engine", "engine"), _numbers("cycles", "interval_cycles", ",.0f"), _words("bound by", "bound"),
+        _Column("compute engine", _engine, words=True), _numbers("cycles", "interval_cycles", ",.0f"),
+        _words("bound by", "bound"),
         *(_numbers(f"{kind} density", f"{kind}_density", ".3f") for kind in ("weight", "activation", "pair")),
         _numbers("price", "price", ".3f"),
         *(_numbers(name, f"fold_{name}", ".0f") for name in record.folds),
@@ -114,6 +127,7 @@ def _columns(record: Record) -> list[_Column]:
         else _numbers("cycles an initiation", "initiation_interval", ".2f"),
         _numbers("DSPs", "dsp", ",.0f"), _numbers("block RAMs", "bram18", ",.0f"),
         _numbers("UltraRAMs", "uram", ",.0f"), _numbers("LUTs", "lut", ",.0f"), _words("weights in", "weights_in"),
+        *([_Column("why this engine", lambda row: Cell(row["reason"]), words=True)] if _reasoned(record) else []),
     ]  # fmt: skip
 
 

@@ -18,6 +18,11 @@ COLORS = {
     "tile": "#e0a11e", "store": "#3d9a6b", "ddr": "#7a4fb5",
 }  # fmt: skip
 """Readable on white and on black."""
+KINDS = {
+    "dense": "#716e75", "activation": "#e9a13b", "weight": "#1d85bc", "pair": "#4f44b6", "crossbar": "#00cc82",
+    "stream": "#bebece", "array": "#2f80c2",
+}  # fmt: skip
+"""Of kinds of compute engine, and of operations without any; the colour-blind tell them apart, too."""
 BANDS = {"warmup": "rgba(128,128,128,0.10)", "search": "rgba(224,138,30,0.14)", "recover": "rgba(61,154,107,0.14)"}
 GRAY = "rgba(128,128,128,0.35)"
 INK = "currentColor"
@@ -29,6 +34,7 @@ RING = "M1,0A1,1,0,1,1,-1,0A1,1,0,1,1,1,0ZM0.55,0A0.55,0.55,0,1,0,-0.55,0A0.55,0
 """A shape of points."""
 SHAPES = ("circle", "diamond", "square", "triangle-up", "cross", "triangle-down", "triangle-right", "triangle-left")
 _FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
+_OTHER = "#b05fa0"
 _LONGEST = 230  # pixels that the name of a layer may take
 
 Chart = alt.LayerChart | alt.VConcatChart | alt.HConcatChart
@@ -150,4 +156,16 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 def color_of(bound: str) -> str:
     """Of what binds a layer; accelerators of one's own may have other words for it."""
-    return COLORS.get(bound, "#b05fa0")
+    return COLORS.get(bound, _OTHER)
+
+
+def kind_name(engine: str) -> str:
+    """What legends call a kind of compute engine."""
+    return "streams" if engine == "stream" else f"{engine} engines"
+
+
+def kind_colors(engines: Iterable[str]) -> dict[str, str]:
+    """The colours of some kinds by the names that legends have for them, always in the same order."""
+    present = set(engines)
+    listed = [*(kind for kind in KINDS if kind in present), *sorted(present - set(KINDS))]
+    return {kind_name(kind): KINDS.get(kind, _OTHER) for kind in listed}

@@ -31,10 +31,11 @@ class Card:
 
 @dataclass(frozen=True)
 class Cell:
-    """What a cell shows, and what it is sorted by where that is something else."""
+    """What a cell shows, what it is sorted by where that is something else, and what a mouse at rest is told."""
 
     text: str
     value: float | None = None
+    tip: str = ""
 
 
 @dataclass(frozen=True)

@@ -48,12 +48,13 @@ _CAPTIONS = {
     "trials": "Trials that no other one beats in both validation accuracy and throughput, before any recovery.",
     "pipeline": "Bars are the cycles that each layer of the searched design needs for an image, circles those of the "
     "dense one, divided by the number of replicas. Layers that whole maps wait for, such as those of "
-    "squeeze-and-excitation, have to be so many times faster, and count as so much longer.",
+    "squeeze-and-excitation, have to be so many times faster, and count as so much longer. Colours are kinds of "
+    "compute engine; pale bars wait for their input or output, and no engine would make them shorter.",
     "layers": "Density is the fraction that is not zero; a weight–activation pair counts if neither is. The bar is the "
     "layer's share of the pipeline's interval: zeros are worth something where it is long.",
-    "resources": "Each bar is stacked from all layers, first to last from dark to light, all replicas together; tap a "
-    "piece for its name. The red line is the limit that designs must keep; what bears a star does not count. Bars "
-    f"end at {MOST_SHOWN:.0%}.",
+    "resources": "Each bar is stacked from all layers, those of a kind of compute engine side by side, all replicas "
+    "together; tap a piece for its name. The red line is the limit that designs must keep; what bears a star does not "
+    f"count. Bars end at {MOST_SHOWN:.0%}.",
     "prices": "A layer's price is −∂ log(throughput)/∂ density of its pairs, weights and activations: how much faster "
     "the accelerator would get with fewer of them. The search pays it in the loss. Prices wander as layers take turns "
     "in binding.",

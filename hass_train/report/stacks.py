@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from hass_train.hardware.estimate import Estimate
 from hass_train.hardware.resources import LIMITS
+from hass_train.report.look import KINDS
 from hass_train.results.record import Column, Record
 
 MOST_SHOWN = 1.25
@@ -18,12 +19,14 @@ class Stack:
     """One resource of one design.
 
     Args:
-        pieces: names of the compute layers, and of all other operations together.
+        pieces: names of the compute layers, those of a kind of compute engine together; and of all other operations.
         shares: what each takes of the device, all replicas together, as a fraction.
+        engines: kind of each one's compute engines; `stream` for the other operations.
     """
 
     pieces: tuple[str, ...]
     shares: tuple[float, ...]
+    engines: tuple[str, ...]
 
     def upto(self, most: float) -> list[float]:
         """The shares, as long as they add up to at most so much: what is beyond is cut off."""
@@ -46,7 +49,10 @@ def stacks(record: Record, column: Column) -> dict[str, Stack]:
     """
     estimate = record.estimate(column)
     device = estimate.available
-    names = tuple(layer.name for layer in record.layers)
+    kinds = {row.name: row.engine for row in estimate.layers}
+    order = [*KINDS, *sorted(set(kinds.values()) - set(KINDS))]
+    names = sorted((layer.name for layer in record.layers), key=lambda name: order.index(kinds[name]))
+    engines = (*(kinds[name] for name in names), "stream")
     found: dict[str, Stack] = {}
     for resource in LIMITS:
         if resource == "bandwidth":
@@ -56,12 +62,12 @@ def stacks(record: Record, column: Column) -> dict[str, Stack]:
         listed = [most.get(name, 0.0) for name in names]
         whole = max(device[resource], 1.0)
         others = sum(most.values()) - sum(listed)
-        found[resource] = Stack((*names, OTHERS), tuple(value / whole for value in (*listed, others)))
+        found[resource] = Stack((*names, OTHERS), tuple(value / whole for value in (*listed, others)), engines)
     rate = estimate.throughput_ips / max(device["bandwidth"] * 1e9, 1.0)
     moved = {row.name: row.resources.offchip_bits * rate for row in estimate.layers}
     listed = [moved.get(name, 0.0) for name in names]
     others = max(estimate.utilization["bandwidth"] - sum(listed), 0.0)
-    found["bandwidth"] = Stack((*names, "images, results and streams"), (*listed, others))
+    found["bandwidth"] = Stack((*names, "images, results and streams"), (*listed, others), engines)
     return found
 
 

@@ -32,6 +32,7 @@ class Layer:
         share: the layer's part of the interval of its pipeline (of the part of the network that it belongs to).
         urgency: how many times faster than the pipeline the layer has to be.
         bound: what its cycles are made of, such as `compute` or `input`.
+        engine, reason: its kind of compute engine, and why it is of that kind, in a few words.
     """
 
     name: str
@@ -43,6 +44,8 @@ class Layer:
     share: float
     urgency: int
     bound: str
+    engine: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -152,7 +155,7 @@ class Record:
                 layer.name, float(row["weight_density"]), float(row["activation_density"]), float(row["pair_density"]),
                 needed(sparse, layer), needed(dense, before[layer.name]),
                 layer.interval_cycles * layer.urgency / sparse.parts[layer.part].interval_cycles,
-                layer.urgency, layer.bound,
+                layer.urgency, layer.bound, layer.engine, layer.reason,
             ))  # fmt: skip
         return found
 

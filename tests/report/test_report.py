@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import re
 import shutil
@@ -10,16 +11,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from markupsafe import escape
 from PIL import Image
 
 from hass_train import pipeline
+from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
 from hass_train.report import __main__ as command
 from hass_train.report import columns
 from hass_train.report.charts import history, prices
+from hass_train.report.charts import pipeline as pipeline_chart
 from hass_train.report.figures import save_chart, save_figures
 from hass_train.report.html import REPORT, save_report
-from hass_train.report.look import log_domain, log_ticks
+from hass_train.report.look import KINDS, kind_name, log_domain, log_ticks
 from hass_train.report.panels import Panel, panels
 from hass_train.report.stacks import Stack, stacks
 from hass_train.results.history import METRICS, History, carry_over
@@ -122,7 +127,7 @@ def test_stacks_add_up_to_what_the_design_takes(record: Record) -> None:
 
 
 def test_a_stack_is_cut_off_at_the_edge() -> None:
-    stack = Stack(("a", "b", "c"), (0.75, 1.0, 0.5))
+    stack = Stack(("a", "b", "c"), (0.75, 1.0, 0.5), ("dense", "dense", "stream"))
     assert stack.upto(1.25) == [0.75, 0.5, 0.0]
     assert stack.upto(9.0) == [0.75, 1.0, 0.5]
 
@@ -145,9 +150,60 @@ def test_every_panel_shows_the_result(record: Record) -> None:
     assert [len(row["price"]) for row in grid] == [3] * len(names)
     assert {"epoch": 7, "value": record.result.gain.throughput} in table(found["history"])
     pieces = [row for row in table(found["resources"]) if row.get("row") == "DSPs, searched" and "share" in row]
-    assert sum(row["share"] for row in pieces) == pytest.approx(record.result.sparse.estimate.utilization["dsp"])
+    estimate = record.result.sparse.estimate
+    assert sum(row["share"] for row in pieces) == pytest.approx(estimate.utilization["dsp"])
+    for row in pieces:
+        of_kind = [one.resources.dsp for one in estimate.layers if kind_name(one.engine) == row["kind"]]
+        assert row["whole"] == pytest.approx(sum(of_kind) * estimate.replicas / estimate.available["dsp"])
+        assert row["to"] - row["from"] == pytest.approx(row["share"])
     for panel in found.values():
         assert panel.caption.endswith(".")
+
+
+def test_layers_say_their_kind_and_why(record: Record) -> None:
+    estimate, page = record.result.sparse.estimate, (record.folder / REPORT).read_text()
+    with (record.folder / "layers.csv").open() as stream:
+        for row, layer in zip(csv.DictReader(stream), estimate.layers, strict=True):
+            said = [row[key] for key in ("engine", "lanes", "multiplier", "reason")]
+            assert said == [layer.engine, str(layer.lanes), layer.multiplier, layer.reason]
+            assert (layer.engine == "stream") == (layer.reason == "")
+            assert f">{escape(layer.reason)}</td>" in page
+    assert [layer.reason for layer in record.layers] == [row.reason for row in estimate.layers if row.reason]
+
+
+def test_pale_bars_are_those_that_no_engine_binds(record: Record) -> None:
+    again = replace(record)
+    first, *rest = (replace(layer, bound="compute") for layer in record.layers)
+    vars(again)["layers"] = [replace(first, bound="input"), *rest]
+    drawn = pipeline_chart(again).to_dict()
+    shown = {row["layer"]: row["opacity"] for rows in drawn["datasets"].values() for row in rows if "layer" in row}
+    assert shown.pop(record.layers[0].name) < 1
+    assert set(shown.values()) == {1.0}
+    (domain,) = [one["encoding"]["color"]["scale"]["domain"] for one in drawn["layer"] if "opacity" in one["encoding"]]
+    assert "bound by input (pale)" in domain
+
+
+VISION = {
+    "any": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+    "protanopia": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+    "deuteranopia": [[0.367, 0.861, -0.228], [0.28, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+    "tritanopia": [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
+}
+"""What is seen of linear red, green and blue (Machado et al., 2009)."""
+TO_XYZ = [[0.4339, 0.3763, 0.1899], [0.2126, 0.7152, 0.0722], [0.0177, 0.1095, 0.8728]]
+"""From linear sRGB, in parts of its white."""
+
+
+@pytest.mark.parametrize("vision", VISION)
+def test_anybody_can_tell_kinds_apart(vision: str) -> None:
+    seen = {}
+    for engine in (*ComputeEngine, "stream"):
+        red, green, blue = (int(KINDS[engine][k : k + 2], 16) / 255 for k in (1, 3, 5))
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (red, green, blue)]
+        x, y, z = np.cbrt(np.array(TO_XYZ) @ np.clip(np.array(VISION[vision]) @ linear, 0, 1))
+        seen[engine] = np.array([116 * y, 500 * (x - y), 200 * (y - z)])  # CIELAB; none of them is nearly black
+    for one, other in itertools.combinations(seen, 2):
+        assert np.linalg.norm(seen[one] - seen[other]) > 20, (one, other)
 
 
 def test_a_search_by_trials_shows_its_front(record: Record, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -31,7 +32,8 @@ def explain(rows: Sequence[LayerEstimate], found: PipelineDesign, explorer: Expl
         max_replicas: most copies allowed; 0 = any number.
     """
     slowest = max(rows, key=lambda row: row.interval_cycles * row.urgency)
-    where = f"{slowest.name} {_WHAT[slowest.bound]} in {slowest.interval_cycles:,} cycles an image"
+    engines = "" if slowest.engine == "stream" else f" ({slowest.engine} engines)"
+    where = f"{slowest.name}{engines} {_WHAT[slowest.bound]} in {slowest.interval_cycles:,} cycles an image"
     if slowest.urgency > 1:
         where += f", {slowest.urgency} times faster than the rest because whole maps wait for it"
     copies = f" in {found.replicas} copies" if found.replicas > 1 else ""
@@ -47,9 +49,10 @@ def explain(rows: Sequence[LayerEstimate], found: PipelineDesign, explorer: Expl
         if short is not None:
             name, need, have = short
             asked = f"{faster:,} cycles{copies} would need {need:,.0f} of {have:,.0f} {LABELS[name]}"
-            return Bottleneck(slowest.name, name, f"{where}; {asked}")
+            return Bottleneck(slowest.name, name, f"{where}; {asked}{_by_kind(rows, name)}")
         name, used = _fullest(explorer, found)
-        return Bottleneck(slowest.name, name, f"{where}; a faster design{copies} does not fit ({used} used)")
+        full = f"a faster design{copies} does not fit: {used} used{_by_kind(rows, name)}"
+        return Bottleneck(slowest.name, name, f"{where}; {full}")
     where += ", as parallel as it can be"
     more = found.replicas + 1
     if max_replicas and more > max_replicas:
@@ -57,11 +60,10 @@ def explain(rows: Sequence[LayerEstimate], found: PipelineDesign, explorer: Expl
     short = _short(explorer, found.interval, more)
     if short is not None:
         name, need, have = short
-        return Bottleneck(
-            slowest.name, name, f"{where}; {more} copies would need {need:,.0f} of {have:,.0f} {LABELS[name]}"
-        )
+        asked = f"{more} copies would need {need:,.0f} of {have:,.0f} {LABELS[name]}"
+        return Bottleneck(slowest.name, name, f"{where}; {asked}{_by_kind(rows, name)}")
     name, used = _fullest(explorer, found)
-    return Bottleneck(slowest.name, name, f"{where}; {more} copies do not fit ({used} used)")
+    return Bottleneck(slowest.name, name, f"{where}; {more} copies do not fit: {used} used{_by_kind(rows, name)}")
 
 
 def _short(explorer: Explorer, interval: int, replicas: int) -> tuple[str, float, float] | None:
@@ -92,3 +94,23 @@ def _fullest(explorer: Explorer, found: PipelineDesign) -> tuple[str, str]:
     near = [k for k in order if used[k] >= max(0.9 * used[order[0]], 1e-9)][:3]
     text = ", ".join(f"{used[k]:.0%} of {LABELS[LIMITS[k]]}" for k in near)
     return LIMITS[order[0]], text
+
+
+def _by_kind(rows: Sequence[LayerEstimate], resource: str) -> str:
+    """What part of a resource each kind of compute engine takes, in brackets; empty where all engines are of one kind.
+
+    Args:
+        rows: the rows of the design's operations.
+        resource: its name; the bus is shared by weights and maps, and no kind's.
+    """
+    if resource == "bandwidth" or len({row.engine for row in rows} - {"stream"}) < 2:
+        return ""
+    taken: Counter[str] = Counter()
+    for row in rows:
+        taken[row.engine] += getattr(row.resources, resource)
+    whole = max(taken.total(), 1)
+    told = {engine: f"{count / whole:.0%} {engine}" for engine, count in taken.most_common() if count >= 0.005 * whole}
+    streams = told.pop("stream", "")
+    if not told:
+        return ""
+    return f" ({LABELS[resource]} now: {', '.join(told.values())} engines{f', {streams}s' if streams else ''})"

@@ -12,9 +12,10 @@ from hass_train.hardware.dataflow.costs.branches import fill, operand_wait
 from hass_train.hardware.dataflow.costs.energy import image_energy
 from hass_train.hardware.dataflow.costs.memory import BRAM18_BITS, URAM_BITS
 from hass_train.hardware.dataflow.designs.compute import ComputeDesigns
-from hass_train.hardware.dataflow.designs.tables import BANDWIDTH, Table
+from hass_train.hardware.dataflow.designs.tables import BANDWIDTH, Table, per_unit
 from hass_train.hardware.dataflow.exploration.bottleneck import explain
 from hass_train.hardware.dataflow.exploration.explore import Explorer
+from hass_train.hardware.dataflow.exploration.kind_reasons import KindReasons
 from hass_train.hardware.dataflow.exploration.network import ExploredPart, Network
 from hass_train.hardware.dataflow.exploration.prices import (
     DENSITIES,
@@ -30,6 +31,7 @@ from hass_train.hardware.estimate import Bottleneck, Energy, Estimate, LayerEsti
 from hass_train.hardware.profile import LayerSparsity, SparsityProfile
 from hass_train.hardware.workload import NETWORK_INPUT, Operation, Workload
 
+_TIE = 1e-3  # worth of the resources that do not bind, beside those that do
 _PARTS = "hw.partitions=best also looks for parts that run one after another, each with all the memory"
 
 
@@ -53,7 +55,9 @@ class EstimateBuilder:
         """The estimate of the whole network."""
         network, explored = self.network, self.parts
         workload, clock, options = network.workload, network.clock_hz, network.options
-        rows = self._rows()
+        used = [self._utilization(s, e) for s, e in zip(explored, self.explorers, strict=True)]
+        worths = [self._worth(*part) for part in zip(explored, self.explorers, used, strict=True)]
+        rows = self._rows(worths)
         parts = tuple(
             Part(
                 workload.operations[s.start].name,
@@ -67,8 +71,7 @@ class EstimateBuilder:
         one = explored[0].design if len(explored) == 1 else None
         batch_s = network.batch_seconds(explored)
         seconds = one.interval / one.replicas / clock if one else batch_s / network.options.batch
-        used = [self._utilization(s, e) for s, e in zip(explored, self.explorers, strict=True)]
-        prices = self._all_prices(used, seconds)
+        prices = self._all_prices(worths, seconds)
         return Estimate(
             throughput_ips=1 / seconds,
             interval_cycles=one.interval if one else int(np.ceil(seconds * clock)),
@@ -90,15 +93,18 @@ class EstimateBuilder:
             objective=options.objective,
         )
 
-    def _rows(self) -> list[LayerEstimate]:
-        """A row for the chosen design of every operation."""
+    def _rows(self, worths: Sequence[NDArray[np.float64]]) -> list[LayerEstimate]:
+        """A row for the chosen design of every operation; (6,) what a unit of each resource is worth in each part."""
         rows: list[LayerEstimate] = []
-        for number, part in enumerate(self.parts):
-            chosen = part.design.selection
+        for number, (part, explorer, worth_of) in enumerate(zip(self.parts, self.explorers, worths, strict=True)):
+            chosen, interval = part.design.selection, part.design.interval
+            limit = explorer.limits.budget(interval, part.design.replicas)
+            reasons = KindReasons(interval, worth_of + _TIE * per_unit(limit))
             picked = zip(chosen.designs.tolist(), chosen.places.tolist(), strict=True)
             for k, (design, place) in enumerate(picked, part.start):
-                operation = self.network.workload.operations[k]
-                rows.append(replace(self.network.tables[k].describe(operation, design, place), part=number))
+                operation, table = self.network.workload.operations[k], self.network.tables[k]
+                reason = reasons.of(table, design, place) if isinstance(table, ComputeDesigns) else ""
+                rows.append(replace(table.describe(operation, design, place), part=number, reason=reason))
         return rows
 
     def _utilization(self, part: ExploredPart, explorer: Explorer) -> dict[str, float]:
@@ -145,17 +151,32 @@ class EstimateBuilder:
 
     # ---- prices ----------------------------------------------------------------------------------------------
 
-    def _all_prices(self, used: Sequence[dict[str, float]], seconds: float) -> dict[str, dict[str, float]]:
-        """The prices of every density, those of a part in proportion to its share of the time."""
+    def _all_prices(self, worths: Sequence[NDArray[np.float64]], seconds: float) -> dict[str, dict[str, float]]:
+        """The prices of every density, those of a part in proportion to its share of the time.
+
+        Args:
+            worths: (6,) what a unit of each resource is worth in each part.
+            seconds: of one image.
+        """
         prices: dict[str, dict[str, float]] = {density: {} for density in DENSITIES}
-        for part, explorer, utilization in zip(self.parts, self.explorers, used, strict=True):
+        for part, explorer, weights in zip(self.parts, self.explorers, worths, strict=True):
             weight = part.design.interval / part.design.replicas / self.network.clock_hz / seconds
-            for density, found in self._prices(part, explorer, utilization).items():
+            for density, found in self._prices(part, explorer, weights).items():
                 prices[density] |= {name: price * weight for name, price in found.items()}
         return prices
 
-    def _prices(self, part: ExploredPart, explorer: Explorer, utilization: dict[str, float]) -> Prices:
-        """The prices within one part."""
+    def _prices(self, part: ExploredPart, explorer: Explorer, weights: NDArray[np.float64]) -> Prices:
+        """The prices within one part, in which a unit of each resource is worth (6,) `weights`."""
+        network = self.network
+        layers = [
+            self._demand(operation, network.tables[k], part.design.interval, weights)
+            for k in range(part.start, part.end)
+            if (operation := network.workload.operations[k]).is_compute
+        ]
+        return smooth_prices(layers, _spent(part, explorer), weights)
+
+    def _worth(self, part: ExploredPart, explorer: Explorer, utilization: dict[str, float]) -> NDArray[np.float64]:
+        """(6,) the share of all that binds a part that one unit of each resource is."""
         network, options, found = self.network, self.network.options, part.design
         device, held = network.device, found.resources
         memory = device.bram18 * BRAM18_BITS + device.uram * URAM_BITS
@@ -168,15 +189,8 @@ class EstimateBuilder:
             bandwidth=utilization["bandwidth"] * ("bandwidth" in options.limits),
             parallelism=0.0 if may_copy else explorer.fastest / found.interval,
         )
-        spent = held.copy()
-        spent[BANDWIDTH] += explorer.limits.image_bits
-        weights = worth(usage, spent, (BRAM18_BITS, URAM_BITS), explorer.learned[-1] if explorer.learned else None)
-        layers = [
-            self._demand(operation, network.tables[k], found.interval, weights)
-            for k in range(part.start, part.end)
-            if (operation := network.workload.operations[k]).is_compute
-        ]
-        return smooth_prices(layers, spent, weights)
+        proof = explorer.learned[-1] if explorer.learned else None
+        return worth(usage, _spent(part, explorer), (BRAM18_BITS, URAM_BITS), proof)
 
     def _demand(self, operation: Operation, table: Table, interval: int, weights: NDArray[np.float64]) -> LayerDemand:
         """What a layer needs on the smooth envelope around the present design."""
@@ -187,6 +201,13 @@ class EstimateBuilder:
         return LayerDemand(
             operation.name, sparsity, kinds, bits, bits * options.stored_fraction(sparsity.weight_density)
         )
+
+
+def _spent(part: ExploredPart, explorer: Explorer) -> NDArray[np.float64]:
+    """(6,) what one replica of a part takes of each resource, and moves off-chip for an image: weights and maps."""
+    spent = part.design.resources.copy()
+    spent[BANDWIDTH] += explorer.limits.image_bits
+    return spent
 
 
 def latency_cycles(workload: Workload, rows: Sequence[LayerEstimate], interval: int) -> float:
