@@ -1,7 +1,7 @@
 """What the exploration finds and how long it takes.
 
     python benchmarks/explore.py            # everything, about half an hour on two cores
-    python benchmarks/explore.py facts      # or some of: facts, devices, speed, questions, growth, prices
+    python benchmarks/explore.py facts      # or some of: facts, devices, questions, growth, prices
 
 Writes benchmarks/results/explore-PART.md. Times are medians on whatever machine this is; compare ratios.
 """
@@ -31,7 +31,8 @@ from hass_train.hardware import (
     load_device,
     trace,
 )
-from hass_train.hardware.channels import without_dead_channels
+from hass_train.hardware.accelerator import Accelerator
+from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
 from hass_train.hardware.workload import FeatureMap
 
 # isort: split
@@ -43,9 +44,9 @@ MODELS = {
     "resnet50": 224, "vgg16": 224, "inception_v3": 299, "efficientnet_b0": 224, "vit_tiny_patch16_224": 224,
 }  # fmt: skip
 DEVICES = ("u250", "u200", "u50", "vcu1525", "zcu102", "zcu104", "vc709", "zc706", "zedboard")
-TOLERANCE = 1e-3  # as in conf/hw
-STEERING = 1e-2  # of answers that steer a search
+TOLERANCE = 5e-3  # as in conf/search.yaml
 MOVED = 20  # profiles
+WIDTHS = {"weight_bits": 8, "activation_bits": 8}
 QUICK = 5e-3  # nothing is proved by integer programming; the slack says how far the answer could be off
 
 
@@ -73,8 +74,9 @@ def facts() -> None:
     """The peer's measured searches beside the same question asked of this model."""
     resnet, mobilenet = workload_of("resnet18"), workload_of("mobilenetv3_small_100")
     peer: DataflowOptions = DataflowOptions(
-        limits=("dsp",), folding="divisors", max_replicas=1, max_pixels=1, weights="dense", engines="averaged"
-    )
+        limits=("dsp",), folding="divisors", max_replicas=1, max_pixels=1, weights="dense", engines="averaged",
+        costs="peer", compute_engines=(ComputeEngine.DENSE, ComputeEngine.CROSSBAR),
+    )  # fmt: skip
     sparse = SparsityProfile.uniform(resnet, 0.4, ["conv1"])
     dense, small = SparsityProfile.dense(resnet), SparsityProfile.dense(mobilenet)
     every = dataclasses.replace(peer, limits=DataflowOptions().limits)
@@ -141,63 +143,30 @@ def devices() -> None:
     write("devices", lines, "16 bit, every limit counted; slack: how much faster a design could still be.")
 
 
-def speed() -> None:
-    """Cold, the same question again, and the next epoch's: every density moved by a per cent or so."""
-    lines: list[str] = []
-    head(lines, "model", "device", "pairs", "images/s", "cold s", "same again ms", "next epoch s")
-    random = np.random.default_rng(0)
-    for name in ("mobilenetv3_large_100", "mobilenetv3_small_100", "resnet18"):
-        workload = workload_of(name)
-        for hw in ("u250", "zcu104"):
-            for density in (1.0, 0.4):
-                profile = SparsityProfile.uniform(workload, density)
-                moved = SparsityProfile(
-                    {
-                        key: dataclasses.replace(layer, pair_density=min(density * random.uniform(0.98, 1.0), 1.0))
-                        for key, layer in profile.layers.items()
-                    }
-                )
-                cold, warm, after = [], [], []
-                for _ in range(3):
-                    accelerator = DataflowAccelerator(load_device(hw), DataflowOptions(tolerance=TOLERANCE))
-                    found, took = timed(lambda: accelerator.estimate(workload, profile))  # noqa: B023
-                    cold.append(took)
-                    warm += [timed(lambda: accelerator.estimate(workload, profile))[1] for _ in range(7)]  # noqa: B023
-                    after.append(timed(lambda: accelerator.estimate(workload, moved))[1])  # noqa: B023
-                row(lines, name, hw, density, f"{found.throughput_ips:,.1f}", f"{statistics.median(cold):.2f}",
-                    f"{1e3 * statistics.median(warm):.1f}", f"{statistics.median(after):.2f}")  # fmt: skip
-    write("speed", lines, "Medians of 3 (21 warm). One core is enough: numpy and HiGHS run single-threaded here.")
-
-
 class Questions:
-    """The answers of an accelerator, and the processor seconds that tables of designs and the rest of each took.
+    """The answers of an accelerator, and the processor seconds that each took.
 
     Args:
         accelerator: who is asked.
     """
 
-    def __init__(self, accelerator: DataflowAccelerator) -> None:
+    def __init__(self, accelerator: Accelerator) -> None:
         self.accelerator = accelerator
-        self.tables: list[float] = []
-        self.rest: list[float] = []
+        self.took: list[float] = []
         self.slacks: list[float] = []
         self.rates: list[float] = []
 
     def ask(self, workload: Workload, profile: SparsityProfile) -> None:
+        """Ask a question."""
         started = time.process_time()
-        without_dead = without_dead_channels(workload, profile)
-        self.accelerator.network(*without_dead)  # the tables are kept for the question itself
-        between = time.process_time()
         answer = self.accelerator.estimate(workload, profile)
-        self.tables.append(between - started)
-        self.rest.append(time.process_time() - between)
+        self.took.append(time.process_time() - started)
         self.slacks.append(answer.slack)
         self.rates.append(answer.throughput_ips)
 
     def cells(self, first: int = 0) -> tuple[str, str]:
-        """Medians from some question on: of tables and of the rest, ms; and the largest slack."""
-        split = " + ".join(f"{1e3 * statistics.median(values[first:]):.0f}" for values in (self.tables, self.rest))
-        return split, f"{max(self.slacks[first:]):.2%}"
+        """Median milliseconds from some question on, and the largest slack."""
+        return f"{1e3 * statistics.median(self.took[first:]):.0f}", f"{max(self.slacks[first:]):.2%}"
 
 
 def moved(profile: SparsityProfile, random: np.random.Generator) -> SparsityProfile:
@@ -245,16 +214,17 @@ def questions() -> None:
                 DataflowAccelerator(load_device(hw), DataflowOptions(tolerance=TOLERANCE)).estimate(workload, profile)
                 warmed = True
             cells: list[str] = []
-            for tolerance, count in ((STEERING, MOVED), (TOLERANCE, 3)):
-                asked = Questions(DataflowAccelerator(load_device(hw), DataflowOptions(tolerance=tolerance)))
+            accelerator = DataflowAccelerator(load_device(hw), DataflowOptions(tolerance=TOLERANCE, **WIDTHS))
+            for one, count in ((accelerator.steering(), MOVED), (accelerator, 3)):
+                asked = Questions(one)
                 random = np.random.default_rng(1)
                 asked.ask(workload, profile)
-                cold = " + ".join(f"{1e3 * values[0]:.0f}" for values in (asked.tables, asked.rest))
+                cold = f"{1e3 * asked.took[0]:.0f}"
                 for _ in range(count):
                     asked.ask(workload, moved(profile, random))
                 cells += [cold, *asked.cells(1)]
             row(lines, f"{name}, {size}²", hw, f"{asked.rates[0]:,.1f}", *cells)
-    note = f"Processor time: tables of designs + the rest. Medians of {MOVED} and of 3 moved profiles; largest slack."
+    note = f"Processor time, 8 bits, all limits and kinds. Medians of {MOVED} and of 3 moved profiles; largest slack."
     write("questions", lines, note)
 
 
@@ -267,8 +237,7 @@ def timed(question: Callable[[], Estimate]) -> tuple[Estimate, float]:
 def growth() -> None:
     """Chains of layers, all of different shape, on a device that grows with them."""
     lines: list[str] = []
-    head(lines, "layers", "steering: tables ms", "rest ms", "ms a layer", "reported: tables ms", "rest ms",
-         "ms a layer", "slack", "interval")  # fmt: skip
+    head(lines, "layers", "steering: cold ms", "ms a layer", "reported: cold ms", "ms a layer", "slack", "interval")
     for count in (50, 100, 200, 350, 500):
         layers, before, channels = [], "input", 16
         for k in range(count):
@@ -285,12 +254,11 @@ def growth() -> None:
             ("dsp", 4096), ("bram18", 5376), ("uram", 1280), ("lut", 864_000), ("ff", 1_728_000))})  # fmt: skip
         profile = SparsityProfile.uniform(workload, 0.5)
         cells: list[str] = []
-        for tolerance in (STEERING, TOLERANCE):
-            options = DataflowOptions(max_replicas=1, tolerance=tolerance)
-            asked = Questions(DataflowAccelerator(device, options))
+        accelerator = DataflowAccelerator(device, DataflowOptions(max_replicas=1, tolerance=TOLERANCE, **WIDTHS))
+        for one in (accelerator.steering(), accelerator):
+            asked = Questions(one)
             asked.ask(workload, profile)
-            per_layer = 1e3 * (asked.tables[0] + asked.rest[0]) / count
-            cells += [f"{1e3 * asked.tables[0]:.0f}", f"{1e3 * asked.rest[0]:.0f}", f"{per_layer:.1f}"]
+            cells += [f"{1e3 * asked.took[0]:.0f}", f"{1e3 * asked.took[0] / count:.1f}"]
         row(lines, count, *cells, f"{asked.slacks[0]:.2%}", f"{device.clock_mhz * 1e6 / asked.rates[0]:,.0f}")
     write("growth", lines, "Convolutions of 28×28 maps, half of the pairs zero; the device's resources grow alike.")
 
@@ -326,7 +294,6 @@ def prices() -> None:
 def main() -> None:
     parts = {
         "facts": facts,
-        "speed": speed,
         "questions": questions,
         "growth": growth,
         "prices": prices,

@@ -125,4 +125,4 @@ def test_slips_are_told_in_a_line(own: tuple[str, ...], told: str, compose: Comp
 
 def test_zeros_that_an_array_cannot_use_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"aie2_2x2 gains nothing from sparsity \(unstructured\).*try sparsity=block"):
-        pipeline.search(composed("hw=aie2_2x2", "debug=limit", output=tmp_path / "run"))
+        pipeline.search(composed("hw=aie2_2x2", "sparsity=unstructured", "debug=limit", output=tmp_path / "run"))

@@ -1,0 +1,112 @@
+"""What each kind of compute engine is worth, at the costs of synthesis and with all limits counted.
+
+    python benchmarks/engines.py [--bits 8]      # about a quarter of an hour on two cores
+
+Networks are pruned in one shot, and recovered, on digits; runs are kept in runs/engines/ and used again. The gain is
+over the best dense design of the same device and width, in which two products of 8 bits share a DSP. The table is
+benchmarks/results/engines.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+from hass_train.export.profile import load_profile
+from hass_train.hardware import DataflowAccelerator, DataflowOptions, SparsityProfile, Workload, load_device, trace
+from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
+from hass_train.results.result import Result
+
+# isort: split
+import timm  # after hass_train, which makes a torchvision without its operators importable
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS, RUNS = ROOT / "benchmarks" / "results", ROOT / "runs" / "engines"
+MODELS = {"resnet18": "resnet18", "mobilenetv3": "mobilenetv3_small_100"}
+DEVICES, PATTERNS = ("u250", "zcu104"), ("balanced", "unstructured")
+RECIPE = ("search=one_shot", "search.sparsity=0.68", "search.activation_sparsity=0.15", "hw=u250", "logger=csv")
+DENSE = ComputeEngine.DENSE
+CHOICES = (*((DENSE, one) for one in ComputeEngine if one is not DENSE), (DENSE, ComputeEngine.WEIGHT,
+           ComputeEngine.ACTIVATION), tuple(ComputeEngine))  # fmt: skip
+
+
+def recovered(model: str, pattern: str) -> Path:
+    """The run directory of a pruned and recovered network; made now if there is none."""
+    folder = RUNS / f"{model}-{pattern}"
+    if not (folder / "result.json").is_file():
+        command = [sys.executable, "search.py", f"model={model}", f"sparsity={pattern}", *RECIPE]
+        subprocess.run([*command, f"hydra.run.dir={folder}"], cwd=ROOT, check=True)
+    return folder
+
+
+def row(
+    name: str, workload: Workload, profile: SparsityProfile, device: str, bits: int, engines: tuple[ComputeEngine, ...],
+    dense: float,
+) -> str:  # fmt: skip
+    """A row of the table for one choice of kinds; `dense` are the images/s of the dense network, 0 = this is it."""
+    options = DataflowOptions(
+        weight_bits=bits, activation_bits=bits, compute_engines=engines, tolerance=0.005, partitions="never"
+    )
+    found = DataflowAccelerator(load_device(device), options).estimate(workload, profile)
+    chosen = Counter(layer.engine for layer in found.layers if layer.engine != "stream")
+    used = (f"{found.utilization[name]:.0%}" for name in ("dsp", "lut", "bram18", "uram"))
+    gain = f"{found.throughput_ips / dense:.2f}×" if dense else "1"
+    kinds = ", ".join(f"{count} {kind}" for kind, count in chosen.most_common())
+    allowed = "all" if len(engines) == len(ComputeEngine) else "+".join(engines)
+    print(name, device, bits, allowed, gain, flush=True)
+    cells = (name, device, str(bits), allowed, f"{found.throughput_ips:,.0f}", gain, *used, f"{found.slack:.1%}", kinds)
+    return f"| {' | '.join(cells)} |"
+
+
+def main() -> None:
+    """Make the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--bits", type=int, nargs="+", default=[8, 16])
+    arguments = parser.parse_args()
+    lines, accuracies = [], []
+    for model, timm_name in MODELS.items():
+        for pattern in PATTERNS:
+            folder = recovered(model, pattern)
+            result, profile = Result.load(folder), load_profile(folder / "profile.json")
+            network = timm.create_model(timm_name, num_classes=10, in_chans=1)
+            workload = trace(network, (1, 32, 32))
+            weights = sum(
+                layer.weights * profile.layers[layer.name].weight_density for layer in workload.compute_layers
+            )
+            macs = sum(layer.macs * profile.layers[layer.name].pair_density for layer in workload.compute_layers)
+            weights /= sum(layer.weights for layer in workload.compute_layers)
+            macs /= sum(layer.macs for layer in workload.compute_layers)
+            accuracies.append(
+                f"- {model}, {pattern}: weights {weights:.0%} dense, pairs {macs:.0%}; test accuracy "
+                f"{result.dense.test_acc:.1%} dense, {result.sparse.test_acc:.1%} recovered"
+            )
+            for device in DEVICES:
+                for bits in arguments.bits:
+                    options = DataflowOptions(
+                        weight_bits=bits, activation_bits=bits, tolerance=0.005, partitions="never"
+                    )
+                    ips = DataflowAccelerator(load_device(device), options).estimate(
+                        workload, SparsityProfile.dense(workload)
+                    )
+                    lines.append(
+                        f"| {model} | {device} | {bits} | dense, packed | {ips.throughput_ips:,.0f} | 1 | "
+                        + " | ".join(f"{ips.utilization[one]:.0%}" for one in ("dsp", "lut", "bram18", "uram"))
+                        + f" | {ips.slack:.1%} | |"
+                    )
+                    lines += [
+                        row(f"{model}, {pattern}", workload, profile, device, bits, choice, ips.throughput_ips)
+                        for choice in CHOICES
+                    ]
+    head = "| network | device | bits | kinds | images/s | gain | DSP | LUT | BRAM | URAM | slack | chosen |"
+    text = [
+        "# What kinds of compute engine are worth", "", f"`python benchmarks/engines.py`; {' '.join(RECIPE)}", "",
+        *accuracies, "", head, "|---" * 12 + "|", *lines, "",
+    ]  # fmt: skip
+    (RESULTS / "engines.md").write_text("\n".join(text))
+
+
+if __name__ == "__main__":
+    main()
