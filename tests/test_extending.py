@@ -53,7 +53,8 @@ def test_examples_are_as_short_as_they_claim() -> None:
 
 def test_a_pattern_and_an_accelerator(mine: Path) -> None:
     result = searched(
-        mine, "--config-dir", str(mine / "conf"), "hw=roofline", "sparsity.pattern._target_=kernel.Kernel",
+        mine, "--config-dir", str(mine / "conf"), "hw=roofline", "sparsity=unstructured",
+        "sparsity.pattern._target_=kernel.Kernel",
         "search=one_shot", "search.sparsity=0.5",
     )  # fmt: skip
     assert result.goal.met

@@ -212,6 +212,7 @@ def test_other_models_and_devices(model: str, device: tuple[str, ...], compose: 
     assert result.hw.name == device[0].removeprefix("hw=")
 
 
+@pytest.mark.nightly
 def test_all_phases_compile_without_a_break_and_a_teacher_helps_to_recover(
     compose: Compose, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -422,6 +423,7 @@ TRIALS = (
 )  # fmt: skip
 
 
+@pytest.mark.nightly
 def test_two_workers_share_a_study_that_goes_on(tmp_path: Path) -> None:
     """Killed after its first trials, a search goes on where it was: nothing is trained or tried twice."""
 

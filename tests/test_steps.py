@@ -384,7 +384,9 @@ def test_callbacks_that_change_the_number_of_steps_are_refused(tmp_path: Path) -
 
 
 def test_masks_hold_whatever_a_callback_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    result, objects = pipeline.search(quick(tmp_path / "run", "+callbacks.other={_target_: tests.keep.Unmask}"))
+    result, objects = pipeline.search(
+        quick(tmp_path / "run", "sparsity=unstructured", "+callbacks.other={_target_: tests.keep.Unmask}")
+    )
     layers = [layer for _, layer in sparse_layers(objects["module"].model)]
     assert not all(bool(layer.mask.all()) for layer in layers)
     assert all(bool((layer.weight[~layer.mask] == 0).all()) for layer in layers)

@@ -94,5 +94,5 @@ class SearchState:
         self.choice = Choice.from_dict(state["choice"]) if state["choice"] else None
         if self.controller and state["controller"]:
             self.controller.load_state_dict(state["controller"])
-        if self.question and self.phase is Phase.SEARCH:  # afterwards nothing is steered
-            self.question.steering.anchor(self.question.workload, state.get("anchors", {}))  # earlier ones had none
+        if self.question and state.get("anchors"):  # earlier versions had none
+            self.question.steering.anchor(self.question.workload, state["anchors"])

@@ -164,7 +164,7 @@ def test_estimate_rows_add_up(mobilenet: Workload) -> None:
         assert estimate.utilization[name] <= 1
     # a squeeze-excite gate's layers are built faster than the pipeline, so that a map waits less for them
     assert max(row.interval_cycles * row.urgency for row in estimate.layers) == estimate.interval_cycles
-    assert {row.urgency for row in estimate.layers} == {1, 16}
+    assert {row.urgency for row in estimate.layers} > {1, 16}
     assert estimate.throughput_ips == pytest.approx(estimate.replicas * 250e6 / estimate.interval_cycles)
 
 
@@ -178,7 +178,7 @@ def test_a_tolerance_is_kept() -> None:
 
     exact, proved, quick = found(0.0), found(0.004), found(0.02)
     assert exact.slack == 0
-    assert exact.throughput_ips * 0.996 <= proved.throughput_ips < exact.throughput_ips
+    assert exact.throughput_ips * 0.996 <= proved.throughput_ips <= exact.throughput_ips
     # a quick one says what it left open among fewer folds
     assert quick.throughput_ips < exact.throughput_ips <= quick.throughput_ips * (1 + quick.slack) * 1.02
 

@@ -38,6 +38,7 @@ def test_a_report_is_clean(seen: Path, record: Record, width: int, dark: bool) -
     check_clean(seen / REPORT, width, dark, [panel.name for panel in panels(record)])
 
 
+@pytest.mark.nightly
 @WIDTHS
 def test_the_report_of_a_real_network_is_clean(run: tuple[Path, object], width: int, dark: bool) -> None:
     """MobileNetV3 has 52 layers with long names; its page is as small as docs/report.md says."""

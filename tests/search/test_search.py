@@ -281,7 +281,8 @@ def test_controls_keep_the_sum_of_prices() -> None:
     estimate = DataflowAccelerator(DEVICE).estimate(workload, profile)
     layers = workload.compute_layers
     control = PricedPenalty.at(estimate, profile, 1.0, {layer.name: float(layer.macs) for layer in layers})
-    total = sum(estimate.prices.values()) + sum(estimate.weight_prices.values())
+    prices = (estimate.prices, estimate.weight_prices, estimate.activation_prices)
+    total = sum(sum(one.values()) for one in prices)
     assert total > 0
     assert sum(control.pair_prices.values()) == pytest.approx(total)
     for layer in layers:
@@ -376,7 +377,7 @@ def test_a_goal_is_met_on_the_exact_model_though_the_quick_one_is_off() -> None:
         return 1000 / (0.1 + sum(layer.weight_density() for _, layer in sparse_layers(model)))
 
     exact, quick = Fake(1.0), Fake(0.96)
-    question: Any = SimpleNamespace(workload=None, quick=quick, accelerator=exact)
+    question: Any = SimpleNamespace(workload=None, steering=quick, accelerator=exact)
     target = 1.4 * ips()
     meet(model, question, ips, target)
     assert target <= ips() <= 1.015 * target

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
+from typing import Any
 
 from cachetools import LRUCache
 
@@ -20,6 +21,7 @@ from hass_train.hardware.dataflow.exploration.network import ExploredPart, Netwo
 from hass_train.hardware.dataflow.exploration.objectives import best_design
 from hass_train.hardware.dataflow.exploration.partition import best_partition
 from hass_train.hardware.dataflow.options import LIMITS, DataflowOptions
+from hass_train.hardware.dataflow.steering import Anchors
 from hass_train.hardware.device import Device
 from hass_train.hardware.estimate import CannotFit, Estimate, TooSlow
 from hass_train.hardware.profile import LayerSparsity, SparsityProfile
@@ -40,6 +42,7 @@ class DataflowAccelerator(Accelerator):
     Args:
         device: what may be spent.
         options: design rules.
+        anchors: designs of profiles asked before, if answers are to steer a search; then they depend on these.
 
     Raises:
         ValueError: a bandwidth of 0 that counts: not even the images get in; or costs that the device has not.
@@ -47,7 +50,7 @@ class DataflowAccelerator(Accelerator):
 
     has_designs = True
 
-    def __init__(self, device: Device, options: DataflowOptions | None = None) -> None:
+    def __init__(self, device: Device, options: DataflowOptions | None = None, anchors: Anchors | None = None) -> None:
         self.device, self.name = device, device.name
         self.options = options or DataflowOptions()
         if "bandwidth" in self.options.limits and device.bandwidth_gbps == 0:
@@ -59,6 +62,7 @@ class DataflowAccelerator(Accelerator):
         self.budget = budget_of(device, self.options)
         self._tables: LRUCache[tuple[object, ...], Table] = LRUCache(_TABLES)
         self._explored: LRUCache[tuple[object, ...], _Explored] = LRUCache(_EXPLORED)
+        self._anchors = anchors
         self._operand_fifos: LRUCache[Workload, dict[str, OperandFifos]] = LRUCache(_EXPLORED)
 
     def quick(self) -> DataflowAccelerator:
@@ -67,9 +71,24 @@ class DataflowAccelerator(Accelerator):
 
     def steering(self) -> DataflowAccelerator:
         """See `Accelerator`: rough answers that remember the designs of profiles nearby."""
-        from hass_train.hardware.dataflow.steering import SteeringAccelerator  # late: it is a subclass
+        tolerance = max(STEERING, self.options.tolerance)
+        return DataflowAccelerator(self.device, replace(self.options, tolerance=tolerance), Anchors())
 
-        return SteeringAccelerator(self.device, replace(self.options, tolerance=STEERING))
+    def anchors(self) -> dict[str, Any]:
+        """See `Accelerator`: for each layer the sparsity at which its designs were found, and the interval then."""
+        return self._anchors.to_plain() if self._anchors else {}
+
+    def anchor(self, workload: Workload, anchors: Mapping[str, Any]) -> None:
+        """See `Accelerator`."""
+        assert self._anchors is not None  # of a steering accelerator
+        fifos, space, intervals = self._fifos(workload), self._space(workload), {}
+        for operation in workload:
+            if (anchor := anchors.get(operation.name)) is not None:
+                sparsity = LayerSparsity.from_dict(anchor["sparsity"])
+                self._designs(operation, sparsity, fifos[operation.name], space)
+                intervals[operation.name] = int(anchor["interval"])
+        self._anchors.keep(intervals)
+        self._tables.clear()
 
     def design(self, workload: Workload, estimate: Estimate) -> Design:
         """See `Accelerator`: every fold and every FIFO, depths by the rule."""
@@ -92,6 +111,12 @@ class DataflowAccelerator(Accelerator):
             self._explored[key] = self._explore(network)
         parts, explorers = self._explored[key]
         found = EstimateBuilder(network, profile, parts, explorers).estimate()
+        if self._anchors is not None:
+            # what is left of a layer whose channels other layers emptied cannot be told from its own sparsity
+            emptied = any(layer.structure and layer.structure.dead_filters for layer in asked.layers.values())
+            self._anchors.keep({} if emptied else dict.fromkeys(asked.layers, found.interval_cycles))
+            self._tables.clear()  # whether a question was asked before must not matter otherwise
+            self._explored.clear()
         return replace(
             found,
             prices=prices_asked(found.prices, "pair_density", profile, asked),
@@ -133,15 +158,13 @@ class DataflowAccelerator(Accelerator):
     ) -> Table:
         """The operation's design table, from the cache if its geometry was seen at this sparsity."""
         key = (operation.geometry, fifos, space.floor, _sparsity_key(sparsity))
+        if self._anchors is not None and (moved := self._anchors.moved(operation, sparsity, fifos)) is not None:
+            return moved
         if key not in self._tables:
-            self._tables[key] = self._enumerated(operation, sparsity, fifos, space)
+            self._tables[key] = designs_of(operation, sparsity, fifos, self.options, space)
+        if self._anchors is not None:
+            self._anchors.found(operation, self._tables[key])
         return self._tables[key]
-
-    def _enumerated(
-        self, operation: Operation, sparsity: LayerSparsity | None, fifos: OperandFifos, space: DesignSpace
-    ) -> Table:
-        """The operation's design table, made now."""
-        return designs_of(operation, sparsity, fifos, self.options, space)
 
     def _no_design(self, operation: Operation, table: Table) -> str:
         """A message that says why no design of an operation fits the device."""

@@ -59,7 +59,7 @@ class Formula:
 
     def __call__(self, module: ModuleParameters) -> Costs:
         """The costs of the module at some parameters, in whole LUTs and flip-flops."""
-        return Costs(*self._costs(self._values(module)).tolist())
+        return Costs(*self.many(**{name.lower(): value for name, value in module.parameters.items()}).tolist())
 
     def many(self, **parameters: ArrayLike) -> Ints:
         """The costs of many instances, by `module_costs`."""
@@ -112,7 +112,7 @@ class Formula:
     @cached_property
     def _kept_rates(self) -> KeptRates:
         """What `_rates_of` found, in this process or in one before; filled on demand."""
-        return KeptRates(f"{self.kind.name}.{self.family}", repr((self.lut, self.ff)))
+        return KeptRates(f"{self.kind.name}.{self.family}", repr((list(self.lut), list(self.ff))))
 
     def _rates_of(self, fixed: tuple[tuple[str, int], ...]) -> Floats:
         """(factors, terms + 2) what a term grows by with each of the module's `factors`.
