@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hass_train.sparsity.pattern import ALWAYS, Grouped
+from hass_train.sparsity.rank_kernel import places_on_cpu
 
 _FEW = 64  # members up to which comparing all pairs is faster than sorting
 
@@ -96,6 +97,8 @@ def places_of(sizes: Tensor) -> Tensor:
     if members > _FEW:
         order = sizes.argsort(stable=True, dim=0, descending=True)
         return torch.empty_like(order).scatter_(0, order, numbers)
+    if sizes.device.type == "cpu":
+        return places_on_cpu(sizes)
     places = numbers.to(torch.uint8, memory_format=torch.contiguous_format)
     for apart in range(1, members):
         passed = (sizes[apart:] > sizes[:-apart]).view(torch.uint8)
