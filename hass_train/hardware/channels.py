@@ -114,6 +114,7 @@ def _denser(sparsity: LayerSparsity, operation: Operation, read: frozenset[int],
         for index, one in enumerate(sparsity.channel_densities)
         if index not in read
     )
+    reads = tuple(one for index, one in enumerate(sparsity.channel_activations) if index not in read)
     structure = sparsity.structure and replace(sparsity.structure, dead_filters=())
     if structure and read and not single:  # what is left lies in other groups and blocks than the pattern's
         structure = replace(structure, nm=None, bank=None, block=None, blocks=None)
@@ -122,6 +123,7 @@ def _denser(sparsity: LayerSparsity, operation: Operation, read: frozenset[int],
         activation_density=min(sparsity.activation_density * by_channel, 1.0),
         pair_density=min(sparsity.pair_density * by_filter * by_channel, 1.0),
         histograms=_left(sparsity.histograms, pairs, window), channel_densities=densities, structure=structure,
+        channel_activations=reads,
         activation_histograms=_left(sparsity.activation_histograms, activations, window),
         filter_nonzeros=tuple(  # weights of dead channels are taken to be as dense as others
             round(count / by_channel) for index, count in enumerate(sparsity.filter_nonzeros) if index not in made

@@ -32,6 +32,7 @@ class LayerSparsity:
             weights they meet; counting padding as zero. Empty = unknown.
         filter_nonzeros: for each filter, group after group, how many of its weights are not zero. Empty = unknown, all
             are equally dense.
+        channel_activations: as `channel_densities`, of the activations that are read, whatever weights they meet.
 
     Raises:
         ValueError: a density lies outside [0, 1], a histogram is negative or does not sum to 1, or a number of weights
@@ -47,15 +48,17 @@ class LayerSparsity:
     structure: Structure | None = None
     activation_histograms: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
     filter_nonzeros: tuple[int, ...] = ()
+    channel_activations: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("weight_density", "activation_density", "pair_density"):
             value = getattr(self, name)
             if not 0.0 <= value <= 1.0:
                 raise ValueError(f"{name} is {value}; it must lie in [0, 1]")
-        for index, value in enumerate(self.channel_densities):
-            if not 0.0 <= value <= 1.0:
-                raise ValueError(f"channel_densities[{index}] is {value}; it must lie in [0, 1]")
+        for name in ("channel_densities", "channel_activations"):
+            for index, value in enumerate(getattr(self, name)):
+                if not 0.0 <= value <= 1.0:
+                    raise ValueError(f"{name}[{index}] is {value}; it must lie in [0, 1]")
         for what, histograms in (("histogram", self.histograms), ("activation histogram", self.activation_histograms)):
             for bundle, histogram in histograms.items():
                 if not all(0 <= probability <= 1 + 1e-6 for probability in histogram) or abs(sum(histogram) - 1) > 1e-6:
@@ -78,6 +81,7 @@ class LayerSparsity:
                 str(bundle): list(histogram) for bundle, histogram in self.activation_histograms.items()
             },
             "filter_nonzeros": list(self.filter_nonzeros),
+            "channel_activations": list(self.channel_activations),
         }
 
     @classmethod
@@ -93,6 +97,7 @@ class LayerSparsity:
             pair_density=_entry(data, "pair_density", float),
             histograms=_histograms(data, "histograms"),
             channel_densities=_fractions(_entry(data, "channel_densities", list), "channel_densities"),
+            channel_activations=_fractions(data.get("channel_activations", []), "channel_activations"),
             lanes=Lanes.from_dict(data["lanes"]) if data.get("lanes") else None,
             structure=Structure.from_dict(data["structure"]) if data.get("structure") else None,
             activation_histograms=_histograms(data, "activation_histograms") if "activation_histograms" in data else {},

@@ -8,6 +8,7 @@ from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.lanes import Lanes
 from hass_train.hardware.profile import LayerSparsity
 from hass_train.runtime import ranks
@@ -16,8 +17,9 @@ from hass_train.sparsity.layers import SparseLayer
 
 _CHUNK_WORDS = 2**25
 """Limit on the outputs of one per-channel indicator convolution; filters beyond it are convolved afterwards."""
-_WINDOW_IMAGES = 16
-"""Number of images for the histogram of single-channel windows; each gives filters × channels × pixels of them."""
+_WINDOW_IMAGES, _WINDOW_PIXELS = 16, 1024
+"""Least number of images, and of their pixels, for the histograms of single channels and bundles; of each pixel there
+are filters × channels."""
 
 
 class NonzeroCounter:
@@ -51,7 +53,8 @@ class NonzeroCounter:
         self.activations += x.numel()
         present = (x != 0).float()
         channels = self.weight.shape[1]
-        closely = max(0, _WINDOW_IMAGES - self.images) if self.samples else 0
+        pixels = max(x[0].numel() // x.shape[1 if x.dim() == 4 else -1], 1)
+        closely = max(0, max(_WINDOW_IMAGES, ceil_div(_WINDOW_PIXELS, pixels)) - self.images) if self.samples else 0
         if self.samples:
             self._sample(present)
         if self.weight.dim() == 2:
@@ -138,6 +141,13 @@ class NonzeroCounter:
         dots = self.pairs[max(self.pairs)].sum()  # each filter of the channel's group has one per output pixel
         return tuple((nonzero / (dots / groups * window)).tolist())
 
+    def _channel_activations(self) -> tuple[float, ...]:
+        """The fraction of what each input channel is read of that is not zero, padding included, (input channels,)."""
+        assert self.meetings is not None
+        dots = self.pairs[max(self.pairs)].sum()  # each filter has one per output pixel
+        read = dots / len(self.weight) * self.meetings.shape[1]
+        return tuple((self.meetings.sum(1) / read).clamp(max=1.0).tolist())
+
     def _count_windows(self, present: Tensor, layer: nn.Conv2d) -> None:
         """Count the pairs and activations in windows of single channels; the pairs by a depthwise convolution with
         every (filter, channel).
@@ -212,6 +222,7 @@ class NonzeroCounter:
             pair_density=min(mean / (len(widest) - 1), 1.0),
             histograms=histograms,
             channel_densities=self._channel_densities(),
+            channel_activations=self._channel_activations(),
             lanes=self._lanes() if self.runs else None,
             structure=layer.pattern.structure(self.weight != 0, layer.kernel_groups) if layer.prune_weights else None,
             activation_histograms=activations,

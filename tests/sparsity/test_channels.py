@@ -35,8 +35,15 @@ def every_pair(x: Tensor, layer: nn.Conv2d, pads: tuple[int, int, int, int]) -> 
     return ((patches * weights) != 0).double().mean(dim=(0, 2, 4, 5)).flatten()
 
 
-def check(measured: LayerSparsity, expected: Tensor) -> None:
+def every_read(x: Tensor, layer: nn.Conv2d, pads: tuple[int, int, int, int]) -> Tensor:
+    """(channels,) densities of what each channel is read of, likewise."""
+    patches = F.unfold(F.pad(x, pads), layer.kernel_size, layer.dilation, 0, layer.stride)
+    return (patches.reshape(len(x), x.shape[1], -1) != 0).double().mean(dim=(0, 2))
+
+
+def check(measured: LayerSparsity, expected: Tensor, reads: Tensor) -> None:
     assert measured.channel_densities == pytest.approx(expected.tolist(), abs=1e-12)
+    assert measured.channel_activations == pytest.approx(reads.tolist(), abs=1e-9)
     assert sum(measured.channel_densities) / len(expected) == pytest.approx(measured.pair_density, abs=1e-9)
 
 
@@ -68,7 +75,9 @@ def test_convolutions(
         ]
         pads = (whole[1] // 2, whole[1] - whole[1] // 2, whole[0] // 2, whole[0] - whole[0] // 2)
     expected = every_pair(x, layer, pads)
-    check(calibrate(sparsify(nn.Sequential(layer), ALL), [x[:3], x[3:]]).layers["0"], expected)
+    check(
+        calibrate(sparsify(nn.Sequential(layer), ALL), [x[:3], x[3:]]).layers["0"], expected, every_read(x, layer, pads)
+    )
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same'")
@@ -76,8 +85,9 @@ def test_convolutions(
 def test_named_padding(padding: str) -> None:
     layer = nn.Conv2d(4, 6, (3, 2), padding=padding, groups=2)
     x = with_zeros(3, 4, 6, 5, density=0.9)
-    expected = every_pair(x, layer, (0, 1, 1, 1) if padding == "same" else (0, 0, 0, 0))
-    check(calibrate(sparsify(nn.Sequential(layer), ALL), [x]).layers["0"], expected)
+    pads = (0, 1, 1, 1) if padding == "same" else (0, 0, 0, 0)
+    measured = calibrate(sparsify(nn.Sequential(layer), ALL), [x]).layers["0"]
+    check(measured, every_pair(x, layer, pads), every_read(x, layer, pads))
 
 
 @pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate", "circular"])
@@ -91,7 +101,8 @@ def test_padding_modes(mode: str) -> None:
         "0", OperationKind.CONV, ("input",), FeatureMap(6, 5, 4), FeatureMap(4, 4, 6), (3, 3), (2, 2), (2, 2)
     )
     workload = Workload("one", (4, 6, 5), (conv,))
-    check(calibrate(sparse, [x]).layers["0"], every_pair(padded, layer, (0, 0, 0, 0)))
+    none = (0, 0, 0, 0)
+    check(calibrate(sparse, [x]).layers["0"], every_pair(padded, layer, none), every_read(padded, layer, none))
     present = observe_nonzeros(sparse, workload, ["0"], x)["0"].activations
     assert present.tolist() == (padded != 0).movedim(1, -1).tolist()
 
@@ -102,7 +113,11 @@ def test_linear(tokens: tuple[int, ...]) -> None:
     layer.weight.data = with_zeros(5, 7, density=1.0)
     x = with_zeros(60, 7, density=0.9).reshape(-1, *tokens, 7)
     expected = ((x.reshape(-1, 1, 7) * layer.weight.detach()) != 0).double().mean(dim=(0, 1))
-    check(calibrate(sparsify(nn.Sequential(layer), ALL), [x[:4], x[4:]]).layers["0"], expected)
+    check(
+        calibrate(sparsify(nn.Sequential(layer), ALL), [x[:4], x[4:]]).layers["0"],
+        expected,
+        (x.reshape(-1, 7) != 0).double().mean(0),
+    )
 
 
 def test_a_network_and_what_training_knows_of_it() -> None:

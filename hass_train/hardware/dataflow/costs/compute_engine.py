@@ -71,8 +71,11 @@ class LayerWork:
 
     @cached_property
     def activation_sparsity(self) -> LayerSparsity:
-        """The sparsity with its channels' densities those of activations, as if their weights were equally dense."""
+        """The sparsity with its channels' densities those of activations; where these are unknown, as if their weights
+        were equally dense."""
         sparsity = self.sparsity
+        if sparsity.channel_activations:
+            return replace(sparsity, channel_densities=sparsity.channel_activations)
         scale = sparsity.activation_density / max(sparsity.pair_density, 1e-9)
         return replace(sparsity, channel_densities=tuple(min(one * scale, 1.0) for one in sparsity.channel_densities))
 

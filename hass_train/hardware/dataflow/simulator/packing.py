@@ -86,8 +86,9 @@ def pack(
             f"weights of {operation.name} are {nonzeros.weights.shape}, not {(*expected, *operation.kernel)}"
         )
     per_channel = np.zeros((groups, operation.channels_per_group))
-    if sparsity is not None and sparsity.channel_densities:
-        per_channel = np.reshape(sparsity.channel_densities, per_channel.shape)
+    alone = design.engine == ComputeEngine.ACTIVATION and sparsity is not None and sparsity.channel_activations
+    if sparsity is not None and (dealt_by := alone or sparsity.channel_densities):
+        per_channel = np.reshape(dealt_by, per_channel.shape)
     kernels = nonzeros.weights.reshape(groups, operation.filters_per_group, operation.channels_per_group, -1)
     skipping = SKIPPING[design.engine]
     if skipping.activations:
