@@ -1,6 +1,6 @@
 """What each kind of compute engine is worth, at the costs of synthesis and with all limits counted.
 
-    python benchmarks/engines.py [--bits 8]      # about a quarter of an hour on two cores
+    python benchmarks/engines.py [--bits 8] [--models resnet18]     # about a quarter of an hour on two cores
 
 Networks are pruned in one shot, and recovered, on digits; runs are kept in runs/engines/ and used again. The gain is
 over the best dense design of the same device and width, in which two products of 8 bits share a DSP. The table is
@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS, RUNS = ROOT / "benchmarks" / "results", ROOT / "runs" / "engines"
 MODELS = {"resnet18": "resnet18", "mobilenetv3": "mobilenetv3_small_100"}
 DEVICES, PATTERNS = ("u250", "zcu104"), ("balanced", "unstructured")
-RECIPE = ("search=one_shot", "search.sparsity=0.68", "search.activation_sparsity=0.15", "hw=u250", "logger=csv")
+RECIPE = ("search=one_shot", "search.sparsity=0.67", "search.activation_sparsity=0.15", "hw=u250", "logger=csv")
 DENSE = ComputeEngine.DENSE
 CHOICES = (*((DENSE, one) for one in ComputeEngine if one is not DENSE), (DENSE, ComputeEngine.WEIGHT,
            ComputeEngine.ACTIVATION), tuple(ComputeEngine))  # fmt: skip
@@ -65,13 +65,14 @@ def main() -> None:
     """Make the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bits", type=int, nargs="+", default=[8, 16])
+    parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
     arguments = parser.parse_args()
     lines, accuracies = [], []
-    for model, timm_name in MODELS.items():
+    for model in arguments.models:
         for pattern in PATTERNS:
             folder = recovered(model, pattern)
             result, profile = Result.load(folder), load_profile(folder / "profile.json")
-            network = timm.create_model(timm_name, num_classes=10, in_chans=1)
+            network = timm.create_model(MODELS[model], num_classes=10, in_chans=1)
             workload = trace(network, (1, 32, 32))
             weights = sum(
                 layer.weights * profile.layers[layer.name].weight_density for layer in workload.compute_layers
@@ -100,9 +101,10 @@ def main() -> None:
                         row(f"{model}, {pattern}", workload, profile, device, bits, choice, ips.throughput_ips)
                         for choice in CHOICES
                     ]
+    command = " ".join(("python benchmarks/engines.py", *sys.argv[1:]))
     head = "| network | device | bits | kinds | images/s | gain | DSP | LUT | BRAM | URAM | slack | chosen |"
     text = [
-        "# What kinds of compute engine are worth", "", f"`python benchmarks/engines.py`; {' '.join(RECIPE)}", "",
+        "# What kinds of compute engine are worth", "", f"`{command}`; {' '.join(RECIPE)}", "",
         *accuracies, "", head, "|---" * 12 + "|", *lines, "",
     ]  # fmt: skip
     (RESULTS / "engines.md").write_text("\n".join(text))

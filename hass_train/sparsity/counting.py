@@ -8,7 +8,6 @@ from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.lanes import Lanes
 from hass_train.hardware.profile import LayerSparsity
 from hass_train.runtime import ranks
@@ -17,9 +16,8 @@ from hass_train.sparsity.layers import SparseLayer
 
 _CHUNK_WORDS = 2**25
 """Limit on the outputs of one per-channel indicator convolution; filters beyond it are convolved afterwards."""
-_WINDOW_IMAGES, _WINDOW_PIXELS = 16, 1024
-"""Least number of images, and of their pixels, for the histograms of single channels and bundles; of each pixel there
-are filters × channels."""
+_WINDOW_IMAGES = 16
+"""Number of images for the histogram of single-channel windows; each gives filters × channels × pixels of them."""
 
 
 class NonzeroCounter:
@@ -53,8 +51,7 @@ class NonzeroCounter:
         self.activations += x.numel()
         present = (x != 0).float()
         channels = self.weight.shape[1]
-        pixels = max(x[0].numel() // x.shape[1 if x.dim() == 4 else -1], 1)
-        closely = max(0, max(_WINDOW_IMAGES, ceil_div(_WINDOW_PIXELS, pixels)) - self.images) if self.samples else 0
+        closely = max(0, _WINDOW_IMAGES - self.images) if self.samples else 0
         if self.samples:
             self._sample(present)
         if self.weight.dim() == 2:
