@@ -78,6 +78,7 @@ def test_an_engine_and_a_goal(mine: Path) -> None:
     assert result.goal.met
 
 
+@pytest.mark.nightly
 def test_wrong_arguments_of_plug_ins_are_told_in_a_line(mine: Path) -> None:
     for overrides, told in (
         (("search.engine._target_=smallest.Smallest", "+search.engine.fraction=4"), "fraction is 4"),

@@ -203,7 +203,9 @@ def test_a_run_starts_from_weights_without_warm_up(
     assert objects["trainer"].current_epoch == 2
 
 
-@pytest.mark.parametrize(("model", "device"), [("test_resnet", DSPS), ("test_efficientnet", ("hw=zcu104",))])
+@pytest.mark.parametrize(("model", "device"), [
+    ("test_resnet", DSPS), pytest.param("test_efficientnet", ("hw=zcu104",), marks=pytest.mark.nightly),
+])  # fmt: skip
 def test_other_models_and_devices(model: str, device: tuple[str, ...], compose: Compose) -> None:
     """One where only DSPs count, which is explored fast; one with every limit."""
     config = compose("debug=limit", "model=timm", f"model.name={model}", *device, "search.target_speedup=1.3")

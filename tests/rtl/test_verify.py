@@ -104,6 +104,7 @@ BROKEN = {
 
 
 @simulated
+@pytest.mark.nightly
 def test_broken_modules_are_caught(tmp_path: Path) -> None:
     """A wrong value, a word lost or repeated under stalls, a cycle too many: each is seen."""
     copied = shutil.copytree(SOURCES, tmp_path / "modules")
