@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
+
+from hass_train.runtime.compiled import compiled
 
 _BLOCK = 512  # columns that stay in the cache
 
@@ -28,7 +29,7 @@ def _(sizes: Tensor) -> Tensor:
     return torch.empty_like(sizes, dtype=torch.uint8)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _place(sizes, places):  # type: ignore[no-untyped-def]
     """Count for each value those of its column that are larger, or as large and before it."""
     members, columns = sizes.shape

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hass_train.hardware.arithmetic import spaced
+from hass_train.hardware.dataflow.costs.density_scale import rounds_ratio
 from hass_train.hardware.dataflow.costs.initiation import multiplier_choices, nonzero_activations, nonzero_pairs
 from hass_train.hardware.dataflow.costs.rounds import LockstepRounds
 from hass_train.hardware.dataflow.costs.weight_rounds import IndependentWeights, filter_histograms
@@ -128,6 +129,8 @@ class EngineKind(ABC):
 
     Attributes:
         engine: the name of the kind.
+        density: the density that its rounds follow, a field of `LayerSparsity`; empty if they follow none.
+        orders_filters: whether filters are computed in the order of their non-zeros.
         waits: whether engines wait for slower ones beside them, or need FIFOs. Those whose schedule is known before an
             image is seen do not.
         skips_tiles: whether tiles of weights that are all zero are left out of the schedule.
@@ -135,6 +138,8 @@ class EngineKind(ABC):
 
     engine: ClassVar[ComputeEngine]
     waits: ClassVar[bool]
+    density: ClassVar[str] = ""
+    orders_filters: ClassVar[bool] = False
     skips_tiles: ClassVar[bool] = False
 
     def __init__(self, lanes: bool = False, multiplier: Multiplier = "dsp") -> None:
@@ -152,9 +157,17 @@ class EngineKind(ABC):
     def alone(self, work: LayerWork, bundle: int) -> Floats:
         """(choices,) mean cycles of a round of one engine by itself."""
 
-    @abstractmethod
     def computed_fraction(self, sparsity: LayerSparsity) -> float:
         """The fraction of a layer's pairs that multipliers are fed with."""
+        return float(getattr(sparsity, self.density)) if self.density else 1.0
+
+    def growth(self, before: LayerWork, after: LayerWork, bundle: int) -> Floats:
+        """(choices,) the cycles of a round of one engine at one sparsity of a layer over those at another nearby.
+
+        Zeros are taken to be independent (`density_scale`).
+        """
+        old, new = (self.computed_fraction(one.sparsity) for one in (before, after))
+        return rounds_ratio(before.layer.window * bundle, old, new, before.t_min, self.lanes)
 
     def channel_imbalance(self, work: LayerWork, i: int, bundle: int) -> Floats:
         """(choices,) the slowest of i/`bundle` parallel streams of channels over their mean; 1 where none waits."""

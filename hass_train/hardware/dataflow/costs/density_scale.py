@@ -32,17 +32,6 @@ def rounds_ratio(positions: int, before: float, after: float, t_min: int, lanes:
     return np.asarray(cycles[0] / np.maximum(cycles[1], 1e-9))
 
 
-def bounded_ratio(before: Floats, after: Floats, lanes: bool) -> Floats:
-    """The same of engines that skip zero weights whose number a pattern bounds.
-
-    Args:
-        before, after: (M + 1,) probabilities of 0 … M non-zero weights (`initiation.nonzero_weights`).
-        lanes: whether each multiplier takes only positions of its own.
-    """
-    cycles = [lane_cycles(one) if lanes else initiation_intervals(one, 1) for one in (after, before)]
-    return np.asarray(cycles[0] / cycles[1])
-
-
 def _at(table: Floats, density: float) -> Floats:
     """(choices,) cycles at a density."""
     place = density * _LEVELS

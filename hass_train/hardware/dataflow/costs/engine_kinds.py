@@ -5,6 +5,7 @@ A further kind is a name in `ComputeEngine`, a class here, and its costs in a co
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
@@ -18,9 +19,14 @@ from hass_train.hardware.dataflow.costs.compute_engine import (
     Floats,
     Ints,
     LayerWork,
+    Multiplier,
 )
 from hass_train.hardware.dataflow.costs.engine_rounds import dense_rounds
-from hass_train.hardware.dataflow.costs.initiation import initiation_intervals, multiplier_choices
+from hass_train.hardware.dataflow.costs.initiation import (
+    initiation_intervals,
+    multiplier_choices,
+    nonzero_weights,
+)
 from hass_train.hardware.dataflow.costs.lane_cycles import lane_cycles
 from hass_train.hardware.dataflow.costs.rounds import LockstepRounds
 from hass_train.hardware.profile import LayerSparsity
@@ -41,9 +47,6 @@ class Dense(EngineKind):
 
     def alone(self, work: LayerWork, bundle: int) -> Floats:
         return self._rounds(work, bundle).astype(float)
-
-    def computed_fraction(self, sparsity: LayerSparsity) -> float:
-        return 1.0
 
     def _rounds(self, work: LayerWork, bundle: int) -> Ints:
         pairs = work.layer.window * bundle
@@ -68,85 +71,72 @@ class Skipping(EngineKind):
         return self.computed_fraction(work.sparsity) < 1
 
 
-class Activation(Skipping):
-    """Skips zero activations, by lanes; filters share the picks, so that only windows wait for each other."""
+class Waiting(Skipping):
+    """What kinds have in common whose rounds depend on the image, so that engines wait for slower ones."""
 
-    engine, waits = ComputeEngine.ACTIVATION, True
+    waits = True
 
-    def __init__(self, multiplier: str = "dsp") -> None:
-        super().__init__(True, "lut" if multiplier == "lut" else "dsp")
+    @abstractmethod
+    def rounds(self, work: LayerWork, bundle: int) -> LockstepRounds:
+        """The rounds of engines of `bundle` channels."""
+
+    def by_channel(self, work: LayerWork) -> LayerSparsity:
+        """The sparsity with the channels' densities that rounds follow."""
+        return work.sparsity
 
     def alone(self, work: LayerWork, bundle: int) -> Floats:
-        return work.activations(bundle).alone
-
-    def computed_fraction(self, sparsity: LayerSparsity) -> float:
-        return sparsity.activation_density
+        return self.rounds(work, bundle).alone
 
     def channel_imbalance(self, work: LayerWork, i: int, bundle: int) -> Floats:
-        return over_channels(work.layer, work.activation_sparsity, i, bundle, work.t_min)
+        return over_channels(work.layer, self.by_channel(work), i, bundle, work.t_min)
 
     def group_imbalance(self, work: LayerWork, g: int, bundle: int) -> Floats:
-        return over_groups(work.layer, work.activation_sparsity, g, bundle, work.t_min)
+        return over_groups(work.layer, self.by_channel(work), g, bundle, work.t_min)
 
     def lockstep(
         self, work: LayerWork, bundle: int, choice: Ints, channels: Ints, filters: Ints, columns: int
     ) -> tuple[Floats, Floats, Floats, Floats]:
-        # filters share the picks: no kernel is slower than another
-        found = _lockstep(work.activations(bundle), choice, channels, np.ones(1, np.int64), columns)
-        one, column, whole = (np.repeat(cycles, len(filters), axis=1) for cycles in found)
+        rounds, one = self.rounds(work, bundle), np.ones(len(choice), np.int64)
+        over_filters, over_bundles, over_columns = (
+            rounds.slowest(across, beside, choice, filters)
+            for across, beside in ((1, one), (1, channels), (columns, channels))
+        )
+        return rounds.deviation[choice], over_filters, over_bundles, over_columns
+
+
+class Activation(Waiting):
+    """Skips zero activations, by lanes; filters share the picks, so that only windows wait for each other."""
+
+    engine, density = ComputeEngine.ACTIVATION, "activation_density"
+
+    def __init__(self, multiplier: Multiplier = "dsp") -> None:
+        super().__init__(True, multiplier)
+
+    def rounds(self, work: LayerWork, bundle: int) -> LockstepRounds:
+        return work.activations(bundle)
+
+    def by_channel(self, work: LayerWork) -> LayerSparsity:
+        return work.activation_sparsity
+
+    def lockstep(
+        self, work: LayerWork, bundle: int, choice: Ints, channels: Ints, filters: Ints, columns: int
+    ) -> tuple[Floats, Floats, Floats, Floats]:
+        # filters share the picks: however many there are, no kernel is slower than another
+        found = super().lockstep(work, bundle, choice, channels, np.ones(1, np.int64), columns)
+        one, column, whole = (np.repeat(cycles, len(filters), axis=1) for cycles in found[1:])
         return np.zeros(len(choice)), one, column, whole
 
 
-class Weight(Skipping):
-    """Takes only the weights that are not zero, from lists: the schedule is the same for every pixel."""
-
-    engine, waits = ComputeEngine.WEIGHT, False
-
-    def multipliers(self, work: LayerWork, bundle: int) -> Ints:
-        if work.layer.kind is OperationKind.MATMUL:  # its second operand comes with the image
-            return np.zeros(0, np.int64)
-        return super().multipliers(work, bundle)
-
-    def unsuited(self, work: LayerWork) -> str:
-        streamed = work.layer.kind is OperationKind.MATMUL
-        return "has no weights that are known beforehand" if streamed else super().unsuited(work)
-
-    def alone(self, work: LayerWork, bundle: int) -> Floats:
-        mean = work.weights(bundle, self.lanes, 1).histograms.mean(axis=0)
-        return lane_cycles(mean) if self.lanes else initiation_intervals(mean, 1)
-
-    def computed_fraction(self, sparsity: LayerSparsity) -> float:
-        return sparsity.weight_density
-
-    def scheduled(self, work: LayerWork, bundle: int, choice: Ints, bundles: Ints, filters: Ints, g: int) -> Floats:
-        return work.weights(bundle, self.lanes, g).cycles(choice, bundles, filters)
-
-
-class Pair(Skipping):
+class Pair(Waiting):
     """Skips pairs in which the weight or the activation is zero, by lanes."""
 
-    engine, waits = ComputeEngine.PAIR, True
+    engine, density = ComputeEngine.PAIR, "pair_density"
 
-    def __init__(self) -> None:
-        super().__init__(lanes=True)
+    def __init__(self, lanes: bool = True) -> None:
+        super().__init__(lanes)
 
-    def alone(self, work: LayerWork, bundle: int) -> Floats:
-        return work.pairs(bundle, self.lanes).alone
-
-    def computed_fraction(self, sparsity: LayerSparsity) -> float:
-        return sparsity.pair_density
-
-    def channel_imbalance(self, work: LayerWork, i: int, bundle: int) -> Floats:
-        return over_channels(work.layer, work.sparsity, i, bundle, work.t_min)
-
-    def group_imbalance(self, work: LayerWork, g: int, bundle: int) -> Floats:
-        return over_groups(work.layer, work.sparsity, g, bundle, work.t_min)
-
-    def lockstep(
-        self, work: LayerWork, bundle: int, choice: Ints, channels: Ints, filters: Ints, columns: int
-    ) -> tuple[Floats, Floats, Floats, Floats]:
-        rounds = work.pairs(bundle, self.lanes)
-        return rounds.deviation[choice], *_lockstep(rounds, choice, channels, filters, columns)
+    def rounds(self, work: LayerWork, bundle: int) -> LockstepRounds:
+        return work.pairs(bundle, self.lanes)
 
     def _finds_zeros(self, work: LayerWork) -> bool:
         return super()._finds_zeros(work) or bool(work.sparsity.histograms)
@@ -158,19 +148,42 @@ class Crossbar(Pair):
     engine = ComputeEngine.CROSSBAR
 
     def __init__(self) -> None:
-        Skipping.__init__(self, lanes=False)
+        super().__init__(lanes=False)
 
 
-def _lockstep(
-    rounds: LockstepRounds, choice: Ints, channels: Ints, filters: Ints, columns: int
-) -> tuple[Floats, Floats, Floats]:
-    """(rows, filters) mean cycles of the slowest engine of a column and bundle, of a column, and of all."""
-    one = np.ones(len(choice), np.int64)
-    return (
-        rounds.slowest(1, one, choice, filters),
-        rounds.slowest(1, channels, choice, filters),
-        rounds.slowest(columns, channels, choice, filters),
-    )
+class Weight(Skipping):
+    """Takes only the weights that are not zero, from lists: the schedule is the same for every pixel."""
+
+    engine, density, waits, orders_filters = ComputeEngine.WEIGHT, "weight_density", False, True
+
+    def multipliers(self, work: LayerWork, bundle: int) -> Ints:
+        if work.layer.kind is OperationKind.MATMUL:  # its second operand comes with the image
+            return np.zeros(0, np.int64)
+        return super().multipliers(work, bundle)
+
+    def unsuited(self, work: LayerWork) -> str:
+        streamed = work.layer.kind is OperationKind.MATMUL
+        return "has no weights that are known beforehand" if streamed else super().unsuited(work)
+
+    def alone(self, work: LayerWork, bundle: int) -> Floats:
+        return self._of_one(work.weights(bundle, self.lanes, 1).histograms.mean(axis=0))
+
+    def scheduled(self, work: LayerWork, bundle: int, choice: Ints, bundles: Ints, filters: Ints, g: int) -> Floats:
+        return work.weights(bundle, self.lanes, g).cycles(choice, bundles, filters)
+
+    def growth(self, before: LayerWork, after: LayerWork, bundle: int) -> Floats:
+        layer, structure = after.layer, after.sparsity.structure
+        if structure is None or not structure.holds_whole(bundle, layer.channels_per_group):
+            return super().growth(before, after, bundle)
+        old, new = (  # of a bounded number of weights a round takes whole cycles
+            self._of_one(nonzero_weights(one.sparsity, layer.window, bundle, layer.channels_per_group))
+            for one in (before, after)
+        )
+        return np.asarray(new / old)
+
+    def _of_one(self, histogram: Floats) -> Floats:
+        """(choices,) cycles of one engine that has 0 … M non-zero weights with these probabilities."""
+        return lane_cycles(histogram) if self.lanes else initiation_intervals(histogram, 1)
 
 
 VARIANTS: Sequence[EngineKind] = (

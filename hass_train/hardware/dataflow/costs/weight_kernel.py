@@ -5,12 +5,13 @@ from __future__ import annotations
 from math import exp
 
 import numpy as np
-from numba import njit
+
+from hass_train.runtime.compiled import compiled
 
 _BLOCKS = 64  # blocks of filters that are looked at
 
 
-@njit(cache=True)
+@compiled
 def mean_cycles(logs, first, last, step, engines, folds):  # type: ignore[no-untyped-def]
     """The mean over blocks of 1 + Σ (1 − P(no engine of a block has more)), over the levels of each row.
 
@@ -42,7 +43,7 @@ def mean_cycles(logs, first, last, step, engines, folds):  # type: ignore[no-unt
     return result
 
 
-@njit(cache=True)
+@compiled
 def alike_cycles(logs, first, last, step, engines, folds, filters, groups, counts):  # type: ignore[no-untyped-def]
     """The same where all filters are alike, so that only the size of a block matters.
 

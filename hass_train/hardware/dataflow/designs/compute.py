@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 from hass_train.hardware.arithmetic import ceil_div, spaced, useful_folds
 from hass_train.hardware.dataflow.costs import cycles, memory
 from hass_train.hardware.dataflow.costs.branches import MARGIN, OperandFifos
-from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine, EngineKind
+from hass_train.hardware.dataflow.costs.compute_engine import EngineKind
 from hass_train.hardware.dataflow.costs.cost_model import Schedule, WeightBanks
-from hass_train.hardware.dataflow.costs.density_scale import bounded_ratio, rounds_ratio
 from hass_train.hardware.dataflow.costs.engine_kinds import VARIANTS, by_kind
 from hass_train.hardware.dataflow.costs.fifos import input_depth, rows_depth
-from hass_train.hardware.dataflow.costs.initiation import multiplier_choices, nonzero_weights
+from hass_train.hardware.dataflow.costs.initiation import multiplier_choices
 from hass_train.hardware.dataflow.costs.logic import Folds
 from hass_train.hardware.dataflow.costs.weight_rounds import filter_order
-from hass_train.hardware.dataflow.designs.input_side import InputFolds, InputSide
-from hass_train.hardware.dataflow.designs.tables import BANDWIDTH, FORBIDDEN, DesignSpace, Table, WeightsIn, per_unit
+from hass_train.hardware.dataflow.designs.candidates import worth_near
+from hass_train.hardware.dataflow.designs.input_side import InputFolds, InputSide, work_of
+from hass_train.hardware.dataflow.designs.tables import BANDWIDTH, FORBIDDEN, DesignSpace, Table, WeightsIn
 from hass_train.hardware.dataflow.designs.zero_tiles import ZeroTiles
 from hass_train.hardware.dataflow.options import DataflowOptions
 from hass_train.hardware.estimate import LayerEstimate, Resources
@@ -32,10 +32,6 @@ from hass_train.hardware.workload import Operation, OperationKind
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-_WORTHS = 32  # worths of the resources that are tried
-_REACH = 4  # how far an interval may move
-_SPARSE_WORTH = 0.4  # of Dirichlet's distribution: mostly a few resources count
 
 
 class ComputeDesigns(Table):
@@ -72,9 +68,6 @@ class ComputeDesigns(Table):
         self._input_side = InputSide(layer, sparsity, options, self.costs)
         self._zero_tiles = ZeroTiles(layer, sparsity)
         folds, interval, t, uneven, alone = self._enumerate(space)
-        possible = self._possible(folds, space)
-        folds, interval, t = folds[possible], interval[possible], t[possible]
-        uneven, alone = uneven[possible], alone[possible]
         logic, memories = self._costs(folds, interval, t, space)
         self.space = space
         super().__init__(interval * self.urgency, logic, memories, space)
@@ -82,17 +75,15 @@ class ComputeDesigns(Table):
         self.t, self.uneven, self.alone = (values[self.kept] for values in (t, uneven, alone))
 
     def moved(self, sparsity: LayerSparsity) -> ComputeDesigns:
-        """The same designs at a sparsity nearby; their memories are those at the sparsity they were found at.
-
-        Rounds are taken to grow as those of engines by themselves do with independent zeros (`density_scale`).
-        """
+        """The same designs at a sparsity nearby; their memories are those at the sparsity they were found at."""
         layer, folds, ratio = self.layer, self.folds, np.ones(len(self))
+        before, after = (work_of(layer, one, self.options, self.costs) for one in (self.sparsity, sparsity))
         for kind, rows in by_kind(folds.engine):
             if kind.computed_fraction(self.sparsity) == kind.computed_fraction(sparsity):
                 continue
             for m in np.unique(folds.m[rows]):
                 some = rows[folds.m[rows] == m]
-                grown = self._grown(kind, int(m), sparsity)
+                grown = kind.growth(before, after, int(m))
                 ratio[some] = grown[np.searchsorted(multiplier_choices(layer.window * int(m)), folds.n[some])]
         t = self.t * ratio
         compute = cycles.compute_cycles(layer, folds.i, folds.o, folds.g, t, folds.p)
@@ -102,36 +93,13 @@ class ComputeDesigns(Table):
         found.sparsity, found.t, found.alone = sparsity, t[order], (self.alone * ratio)[order]
         return found
 
-    def _grown(self, kind: EngineKind, bundle: int, sparsity: LayerSparsity) -> Floats:
-        """(choices,) the cycles of a round of one engine at another sparsity over those at this one."""
-        layer, both = self.layer, (self.sparsity, sparsity)
-        structure, channels = sparsity.structure, layer.channels_per_group
-        if kind.engine is ComputeEngine.WEIGHT and structure is not None and structure.holds_whole(bundle, channels):
-            before, after = (nonzero_weights(one, layer.window, bundle, channels) for one in both)
-            return bounded_ratio(before, after, kind.lanes)
-        old, new = (kind.computed_fraction(one) for one in both)
-        return rounds_ratio(layer.window * bundle, old, new, self.options.t_min, kind.lanes)
-
     def candidates(self, interval: int) -> ComputeDesigns:
-        """The designs that a search nearby will choose among: those that are cheapest of their kind at some interval
-        near one, and at some worth of the resources, of which some dozens are tried."""
-        rows = []
-        few = self._some(np.arange(np.searchsorted(self.interval, _REACH * interval, side="right")), self.interval)
-        shares = np.random.default_rng(0).dirichlet(np.full(6, _SPARSE_WORTH), _WORTHS)
-        costs = [few.cost(share * per_unit(self.space.budget)) for share in shares]
-        structure = self.sparsity.structure
+        """The designs that a search nearby will choose among; see `worth_near`."""
+        structure, folds = self.sparsity.structure, self.folds
         # of a bounded number of weights a round takes whole cycles, so that which N pays changes with the number
-        apart = few.folds.n * (structure is not None and structure.bounded is not None)
-        groups = few.folds.engine * (int(apart.max(initial=0)) + 1) + apart
-        for group in np.unique(groups):
-            of_kind = np.flatnonzero(groups == group)
-            own = few.interval[of_kind]
-            for cost in costs:
-                least = np.minimum.accumulate(cost[of_kind])
-                steps = np.flatnonzero(np.r_[True, least[1:] < least[:-1]])
-                until = np.append(own[steps[1:]], np.inf)  # from there on the next step is cheaper
-                rows.append(of_kind[steps[until * _REACH > interval]])
-        return few._some(np.unique(np.concatenate(rows)), few.interval)
+        apart = folds.n * (structure is not None and structure.bounded is not None)
+        groups = folds.engine * (int(apart.max(initial=0)) + 1) + apart
+        return self._some(worth_near(self, groups, interval, self.space.budget), self.interval)
 
     def _some(self, rows: Ints, interval: Ints) -> ComputeDesigns:
         """A table of some rows, whose intervals then ascend."""
@@ -179,14 +147,6 @@ class ComputeDesigns(Table):
         joined = [np.concatenate(column) for column in zip(*blocks, strict=True)]
         i, m, n, o, gs, q, p, engine, depth, interval, t, uneven, alone = joined
         return Folds(i, o, gs, m, n, q, p, engine, depth), interval, t, uneven, alone
-
-    def _possible(self, folds: Folds, space: DesignSpace) -> NDArray[np.bool_]:
-        """(designs,) which have no more multipliers than all DSPs of the device could be, or are as small as any."""
-        wide = max(self.options.activation_bits, self.options.weight_bits)
-        multipliers = folds.n * folds.compute_engines
-        most = space.budget[0] * (4 if wide <= 4 else 2 if wide <= 8 else 1)
-        in_luts = np.isin(folds.engine, [code for code, kind in enumerate(VARIANTS) if kind.multiplier == "lut"])
-        return np.asarray((multipliers <= max(most, int(multipliers.min()))) | in_luts | self.costs.small_products)
 
     def _fifo_choices(self, side: InputFolds) -> list[int]:
         """The depths of compute engines' FIFOs that are worth exploring; 0 = lock-step."""
@@ -365,7 +325,7 @@ class ComputeDesigns(Table):
     def _filter_order(self, kind: EngineKind) -> tuple[int, ...]:
         """The order in which engines with lists compute filters; empty where it is the network's."""
         counts = self.sparsity.filter_nonzeros
-        if kind.engine is not ComputeEngine.WEIGHT or not counts or min(counts) == max(counts):
+        if not kind.orders_filters or not counts or min(counts) == max(counts):
             return ()
         return tuple(filter_order(np.asarray(counts), self.layer.groups).tolist())
 

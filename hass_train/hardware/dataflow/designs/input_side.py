@@ -54,6 +54,11 @@ class InputFolds:
         return waiting(self.engine)
 
 
+def work_of(layer: Operation, sparsity: LayerSparsity, options: DataflowOptions, costs: CostModel) -> LayerWork:
+    """What the compute engines of a layer have to do; the arguments are those of `InputSide`."""
+    return LayerWork(layer, sparsity, options.t_min, options.max_pixels, options.step, costs.most_choices)
+
+
 class InputSide:
     """What the input side of a layer can look like at its sparsity, and how long rounds take there.
 
@@ -66,7 +71,7 @@ class InputSide:
 
     def __init__(self, layer: Operation, sparsity: LayerSparsity, options: DataflowOptions, costs: CostModel) -> None:
         self.layer, self.sparsity, self.options = layer, sparsity, options
-        self._work = LayerWork(layer, sparsity, options.t_min, options.max_pixels, options.step, costs.most_choices)
+        self._work = work_of(layer, sparsity, options, costs)
         self._kinds = variants(options.compute_engines, costs.small_products)
 
     def folds(self, channels: list[int]) -> InputFolds:
@@ -121,7 +126,7 @@ class InputSide:
         """
         result = np.repeat(folds.alone[:, None], len(filters), axis=1)
         for kind, of_kind in by_kind(folds.engine):
-            if kind.engine is not ComputeEngine.WEIGHT:
+            if kind.waits:
                 continue
             for m in np.unique(folds.m[of_kind]):
                 some = of_kind[folds.m[of_kind] == m]

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
-from hass_train.hardware.dataflow.costs.engine_kinds import variants
+from hass_train.hardware.dataflow.costs.engine_kinds import KINDS, variants
 from hass_train.hardware.dataflow.designs.compute import ComputeDesigns
 from hass_train.hardware.dataflow.designs.tables import BANDWIDTH, LOGIC, MEMORY
 from hass_train.hardware.profile import LayerSparsity
@@ -37,14 +37,6 @@ _NEGLIGIBLE = 1e-3  # share of memory and bandwidth below which designs are comp
 
 DENSITIES = ("pair_density", "weight_density", "activation_density")
 """What has a price, by the names of `LayerSparsity`'s fields."""
-_GAINS_FROM = {
-    ComputeEngine.ACTIVATION: "activation_density",
-    ComputeEngine.WEIGHT: "weight_density",
-    ComputeEngine.PAIR: "pair_density",
-    ComputeEngine.CROSSBAR: "pair_density",
-}
-"""The density that the rounds of a kind follow; a dense engine gains from zeros only where its schedule leaves out
-whole tiles or filters of them."""
 
 Prices = Mapping[str, Mapping[str, float]]
 """For each of `DENSITIES`, −∂ log(throughput)/∂ density by the layer's name, all ≥ 0."""
@@ -155,7 +147,7 @@ def kind_demands(
     for engine in allowed:
         density = _gains_from(engine, sparsity)
         cost, follows, operands = found.get(engine, (_UNBUILT * least, steepest, np.inf))
-        if engine in _GAINS_FROM and table.options.t_min:
+        if KINDS[engine].density and table.options.t_min:
             follows *= _busy(operands * getattr(sparsity, density))
         stores_fewer = table.options.weights == "compressed" and engine in table.costs.lists
         demands.append(KindDemand(cost, follows, density, stores_fewer))
@@ -196,10 +188,13 @@ def _busy(mean: float) -> float:
 
 
 def _gains_from(engine: ComputeEngine, sparsity: LayerSparsity) -> str:
-    """The density that a kind gains from; empty if it gains from none."""
+    """The density that a kind gains from; empty if it gains from none.
+
+    A dense engine gains from zeros only where its schedule leaves out whole tiles or filters of them.
+    """
     structure = sparsity.structure
-    if engine in _GAINS_FROM:
-        return _GAINS_FROM[engine]
+    if KINDS[engine].density:
+        return KINDS[engine].density
     return "weight_density" if structure and (structure.block or structure.blocks or structure.filters) else ""
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hass_train.hardware.dataflow.designs.passes import compiled
+from hass_train.runtime.compiled import compiled
 
 IMPOSSIBLE, OPEN, FITS = range(3)
 """What a walk, or branch and bound, found out."""

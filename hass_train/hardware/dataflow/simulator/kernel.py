@@ -11,13 +11,12 @@ For each image a stage reads `READS` steps, computes `GROUPS`·`BLOCKS`·`FILTER
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 from numba import njit
 from numba.core import types
 from numba.extending import intrinsic
+
+from hass_train.runtime.compiled import compiled
 
 # columns of the stage table
 (
@@ -38,17 +37,6 @@ CONSTANT, LOCKSTEP, DECOUPLED, SOURCE = range(4)
 READ, ROUND, WRITTEN = range(3)
 # columns of the account of a compute engine's cycles
 BUSY, STARVED, BLOCKED, UNEVEN = range(4)
-
-
-def _compiled(function: Callable[..., Any]) -> Any:
-    """Compile a function when it is first called, and keep the code for other processes where a folder can be written.
-
-    In a read-only installation, without a home that can be written, it is compiled anew in every process.
-    """
-    try:
-        return njit(cache=True)(function)
-    except RuntimeError:  # so numba says that there is no such folder
-        return njit(function)
 
 
 @intrinsic
@@ -104,7 +92,7 @@ def fullest_lane(activations, first, weights, other, words, lanes, size):  # typ
     return most
 
 
-@_compiled
+@compiled
 def fullest_lanes(windows, words, lanes, size, most):  # type: ignore[no-untyped-def]
     """Count the non-zeros in the fullest lane of every window of one operand.
 
@@ -117,7 +105,7 @@ def fullest_lanes(windows, words, lanes, size, most):  # type: ignore[no-untyped
         most[window] = fullest_lane(windows, window * words, windows, window * words, words, lanes, size)
 
 
-@_compiled
+@compiled
 def lockstep_durations(stage, activations, weights, lookup, images, longest, total):  # type: ignore[no-untyped-def]
     """Work out the cycles of every round of a stage whose engines take pairs in lock-step.
 
@@ -162,7 +150,7 @@ def lockstep_durations(stage, activations, weights, lookup, images, longest, tot
                     place += 1
 
 
-@_compiled
+@compiled
 def play(  # type: ignore[no-untyped-def]
     images, real, stages, edges, outgoing, base, offset, release, written, need, used, duration, mean_duration,
     activations, weights, lookup, reads, blocks, emits, writes, engines, skewed, progress, account, ends,
@@ -384,7 +372,7 @@ def play(  # type: ignore[no-untyped-def]
     return np.all(progress[:, WRITTEN] >= images * stages[:, WRITES])
 
 
-@_compiled
+@compiled
 def peak(filled, amounts, per_fill, freed, returns, per_free, whole):  # type: ignore[no-untyped-def]
     """Find the most that a FIFO ever held.
 
