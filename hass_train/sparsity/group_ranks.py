@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from hass_train.sparsity.pattern import ALWAYS, Grouped
 from hass_train.sparsity.rank_kernel import places_on_cpu
 
-_FEW = 64  # members up to which comparing all pairs is faster than sorting
+_FEW = 64  # members up to which a processor compares all pairs faster than it sorts them
 
 
 class GroupRanks(Grouped):
@@ -92,16 +92,13 @@ def places_of(sizes: Tensor) -> Tensor:
     Args:
         sizes: (members, …) columns along the first axis; contiguous ones are quickest.
     """
-    members = len(sizes)
-    numbers = torch.arange(members, device=sizes.device).reshape(-1, *[1] * (sizes.dim() - 1)).expand(sizes.shape)
-    if members > _FEW:
-        order = sizes.argsort(stable=True, dim=0, descending=True)
-        return torch.empty_like(order).scatter_(0, order, numbers)
-    if sizes.device.type == "cpu":
+    if len(sizes) <= _FEW and sizes.device.type == "cpu":
         return places_on_cpu(sizes)
-    places = numbers.to(torch.uint8, memory_format=torch.contiguous_format)
-    for apart in range(1, members):
-        passed = (sizes[apart:] > sizes[:-apart]).view(torch.uint8)
-        places[:-apart] += passed
-        places[apart:] -= passed
-    return places
+    return places_by_sorting(sizes)
+
+
+def places_by_sorting(sizes: Tensor) -> Tensor:
+    """The same on any device, for any number of members."""
+    numbers = torch.arange(len(sizes), device=sizes.device).reshape(-1, *[1] * (sizes.dim() - 1)).expand(sizes.shape)
+    order = sizes.argsort(stable=True, dim=0, descending=True)
+    return torch.empty_like(order).scatter_(0, order, numbers)

@@ -23,16 +23,9 @@ from hass_train.hardware.dataflow.costs.initiation import (
     nonzero_weights,
 )
 from hass_train.hardware.dataflow.costs.lane_cycles import fullest_lane, lane_cycles, loads
-from hass_train.hardware.dataflow.costs.weight_rounds import (
-    IndependentWeights,
-    bundle_nonzeros,
-    filter_histograms,
-    filter_order,
-    fullest_lanes,
-    lane_weight_cycles,
-    pooled_weight_cycles,
-)
+from hass_train.hardware.dataflow.costs.weight_rounds import IndependentWeights, filter_histograms, filter_order
 from hass_train.hardware.workload import FeatureMap, Operation, OperationKind
+from tests.hardware.schedules import bundle_nonzeros, fullest_lanes, lane_weight_cycles, pooled_weight_cycles
 
 
 @st.composite

@@ -38,7 +38,7 @@ from hass_train.sparsity import (
     sparsify,
     sparsity_of,
 )
-from hass_train.sparsity.group_ranks import places_of
+from hass_train.sparsity.group_ranks import places_by_sorting, places_of
 from hass_train.sparsity.thresholds import Level, raw_threshold
 from hass_train.training.module import SparseClassifier, TrainingOptions
 from hass_train.training.state import SearchState
@@ -148,7 +148,8 @@ def test_places_are_those_of_a_stable_sort(members: int, columns: int, seed: int
     for count in (members, members + 64):  # few are compared in pairs, many are sorted
         values = torch.randint(4, (count, columns), generator=torch.Generator().manual_seed(seed)).float()
         order = np.argsort(-values.numpy(), axis=0, kind="stable")
-        assert np.array_equal(places_of(values).numpy(), np.argsort(order, axis=0))
+        for found in (places_of(values), places_by_sorting(values)):
+            assert np.array_equal(found.numpy(), np.argsort(order, axis=0))
 
 
 @pytest.mark.parametrize("pattern", [NM(), Balanced()], ids=str)

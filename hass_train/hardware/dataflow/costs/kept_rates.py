@@ -2,7 +2,8 @@
 
 Working out what a module's costs grow by takes a fraction of a millisecond for each set of parameters, of which a
 network asks thousands. They depend on the package alone, so that they are kept as compiled code is: in `__pycache__`,
-under a digest of what they follow from. Where that folder cannot be written, every process works them out anew.
+under a digest of what they follow from. Where that folder cannot be written, or Python
+is told to write no such files, every process works them out anew.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import atexit
 import contextlib
 import hashlib
 import os
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -41,7 +43,7 @@ class KeptRates(dict[Key, Floats]):
 
     def add(self, key: Key, rates: Floats) -> None:
         """Keep the rates of some parameters."""
-        if not self._grew:
+        if not self._grew and not sys.dont_write_bytecode:
             atexit.register(self.write)
         self._grew = True
         self[key] = rates
