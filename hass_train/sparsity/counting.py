@@ -13,11 +13,13 @@ from hass_train.hardware.profile import LayerSparsity
 from hass_train.runtime import ranks
 from hass_train.sparsity.independence import RUN, bundle_sizes, bundled, measure_lanes, sample_size
 from hass_train.sparsity.layers import SparseLayer
+from hass_train.sparsity.tilt import tilted
 
 _CHUNK_WORDS = 2**25
 """Limit on the outputs of one per-channel indicator convolution; filters beyond it are convolved afterwards."""
 _WINDOW_IMAGES = 16
-"""Number of images for the histogram of single-channel windows; each gives filters × channels × pixels of them."""
+"""Number of images for the histograms of single-channel windows and bundles; each gives filters × channels × pixels
+of them. What all images say of their means is put in afterwards."""
 
 
 class NonzeroCounter:
@@ -42,6 +44,7 @@ class NonzeroCounter:
             {size: torch.zeros(window * size + 1, dtype=torch.float64) for size in sizes} for _ in range(2)
         )  # how many windows of so many channels have 0, 1, … non-zero pairs, and non-zero activations
         self.activations = self.nonzero = self.images = 0
+        self.dealt: dict[int, Tensor] = {}  # the channels of each size's bundles, as they were dealt
         self.runs: list[Tensor] = []  # sampled windows, for the independence of compute engines
         self.meetings: Tensor | None = None  # (input channels, kernel positions) non-zero activations read there
 
@@ -176,6 +179,7 @@ class NonzeroCounter:
         for size in self.pairs:
             if size < channels:
                 dealt = bundled(pixels.mean(0) * kernels.mean(0), size)
+                self.dealt[size] = dealt.flatten().cpu()
                 bundles = pixels[:, dealt]
                 _count(self.pairs[size], torch.einsum("pbm,fbm->pbf", bundles, kernels[:, dealt]))
                 _count(self.reads[size], bundles.sum(2))
@@ -207,10 +211,9 @@ class NonzeroCounter:
 
     def result(self) -> LayerSparsity:
         """The sparsity of the layer over all batches."""
-        histograms, activations = (
-            {bundle: tuple((counts / counts.sum()).tolist()) for bundle, counts in kind.items()}
-            for kind in (self.pairs, self.reads)
-        )
+        per_channel, read = self._channel_densities(), self._channel_activations()
+        histograms = self._histograms(self.pairs, per_channel)
+        activations = self._histograms(self.reads, read)
         widest, layer = histograms[max(histograms)], self.layer
         mean = sum(k * probability for k, probability in enumerate(widest))
         return LayerSparsity(
@@ -218,13 +221,30 @@ class NonzeroCounter:
             activation_density=self.nonzero / self.activations,
             pair_density=min(mean / (len(widest) - 1), 1.0),
             histograms=histograms,
-            channel_densities=self._channel_densities(),
-            channel_activations=self._channel_activations(),
+            channel_densities=per_channel,
+            channel_activations=read,
             lanes=self._lanes() if self.runs else None,
             structure=layer.pattern.structure(self.weight != 0, layer.kernel_groups) if layer.prune_weights else None,
             activation_histograms=activations,
             filter_nonzeros=tuple(self.weight.flatten(1).sum(1, dtype=torch.int64).tolist()),
         )
+
+    def _histograms(self, counts: dict[int, Tensor], densities: tuple[float, ...]) -> dict[int, tuple[float, ...]]:
+        """The distributions by bundle size; those of some images have the mean that all images say.
+
+        Args:
+            counts: by size, how often so many were seen.
+            densities: (input channels,) of what was counted.
+        """
+        result: dict[int, tuple[float, ...]] = {}
+        channels, each = self.weight.shape[1], torch.tensor(densities, dtype=torch.float64)
+        for size, seen in counts.items():
+            if size < channels:
+                own = each[self.dealt[size]] if size in self.dealt else each
+                result[size] = tuple(tilted(seen, float(own.mean()) * (len(seen) - 1)).tolist())
+            else:
+                result[size] = tuple((seen / seen.sum()).tolist())
+        return result
 
 
 def _count(histogram: Tensor, nonzeros: Tensor) -> None:
