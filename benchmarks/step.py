@@ -52,7 +52,7 @@ def stepper(name: str, mode: Mode | None, batch: int, every: int = 1, device: st
 
     def around() -> AbstractContextManager[None]:
         if mode is Mode.SEARCH:
-            return steps(learns())
+            return steps(learns(), learns())
         return watching(model) if mode is not None and turn % WATCH == 1 else nullcontext()
 
     def step() -> None:

@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from hass_train.hardware.arithmetic import ceil_div
 from hass_train.sparsity.gate import gate, keep_strides, traceable_gate
 from hass_train.sparsity.mode import Mode
-from hass_train.sparsity.pattern import Pattern
-from hass_train.sparsity.thresholds import InputStats, StepState, follow, levels_of, raw_threshold
+from hass_train.sparsity.pattern import Pattern, masked
+from hass_train.sparsity.thresholds import InputStats, Level, StepState, follow, levels_of, raw_threshold
 from hass_train.sparsity.unstructured import Unstructured
 
 RAW_START = -4.0
@@ -35,7 +35,8 @@ class SparseLayer(nn.Module):
 
     Attributes:
         weight_threshold, activation_threshold: raw learnable scalars; the threshold is softplus(raw) · scale.
-        mask: bool, of the weight's shape; True for the weights that are kept once the layer is frozen.
+        mask: bool, of the weight's shape; True for the weights that are kept once the layer is frozen, and in the
+            search mode for those that a pattern that ranks weights kept when it last did.
         mode: scalar integer, a `Mode`.
         activation_scale: running mean |x| of the input.
         activation_density: running density of the input after its gate.
@@ -254,9 +255,7 @@ class SparseLayer(nn.Module):
         levels = step_state.levels
         if not step_state.learns:
             x = F.hardshrink(x, levels.activation.value) if levels.activation else x
-            if levels.weight is None:
-                return x, self.weight
-            return x, self.pattern.apply(self.weight, self.kernel_groups, levels.weight.value)
+            return x, self._pruned(levels.weight, step_state.ranks, self.live)
         part = x.detach()[:SAMPLE]
         weight, density, weight_density = self.weight, None, None
         if level := levels.activation:
@@ -265,6 +264,7 @@ class SparseLayer(nn.Module):
         if level := levels.weight:
             filters = self._next_filters()
             weight, weight_density = self.pattern.apply_with_gradient(weight, self.kernel_groups, level, filters)  # type: ignore[assignment]
+            self._keep(weight)
         self._remember(weight_density, density)
         return x, weight
 
@@ -281,16 +281,39 @@ class SparseLayer(nn.Module):
         if not self.step_state.learns:  # plain numbers may be compiled in: they change once an epoch, not every step
             x = F.hardshrink(x, levels.activation.value) if levels.activation else x
             self._observe(part)
-            level = levels.weight
-            return x, self.pattern.apply(self.weight, self.kernel_groups, level.value) if level else self.weight
+            return x, self._pruned(levels.weight, self.step_state.ranks, self.mask)
         weight, density, weight_density = self.weight, None, None
         if level := levels.activation:
             x, density = traceable_gate(x, level.threshold, level.half_width, straight_through=False)
         self._observe(part, None if density is None else density.detach())
         if level := levels.weight:
             weight, weight_density = self.pattern.apply_traceable(weight, self.kernel_groups, level)  # type: ignore[assignment]
+            self._keep(weight)
         self._remember(weight_density, density)
         return x, weight
+
+    def _pruned(self, level: Level | None, ranks: bool, live: Tensor) -> Tensor:
+        """The weight at a threshold that does not learn.
+
+        Args:
+            level: the threshold; None = the weights are not pruned.
+            ranks: whether to find anew which weights are kept, by a pattern that has to rank them.
+            live: (the weight's shape) the weights that were kept when that was found last.
+        """
+        if level is None:
+            return self.weight
+        if self.pattern.ranks and not ranks:
+            return masked(self.weight, live, self.pattern.pull)
+        weight = self.pattern.apply(self.weight, self.kernel_groups, level.value)
+        self._keep(weight)
+        return weight
+
+    @torch.no_grad()
+    def _keep(self, weight: Tensor) -> None:
+        """Remember in the mask which weights a pruned one keeps, for steps that do not rank them."""
+        if self.pattern.ranks:
+            self.mask.copy_(weight.detach() != 0)
+            self._live = None
 
     def _remember(self, weight: Tensor | None, activation: Tensor | None) -> None:
         """Keep the densities of this call for the penalty, after those of earlier calls in the same step."""

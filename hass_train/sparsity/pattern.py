@@ -34,6 +34,10 @@ class Pattern(ABC):
 
     max_threshold: float | None = None
     """The threshold, in typical scores, at which all that can be pruned is; None = scores have no upper bound."""
+    ranks: bool = False
+    """Whether it takes more than a comparison to find which weights are kept, so that not every step does it anew."""
+    pull: float = 0.0
+    """Decay of pruned weights in the search, added to their gradient (SR-STE, Zhou et al., 2021, equation 9)."""
     simulated: bool = True
     """Whether the simulator can simulate the designs that result from this pattern."""
 
@@ -97,13 +101,9 @@ class Grouped(Pattern):
     Groups are scored by their rank rather than by their norm: the norms of a layer's groups lie so close together that
     nearly the same threshold would prune all of them. A rank is a fraction of the layer's groups, so a threshold is the
     fraction of groups that it prunes, and the 50 % of a recipe are exactly 50 %.
-
-    Attributes:
-        pull: decay of pruned weights in the search, added to their gradient (SR-STE, Zhou et al., 2021, equation 9);
-            0 = none.
     """
 
-    pull: float = 0.0
+    ranks = True
     max_threshold = 2.0  # in units of the mean rank, which is a half
 
     def step(self, weight: Tensor, groups: int) -> float:
@@ -140,8 +140,7 @@ class Grouped(Pattern):
 
     def apply(self, weight: Tensor, groups: int, level: float) -> Tensor:
         """See `Pattern`."""
-        gated: Tensor = _Masked.apply(weight, self.keep_mask(weight, groups, level), self.pull)
-        return gated
+        return masked(weight, self.keep_mask(weight, groups, level), self.pull)
 
     def apply_with_gradient(
         self, weight: Tensor, groups: int, level: Level, filters: tuple[int, int]
@@ -153,14 +152,14 @@ class Grouped(Pattern):
         """See `Pattern`: the surrogate of `hass_train.sparsity.gate`, with scores of groups in the place of |x|."""
         with torch.no_grad():
             scores, threshold = self.scores(weight.detach(), groups), level.threshold.detach()
-            kept = self.spread(scores > threshold, weight, groups)
+            kept = self.spread(scores > threshold, weight, groups).to(weight.dtype)
             half_width = level.half_width.clamp_min(1.01 * self.step(weight, groups))
             near = self.spread((scores - threshold).abs() < half_width, weight, groups)
             slope = near.to(weight.dtype) / (2 * half_width)
-            density, density_slope = kept.to(weight.dtype).mean(), slope.mean()
+            density, density_slope = kept.mean(), slope.mean()
             weight_slope = slope.mul_(weight.detach())
         change = level.threshold - level.threshold.detach()  # its value is zero, its gradient one
-        gated: Tensor = _Masked.apply(weight, kept, self.pull)
+        gated = masked(weight, kept, self.pull)
         return keep_strides(gated - change * weight_slope, weight), density - change * density_slope
 
 
@@ -170,17 +169,30 @@ class _Masked(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weight: Tensor, kept: Tensor, pull: float) -> Tensor:
         ctx.pull = pull
+        gated = keep_strides(weight * kept, weight)
         if pull:
-            ctx.save_for_backward(weight, kept)
-        return keep_strides(weight * kept, weight)
+            ctx.save_for_backward(weight, gated)
+        return gated
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         (grad,) = gradients
         if ctx.pull:
-            weight, kept = ctx.saved_tensors
-            grad = grad + ctx.pull * weight * ~kept
+            weight, gated = ctx.saved_tensors
+            grad = grad.add(weight - gated, alpha=ctx.pull)
         return grad, None, None
+
+
+def masked(weight: Tensor, kept: Tensor, pull: float) -> Tensor:
+    """Zero the weights that are not kept. The gradient passes everywhere, and pruned weights decay by `pull`.
+
+    Args:
+        weight: of any shape.
+        kept: of the same shape, True or 1 for what is kept.
+        pull: see `Pattern`.
+    """
+    result: Tensor = _Masked.apply(weight, kept, pull)
+    return result
 
 
 def ranked(values: Tensor, always: Tensor | None = None) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hass_train.runtime.compiled import compiled
 
-_BLOCK = 512  # columns that stay in the cache
+_BLOCK = 256  # columns that stay in the cache
 
 
 @torch.library.custom_op("hass_train::places_on_cpu", mutates_args=())
@@ -19,7 +19,7 @@ def places_on_cpu(sizes: Tensor) -> Tensor:
         sizes: (members, …), at most 255 members.
     """
     flat = sizes.detach().float().reshape(len(sizes), -1).contiguous()
-    places = np.zeros(flat.shape, np.uint8)
+    places = np.empty(flat.shape, np.uint8)
     _place(flat.numpy(), places)
     return torch.from_numpy(places).reshape(sizes.shape)
 
@@ -33,11 +33,17 @@ def _(sizes: Tensor) -> Tensor:
 def _place(sizes, places):  # type: ignore[no-untyped-def]
     """Count for each value those of its column that are larger, or as large and before it."""
     members, columns = sizes.shape
+    own = np.empty((members, _BLOCK), np.int32)  # as wide as what is compared, so that no lane is repacked
     for start in range(0, columns, _BLOCK):
-        end = min(start + _BLOCK, columns)
+        count = min(_BLOCK, columns - start)
+        for member in range(members):
+            own[member] = member
         for first in range(members):
             for second in range(first + 1, members):
-                for column in range(start, end):
-                    passed = np.uint8(sizes[second, column] > sizes[first, column])
-                    places[first, column] += passed
-                    places[second, column] += np.uint8(1) - passed
+                for column in range(count):
+                    passed = np.int32(sizes[second, start + column] > sizes[first, start + column])
+                    own[first, column] += passed
+                    own[second, column] -= passed
+        for member in range(members):
+            for column in range(count):
+                places[member, start + column] = own[member, column]

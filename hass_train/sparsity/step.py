@@ -31,18 +31,20 @@ class SearchStep:
     known: list[Levels] = field(default_factory=list)
 
     @contextmanager
-    def __call__(self, learns: bool = True) -> Iterator[None]:
+    def __call__(self, learns: bool = True, ranks: bool = True) -> Iterator[None]:
         """Enter one forward pass.
 
         Args:
             learns: whether thresholds are trained in this step; otherwise the last ones are applied.
+            ranks: whether patterns that rank weights find anew which are kept; they do where thresholds are trained.
         """
         layers = [layer for _, layer in sparse_layers(self.model) if layer.mode_now is Mode.SEARCH]
+        ranks = ranks or learns or not self.known
         present = levels_of(layers) if learns or not self.known else self.known
         self.known = [levels.detached() for levels in present]
         present = present if learns else self.known
         for layer, levels in zip(layers, present, strict=True):
-            layer.step_state, layer.penalty_densities = StepState(levels, learns), ()
+            layer.step_state, layer.penalty_densities = StepState(levels, learns, ranks), ()
         try:
             yield
             stats = [layer.step_state.stats if layer.step_state else [] for layer in layers]

@@ -80,11 +80,13 @@ class StepState:
     Args:
         levels: the present thresholds.
         learns: whether thresholds are trained in this step; otherwise they are only applied.
+        ranks: whether patterns that rank weights find anew which are kept.
         stats: statistics of the layer's input in each of its calls, which the forward pass appends.
     """
 
     levels: Levels
     learns: bool = True
+    ranks: bool = True
     stats: list[InputStats] = field(default_factory=list)
 
 

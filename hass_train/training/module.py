@@ -137,10 +137,11 @@ class SparseClassifier(pl.LightningModule):
         images, labels = batch
         state, steps = self.state, Steps.of(self.trainer)
         step = steps.at(batch_index)
-        learns = state.engine.trains and step % self.thresholds_every == 0
+        anew = step % self.thresholds_every == 0
+        learns = state.engine.trains and anew
         if state.phase is Phase.SEARCH:
             state.searched_images += len(labels) * ranks.processes()
-        with self._observed(step, learns):
+        with self._observed(step, learns, anew):
             logits = self._train_forward(images)
         loss = F.cross_entropy(logits, labels, label_smoothing=self.options.label_smoothing)
         if self._teacher and state.phase is Phase.RECOVER:
@@ -151,10 +152,10 @@ class SparseClassifier(pl.LightningModule):
         self._check_finite(loss)
         return loss * steps.scale(batch_index)
 
-    def _observed(self, step: int, learns: bool) -> AbstractContextManager[None]:
+    def _observed(self, step: int, learns: bool, ranks: bool) -> AbstractContextManager[None]:
         """The context of a forward pass, in which sparse layers get their thresholds and measure their inputs."""
         if self.state.phase is Phase.SEARCH:
-            return self._search_step(learns)
+            return self._search_step(learns, ranks)
         watches = self.options.compiled or step % WATCH == 0
         return watching(self.model) if watches else nullcontext()
 

@@ -5,10 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
+import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
-from hass_train.sparsity import LayerRule, Mode, SearchStep, sparse_layers, sparsify, watching
+from hass_train.sparsity import (
+    NM,
+    Balanced,
+    Block,
+    LayerRule,
+    Mode,
+    Pattern,
+    SearchStep,
+    SparseConv2d,
+    sparse_layers,
+    sparsify,
+    watching,
+)
 from tests.sparsity.test_layers import ALL, set_thresholds, tiny
 
 
@@ -105,3 +119,21 @@ def test_large_maps_in_half_precision_keep_finite_statistics() -> None:
     with watching(layer), torch.no_grad():
         layer(images)
     assert (float(layer[0].activation_scale), float(layer[0].activation_density)) == (60.0, 1.0)
+
+
+@pytest.mark.parametrize("pattern", [Balanced(), NM(), Block((4, 4))], ids=str)
+def test_steps_that_rank_nothing_use_the_weights_that_were_kept_last(pattern: Pattern) -> None:
+    layer = SparseConv2d.from_dense(nn.Conv2d(16, 24, 3), True, False, pattern)
+    layer.set_mode(Mode.SEARCH)
+    layer.set_sparsity(0.5, 0.0)
+    images, step = torch.randn(2, 16, 6, 6), SearchStep(layer.train())
+    kept = torch.ones_like(layer.mask)
+    for learns, ranks in ((True, True), (False, False), (False, True), (True, False)):
+        with torch.no_grad():
+            layer.weight.normal_()
+        if learns or ranks:
+            kept = pattern.keep_mask(layer.weight.detach(), 1, layer.weight_level())
+        with step(learns, ranks):
+            found = layer(images)
+        assert torch.allclose(found, F.conv2d(images, layer.weight * kept, layer.bias), atol=1e-5)
+        assert torch.equal(layer.mask, kept)
