@@ -160,7 +160,8 @@ class SparseLayer(nn.Module):
 
     def synchronize(self) -> None:
         """Update the plain copies of the buffers, after a checkpoint was loaded or the mask changed."""
-        self._mode, self._level = Mode(int(self.mode)), float(self.frozen_threshold)
+        self._mode = Mode(int(self.mode))
+        self._level = float(self.frozen_threshold) if self._mode is Mode.FROZEN else 0.0
         self._seen = float(self.activation_scale) > 0
         self._live = None
 
