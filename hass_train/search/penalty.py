@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hass_train.hardware import Estimate, SparsityProfile
+from hass_train.search.phases import RAMP
 from hass_train.sparsity import SparseLayer
 
 
@@ -145,7 +146,7 @@ class PenaltyController:
     fixed: float | None
     log_target: float
     cap: float
-    ramp: float = 0.7
+    ramp: float = RAMP
     proportional: float = 4.0
     integral_per_phase: float = 25.0
     allowance: float = 0.05

@@ -18,6 +18,11 @@ class Phase(StrEnum):
     RECOVER = "recover"
 
 
+RAMP = 0.7
+"""Fraction of the search phase over which the goal rises; in the rest of it thresholds settle."""
+_LAST_PACE = 0.1
+
+
 @dataclass(frozen=True, slots=True)
 class PhasePlan:
     """The number of epochs of each phase, and its learning rate.
@@ -61,6 +66,14 @@ class PhasePlan:
         index = list(Phase).index(phase)
         before = sum(self.epochs[:index]) * steps_per_epoch
         return phase, min((step - before) / (self.epochs[index] * steps_per_epoch), 1.0)
+
+    def threshold_pace(self, step: int, steps_per_epoch: int) -> float:
+        """The share of the thresholds' learning rate at a step of the search phase: all of it while the goal rises, and
+        then ever less, since thresholds that went on at full pace would swing around the goal until the end."""
+        phase, done = self.progress(step, steps_per_epoch)
+        if phase is not Phase.SEARCH or done <= RAMP:
+            return 1.0
+        return 1.0 - (1.0 - _LAST_PACE) * (done - RAMP) / (1.0 - RAMP)
 
     def learning_rate(self, step: int, steps_per_epoch: int) -> float:
         """The learning rate at a step: a linear rise over the first tenth of a phase, then a cosine, which falls to

@@ -261,7 +261,7 @@ class SparseClassifier(pl.LightningModule):
         if thresholds:
             speed = self.options.threshold_travel / self.threshold_steps
             groups.append({"params": thresholds, "weight_decay": 0.0})
-            rates.append(lambda step: speed)
+            rates.append(lambda step: speed * self.state.plan.threshold_pace(step + self._shift, per_epoch))
         # fused, one call for all parameters: thresholds are many parameters of one number each. A fused optimizer may
         # scale gradients by itself, and Lightning cannot clip them then
         scaled = isinstance(self.trainer.precision_plugin, MixedPrecision)
