@@ -6,12 +6,11 @@ import math
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hass_train.hardware.arithmetic import ceil_div, spaced, useful_folds
+from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.dataflow.costs import cycles, memory
 from hass_train.hardware.dataflow.costs.branches import MARGIN, OperandFifos
 from hass_train.hardware.dataflow.costs.compute_engine import EngineKind
@@ -21,6 +20,7 @@ from hass_train.hardware.dataflow.costs.fifos import input_depth, rows_depth
 from hass_train.hardware.dataflow.costs.initiation import multiplier_choices
 from hass_train.hardware.dataflow.costs.logic import Folds
 from hass_train.hardware.dataflow.costs.weight_rounds import filter_order
+from hass_train.hardware.dataflow.designs import passes
 from hass_train.hardware.dataflow.designs.candidates import worth_near
 from hass_train.hardware.dataflow.designs.input_side import InputFolds, InputSide, work_of
 from hass_train.hardware.dataflow.designs.tables import BANDWIDTH, FORBIDDEN, DesignSpace, Table, WeightsIn
@@ -65,14 +65,28 @@ class ComputeDesigns(Table):
         self.layer, self.sparsity, self.fifos, self.options = layer, sparsity, fifos, options
         self.urgency = fifos.urgency
         self.costs = options.cost_model(space.family)
-        self._input_side = InputSide(layer, sparsity, options, self.costs)
         self._zero_tiles = ZeroTiles(layer, sparsity)
-        folds, interval, t, uneven, alone = self._enumerate(space)
+        input_side = InputSide(layer, sparsity, options, self.costs)
+        side = input_side.folds()
+        depths = self._fifo_choices(side)
+        found = input_side.cycles(side, depths)
+        self._leave_out_tiles(side, found.t)
+        depth, row, place, interval = self._worth_building(side, found.t, depths, max(space.floor // self.urgency, 1))
+        t = found.t[depth, row, place]
+        folds = Folds(
+            side.i[row], side.filters[place], side.g[row], side.m[row], side.n[row], side.q[row], side.p[row],
+            side.engine[row], np.where(side.waiting[row], np.array(depths)[depth], 0),
+        )  # fmt: skip
         logic, memories = self._costs(folds, interval, t, space)
         self.space = space
         super().__init__(interval * self.urgency, logic, memories, space)
-        self.folds = folds[self.kept]
-        self.t, self.uneven, self.alone = (values[self.kept] for values in (t, uneven, alone))
+        row = row[self.kept]
+        self.folds, self.t, self.uneven, self.alone = (
+            folds[self.kept],
+            t[self.kept],
+            found.uneven[row],
+            found.alone[row],
+        )
 
     def moved(self, sparsity: LayerSparsity) -> ComputeDesigns:
         """The same designs at a sparsity nearby; their memories are those at the sparsity they were found at."""
@@ -119,80 +133,42 @@ class ComputeDesigns(Table):
 
     # ---- designs ---------------------------------------------------------------------------------------------
 
-    def _enumerate(self, space: DesignSpace) -> tuple[Folds, Ints, Floats, Floats, Floats]:
-        """The folds of all designs, their intervals, t, load imbalance and the cycles of one engine by itself."""
-        layer, divisors = self.layer, self.options.folding == "divisors"
-        channels = useful_folds(layer.channels_per_group, divisors)
-        channels = spaced(channels, self.options.step)
-        filters = np.array(useful_folds(layer.filters_per_group, divisors), np.int64)
-        groups = np.array(useful_folds(layer.groups, divisors), np.int64)
-        blocks, floor = [], max(space.floor // self.urgency, 1)
-        for pixels in self.options.pixel_choices:
-            columns = min(ceil_div(pixels, layer.stride[1]), layer.result.width)
-            whole = pixels > 1  # only with all channels in parallel
-            side = self._input_side.folds(channels[-1:] if whole else channels)
-            over_groups = self._input_side.group_imbalance(side, groups[-1:] if whole else groups)
-            for k, g in enumerate(groups[-1:] if whole else groups):
-                uneven = side.uneven * over_groups[:, k]
-                scheduled = self._input_side.scheduled_cycles(side, filters, int(g))
-                lockstep = self._input_side.lockstep_cycles(side, filters, int(g), columns)
-                for fifo in self._fifo_choices(side):
-                    t = self._input_side.round_cycles(side, scheduled, lockstep, uneven, filters, int(g), fifo)
-                    for kind, rows in by_kind(side.engine) if self._zero_tiles.any else ():
-                        if kind.skips_tiles:
-                            t[rows] *= self._zero_tiles.kept_fraction(side.i[rows, None], filters)
-                    blocks.append(
-                        self._worth_building(side, t, uneven, filters, (int(g), pixels, columns, fifo), floor)
-                    )
-        joined = [np.concatenate(column) for column in zip(*blocks, strict=True)]
-        i, m, n, o, gs, q, p, engine, depth, interval, t, uneven, alone = joined
-        return Folds(i, o, gs, m, n, q, p, engine, depth), interval, t, uneven, alone
-
     def _fifo_choices(self, side: InputFolds) -> list[int]:
         """The depths of compute engines' FIFOs that are worth exploring; 0 = lock-step."""
         if not side.waiting.any() or self.options.engines in ("lockstep", "averaged"):
             return [0]
         return [self.options.engine_fifo] if self.options.engines == "decoupled" else [0, self.options.engine_fifo]
 
-    def _worth_building(
-        self, side: InputFolds, t: Floats, uneven: Floats, filters: Ints, folds: tuple[int, int, int, int], floor: int
-    ) -> tuple[NDArray[Any], ...]:
-        """The designs worth building among all input folds with all numbers of filters, column by column.
+    def _leave_out_tiles(self, side: InputFolds, t: Floats) -> None:
+        """Shorten the mean cycles (…, rows, filters) of engines that leave out tiles of zero weights."""
+        for kind, rows in by_kind(side.engine) if self._zero_tiles.any else ():
+            if kind.skips_tiles:
+                t[:, rows] *= self._zero_tiles.kept_fraction(side.i[rows, None], side.filters)
+
+    def _worth_building(self, side: InputFolds, t: Floats, fifos: list[int], floor: int) -> tuple[Ints, ...]:
+        """The designs worth building among all input folds with all numbers of filters.
 
         Args:
             side: (rows,) the input folds.
-            t: (rows, filters) mean cycles of a round.
-            uneven: (rows,) load imbalance.
-            filters: (filters,) numbers of parallel filters.
-            folds: g, q, p and the depth of the compute engines' FIFOs.
+            t: (FIFOs, rows, filters) mean cycles of a round.
+            fifos: depths of the compute engines' FIFOs.
             floor: cycles below which no design has to go.
+
+        Returns:
+            (designs,) the index of the depth, the row, the index of the filters and the interval of each.
         """
-        (g, pixels, columns, fifo), column = folds, (slice(None), None)
-        compute = cycles.compute_cycles(self.layer, side.i[column], filters, g, t, columns)
-        read = cycles.input_cycles(self.layer, side.i[column], g, pixels)
-        interval = cycles.interval(compute, read, cycles.output_cycles(self.layer, filters, g, columns))
-        clipped = np.maximum(interval, floor)
-        wanted = np.ones(interval.shape, bool)
-        wanted[:, 1:] = clipped[:, 1:] < np.minimum.accumulate(clipped, axis=1)[:, :-1]
-        # rows of the same i, m and engine follow each other by ascending N
-        wider = (side.n[1:] > side.n[:-1]) & (side.i[1:] == side.i[:-1]) & (side.m[1:] == side.m[:-1])
-        wider &= side.engine[1:] == side.engine[:-1]
-        if self.layer.window > 1:  # squeezing to more words can take less logic: from 9 to 6 less than to 5
-            common = np.lcm(self.layer.window, side.n)
-            wider &= common[1:] >= common[:-1]
-        wanted[1:] &= (clipped[1:] < clipped[:-1]) | ~wider[column]
-        if fifo:  # only for engines that would otherwise wait for others
-            engines = filters * (g * columns * (side.i // side.m))[column]
-            wanted &= side.waiting[column] & ((engines > 1) | (self.options.engines == "decoupled"))
-            if self.options.engines == "decoupled":
-                wanted |= (~side.waiting)[column] & (filters > 0)
-        rows, places = np.nonzero(wanted)
-        gs, q, p = (np.full(len(rows), value) for value in (g, pixels, columns))
-        return (
-            side.i[rows], side.m[rows], side.n[rows], filters[places], gs, q, p, side.engine[rows],
-            np.where(side.waiting[rows], fifo, 0), interval[rows, places], t[rows, places],
-            uneven[rows], side.alone[rows],
+        layer, first, filters, waits = self.layer, side.blocks[:-1], side.filters, side.waiting
+        rounds = cycles.rounds(layer, side.i, layer.filters_per_group, side.g, side.p)
+        written = cycles.output_cycles(layer, filters, side.g[first, None], side.p[first, None])
+        decoupled = self.options.engines == "decoupled"
+        # FIFOs are only for engines that would otherwise wait for others
+        fewest = np.where(waits, 0 if decoupled else 1 // (side.g * side.p * side.bundles), -1 if decoupled else 2**62)
+        found: tuple[Ints, ...] = passes.worth_building(
+            t, rounds, ceil_div(layer.filters_per_group, filters),
+            cycles.input_cycles(layer, side.i, side.g, side.q), written, side.blocks, side.wider, filters, fewest,
+            np.array(fifos), floor,
         )  # fmt: skip
+        return found
 
     # ---- costs -----------------------------------------------------------------------------------------------
 

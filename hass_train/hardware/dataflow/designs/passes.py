@@ -13,6 +13,51 @@ from hass_train.runtime.compiled import compiled
 
 
 @compiled
+def worth_building(  # type: ignore[no-untyped-def]
+    t, rounds, passes, read, written, blocks, wider, filters, fewest, fifos, floor
+):
+    """List the designs of a layer that are faster than narrower ones, or easier to build.
+
+    Args:
+        t: (FIFOs, rows, filters) mean cycles of a round.
+        rounds: (rows,) rounds of an image where all filters are computed at once.
+        passes: (filters,) blocks of so many filters.
+        read: (rows,) cycles of reading.
+        written: (blocks, filters) cycles of writing.
+        blocks: (blocks + 1,) the first rows of each block of rows, and the number of rows.
+        wider: (rows,) whether a row is only worth building where it is faster than the row before.
+        filters: (filters,) numbers of filters side by side.
+        fewest: (rows,) of how many filters more than these a row is worth building with FIFOs; −1 = of all, faster or
+            not.
+        fifos: (FIFOs,) their depths; 0 = none.
+        floor: cycles below which no design has to go.
+
+    Returns:
+        (designs,) the index of the FIFOs, the row, the index of the filters and the interval of each.
+    """
+    count, size = 0, len(filters)
+    depths, rows, places = np.empty(t.size, np.int64), np.empty(t.size, np.int64), np.empty(t.size, np.int64)
+    intervals, before = np.empty(t.size, np.int64), np.empty(size, np.int64)
+    for block in range(len(blocks) - 1):
+        for depth in range(len(fifos)):
+            for row in range(blocks[block], blocks[block + 1]):
+                narrower = 2**62
+                for place in range(size):
+                    cycles = max(rounds[row] * passes[place] * t[depth, row, place], read[row], written[block, place])
+                    interval = max(int(np.ceil(cycles * (1 - 1e-12))), 1)  # as `cycles.interval` rounds
+                    bounded = max(interval, floor)
+                    wanted = bounded < narrower and (bounded < before[place] or not wider[row])
+                    if fifos[depth]:
+                        wanted = (wanted and filters[place] > fewest[row]) or fewest[row] < 0
+                    if wanted:
+                        depths[count], rows[count], places[count] = depth, row, place
+                        intervals[count] = interval
+                        count += 1
+                    narrower, before[place] = min(narrower, bounded), bounded
+    return depths[:count].copy(), rows[:count].copy(), places[:count].copy(), intervals[:count].copy()
+
+
+@compiled
 def fitting(logic, memory, budget, least):  # type: ignore[no-untyped-def]
     """Round what designs take up to whole units, in place, and say which fit a budget in some place.
 
