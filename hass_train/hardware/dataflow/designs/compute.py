@@ -23,6 +23,7 @@ from hass_train.hardware.dataflow.costs.weight_rounds import filter_order
 from hass_train.hardware.dataflow.designs import passes
 from hass_train.hardware.dataflow.designs.candidates import worth_near
 from hass_train.hardware.dataflow.designs.input_side import InputFolds, InputSide, work_of
+from hass_train.hardware.dataflow.designs.known_costs import known_costs
 from hass_train.hardware.dataflow.designs.tables import BANDWIDTH, FORBIDDEN, DesignSpace, Table, WeightsIn
 from hass_train.hardware.dataflow.designs.zero_tiles import ZeroTiles
 from hass_train.hardware.dataflow.options import DataflowOptions
@@ -77,7 +78,8 @@ class ComputeDesigns(Table):
             side.i[row], side.filters[place], side.g[row], side.m[row], side.n[row], side.q[row], side.p[row],
             side.engine[row], np.where(side.waiting[row], np.array(depths)[depth], 0),
         )  # fmt: skip
-        logic, memories = self._costs(folds, interval, t, space)
+        cells = (depth * len(side.n) + row) * len(side.filters) + place
+        logic, memories = self._costs(side, folds, cells, interval, t, space)
         self.space = space
         super().__init__(interval * self.urgency, logic, memories, space)
         row = row[self.kept]
@@ -172,37 +174,58 @@ class ComputeDesigns(Table):
 
     # ---- costs -----------------------------------------------------------------------------------------------
 
-    def _costs(self, folds: Folds, interval: Ints, t: Floats, space: DesignSpace) -> tuple[Floats, Floats]:
-        """(n, 3) DSPs, LUTs and flip-flops of all designs, and (places, n, 3) their memories at each place."""
+    def _costs(
+        self, side: InputFolds, folds: Folds, cells: Ints, interval: Ints, t: Floats, space: DesignSpace
+    ) -> tuple[Floats, Floats]:
+        """(n, 3) DSPs, LUTs and flip-flops of all designs, and (places, n, 3) their memories at each place.
+
+        Args:
+            side: the input folds that they are made of.
+            folds, interval, t: of the designs.
+            cells: (n,) their numbers among all combinations of FIFOs, input folds and filters.
+            space: the bounds of the design space.
+        """
         layer, options = self.layer, self.options
-        data, streams = options.activation_bits, folds.i * folds.g
-        logic, banks = self.costs.compute(layer, folds), self._weight_banks(folds, t)
-        load = np.minimum(cycles.input_cycles(layer, folds.i, folds.g, folds.q) / interval, 1.0)
+        streamed = layer.kind is OperationKind.MATMUL
+        bands = [] if streamed or space.budget[BANDWIDTH] <= 0 else self._band_choices()
+        size, key = 2 * len(side.n) * len(side.filters), (side, space.family, self.fifos.bypass, *bands)
+        fixed = known_costs(key, size, 4 + 2 * len(bands), cells, lambda some: self._fixed_costs(folds[some], bands))
+        banks, streams = self._weight_banks(folds, t), folds.i * folds.g
         if self.fifos.words:
             before = ceil_div(sum(self.fifos.words), streams * folds.q)
         else:
+            load = np.minimum(cycles.input_cycles(layer, folds.i, folds.g, folds.q) / interval, 1.0)
             before = input_depth(layer, streams, folds.q, load)
-        window = self.costs.window(layer, folds) + memory.buffer(data, streams * folds.q, before)
-        window = window + memory.buffer(data, streams * folds.q, rows_depth(layer, streams, folds.q))
-        streamed = layer.kind is OperationKind.MATMUL
-        none = np.zeros(len(folds))
-        logic[:, 1] += window.lut + banks.luts
+        held = memory.buffer(options.activation_bits, streams * folds.q, before)
+        logic, window, none = fixed[:, :3].copy(), fixed[:, 3] + held.bram18, np.zeros(len(folds))
+        logic[:, 1] += held.lut + banks.luts
         self.places = [(WeightsIn.BRAM, 1)]
-        places = [np.stack([window.bram18 + banks.bram18, none, none], 1)]
+        places = [np.stack([window + banks.bram18, none, none], 1)]
         if space.budget[2] > 0:
             self.places.append((WeightsIn.URAM, 1))
-            places.append(np.stack([window.bram18, banks.uram, none], 1))
-        if not streamed and space.budget[BANDWIDTH] > 0:
-            blocked = np.where(banks.in_luts, FORBIDDEN, 0.0)  # weights that fit LUTs are not fetched from outside
-            for bands in self._band_choices():
-                maps = self._map_buffers(folds, banks.count * banks.words, bands)
-                read = layer.weights * options.weight_bits * banks.stored * bands
-                self.places.append((WeightsIn.OFF_CHIP, bands))
-                places.append(np.stack([window.bram18 + maps.bram18 + blocked, none, read], 1))
-                if space.budget[2] > 0:
-                    self.places.append((WeightsIn.OFF_CHIP, bands))
-                    places.append(np.stack([window.bram18 + blocked, maps.uram, read], 1))
+            places.append(np.stack([window, banks.uram, none], 1))
+        blocked = np.where(banks.in_luts, FORBIDDEN, 0.0)  # weights that fit LUTs are not fetched from outside
+        for band, bram18, uram in zip(bands, fixed.T[4::2], fixed.T[5::2], strict=True):
+            read = layer.weights * options.weight_bits * banks.stored * band
+            self.places.append((WeightsIn.OFF_CHIP, band))
+            places.append(np.stack([window + bram18 + blocked, none, read], 1))
+            if space.budget[2] > 0:
+                self.places.append((WeightsIn.OFF_CHIP, band))
+                places.append(np.stack([window + blocked, uram, read], 1))
         return logic, np.stack(places)
+
+    def _fixed_costs(self, folds: Folds, bands: list[int]) -> Floats:
+        """(n, 4 + 2·bands) what no sparsity changes: DSPs, LUTs and flip-flops; block RAMs of windows; block RAMs and
+        UltraRAMs of the maps beside off-chip weights, for each number of bands."""
+        layer, streams = self.layer, folds.i * folds.g
+        logic = self.costs.compute(layer, folds, max(self.options.pixel_choices))
+        window = self.costs.window(layer, folds) + memory.buffer(
+            self.options.activation_bits, streams * folds.q, rows_depth(layer, streams, folds.q)
+        )
+        logic[:, 1] += window.lut
+        banks = self._weight_banks(folds, np.ones(len(folds)))
+        maps = [self._map_buffers(folds, banks.count * banks.words, band) for band in bands]
+        return np.column_stack([logic, window.bram18, *(side for one in maps for side in (one.bram18, one.uram))])
 
     def _weight_banks(self, folds: Folds, t: Floats) -> WeightBanks:
         """The memories of weights of designs whose rounds take t cycles.

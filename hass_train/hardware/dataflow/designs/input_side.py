@@ -29,9 +29,9 @@ _BUNDLE_STEP = 1.25  # ratio between bundle sizes explored
 _GRIDS: LRUCache[tuple[object, ...], InputFolds] = LRUCache(512)  # by what folds depend on, for all accelerators
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class InputFolds:
-    """Folds of the input side of many designs, as equally long arrays.
+    """Folds of the input side of many designs, as equally long arrays; equal only if they are the same object.
 
     Rows of equal q and g, and within these of equal i, m and kind of engine, follow each other, in ascending order of
     N.
