@@ -64,6 +64,7 @@ class LayerWork:
     _pairs: dict[tuple[int, bool], LockstepRounds] = field(default_factory=dict, init=False, repr=False)
     _activations: dict[int, LockstepRounds] = field(default_factory=dict, init=False, repr=False)
     _weights: dict[tuple[int, bool, int], IndependentWeights] = field(default_factory=dict, init=False, repr=False)
+    _histograms: dict[int, Floats] = field(default_factory=dict, init=False, repr=False)
 
     def skipping(self, bundle: int, lanes: bool) -> Ints:
         """The choices of N worth building for engines of `bundle` channels that skip zeros: those that can choose among
@@ -98,9 +99,14 @@ class LayerWork:
         """The rounds of engines of so many bundled channels and g groups side by side that skip zero weights."""
         key = bundle, lanes, g
         if key not in self._weights:
-            histograms = filter_histograms(self.layer, self.sparsity, bundle)
-            self._weights[key] = IndependentWeights(histograms, lanes, self.layer.groups, g)
+            self._weights[key] = IndependentWeights(self.filter_histograms(bundle), lanes, self.layer.groups, g)
         return self._weights[key]
+
+    def filter_histograms(self, bundle: int) -> Floats:
+        """See `weight_rounds.filter_histograms`."""
+        if bundle not in self._histograms:
+            self._histograms[bundle] = filter_histograms(self.layer, self.sparsity, bundle)
+        return self._histograms[bundle]
 
     @cached_property
     def lanes(self) -> Lanes:

@@ -99,10 +99,8 @@ class Waiting(Skipping):
         self, work: LayerWork, bundle: int, choice: Ints, channels: Ints, columns: Ints
     ) -> tuple[Floats, Floats, Floats, Floats]:
         rounds, one = self.rounds(work, bundle), np.ones(len(choice), np.int64)
-        over_filters, over_bundles, over_columns = (
-            rounds.at_filters(across, beside, choice, int(self.shared))
-            for across, beside in ((one, one), (one, channels), (columns, channels))
-        )
+        beside = [(one, one), (one, channels), (columns, channels)]
+        over_filters, over_bundles, over_columns = rounds.at_filters(beside, choice, int(self.shared))
         deviation = np.zeros(len(choice)) if self.shared else rounds.deviation[choice]
         return deviation, over_filters, over_bundles, over_columns
 
@@ -161,7 +159,8 @@ class Weight(Skipping):
         return "has no weights that are known beforehand" if streamed else super().unsuited(work)
 
     def alone(self, work: LayerWork, bundle: int) -> Floats:
-        return self._of_one(work.weights(bundle, self.lanes, 1).histograms.mean(axis=0))
+        histograms = work.filter_histograms(bundle)
+        return self._of_one(histograms.mean(axis=0) if histograms.strides[0] else histograms[0])  # or all are alike
 
     def scheduled(self, work: LayerWork, bundle: int, choice: Ints, bundles: Ints, filters: Ints, g: int) -> Floats:
         return work.weights(bundle, self.lanes, g).cycles(choice, bundles, filters)

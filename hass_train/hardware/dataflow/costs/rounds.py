@@ -18,6 +18,7 @@ The two constants, in `rounds_kernel`, are rounded from simulations of single la
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -98,18 +99,19 @@ class LockstepRounds:
         Returns:
             (rows, filters) cycles.
         """
-        own = self.at_filters(np.full_like(channels, columns), channels, choice)
+        (own,) = self.at_filters([(np.full_like(channels, columns), channels)], choice)
         return np.asarray(own @ interpolation(self.lanes.filters, filters).T)
 
-    def at_filters(self, columns: Ints, channels: Ints, choice: Ints, points: int = 0) -> Floats:
+    def at_filters(self, beside: Sequence[tuple[Ints, Ints]], choice: Ints, points: int = 0) -> Floats:
         """The same at the lanes' grid points of filters, between which `slowest` interpolates.
 
         Args:
-            columns, channels, choice: (rows,) as of `slowest`.
+            beside: some (rows,) columns and bundles side by side.
+            choice: (rows,) as of `slowest`.
             points: how many of the grid points; 0 = all.
 
         Returns:
-            (rows, points) cycles.
+            (len(beside), rows, points) cycles.
         """
         pairs = len(self.histogram) - 1
         if self.by_lanes:
@@ -120,12 +122,12 @@ class LockstepRounds:
             first, last, least, empty = np.zeros_like(step), np.full_like(step, pairs), 0, self.t_min
         k = self.lanes.of_bundle(self.bundle)
         k = np.ascontiguousarray(k[:, :, : points or k.shape[2]])
-        return np.asarray(
-            rounds_kernel.slowest(
-                self._below, self._level, k, (first, last, step), least, empty,
-                axis_place(self.lanes.columns, columns), axis_place(self.lanes.channels, channels), choice,
-            )
+        columns, channels = (np.concatenate(side) for side in zip(*beside, strict=True))
+        found = rounds_kernel.slowest(
+            self._below, self._level, k, (first, last, step), least, empty, axis_place(self.lanes.columns, columns),
+            axis_place(self.lanes.channels, channels), choice,
         )  # fmt: skip
+        return np.asarray(found.reshape(len(beside), len(choice), -1))
 
     @cached_property
     def _level(self) -> Floats:

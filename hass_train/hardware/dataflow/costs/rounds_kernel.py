@@ -22,11 +22,11 @@ def slowest(below, at, k, levels, least, empty, columns, channels, choice):  # t
         k: (columns, channels, filters, quantiles) how many independent engines those side by side amount to.
         levels: the first level, the one after the last, and the step between them, (choices,) each.
         least, empty: cycles of any round, and of one without work.
-        columns, channels: (rows,) places among the points of these axes, between which cycles are interpolated.
-        choice: (rows,) the choice of levels.
+        columns, channels: (times · rows,) places among the points of these axes, between which cycles are interpolated.
+        choice: (rows,) the choice of levels, the same every time.
 
     Returns:
-        (rows, filters) cycles.
+        (times · rows, filters) cycles.
     """
     wide, deep, filters, quantiles = k.shape
     first, last, step = levels
@@ -34,9 +34,9 @@ def slowest(below, at, k, levels, least, empty, columns, channels, choice):  # t
     logs = np.empty(len(below))
     for level in range(len(below)):
         logs[level] = log(below[level]) if below[level] > 0 else -np.inf
-    result = np.zeros((len(choice), filters))
-    for row in range(len(choice)):
-        one = choice[row]
+    result = np.zeros((len(columns), filters))
+    for row in range(len(columns)):
+        one = choice[row % len(choice)]
         for corner in range(4):
             column = max(min(int(columns[row]), wide - 2), 0)
             channel = max(min(int(channels[row]), deep - 2), 0)

@@ -178,9 +178,10 @@ class InputSide:
         work, rows = self._work, len(folds.n)
         alone, uneven, channels = np.empty(rows), np.ones(rows), folds.g * folds.bundles
         scheduled = np.empty((rows, len(folds.filters)))
+        for kind, m, some in _bundled(folds.kinds):
+            alone[some] = kind.alone(work, m)[folds.choice[some]]
         for kind, m, g, some in folds.kinds:
             choice = folds.choice[some]
-            alone[some] = kind.alone(work, m)[choice]
             if kind.waits:
                 uneven[some] = self._imbalance(kind, m, g, folds.i[some], choice)
                 scheduled[some] = alone[some, None]

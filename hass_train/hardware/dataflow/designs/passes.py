@@ -98,18 +98,21 @@ def cheapest(logic, memory, end, weights, copies, spent):  # type: ignore[no-unt
         spent: (6,) to which what they take is added.
     """
     best, found, where = np.inf, 0, 0
-    for design in range(end):
+    for design in range(end - 1, -1, -1):  # the slowest are the cheapest: they leave few to look at
         own = logic[design, 0] * weights[0] + logic[design, 1] * weights[3] + logic[design, 2] * weights[4]
-        if own >= best:
+        if own > best:
             continue
+        least, at = np.inf, 0
         for place in range(memory.shape[0]):
             cost = own + (
                 memory[place, design, 0] * weights[1]
                 + memory[place, design, 1] * weights[2]
                 + memory[place, design, 2] * weights[5]
             )
-            if cost < best:
-                best, found, where = cost, design, place
+            if cost < least:
+                least, at = cost, place
+        if least <= best:  # of equal ones the fastest
+            best, found, where = least, design, at
     spent[0] += copies * logic[found, 0]
     spent[1] += copies * memory[where, found, 0]
     spent[2] += copies * memory[where, found, 1]
