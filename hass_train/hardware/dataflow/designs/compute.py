@@ -197,25 +197,28 @@ class ComputeDesigns(Table):
             load = np.minimum(cycles.input_cycles(layer, folds.i, folds.g, folds.q) / interval, 1.0)
             before = input_depth(layer, streams, folds.q, load)
         held = memory.buffer(options.activation_bits, streams * folds.q, before)
-        logic, window, none = fixed[:, :3].copy(), fixed[:, 3] + held.bram18, np.zeros(len(folds))
-        logic[:, 1] += held.lut + banks.luts
-        self.places = [(WeightsIn.BRAM, 1)]
-        places = [np.stack([window + banks.bram18, none, none], 1)]
+        logic, window = fixed[:3], fixed[3] + held.bram18
+        logic[1] += held.lut + banks.luts
+        self.places, columns = [(WeightsIn.BRAM, 1)], [(window + banks.bram18, 0, 0)]
         if space.budget[2] > 0:
             self.places.append((WeightsIn.URAM, 1))
-            places.append(np.stack([window, banks.uram, none], 1))
-        blocked = np.where(banks.in_luts, FORBIDDEN, 0.0)  # weights that fit LUTs are not fetched from outside
-        for band, bram18, uram in zip(bands, fixed.T[4::2], fixed.T[5::2], strict=True):
+            columns.append((window, banks.uram, 0))
+        blocked = window + np.where(banks.in_luts, FORBIDDEN, 0.0)  # weights that fit LUTs are not fetched from outside
+        for band, bram18, uram in zip(bands, fixed[4::2], fixed[5::2], strict=True):
             read = layer.weights * options.weight_bits * banks.stored * band
             self.places.append((WeightsIn.OFF_CHIP, band))
-            places.append(np.stack([window + bram18 + blocked, none, read], 1))
+            columns.append((blocked + bram18, 0, read))
             if space.budget[2] > 0:
                 self.places.append((WeightsIn.OFF_CHIP, band))
-                places.append(np.stack([window + blocked, uram, read], 1))
-        return logic, np.stack(places)
+                columns.append((blocked, uram, read))
+        memories = np.empty((len(columns), 3, len(folds)))
+        for place, resources in enumerate(columns):
+            for column, values in enumerate(resources):
+                memories[place, column] = values
+        return logic.T, memories.transpose(0, 2, 1)
 
     def _fixed_costs(self, folds: Folds, bands: list[int]) -> Floats:
-        """(n, 4 + 2·bands) what no sparsity changes: DSPs, LUTs and flip-flops; block RAMs of windows; block RAMs and
+        """(4 + 2·bands, n) what no sparsity changes: DSPs, LUTs and flip-flops; block RAMs of windows; block RAMs and
         UltraRAMs of the maps beside off-chip weights, for each number of bands."""
         layer, streams = self.layer, folds.i * folds.g
         logic = self.costs.compute(layer, folds, max(self.options.pixel_choices))
@@ -225,7 +228,7 @@ class ComputeDesigns(Table):
         logic[:, 1] += window.lut
         banks = self._weight_banks(folds, np.ones(len(folds)))
         maps = [self._map_buffers(folds, banks.count * banks.words, band) for band in bands]
-        return np.column_stack([logic, window.bram18, *(side for one in maps for side in (one.bram18, one.uram))])
+        return np.stack([*logic.T, window.bram18, *(side for one in maps for side in (one.bram18, one.uram))])
 
     def _weight_banks(self, folds: Folds, t: Floats) -> WeightBanks:
         """The memories of weights of designs whose rounds take t cycles.

@@ -24,20 +24,20 @@ class KnownCosts:
 
     def __init__(self, cells: int, columns: int) -> None:
         self._place = np.full(cells, -1, np.int32)
-        self._values = np.empty((0, columns))
+        self._values = np.empty((columns, 0))
 
     def of(self, cells: Ints, worked_out: Callable[[Ints], Floats]) -> Floats:
-        """(n, columns) the costs of some designs.
+        """(columns, n) the costs of some designs.
 
         Args:
             cells: (n,) their numbers, each once.
-            worked_out: gives (k, columns) costs of (k,) designs that were not asked for yet, by their places in `cells`.
+            worked_out: gives (columns, k) costs of (k,) designs that were not asked for yet, by their places in `cells`.
         """
         missing = np.flatnonzero(self._place[cells] < 0)
         if len(missing):
-            self._place[cells[missing]] = np.arange(len(missing)) + len(self._values)
-            self._values = np.concatenate([self._values, worked_out(missing)])
-        return np.asarray(self._values[self._place[cells]])
+            self._place[cells[missing]] = np.arange(len(missing)) + self._values.shape[1]
+            self._values = np.concatenate([self._values, worked_out(missing)], axis=1)
+        return self._values.take(self._place[cells], axis=1)
 
     @property
     def size(self) -> int:

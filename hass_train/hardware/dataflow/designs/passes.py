@@ -59,33 +59,50 @@ def worth_building(  # type: ignore[no-untyped-def]
 
 @compiled
 def fitting(logic, memory, budget, least):  # type: ignore[no-untyped-def]
-    """Round what designs take up to whole units, in place, and say which fit a budget in some place.
+    """Say which designs fit a budget in some place, in whole units.
 
     Args:
-        logic, memory: of all designs.
+        logic: (3, n) DSPs, LUTs and flip-flops of all designs.
+        memory: (places, 3, n) block RAMs, UltraRAMs and off-chip bits.
         budget: (6,) of the whole device.
         least: (6,) becomes the least of each resource that any design takes.
 
     Returns:
         (n,) whether a design fits.
     """
-    places, count, _ = memory.shape
-    fits = np.empty(count, np.bool_)
     least[:] = np.inf
-    for design in range(count):
-        for column in range(3):
-            logic[design, column] = np.ceil(logic[design, column])
-        dsp, lut, ff = logic[design, 0], logic[design, 1], logic[design, 2]
+    fits = np.zeros(logic.shape[1], np.bool_)
+    for place in range(memory.shape[0]):
+        bram, uram, bits = memory[place, 0], memory[place, 1], memory[place, 2]
+        for design in range(len(fits)):
+            fits[design] |= (
+                np.ceil(bram[design]) <= budget[1]
+                and np.ceil(uram[design]) <= budget[2]
+                and np.ceil(bits[design]) <= budget[5]
+            )
+            least[1], least[2] = min(least[1], bram[design]), min(least[2], uram[design])
+            least[5] = min(least[5], bits[design])
+    for design in range(len(fits)):
+        dsp, lut, ff = logic[0, design], logic[1, design], logic[2, design]
+        fits[design] &= np.ceil(dsp) <= budget[0] and np.ceil(lut) <= budget[3] and np.ceil(ff) <= budget[4]
         least[0], least[3], least[4] = min(least[0], dsp), min(least[3], lut), min(least[4], ff)
-        somewhere = False
-        for place in range(places):
-            bram, uram = np.ceil(memory[place, design, 0]), np.ceil(memory[place, design, 1])
-            bits = np.ceil(memory[place, design, 2])
-            memory[place, design, 0], memory[place, design, 1], memory[place, design, 2] = bram, uram, bits
-            least[1], least[2], least[5] = min(least[1], bram), min(least[2], uram), min(least[5], bits)
-            somewhere |= bram <= budget[1] and uram <= budget[2] and bits <= budget[5]
-        fits[design] = somewhere and dsp <= budget[0] and lut <= budget[3] and ff <= budget[4]
+    least[:] = np.ceil(least)
     return fits
+
+
+@compiled
+def rounded(logic, memory, rows):  # type: ignore[no-untyped-def]
+    """Gather what some designs take, in whole units, as `Table` has it; arguments are those of `fitting`."""
+    places = memory.shape[0]
+    own, held = np.empty((len(rows), 3)), np.empty((places, len(rows), 3))
+    for row in range(len(rows)):
+        for column in range(3):
+            own[row, column] = np.ceil(logic[column, rows[row]])
+    for place in range(places):
+        for row in range(len(rows)):
+            for column in range(3):
+                held[place, row, column] = np.ceil(memory[place, column, rows[row]])
+    return own, held
 
 
 @compiled
