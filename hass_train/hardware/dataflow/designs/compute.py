@@ -94,13 +94,9 @@ class ComputeDesigns(Table):
         """The same designs at a sparsity nearby; their memories are those at the sparsity they were found at."""
         layer, folds, ratio = self.layer, self.folds, np.ones(len(self))
         before, after = (work_of(layer, one, self.options, self.costs) for one in (self.sparsity, sparsity))
-        for kind, rows in by_kind(folds.engine):
-            if kind.computed_fraction(self.sparsity) == kind.computed_fraction(sparsity):
-                continue
-            for m in np.unique(folds.m[rows]):
-                some = rows[folds.m[rows] == m]
-                grown = kind.growth(before, after, int(m))
-                ratio[some] = grown[np.searchsorted(multiplier_choices(layer.window * int(m)), folds.n[some])]
+        for kind, bundle, rows, choice in self._alike:
+            if kind.computed_fraction(self.sparsity) != kind.computed_fraction(sparsity):
+                ratio[rows] = kind.growth(before, after, bundle)[choice]
         t = self.t * ratio
         compute = cycles.compute_cycles(layer, folds.i, folds.o, folds.g, t, folds.p)
         interval = np.maximum(cycles.interval(compute, *self._streamed) * self.urgency, 1)
@@ -120,10 +116,22 @@ class ComputeDesigns(Table):
     def _some(self, rows: Ints, interval: Ints) -> ComputeDesigns:
         """A table of some rows, whose intervals then ascend."""
         found = copy(self)
-        vars(found).pop("_streamed", None)
+        for known in ("_streamed", "_alike"):
+            vars(found).pop(known, None)
         found.keep(rows, interval)
         found.folds = self.folds[rows]
         found.t, found.uneven, found.alone = self.t[rows], self.uneven[rows], self.alone[rows]
+        return found
+
+    @cached_property
+    def _alike(self) -> list[tuple[EngineKind, int, Ints, Ints]]:
+        """Kind of engine, m, rows, and their choices of N, of all designs that are equal in the first two."""
+        found = []
+        for kind, of_kind in by_kind(self.folds.engine):
+            for m in np.unique(self.folds.m[of_kind]).tolist():
+                rows = of_kind[self.folds.m[of_kind] == m]
+                choices = multiplier_choices(self.layer.window * m)
+                found.append((kind, m, rows, np.searchsorted(choices, self.folds.n[rows])))
         return found
 
     @cached_property
