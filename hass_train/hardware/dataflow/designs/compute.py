@@ -207,7 +207,8 @@ class ComputeDesigns(Table):
         held = memory.buffer(options.activation_bits, streams * folds.q, before)
         logic, window = fixed[:3], fixed[3] + held.bram18
         logic[1] += held.lut + banks.luts
-        self.places, columns = [(WeightsIn.BRAM, 1)], [(window + banks.bram18, 0, 0)]
+        self.places = [(WeightsIn.BRAM, 1)]
+        columns: list[tuple[Floats | Ints | int, ...]] = [(window + banks.bram18, 0, 0)]
         if space.budget[2] > 0:
             self.places.append((WeightsIn.URAM, 1))
             columns.append((window, banks.uram, 0))

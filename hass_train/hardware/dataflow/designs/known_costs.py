@@ -31,7 +31,7 @@ class KnownCosts:
 
         Args:
             cells: (n,) their numbers, each once.
-            worked_out: gives (columns, k) costs of (k,) designs that were not asked for yet, by their places in `cells`.
+            worked_out: gives (columns, k) costs of (k,) designs not asked for yet, by their places in `cells`.
         """
         missing = np.flatnonzero(self._place[cells] < 0)
         if len(missing):
