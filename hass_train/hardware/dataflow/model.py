@@ -30,8 +30,8 @@ from hass_train.hardware.workload import Operation, Workload
 
 QUICK, STEERING = 1e-2, 2e-2
 """Tolerances of quick answers, and of those that steer a search; those that are reported have the configured one."""
-_TABLES = 512  # design tables kept between queries
-_EXPLORED = 32  # explorations kept between queries: the same tables have the same best design
+_TABLES = 2**30  # bytes of design tables kept between queries
+_EXPLORED = 4  # explorations kept between queries: the same tables have the same best design
 
 _Explored = tuple[list[ExploredPart], list[Explorer]]
 """The parts of a network, and for each the explorer that found its design."""
@@ -61,7 +61,9 @@ class DataflowAccelerator(Accelerator):
         if self.options.costs == "peer" and device.family != "xc7":
             raise ValueError(f"costs=peer knows Xilinx devices only; say costs=synthesis for {device.name}")
         self.budget = budget_of(device, self.options)
-        self._tables: LRUCache[tuple[object, ...], Table] = LRUCache(_TABLES)
+        self._tables: LRUCache[tuple[object, ...], Table] = LRUCache(
+            _TABLES, getsizeof=lambda table: min(table.size, _TABLES)
+        )
         self._explored: LRUCache[tuple[object, ...], _Explored] = LRUCache(_EXPLORED)
         self._anchors = anchors
         self._operand_fifos: LRUCache[Workload, dict[str, OperandFifos]] = LRUCache(_EXPLORED)

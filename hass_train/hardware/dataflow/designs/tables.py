@@ -90,6 +90,11 @@ class Table:
     def __len__(self) -> int:
         return len(self.interval)
 
+    @property
+    def size(self) -> int:
+        """Bytes of intervals and resources."""
+        return self.interval.nbytes + self.logic.nbytes + self.memory.nbytes
+
     def resources(self, design: int, place: int) -> Floats:
         """(6,) what a design takes of every resource, with its memories at a place."""
         vector = np.zeros(6)
