@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ LEVELS = (0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.97, 0.99, 0.999)
 _AXES = ("bundles", "columns", "channels", "filters")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Lanes:
     """How many independent compute engines some engines side by side amount to, measured on real windows.
 
@@ -64,11 +64,7 @@ class Lanes:
     @classmethod
     def unknown(cls, columns: int, channels: int, filters: int) -> Lanes:
         """Independent engines, for a layer of which nothing was measured, up to the given numbers side by side."""
-        sizes = ((columns, 2), (channels, 4), (filters, 4))
-        axes = [sorted({*grid(size, ratio), size}) for size, ratio in sizes]  # beyond their ends nothing would grow
-        product = np.multiply.outer(np.multiply.outer(axes[0], axes[1]), axes[2]).astype(float)
-        table = nested(np.repeat(product[None, ..., None], len(LEVELS), axis=-1))
-        return cls((1,), tuple(axes[0]), tuple(axes[1]), tuple(axes[2]), table, (0.0,))
+        return _unknown(columns, channels, filters)
 
     def lasting_of(self, bundle: int) -> float:
         """The share of the variance that lies between kernels, at one bundle size."""
@@ -76,9 +72,13 @@ class Lanes:
 
     def of_bundle(self, bundle: int) -> Floats:
         """(columns, channels, filters, levels) k for one bundle size, log-linear between those measured."""
-        table = np.log(np.asarray(self.independent, float))
         weights = interpolation(self.bundles, np.array([bundle]))[0]
-        return np.asarray(np.exp(np.tensordot(weights, table, axes=1)))
+        return np.asarray(np.exp(np.tensordot(weights, self._logs, axes=1)))
+
+    @cached_property
+    def _logs(self) -> Floats:
+        """(bundles, columns, channels, filters, levels) log k."""
+        return np.log(np.asarray(self.independent, float))
 
     def to_dict(self) -> dict[str, Any]:
         """The lanes as plain JSON data."""
@@ -104,6 +104,16 @@ class Lanes:
         return cls(axes[0], axes[1], axes[2], axes[3], independent, lasting)
 
 
+@lru_cache(maxsize=256)
+def _unknown(columns: int, channels: int, filters: int) -> Lanes:
+    """See `Lanes.unknown`."""
+    sizes = ((columns, 2), (channels, 4), (filters, 4))
+    axes = [sorted({*grid(size, ratio), size}) for size, ratio in sizes]  # beyond their ends nothing would grow
+    product = np.multiply.outer(np.multiply.outer(axes[0], axes[1]), axes[2]).astype(float)
+    table = nested(np.repeat(product[None, ..., None], len(LEVELS), axis=-1))
+    return Lanes((1,), tuple(axes[0]), tuple(axes[1]), tuple(axes[2]), table, (0.0,))
+
+
 def grid(size: int, ratio: int = 4) -> list[int]:
     """The grid points 1, 4, 16, … (or powers of another ratio) up to a size."""
     points = [1]
@@ -117,6 +127,12 @@ def nested(values: Floats) -> Any:
     return tuple(nested(value) for value in values) if values.ndim else float(values)
 
 
+def axis_place(axis: tuple[int, ...], at: NDArray[np.int64]) -> Floats:
+    """(points,) places among the grid points of an axis, by its logarithm; constant beyond its ends."""
+    points = np.log2(np.asarray(axis, float))
+    return np.interp(np.log2(at), points, np.arange(len(axis), dtype=float))
+
+
 def interpolation(axis: tuple[int, ...], at: NDArray[np.int64]) -> Floats:
     """(points, grid) weights that interpolate linearly over the logarithm of an axis, constant beyond its ends."""
     return _interpolation(axis, at.tobytes())
@@ -125,8 +141,7 @@ def interpolation(axis: tuple[int, ...], at: NDArray[np.int64]) -> Floats:
 @lru_cache(maxsize=4096)
 def _interpolation(axis: tuple[int, ...], at: bytes) -> Floats:
     """`interpolation` at points given as the bytes of an array, which are hashable."""
-    points = np.log2(np.asarray(axis, float))
-    place = np.interp(np.log2(np.frombuffer(at, np.int64)), points, np.arange(len(axis), dtype=float))
+    place = axis_place(axis, np.frombuffer(at, np.int64))
     below = np.minimum(place.astype(np.int64), max(len(axis) - 2, 0))
     weights = np.zeros((len(place), len(axis)))
     rows = np.arange(len(place))

@@ -13,6 +13,7 @@ from hass_train.hardware.channels import prices_asked, without_dead_channels
 from hass_train.hardware.dataflow.costs import memory
 from hass_train.hardware.dataflow.costs.branches import OperandFifos, operand_fifos, urgencies
 from hass_train.hardware.dataflow.design import Design, design_of
+from hass_train.hardware.dataflow.designs.compute import ComputeDesigns
 from hass_train.hardware.dataflow.designs.enumerate import designs_of, floor_interval
 from hass_train.hardware.dataflow.designs.tables import DesignSpace, Table
 from hass_train.hardware.dataflow.exploration.estimate_builder import EstimateBuilder
@@ -29,8 +30,8 @@ from hass_train.hardware.workload import Operation, Workload
 
 QUICK, STEERING = 1e-2, 2e-2
 """Tolerances of quick answers, and of those that steer a search; those that are reported have the configured one."""
-_TABLES = 512  # design tables kept between queries
-_EXPLORED = 32  # explorations kept between queries: the same tables have the same best design
+_TABLES = 2**30  # bytes of design tables kept between queries
+_EXPLORED = 4  # explorations kept between queries: the same tables have the same best design
 
 _Explored = tuple[list[ExploredPart], list[Explorer]]
 """The parts of a network, and for each the explorer that found its design."""
@@ -60,7 +61,9 @@ class DataflowAccelerator(Accelerator):
         if self.options.costs == "peer" and device.family != "xc7":
             raise ValueError(f"costs=peer knows Xilinx devices only; say costs=synthesis for {device.name}")
         self.budget = budget_of(device, self.options)
-        self._tables: LRUCache[tuple[object, ...], Table] = LRUCache(_TABLES)
+        self._tables: LRUCache[tuple[object, ...], Table] = LRUCache(
+            _TABLES, getsizeof=lambda table: min(table.size, _TABLES)
+        )
         self._explored: LRUCache[tuple[object, ...], _Explored] = LRUCache(_EXPLORED)
         self._anchors = anchors
         self._operand_fifos: LRUCache[Workload, dict[str, OperandFifos]] = LRUCache(_EXPLORED)
@@ -88,7 +91,7 @@ class DataflowAccelerator(Accelerator):
                 self._designs(operation, sparsity, fifos[operation.name], space)
                 intervals[operation.name] = int(anchor["interval"])
         self._anchors.keep(intervals)
-        self._tables.clear()
+        self._forget()
 
     def design(self, workload: Workload, estimate: Estimate) -> Design:
         """See `Accelerator`: every fold and every FIFO, depths by the rule."""
@@ -115,14 +118,19 @@ class DataflowAccelerator(Accelerator):
             # what is left of a layer whose channels other layers emptied cannot be told from its own sparsity
             emptied = any(layer.structure and layer.structure.dead_filters for layer in asked.layers.values())
             self._anchors.keep({} if emptied else dict.fromkeys(asked.layers, found.interval_cycles))
-            self._tables.clear()  # whether a question was asked before must not matter otherwise
-            self._explored.clear()
+            self._forget()
         return replace(
             found,
             prices=prices_asked(found.prices, "pair_density", profile, asked),
             weight_prices=prices_asked(found.weight_prices, "weight_density", profile, asked),
             activation_prices=prices_asked(found.activation_prices, "activation_density", profile, asked),
         )
+
+    def _forget(self) -> None:
+        """Forget what follows from profiles: whether a question was asked before must not matter beside the anchors."""
+        for key in [key for key, table in self._tables.items() if isinstance(table, ComputeDesigns)]:
+            del self._tables[key]
+        self._explored.clear()
 
     def network(self, workload: Workload, profile: SparsityProfile) -> Network:
         """The network with the design tables of its operations at this sparsity.

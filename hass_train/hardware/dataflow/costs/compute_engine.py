@@ -64,6 +64,7 @@ class LayerWork:
     _pairs: dict[tuple[int, bool], LockstepRounds] = field(default_factory=dict, init=False, repr=False)
     _activations: dict[int, LockstepRounds] = field(default_factory=dict, init=False, repr=False)
     _weights: dict[tuple[int, bool, int], IndependentWeights] = field(default_factory=dict, init=False, repr=False)
+    _histograms: dict[int, Floats] = field(default_factory=dict, init=False, repr=False)
 
     def skipping(self, bundle: int, lanes: bool) -> Ints:
         """The choices of N worth building for engines of `bundle` channels that skip zeros: those that can choose among
@@ -84,26 +85,32 @@ class LayerWork:
         """The rounds of engines of so many bundled channels that skip zero pairs, by lanes or wherever they are."""
         if (bundle, lanes) not in self._pairs:
             histogram = nonzero_pairs(self.sparsity, self.layer.window, bundle, self.layer.channels_per_group)
-            self._pairs[bundle, lanes] = LockstepRounds(self._lanes, bundle, histogram, self.t_min, lanes)
+            self._pairs[bundle, lanes] = LockstepRounds(self.lanes, bundle, histogram, self.t_min, lanes)
         return self._pairs[bundle, lanes]
 
     def activations(self, bundle: int) -> LockstepRounds:
         """The rounds of engines of so many bundled channels that skip zero activations, by lanes."""
         if bundle not in self._activations:
             histogram = nonzero_activations(self.sparsity, self.layer.window, bundle)
-            self._activations[bundle] = LockstepRounds(self._lanes, bundle, histogram, self.t_min, True)
+            self._activations[bundle] = LockstepRounds(self.lanes, bundle, histogram, self.t_min, True)
         return self._activations[bundle]
 
     def weights(self, bundle: int, lanes: bool, g: int) -> IndependentWeights:
         """The rounds of engines of so many bundled channels and g groups side by side that skip zero weights."""
         key = bundle, lanes, g
         if key not in self._weights:
-            histograms = filter_histograms(self.layer, self.sparsity, bundle)
-            self._weights[key] = IndependentWeights(histograms, lanes, self.layer.groups, g)
+            self._weights[key] = IndependentWeights(self.filter_histograms(bundle), lanes, self.layer.groups, g)
         return self._weights[key]
 
+    def filter_histograms(self, bundle: int) -> Floats:
+        """See `weight_rounds.filter_histograms`."""
+        if bundle not in self._histograms:
+            self._histograms[bundle] = filter_histograms(self.layer, self.sparsity, bundle)
+        return self._histograms[bundle]
+
     @cached_property
-    def _lanes(self) -> Lanes:
+    def lanes(self) -> Lanes:
+        """How engines depend on each other."""
         layer = self.layer
         return self.sparsity.lanes or Lanes.unknown(self.max_pixels, layer.source.channels, layer.filters_per_group)
 
@@ -145,9 +152,16 @@ class EngineKind(ABC):
     def __init__(self, lanes: bool = False, multiplier: Multiplier = "dsp") -> None:
         self.lanes, self.multiplier = lanes, multiplier
 
+    def finds_zeros(self, sparsity: LayerSparsity) -> bool:
+        """Whether a layer has zeros that the kind skips, or it is worth building without."""
+        return True
+
     @abstractmethod
     def multipliers(self, work: LayerWork, bundle: int) -> Ints:
-        """The choices of N worth building for engines of `bundle` channels, ascending; none if the kind is not."""
+        """The choices of N worth building for engines of `bundle` channels, ascending; none if the kind is not.
+
+        Of the sparsity they depend on `finds_zeros` alone.
+        """
 
     @abstractmethod
     def unsuited(self, work: LayerWork) -> str:
@@ -193,19 +207,18 @@ class EngineKind(ABC):
         return np.repeat(self.alone(work, bundle)[choice, None], len(filters), axis=1)
 
     def lockstep(
-        self, work: LayerWork, bundle: int, choice: Ints, channels: Ints, filters: Ints, columns: int
+        self, work: LayerWork, bundle: int, choice: Ints, channels: Ints, columns: Ints
     ) -> tuple[Floats, Floats, Floats, Floats]:
         """The waiting of engines in lock-step; asked of kinds that wait.
 
         Args:
             work: the layer.
             bundle: channels of one engine.
-            choice, channels: (rows,) choices of N, and bundles and groups side by side.
-            filters: (filters,) numbers of filters side by side.
-            columns: columns side by side.
+            choice, channels, columns: (rows,) choices of N, bundles and groups side by side, and columns.
 
         Returns:
-            (rows,) the standard deviation of one engine's cycles that lies between kernels; and (rows, filters) mean
-            cycles of the slowest engine of a column and bundle, of a column, and of all.
+            (rows,) the standard deviation of one engine's cycles that lies between kernels; and (rows, points) mean
+            cycles of the slowest engine of a column and bundle, of a column, and of all, at the lanes' grid points of
+            filters. It is a single point where filters do not wait for each other.
         """
         raise TypeError("a kind whose engines wait for each other says for how long")

@@ -95,8 +95,14 @@ class CostModel(ABC):
     small_products: bool = False
 
     @abstractmethod
-    def compute(self, layer: Operation, folds: Folds) -> Floats:
-        """(n, 3) DSPs, LUTs and flip-flops of the designs of an operation with multipliers, without memories."""
+    def compute(self, layer: Operation, folds: Folds, pixels: int = 1) -> Floats:
+        """(n, 3) DSPs, LUTs and flip-flops of the designs of an operation with multipliers, without memories.
+
+        Args:
+            layer: convolution, linear layer or matrix product.
+            folds: the designs.
+            pixels: the most that designs read at once, not only these.
+        """
 
     @abstractmethod
     def weights(self, layer: Operation, folds: Folds, schedule: Schedule) -> WeightBanks:

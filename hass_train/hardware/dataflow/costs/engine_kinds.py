@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
+from typing import ClassVar
 
 import numpy as np
 
@@ -58,23 +59,24 @@ class Skipping(EngineKind):
     for every pair where a round takes a cycle anyway."""
 
     def multipliers(self, work: LayerWork, bundle: int) -> Ints:
-        if not self._finds_zeros(work):
+        if not self.finds_zeros(work.sparsity):
             return np.zeros(0, np.int64)
         return work.skipping(bundle, self.lanes)
 
     def unsuited(self, work: LayerWork) -> str:
         what = f"{self.engine} engines could skip"
-        return "has windows of a single pair" if self._finds_zeros(work) else f"has no zeros that {what}"
+        return "has windows of a single pair" if self.finds_zeros(work.sparsity) else f"has no zeros that {what}"
 
-    def _finds_zeros(self, work: LayerWork) -> bool:
-        """Whether the layer has zeros that the kind skips."""
-        return self.computed_fraction(work.sparsity) < 1
+    def finds_zeros(self, sparsity: LayerSparsity) -> bool:
+        return self.computed_fraction(sparsity) < 1
 
 
 class Waiting(Skipping):
     """What kinds have in common whose rounds depend on the image, so that engines wait for slower ones."""
 
     waits = True
+    shared: ClassVar[bool] = False
+    """Whether filters share the picks: however many there are, no kernel is slower than another."""
 
     @abstractmethod
     def rounds(self, work: LayerWork, bundle: int) -> LockstepRounds:
@@ -94,20 +96,19 @@ class Waiting(Skipping):
         return over_groups(work.layer, self.by_channel(work), g, bundle, work.t_min)
 
     def lockstep(
-        self, work: LayerWork, bundle: int, choice: Ints, channels: Ints, filters: Ints, columns: int
+        self, work: LayerWork, bundle: int, choice: Ints, channels: Ints, columns: Ints
     ) -> tuple[Floats, Floats, Floats, Floats]:
         rounds, one = self.rounds(work, bundle), np.ones(len(choice), np.int64)
-        over_filters, over_bundles, over_columns = (
-            rounds.slowest(across, beside, choice, filters)
-            for across, beside in ((1, one), (1, channels), (columns, channels))
-        )
-        return rounds.deviation[choice], over_filters, over_bundles, over_columns
+        beside = [(one, one), (one, channels), (columns, channels)]
+        over_filters, over_bundles, over_columns = rounds.at_filters(beside, choice, int(self.shared))
+        deviation = np.zeros(len(choice)) if self.shared else rounds.deviation[choice]
+        return deviation, over_filters, over_bundles, over_columns
 
 
 class Activation(Waiting):
     """Skips zero activations, by lanes; filters share the picks, so that only windows wait for each other."""
 
-    engine, density = ComputeEngine.ACTIVATION, "activation_density"
+    engine, density, shared = ComputeEngine.ACTIVATION, "activation_density", True
 
     def __init__(self, multiplier: Multiplier = "dsp") -> None:
         super().__init__(True, multiplier)
@@ -117,14 +118,6 @@ class Activation(Waiting):
 
     def by_channel(self, work: LayerWork) -> LayerSparsity:
         return work.activation_sparsity
-
-    def lockstep(
-        self, work: LayerWork, bundle: int, choice: Ints, channels: Ints, filters: Ints, columns: int
-    ) -> tuple[Floats, Floats, Floats, Floats]:
-        # filters share the picks: however many there are, no kernel is slower than another
-        found = super().lockstep(work, bundle, choice, channels, np.ones(1, np.int64), columns)
-        one, column, whole = (np.repeat(cycles, len(filters), axis=1) for cycles in found[1:])
-        return np.zeros(len(choice)), one, column, whole
 
 
 class Pair(Waiting):
@@ -138,8 +131,8 @@ class Pair(Waiting):
     def rounds(self, work: LayerWork, bundle: int) -> LockstepRounds:
         return work.pairs(bundle, self.lanes)
 
-    def _finds_zeros(self, work: LayerWork) -> bool:
-        return super()._finds_zeros(work) or bool(work.sparsity.histograms)
+    def finds_zeros(self, sparsity: LayerSparsity) -> bool:
+        return super().finds_zeros(sparsity) or bool(sparsity.histograms)
 
 
 class Crossbar(Pair):
@@ -166,7 +159,8 @@ class Weight(Skipping):
         return "has no weights that are known beforehand" if streamed else super().unsuited(work)
 
     def alone(self, work: LayerWork, bundle: int) -> Floats:
-        return self._of_one(work.weights(bundle, self.lanes, 1).histograms.mean(axis=0))
+        histograms = work.filter_histograms(bundle)
+        return self._of_one(histograms.mean(axis=0) if histograms.strides[0] else histograms[0])  # or all are alike
 
     def scheduled(self, work: LayerWork, bundle: int, choice: Ints, bundles: Ints, filters: Ints, g: int) -> Floats:
         return work.weights(bundle, self.lanes, g).cycles(choice, bundles, filters)

@@ -144,7 +144,7 @@ def _nonzeros(
     else:
         held = np.asarray(histograms[larger][: whole + 1], dtype=float)
         bounded = thinned(held / held.sum(), most)
-    return np.pad(bounded, (0, pairs - most))
+    return np.pad(bounded, (0, pairs - most)) if most < pairs else bounded
 
 
 @lru_cache(maxsize=4096)

@@ -20,6 +20,7 @@ from scipy.special import comb
 
 from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.dataflow.costs.initiation import hypergeometric, multiplier_choices
+from hass_train.runtime.compiled import compiled
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -74,7 +75,7 @@ def loads(positions: int) -> tuple[Ints, Ints, Ints]:
     return np.repeat(choices, most), x, np.cumsum(most) - most
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def _given(positions: int) -> Floats:
     """(rows, non-zeros) the probability that no lane has more than x, given 0 … M non-zeros or, beyond `_EXACT`
     positions, those of `_points`."""
@@ -84,16 +85,32 @@ def _given(positions: int) -> Floats:
 
 def _placed(positions: int, lanes: int) -> Floats:
     """(⌈M/N⌉, M + 1) the probability that no lane has more than 1, 2, … of 0 … M non-zeros."""
-    most = ceil_div(positions, lanes)
-    ways = np.zeros((most, positions + 1))
+    own = ceil_div(positions - np.arange(lanes), lanes)
+    ways = np.zeros((own[0], positions + 1))
+    _place(ways, own, comb(own[:, None], np.arange(own[0] + 1)))
+    return np.asarray(ways / comb(positions, np.arange(positions + 1)))
+
+
+@compiled
+def _place(ways, own, choices):  # type: ignore[no-untyped-def]
+    """Count the ways in which non-zeros can be placed, lane by lane.
+
+    Args:
+        ways: (loads, positions + 1) becomes the ways in which no lane has more than 1, 2, … of 0, 1, … non-zeros.
+        own: (lanes,) positions of each.
+        choices: (lanes, loads + 1) ways to choose 0, 1, … of these.
+    """
     ways[:, 0] = 1.0
-    for lane in range(lanes):
-        before, ways = ways, np.zeros_like(ways)
-        own = ceil_div(positions - lane, lanes)
-        for taken, choices in enumerate(comb(own, np.arange(own + 1))):
-            row = max(taken - 1, 0)  # the loads of at least `taken`
-            ways[row:, taken:] += choices * before[row:, : positions + 1 - taken]
-    return ways / comb(positions, np.arange(positions + 1))
+    before = np.empty(ways.shape[1])
+    for row in range(len(ways)):
+        filled = 0
+        for lane in range(len(own)):
+            before[: filled + 1] = ways[row, : filled + 1]
+            ways[row, : filled + 1] = 0.0
+            for taken in range(min(own[lane], row + 1) + 1):
+                for one in range(filled + 1):
+                    ways[row, taken + one] += choices[lane, taken] * before[one]
+            filled += own[lane]
 
 
 def _apart(positions: int, lanes: int) -> Floats:
@@ -116,7 +133,7 @@ def _points(positions: int) -> Ints:
     return np.rint(np.linspace(0, positions, _POINTS)).astype(np.int64)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def _between(positions: int) -> Floats:
     """(M + 1, points) weights that divide every number of non-zeros between the two of `_points` beside it."""
     units = np.eye(_POINTS)

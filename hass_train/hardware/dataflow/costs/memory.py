@@ -11,6 +11,7 @@ from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.dataflow.costs.logic import LUTS_PER_SLICE, queue
 from hass_train.hardware.dataflow.costs.stream_cycles import map_words
 from hass_train.hardware.workload import Operation
+from hass_train.runtime.compiled import compiled
 
 Ints = NDArray[np.int64]
 Classes = tuple[tuple[int, int], ...]
@@ -37,7 +38,19 @@ def uram(width_bits: ArrayLike, depth: ArrayLike) -> Ints:
 
 def _cheapest(classes: Classes, width_bits: ArrayLike, depth: ArrayLike) -> Ints:
     width, deep = np.broadcast_arrays(np.asarray(width_bits, np.int64), np.asarray(depth, np.int64))
-    return np.asarray(np.minimum.reduce([ceil_div(width, w) * ceil_div(deep, d) for w, d in classes]))
+    return np.asarray(_fewest(np.array(classes), width.ravel(), deep.ravel()).reshape(width.shape))
+
+
+@compiled
+def _fewest(classes, width, depth):  # type: ignore[no-untyped-def]
+    """(n,) the blocks of the cheapest of some shapes."""
+    blocks = np.empty(len(width), np.int64)
+    for one in range(len(width)):
+        least = 2**62
+        for wide, deep in classes:
+            least = min(least, ((width[one] + wide - 1) // wide) * ((depth[one] + deep - 1) // deep))
+        blocks[one] = least
+    return blocks
 
 
 def in_lutram(word_bits: int, depth: ArrayLike) -> NDArray[np.bool_]:

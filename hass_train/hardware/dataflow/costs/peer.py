@@ -38,7 +38,7 @@ class PeerCosts(CostModel):
     def __init__(self, bits: Widths) -> None:
         self.bits = bits
 
-    def compute(self, layer: Operation, folds: Folds) -> Floats:
+    def compute(self, layer: Operation, folds: Folds, pixels: int = 1) -> Floats:
         bits, total = self.bits, np.zeros((len(folds), 3))
         wide = max(bits.data, bits.weight)
         products = 4 if wide <= 4 else 2 if wide <= 8 else 1

@@ -13,11 +13,12 @@ difference between engines lasts:
   engine meets the same R kernels in every pixel, and the slowest of L engines is z·σ·√(share/R) above the mean, where z
   is the expected maximum of L normal draws.
 
-The two constants are rounded from simulations of single layers (`benchmarks/truth.py`).
+The two constants, in `rounds_kernel`, are rounded from simulations of single layers (`benchmarks/truth.py`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -26,18 +27,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from hass_train.hardware.dataflow.costs import rounds_kernel
 from hass_train.hardware.dataflow.costs.engine_rounds import pooled_cycles
 from hass_train.hardware.dataflow.costs.initiation import initiation_intervals, multiplier_choices
 from hass_train.hardware.dataflow.costs.lane_cycles import fullest_lane, loads
-from hass_train.hardware.lanes import LEVELS, Lanes, interpolation
+from hass_train.hardware.lanes import LEVELS, Lanes, axis_place, interpolation
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 Engines = Literal["auto", "lockstep", "decoupled", "averaged"]
-
-_KEPT = 0.5  # share of the channels' differences that a pixel's mean keeps where one block holds all channels
-_ALIKE = 4.0  # pixels for which the density of activations lasts
 
 
 @dataclass(frozen=True)
@@ -62,11 +61,16 @@ class LockstepRounds:
     @cached_property
     def alone(self) -> Floats:
         """(choices,) mean cycles of one engine by itself, for each N of `multiplier_choices`."""
-        return self._cycles(self._below)
+        if self.by_lanes:
+            return np.asarray(1.0 + np.add.reduceat(1.0 - self._below, loads(len(self.histogram) - 1)[2]))
+        return initiation_intervals(self.histogram, self.t_min)
 
     @cached_property
     def deviation(self) -> Floats:
         """(choices,) standard deviation of one engine's cycles that lies between kernels, for each N."""
+        lasting = self.lanes.lasting_of(self.bundle)
+        if not lasting:
+            return np.zeros(len(self.alone))
         pairs = np.arange(len(self.histogram))
         if self.by_lanes:
             _, x, starts = loads(len(pairs) - 1)  # E[t²] = 1 + Σ (2x + 1)·P(t > x)
@@ -75,7 +79,7 @@ class LockstepRounds:
             cycles = pooled_cycles(pairs, multiplier_choices(len(pairs) - 1)[:, None], self.t_min)
             squares = cycles**2 @ self.histogram
         variance = np.maximum(squares - self.alone**2, 0.0)
-        return np.asarray(np.sqrt(variance * self.lanes.lasting_of(self.bundle)))
+        return np.asarray(np.sqrt(variance * lasting))
 
     @cached_property
     def _below(self) -> Floats:
@@ -83,25 +87,6 @@ class LockstepRounds:
         if self.by_lanes:
             return fullest_lane(self.histogram)
         return np.asarray(np.clip(np.cumsum(self.histogram), 0.0, 1.0))
-
-    def _cycles(self, below: Floats) -> Floats:
-        """(…, choices) mean cycles where those probabilities are (…, levels)."""
-        if self.by_lanes:
-            starts = loads(len(self.histogram) - 1)[2]
-            return np.asarray(1.0 + np.add.reduceat(1.0 - below, starts, axis=-1))
-        return initiation_intervals(np.diff(below, axis=-1, prepend=0), self.t_min)
-
-    @cached_property
-    def _planes(self) -> dict[int, Floats]:
-        """The (channels, filters, choices) cycles at the lanes' grid points, by number of columns; filled on demand."""
-        return {}
-
-    @cached_property
-    def _table(self) -> Floats:
-        """(columns, channels, filters, choices) cycles of the slowest engine at the lanes' grid points."""
-        each = self.lanes.of_bundle(self.bundle)
-        k = each.reshape(-1, each.shape[-1]) @ _at_levels(logit(self._below)).T  # (points of the grid, levels)
-        return np.asarray(self._cycles(self._below**k).reshape(*each.shape[:-1], -1))
 
     def slowest(self, columns: int, channels: Ints, choice: Ints, filters: Ints) -> Floats:
         """The mean cycles of the slowest of columns × channels × filters engines.
@@ -114,18 +99,40 @@ class LockstepRounds:
         Returns:
             (rows, filters) cycles.
         """
-        if columns not in self._planes:
-            weights = interpolation(self.lanes.columns, np.array([columns]))[0]
-            self._planes[columns] = np.tensordot(weights, self._table, axes=1)
-        different, place = np.unique(channels, return_inverse=True)
-        over_channels = np.tensordot(interpolation(self.lanes.channels, different), self._planes[columns], axes=1)
-        own = over_channels[place, :, choice]  # (rows, filters of the grid)
+        (own,) = self.at_filters([(np.full_like(channels, columns), channels)], choice)
         return np.asarray(own @ interpolation(self.lanes.filters, filters).T)
 
+    def at_filters(self, beside: Sequence[tuple[Ints, Ints]], choice: Ints, points: int = 0) -> Floats:
+        """The same at the lanes' grid points of filters, between which `slowest` interpolates.
 
-def _at_levels(at: Floats) -> Floats:
-    """(points, levels) weights that interpolate linearly between the logits of `LEVELS`, constant beyond them."""
-    return np.stack([np.interp(at, logit(np.array(LEVELS)), unit) for unit in np.eye(len(LEVELS))], axis=1)
+        Args:
+            beside: some (rows,) columns and bundles side by side.
+            choice: (rows,) as of `slowest`.
+            points: how many of the grid points; 0 = all.
+
+        Returns:
+            (len(beside), rows, points) cycles.
+        """
+        pairs = len(self.histogram) - 1
+        if self.by_lanes:
+            _, x, first = loads(pairs)
+            last, step, least, empty = np.append(first[1:], len(x)), np.ones_like(first), 1, 0
+        else:  # more than 0, N, 2N, … non-zeros
+            step = multiplier_choices(pairs)
+            first, last, least, empty = np.zeros_like(step), np.full_like(step, pairs), 0, self.t_min
+        k = self.lanes.of_bundle(self.bundle)
+        k = np.ascontiguousarray(k[:, :, : points or k.shape[2]])
+        columns, channels = (np.concatenate(side) for side in zip(*beside, strict=True))
+        found = rounds_kernel.slowest(
+            self._below, self._level, k, (first, last, step), least, empty, axis_place(self.lanes.columns, columns),
+            axis_place(self.lanes.channels, channels), choice,
+        )  # fmt: skip
+        return np.asarray(found.reshape(len(beside), len(choice), -1))
+
+    @cached_property
+    def _level(self) -> Floats:
+        """(levels,) where the probabilities lie among `LEVELS`, by their logits; constant beyond them."""
+        return np.interp(logit(self._below), _LOGITS, np.arange(len(LEVELS), dtype=float))
 
 
 def logit(level: Floats) -> Floats:
@@ -134,12 +141,15 @@ def logit(level: Floats) -> Floats:
     return np.asarray(np.log(inside / (1 - inside)))
 
 
+_LOGITS = logit(np.array(LEVELS))
+
+
 @dataclass(frozen=True, slots=True)
 class LockstepCycles:
     """Mean cycles of a round in lock-step, by how many compute engines run side by side; each (rows, filters).
 
     Args:
-        alone: cycles of one engine by itself.
+        alone: (rows, 1) cycles of one engine by itself.
         deviation: (rows, 1) standard deviation of one engine's cycles that lies between kernels.
         engines: number of engines with kernels of their own.
         over_filters, over_channels, over_columns: cycles of the slowest engine of a column and bundle, of a column, and
@@ -167,20 +177,11 @@ def round_cycles(lockstep: LockstepCycles, uneven: Floats, blocks: Floats, round
     Returns:
         (rows, filters) cycles.
     """
-    mean = lockstep.alone * uneven
-    over_channels = np.maximum(lockstep.over_channels, lockstep.over_filters)
-    over_columns = np.maximum(lockstep.over_columns, over_channels)
-    if not fifo:
-        return np.maximum(over_columns, mean)
-    whole = np.maximum(over_columns - lockstep.alone, 1e-12)
-    lasting = np.minimum(expected_maximum(lockstep.engines) * lockstep.deviation / np.sqrt(rounds), whole)
-    kept = _KEPT / np.sqrt(blocks)
-    lost = (lockstep.over_filters - lockstep.alone) / (1 + fifo)
-    alike = np.sqrt(rounds / blocks)  # blocks of filters share a window
-    passing = (1 - kept) / (1 + fifo / alike) + kept / (1 + fifo / (rounds * _ALIKE))
-    lost = lost + (over_channels - lockstep.over_filters) * passing
-    lost = lost + (over_columns - over_channels) / (1 + fifo / np.sqrt(rounds))
-    return np.asarray(mean + lasting + (1 - lasting / whole) * lost)
+    over = (lockstep.over_filters, lockstep.over_channels, lockstep.over_columns)
+    by_row = (np.ascontiguousarray(one[:, 0]) for one in (lockstep.alone, lockstep.deviation, uneven, blocks))
+    lasts = fifo > 0 and lockstep.deviation.any()
+    largest = expected_maximum(lockstep.engines) if lasts else np.zeros((1, 1))
+    return np.asarray(rounds_kernel.waiting(*by_row, *over, largest, rounds, fifo))
 
 
 def expected_maximum(draws: Floats) -> Floats:

@@ -60,11 +60,11 @@ class SynthesisedCosts(CostModel):
 
     # ---- operations with multipliers -------------------------------------------------------------------------
 
-    def compute(self, layer: Operation, folds: Folds) -> Floats:
+    def compute(self, layer: Operation, folds: Folds, pixels: int = 1) -> Floats:
         total = np.zeros((len(folds), 4), np.int64)
         for kind, rows in by_kind(folds.engine):
             total[rows] += Engines(self.bits, self.family, layer, folds[rows], kind).costs()
-        total += self._beside(layer, folds)
+        total += self._beside(layer, folds, max(int(folds.q.max()), pixels))
         return total[:, [_DSP, _LUT, _FF]].astype(float)
 
     def weights(self, layer: Operation, folds: Folds, schedule: Schedule) -> WeightBanks:
@@ -112,11 +112,11 @@ class SynthesisedCosts(CostModel):
             plumbing.WidthConverter, self.family, bits=self.bits.data, in_values=wide, out_values=words, total=total
         )
 
-    def _beside(self, layer: Operation, folds: Folds) -> Ints:
+    def _beside(self, layer: Operation, folds: Folds, pixels: int) -> Ints:
         """(n, 4) costs of all modules but the compute engines; block RAMs of windows are not among them."""
         family, data = self.family, self.bits.data
         read, written, bundles = folds.i * folds.g, folds.o * folds.g * folds.p, folds.bundles
-        total = self._converter(layer, read * folds.q, layer.source.channels * int(folds.q.max()))
+        total = self._converter(layer, read * folds.q, layer.source.channels * pixels)
         if any(layer.padding) and layer.kind is OperationKind.CONV:
             total = total + self._padding(layer, read, folds.q)
         if layer.window > 1:

@@ -6,12 +6,11 @@ import math
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hass_train.hardware.arithmetic import ceil_div, spaced, useful_folds
+from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.dataflow.costs import cycles, memory
 from hass_train.hardware.dataflow.costs.branches import MARGIN, OperandFifos
 from hass_train.hardware.dataflow.costs.compute_engine import EngineKind
@@ -21,8 +20,10 @@ from hass_train.hardware.dataflow.costs.fifos import input_depth, rows_depth
 from hass_train.hardware.dataflow.costs.initiation import multiplier_choices
 from hass_train.hardware.dataflow.costs.logic import Folds
 from hass_train.hardware.dataflow.costs.weight_rounds import filter_order
+from hass_train.hardware.dataflow.designs import passes
 from hass_train.hardware.dataflow.designs.candidates import worth_near
 from hass_train.hardware.dataflow.designs.input_side import InputFolds, InputSide, work_of
+from hass_train.hardware.dataflow.designs.known_costs import known_costs
 from hass_train.hardware.dataflow.designs.tables import BANDWIDTH, FORBIDDEN, DesignSpace, Table, WeightsIn
 from hass_train.hardware.dataflow.designs.zero_tiles import ZeroTiles
 from hass_train.hardware.dataflow.options import DataflowOptions
@@ -65,26 +66,37 @@ class ComputeDesigns(Table):
         self.layer, self.sparsity, self.fifos, self.options = layer, sparsity, fifos, options
         self.urgency = fifos.urgency
         self.costs = options.cost_model(space.family)
-        self._input_side = InputSide(layer, sparsity, options, self.costs)
         self._zero_tiles = ZeroTiles(layer, sparsity)
-        folds, interval, t, uneven, alone = self._enumerate(space)
-        logic, memories = self._costs(folds, interval, t, space)
+        input_side = InputSide(layer, sparsity, options, self.costs)
+        side = input_side.folds()
+        depths = self._fifo_choices(side)
+        found = input_side.cycles(side, depths)
+        self._leave_out_tiles(side, found.t)
+        depth, row, place, interval = self._worth_building(side, found.t, depths, max(space.floor // self.urgency, 1))
+        t = found.t[depth, row, place]
+        folds = Folds(
+            side.i[row], side.filters[place], side.g[row], side.m[row], side.n[row], side.q[row], side.p[row],
+            side.engine[row], np.where(side.waiting[row], np.array(depths)[depth], 0),
+        )  # fmt: skip
+        cells = (depth * len(side.n) + row) * len(side.filters) + place
+        logic, memories = self._costs(side, folds, cells, interval, t, space)
         self.space = space
         super().__init__(interval * self.urgency, logic, memories, space)
-        self.folds = folds[self.kept]
-        self.t, self.uneven, self.alone = (values[self.kept] for values in (t, uneven, alone))
+        row = row[self.kept]
+        self.folds, self.t, self.uneven, self.alone = (
+            folds[self.kept],
+            t[self.kept],
+            found.uneven[row],
+            found.alone[row],
+        )
 
     def moved(self, sparsity: LayerSparsity) -> ComputeDesigns:
         """The same designs at a sparsity nearby; their memories are those at the sparsity they were found at."""
         layer, folds, ratio = self.layer, self.folds, np.ones(len(self))
         before, after = (work_of(layer, one, self.options, self.costs) for one in (self.sparsity, sparsity))
-        for kind, rows in by_kind(folds.engine):
-            if kind.computed_fraction(self.sparsity) == kind.computed_fraction(sparsity):
-                continue
-            for m in np.unique(folds.m[rows]):
-                some = rows[folds.m[rows] == m]
-                grown = kind.growth(before, after, int(m))
-                ratio[some] = grown[np.searchsorted(multiplier_choices(layer.window * int(m)), folds.n[some])]
+        for kind, bundle, rows, choice in self._alike:
+            if kind.computed_fraction(self.sparsity) != kind.computed_fraction(sparsity):
+                ratio[rows] = kind.growth(before, after, bundle)[choice]
         t = self.t * ratio
         compute = cycles.compute_cycles(layer, folds.i, folds.o, folds.g, t, folds.p)
         interval = np.maximum(cycles.interval(compute, *self._streamed) * self.urgency, 1)
@@ -104,10 +116,22 @@ class ComputeDesigns(Table):
     def _some(self, rows: Ints, interval: Ints) -> ComputeDesigns:
         """A table of some rows, whose intervals then ascend."""
         found = copy(self)
-        vars(found).pop("_streamed", None)
+        for known in ("_streamed", "_alike"):
+            vars(found).pop(known, None)
         found.keep(rows, interval)
         found.folds = self.folds[rows]
         found.t, found.uneven, found.alone = self.t[rows], self.uneven[rows], self.alone[rows]
+        return found
+
+    @cached_property
+    def _alike(self) -> list[tuple[EngineKind, int, Ints, Ints]]:
+        """Kind of engine, m, rows, and their choices of N, of all designs that are equal in the first two."""
+        found = []
+        for kind, of_kind in by_kind(self.folds.engine):
+            for m in np.unique(self.folds.m[of_kind]).tolist():
+                rows = of_kind[self.folds.m[of_kind] == m]
+                choices = multiplier_choices(self.layer.window * m)
+                found.append((kind, m, rows, np.searchsorted(choices, self.folds.n[rows])))
         return found
 
     @cached_property
@@ -119,114 +143,101 @@ class ComputeDesigns(Table):
 
     # ---- designs ---------------------------------------------------------------------------------------------
 
-    def _enumerate(self, space: DesignSpace) -> tuple[Folds, Ints, Floats, Floats, Floats]:
-        """The folds of all designs, their intervals, t, load imbalance and the cycles of one engine by itself."""
-        layer, divisors = self.layer, self.options.folding == "divisors"
-        channels = useful_folds(layer.channels_per_group, divisors)
-        channels = spaced(channels, self.options.step)
-        filters = np.array(useful_folds(layer.filters_per_group, divisors), np.int64)
-        groups = np.array(useful_folds(layer.groups, divisors), np.int64)
-        blocks, floor = [], max(space.floor // self.urgency, 1)
-        for pixels in self.options.pixel_choices:
-            columns = min(ceil_div(pixels, layer.stride[1]), layer.result.width)
-            whole = pixels > 1  # only with all channels in parallel
-            side = self._input_side.folds(channels[-1:] if whole else channels)
-            over_groups = self._input_side.group_imbalance(side, groups[-1:] if whole else groups)
-            for k, g in enumerate(groups[-1:] if whole else groups):
-                uneven = side.uneven * over_groups[:, k]
-                scheduled = self._input_side.scheduled_cycles(side, filters, int(g))
-                lockstep = self._input_side.lockstep_cycles(side, filters, int(g), columns)
-                for fifo in self._fifo_choices(side):
-                    t = self._input_side.round_cycles(side, scheduled, lockstep, uneven, filters, int(g), fifo)
-                    for kind, rows in by_kind(side.engine) if self._zero_tiles.any else ():
-                        if kind.skips_tiles:
-                            t[rows] *= self._zero_tiles.kept_fraction(side.i[rows, None], filters)
-                    blocks.append(
-                        self._worth_building(side, t, uneven, filters, (int(g), pixels, columns, fifo), floor)
-                    )
-        joined = [np.concatenate(column) for column in zip(*blocks, strict=True)]
-        i, m, n, o, gs, q, p, engine, depth, interval, t, uneven, alone = joined
-        return Folds(i, o, gs, m, n, q, p, engine, depth), interval, t, uneven, alone
-
     def _fifo_choices(self, side: InputFolds) -> list[int]:
         """The depths of compute engines' FIFOs that are worth exploring; 0 = lock-step."""
         if not side.waiting.any() or self.options.engines in ("lockstep", "averaged"):
             return [0]
         return [self.options.engine_fifo] if self.options.engines == "decoupled" else [0, self.options.engine_fifo]
 
-    def _worth_building(
-        self, side: InputFolds, t: Floats, uneven: Floats, filters: Ints, folds: tuple[int, int, int, int], floor: int
-    ) -> tuple[NDArray[Any], ...]:
-        """The designs worth building among all input folds with all numbers of filters, column by column.
+    def _leave_out_tiles(self, side: InputFolds, t: Floats) -> None:
+        """Shorten the mean cycles (…, rows, filters) of engines that leave out tiles of zero weights."""
+        for kind, rows in by_kind(side.engine) if self._zero_tiles.any else ():
+            if kind.skips_tiles:
+                t[:, rows] *= self._zero_tiles.kept_fraction(side.i[rows, None], side.filters)
+
+    def _worth_building(self, side: InputFolds, t: Floats, fifos: list[int], floor: int) -> tuple[Ints, ...]:
+        """The designs worth building among all input folds with all numbers of filters.
 
         Args:
             side: (rows,) the input folds.
-            t: (rows, filters) mean cycles of a round.
-            uneven: (rows,) load imbalance.
-            filters: (filters,) numbers of parallel filters.
-            folds: g, q, p and the depth of the compute engines' FIFOs.
+            t: (FIFOs, rows, filters) mean cycles of a round.
+            fifos: depths of the compute engines' FIFOs.
             floor: cycles below which no design has to go.
+
+        Returns:
+            (designs,) the index of the depth, the row, the index of the filters and the interval of each.
         """
-        (g, pixels, columns, fifo), column = folds, (slice(None), None)
-        compute = cycles.compute_cycles(self.layer, side.i[column], filters, g, t, columns)
-        read = cycles.input_cycles(self.layer, side.i[column], g, pixels)
-        interval = cycles.interval(compute, read, cycles.output_cycles(self.layer, filters, g, columns))
-        clipped = np.maximum(interval, floor)
-        wanted = np.ones(interval.shape, bool)
-        wanted[:, 1:] = clipped[:, 1:] < np.minimum.accumulate(clipped, axis=1)[:, :-1]
-        # rows of the same i, m and engine follow each other by ascending N
-        wider = (side.n[1:] > side.n[:-1]) & (side.i[1:] == side.i[:-1]) & (side.m[1:] == side.m[:-1])
-        wider &= side.engine[1:] == side.engine[:-1]
-        if self.layer.window > 1:  # squeezing to more words can take less logic: from 9 to 6 less than to 5
-            common = np.lcm(self.layer.window, side.n)
-            wider &= common[1:] >= common[:-1]
-        wanted[1:] &= (clipped[1:] < clipped[:-1]) | ~wider[column]
-        if fifo:  # only for engines that would otherwise wait for others
-            engines = filters * (g * columns * (side.i // side.m))[column]
-            wanted &= side.waiting[column] & ((engines > 1) | (self.options.engines == "decoupled"))
-            if self.options.engines == "decoupled":
-                wanted |= (~side.waiting)[column] & (filters > 0)
-        rows, places = np.nonzero(wanted)
-        gs, q, p = (np.full(len(rows), value) for value in (g, pixels, columns))
-        return (
-            side.i[rows], side.m[rows], side.n[rows], filters[places], gs, q, p, side.engine[rows],
-            np.where(side.waiting[rows], fifo, 0), interval[rows, places], t[rows, places],
-            uneven[rows], side.alone[rows],
+        layer, first, filters, waits = self.layer, side.blocks[:-1], side.filters, side.waiting
+        rounds = cycles.rounds(layer, side.i, layer.filters_per_group, side.g, side.p)
+        written = cycles.output_cycles(layer, filters, side.g[first, None], side.p[first, None])
+        decoupled = self.options.engines == "decoupled"
+        # FIFOs are only for engines that would otherwise wait for others
+        fewest = np.where(waits, 0 if decoupled else 1 // (side.g * side.p * side.bundles), -1 if decoupled else 2**62)
+        found: tuple[Ints, ...] = passes.worth_building(
+            t, rounds, ceil_div(layer.filters_per_group, filters),
+            cycles.input_cycles(layer, side.i, side.g, side.q), written, side.blocks, side.wider, filters, fewest,
+            np.array(fifos), floor,
         )  # fmt: skip
+        return found
 
     # ---- costs -----------------------------------------------------------------------------------------------
 
-    def _costs(self, folds: Folds, interval: Ints, t: Floats, space: DesignSpace) -> tuple[Floats, Floats]:
-        """(n, 3) DSPs, LUTs and flip-flops of all designs, and (places, n, 3) their memories at each place."""
+    def _costs(
+        self, side: InputFolds, folds: Folds, cells: Ints, interval: Ints, t: Floats, space: DesignSpace
+    ) -> tuple[Floats, Floats]:
+        """(n, 3) DSPs, LUTs and flip-flops of all designs, and (places, n, 3) their memories at each place.
+
+        Args:
+            side: the input folds that they are made of.
+            folds, interval, t: of the designs.
+            cells: (n,) their numbers among all combinations of FIFOs, input folds and filters.
+            space: the bounds of the design space.
+        """
         layer, options = self.layer, self.options
-        data, streams = options.activation_bits, folds.i * folds.g
-        logic, banks = self.costs.compute(layer, folds), self._weight_banks(folds, t)
-        load = np.minimum(cycles.input_cycles(layer, folds.i, folds.g, folds.q) / interval, 1.0)
+        streamed = layer.kind is OperationKind.MATMUL
+        bands = [] if streamed or space.budget[BANDWIDTH] <= 0 else self._band_choices()
+        size, key = 2 * len(side.n) * len(side.filters), (side, space.family, self.fifos.bypass, *bands)
+        fixed = known_costs(key, size, 4 + 2 * len(bands), cells, lambda some: self._fixed_costs(folds[some], bands))
+        banks, streams = self._weight_banks(folds, t), folds.i * folds.g
         if self.fifos.words:
             before = ceil_div(sum(self.fifos.words), streams * folds.q)
         else:
+            load = np.minimum(cycles.input_cycles(layer, folds.i, folds.g, folds.q) / interval, 1.0)
             before = input_depth(layer, streams, folds.q, load)
-        window = self.costs.window(layer, folds) + memory.buffer(data, streams * folds.q, before)
-        window = window + memory.buffer(data, streams * folds.q, rows_depth(layer, streams, folds.q))
-        streamed = layer.kind is OperationKind.MATMUL
-        none = np.zeros(len(folds))
-        logic[:, 1] += window.lut + banks.luts
+        held = memory.buffer(options.activation_bits, streams * folds.q, before)
+        logic, window = fixed[:3], fixed[3] + held.bram18
+        logic[1] += held.lut + banks.luts
         self.places = [(WeightsIn.BRAM, 1)]
-        places = [np.stack([window.bram18 + banks.bram18, none, none], 1)]
+        columns: list[tuple[Floats | Ints | int, ...]] = [(window + banks.bram18, 0, 0)]
         if space.budget[2] > 0:
             self.places.append((WeightsIn.URAM, 1))
-            places.append(np.stack([window.bram18, banks.uram, none], 1))
-        if not streamed and space.budget[BANDWIDTH] > 0:
-            blocked = np.where(banks.in_luts, FORBIDDEN, 0.0)  # weights that fit LUTs are not fetched from outside
-            for bands in self._band_choices():
-                maps = self._map_buffers(folds, banks.count * banks.words, bands)
-                read = layer.weights * options.weight_bits * banks.stored * bands
-                self.places.append((WeightsIn.OFF_CHIP, bands))
-                places.append(np.stack([window.bram18 + maps.bram18 + blocked, none, read], 1))
-                if space.budget[2] > 0:
-                    self.places.append((WeightsIn.OFF_CHIP, bands))
-                    places.append(np.stack([window.bram18 + blocked, maps.uram, read], 1))
-        return logic, np.stack(places)
+            columns.append((window, banks.uram, 0))
+        blocked = window + np.where(banks.in_luts, FORBIDDEN, 0.0)  # weights that fit LUTs are not fetched from outside
+        for band, bram18, uram in zip(bands, fixed[4::2], fixed[5::2], strict=True):
+            read = layer.weights * options.weight_bits * banks.stored * band
+            self.places.append((WeightsIn.OFF_CHIP, band))
+            columns.append((blocked + bram18, 0, read))
+            if space.budget[2] > 0:
+                self.places.append((WeightsIn.OFF_CHIP, band))
+                columns.append((blocked, uram, read))
+        memories = np.empty((len(columns), 3, len(folds)))
+        for place, resources in enumerate(columns):
+            for column, values in enumerate(resources):
+                memories[place, column] = values
+        return logic.T, memories.transpose(0, 2, 1)
+
+    def _fixed_costs(self, folds: Folds, bands: list[int]) -> Floats:
+        """(4 + 2·bands, n) what no sparsity changes: DSPs, LUTs and flip-flops; block RAMs of windows; block RAMs and
+        UltraRAMs of the maps beside off-chip weights, for each number of bands."""
+        layer, streams = self.layer, folds.i * folds.g
+        logic = self.costs.compute(layer, folds, max(self.options.pixel_choices))
+        window = self.costs.window(layer, folds) + memory.buffer(
+            self.options.activation_bits, streams * folds.q, rows_depth(layer, streams, folds.q)
+        )
+        logic[:, 1] += window.lut
+        banks = self._weight_banks(folds, np.ones(len(folds)))
+        maps = [self._map_buffers(folds, banks.count * banks.words, band) for band in bands]
+        return np.stack([*logic.T, window.bram18, *(side for one in maps for side in (one.bram18, one.uram))])
 
     def _weight_banks(self, folds: Folds, t: Floats) -> WeightBanks:
         """The memories of weights of designs whose rounds take t cycles.

@@ -78,17 +78,22 @@ class Table:
     """
 
     def __init__(self, interval: Ints, logic: Floats, memory: Floats, space: DesignSpace) -> None:
-        logic, memory = np.array(logic, float, order="C"), np.array(memory, float, order="C")  # rounded in place
+        columns = np.ascontiguousarray(logic.T, float)
+        planes = np.ascontiguousarray(memory.transpose(0, 2, 1), float)
         self.least = np.empty(6)
-        order = np.flatnonzero(passes.fitting(logic, memory, space.budget, self.least))
+        order = np.flatnonzero(passes.fitting(columns, planes, space.budget, self.least))
         self.kept = order[np.argsort(interval[order], kind="stable")]
         self.interval = interval[self.kept].astype(np.int64)
-        self.logic = logic[self.kept]
-        self.memory = memory.take(self.kept, axis=1)
+        self.logic, self.memory = passes.rounded(columns, planes, self.kept)
         self._rows: dict[tuple[int, int], LayerEstimate] = {}
 
     def __len__(self) -> int:
         return len(self.interval)
+
+    @property
+    def size(self) -> int:
+        """Bytes of intervals and resources."""
+        return self.interval.nbytes + self.logic.nbytes + self.memory.nbytes
 
     def resources(self, design: int, place: int) -> Floats:
         """(6,) what a design takes of every resource, with its memories at a place."""
