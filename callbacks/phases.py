@@ -92,6 +92,9 @@ class Phases(pl.Callback):
                 module(images)
         module.train(training)
         module.state.dense_val_acc, _ = accuracy(module.model, _data(trainer), "val")
+        # as from `init_from`: moments of gradients that have become small would make the first steps too long
+        for optimizer in trainer.optimizers:
+            optimizer.state.clear()
         module.enter(Phase.SEARCH)
 
     def _begin_recover(self, trainer: pl.Trainer, module: SparseClassifier) -> None:
