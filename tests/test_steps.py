@@ -121,6 +121,21 @@ def test_lambda_is_updated_once_a_step_and_chance_is_drawn_for_every_batch(
     assert seeds == [mixed(0, 0, batch) for batch in range(3 * BATCHES)]  # without accumulation, by the step as ever
 
 
+def test_a_search_begins_with_fresh_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[Phase, int]] = []
+
+    def step(self: SparseClassifier, batch: Any, index: int, do: Any = SparseClassifier.training_step) -> Any:
+        seen.append((self.state.phase, len(self.trainer.optimizers[0].state)))
+        return do(self, batch, index)
+
+    monkeypatch.setattr(SparseClassifier, "training_step", step)
+    pipeline.search(quick(tmp_path / "run", "search.warmup.epochs=1", "search.search.epochs=1"))
+    phases = [phase for phase, _ in seen]
+    assert seen[phases.index(Phase.SEARCH)][1] == 0
+    assert all(moments for _, moments in seen[1 : phases.index(Phase.SEARCH)])
+    assert seen[phases.index(Phase.RECOVER)][1] > 0
+
+
 def search(output: Path, *overrides: str) -> Path:
     pipeline.search(quick(output, *ACCUMULATED, *overrides))
     return output

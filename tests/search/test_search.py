@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -133,6 +134,10 @@ def test_phases_follow_each_other() -> None:
     assert [PLAN.phase_at(epoch) for epoch in range(9)] == expected
     assert PLAN.phase_at(9) is Phase.RECOVER
     assert PhasePlan((0, 2, 0), PLAN.rates).phase_at(7) is Phase.SEARCH
+    paces = [PLAN.threshold_pace(step, 100) for step in range(900)]  # the search takes the steps from 300 to 500
+    assert set(paces[:440] + paces[500:]) == {1.0}
+    assert all(later < earlier for earlier, later in itertools.pairwise(paces[440:500]))
+    assert 0.1 < paces[499] < 0.12
     nothing = PhasePlan((0, 0, 0), PLAN.rates)
     assert (nothing.phase_at(0), nothing.learning_rate(0, 10)) == (Phase.RECOVER, 0.0)
     assert PLAN.progress(30, 10) == (Phase.SEARCH, 0.0)

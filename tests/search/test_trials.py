@@ -294,3 +294,22 @@ def test_a_goal_that_would_destroy_the_network_is_given_up(
     assert found >= choice.settled_ips
     assert "the goal is given up" in capsys.readouterr().out
     assert Choice.from_dict(choice.to_dict()) == choice
+
+
+def test_a_network_beyond_its_goal_stays_where_the_way_back_would_destroy_it(subject: Subject) -> None:
+    features, head = subject.model[:3], subject.model[3]
+    images, labels = torch.cat(list(subject.data.images("val", subject.model))), torch.arange(48) % 2
+    with torch.no_grad():
+        means = [features(images)[labels == one].mean(0) for one in (0, 1)]
+        head.weight.copy_(torch.stack([means[0] - means[1], means[1] - means[0]]))
+    before, learned = subject.accuracy(), head.weight.detach().clone()
+    assert before > 0.75
+
+    def destroy(ips: float) -> None:
+        with torch.no_grad():
+            head.weight.zero_()
+
+    goal = 0.9 * subject.question.dense_ips
+    assert subject.reach(goal, destroy) == goal
+    assert torch.equal(head.weight, learned)
+    assert subject.accuracy() == before
