@@ -1,0 +1,22 @@
+"""The integer network: fixed-point numbers, fake quantisers for training, and what runs on the accelerator."""
+
+from hass_train.precision.build import integer_graph
+from hass_train.precision.formats import Format
+from hass_train.precision.graph import IntegerGraph
+from hass_train.precision.integer_network import IntegerNetwork
+from hass_train.precision.quantisers import Quantisers, Stage, quantise, quantisers_of
+from hass_train.precision.rules import PRESETS, Precision, PrecisionRule
+
+__all__ = [
+    "PRESETS",
+    "Format",
+    "IntegerGraph",
+    "IntegerNetwork",
+    "Precision",
+    "PrecisionRule",
+    "Quantisers",
+    "Stage",
+    "integer_graph",
+    "quantise",
+    "quantisers_of",
+]
