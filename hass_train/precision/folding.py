@@ -13,7 +13,9 @@ from hass_train.precision.graph import Kind, Node
 from hass_train.runtime.errors import UserError
 from hass_train.sparsity.layers import SparseLayer
 
-_BIAS_BITS = 22  # a bias beyond would only make the accumulator wide: its filter's weights are tiny beside it
+_BESIDE_BIAS = 10
+"""Bits of the widest accumulator that a bias leaves free: where it is larger, the filter's weights are tiny beside it,
+and may be coarser."""
 _LEAST = -48  # products of still smaller weights would be subnormal in single precision
 
 
@@ -84,7 +86,7 @@ def folded(model: nn.Module, node: Node, weight: Tensor) -> tuple[Tensor, Tensor
     return weight, bias
 
 
-def filter_exponents(weight: Tensor, bias: Tensor, bits: int, source: Format) -> Tensor:
+def filter_exponents(weight: Tensor, bias: Tensor, bits: int, source: Format, limit: int) -> Tensor:
     """Choose the exponent of each filter, int64 (filters,): by least squared error, as far as the bias allows.
 
     Args:
@@ -92,9 +94,10 @@ def filter_exponents(weight: Tensor, bias: Tensor, bits: int, source: Format) ->
         bias: (filters,) folded biases.
         bits: width of a weight.
         source: format of the layer's input.
+        limit: bits that an accumulator may have.
     """
     _, power = torch.frexp(bias.abs())
-    least = torch.where(bias == 0, _LEAST, power.long() - _BIAS_BITS - source.exponent)
+    least = torch.where(bias == 0, _LEAST, power.long() + _BESIDE_BIAS - limit - source.exponent)
     return torch.maximum(weight_exponents(weight, bits), least.clamp_min(_LEAST))
 
 
@@ -129,7 +132,7 @@ def layer_integers(
 
 def accumulator_bits(bounds: Tensor | Sequence[int]) -> int:
     """The bits of a signed integer that holds magnitudes up to all of the bounds."""
-    return int(max(bounds)).bit_length() + 1
+    return int(torch.as_tensor(bounds).max()).bit_length() + 1
 
 
 def width_of(node: Node, sources: Sequence[Format]) -> int:

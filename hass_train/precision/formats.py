@@ -125,7 +125,7 @@ def squared_errors(values: Tensor, bits: int, signed: bool) -> Tensor:
     """The sum of the squared errors of values in each of the `RANGES`, (ranges,) float64.
 
     Rounding is measured on a sample, evenly spaced. Saturation, which few large values decide, is measured on all of
-    them, in the ranges that come into question, which end below the largest value by a factor of up to 16.
+    them, in ranges that end below the largest value by a factor of up to 16, and beyond on the sample and that value.
 
     Args:
         values: real values of any shape; negative ones count as 0 if the format is unsigned.
@@ -141,6 +141,7 @@ def squared_errors(values: Tensor, bits: int, signed: bool) -> Tensor:
     saturated = (steps - inside).square_().sum(1, dtype=torch.float64) * squares
     rounding = inside.sub_(inside.round()).square_().sum(1, dtype=torch.float64) * squares
     largest = given.abs().max()
+    saturated = torch.maximum(saturated, (largest - scales * unit.high).clamp_min(0).double().square())
     for place in ((scales * unit.high < largest) & (scales * unit.high * 16 >= largest)).nonzero().flatten().tolist():
         scale = float(scales[place])
         beyond = given - given.clamp(unit.low * scale, unit.high * scale)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -93,7 +93,18 @@ class IntegerOperation:
     def _layer(self, x: Tensor, node: Node, tensors: Mapping[str, Tensor]) -> Tensor:
         """A layer: products and sums in accumulators of 32 bits, or 64 where these are too narrow."""
         kind = torch.int32 if self.accumulator_bits <= 32 else torch.int64
-        sums = layer_output(node, x.to(kind), tensors["weight"].to(kind), tensors["bias"].to(kind)).long()
+        weight = tensors["weight"].to(kind)
+        if node.dilation != (1, 1):  # torch dilates no integers: the kernel with its gaps does the same
+            weight, node = _with_gaps(weight, node.dilation), replace(node, dilation=(1, 1))
+        sums = layer_output(node, x.to(kind), weight, tensors["bias"].to(kind)).long()
         shift = self.output.exponent - self.sources[0].exponent - tensors["exponents"].long()
         rank = 1 if self.kind is Kind.LINEAR else 3
         return requantised(sums, shift.reshape(-1, *[1] * (rank - 1)), self.output)
+
+
+def _with_gaps(weight: Tensor, dilation: tuple[int, int]) -> Tensor:
+    """A kernel with zeros between its rows and columns, (filters, channels, *reach)."""
+    reach = [(size - 1) * step + 1 for size, step in zip(weight.shape[2:], dilation, strict=True)]
+    whole = weight.new_zeros(*weight.shape[:2], *reach)
+    whole[:, :, :: dilation[0], :: dilation[1]] = weight
+    return whole

@@ -169,7 +169,8 @@ class Quantisers(nn.Module):
             if node.kind in LAYERS:
                 weight, bias = folded(self.model, node, gated_weight(self.model, node))
                 bits, source = self.values.weight_bits[node.name], self.formats[node.inputs[0]]
-                self.weight_exponents[self._filters[node.name]] = filter_exponents(weight, bias, bits, source)
+                limit = self.precision.accumulator_bits
+                self.weight_exponents[self._filters[node.name]] = filter_exponents(weight, bias, bits, source, limit)
 
     def _observe(self, name: str, x: Tensor) -> None:
         """Add the squared errors of a value in each range."""
