@@ -111,9 +111,7 @@ def test_a_step_of_training_is_near_evaluation_where_batches_are_the_statistics(
     batch = images(8, SIZE, 5)
     with torch.no_grad():
         exact, trained = model.eval()(batch), model.train()(batch)
-    step_size = quantisers_of(model).formats["mean"].scale  # type: ignore[union-attr]
     assert float((exact - trained).abs().max()) <= 0.03 * float(exact.abs().max())
-    assert float((exact - trained).abs().max()) > 0 or step_size > 0
 
 
 def test_what_drops_values_does_so_in_training_alone() -> None:
