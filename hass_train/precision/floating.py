@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hass_train.precision.folding import width_of
-from hass_train.precision.formats import Format, largest_weight, reciprocal
+from hass_train.precision.folding import norm_scale, width_of
+from hass_train.precision.formats import Format, largest_weight, reciprocal, to_grid
 from hass_train.precision.graph import Kind, Node
 from hass_train.sparsity.gate import keep_strides
 
@@ -157,16 +157,17 @@ class _FakeWeight(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weight: Tensor, up: Tensor, down: Tensor, most: int) -> Tensor:
         steps = weight * up
-        ctx.save_for_backward(steps.abs() <= most + 0.5)
-        return keep_strides(steps.round_().clamp_(-most, most).mul_(down), weight)
+        ctx.save_for_backward(steps)
+        ctx.most = most + 0.5
+        return keep_strides(to_grid(steps.clamp(-most, most), 1.0).mul_(down), weight)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (inside,) = ctx.saved_tensors
-        return gradients[0] * inside, None, None, None
+        (steps,) = ctx.saved_tensors
+        return torch.ops.aten.hardtanh_backward(gradients[0], steps, -ctx.most, ctx.most), None, None, None
 
 
-def fake_weight(weight: Tensor, scale: Tensor, exponents: Tensor, bits: int) -> Tensor:
+def fake_weight(weight: Tensor, norms: Sequence[nn.Module], steps: Tensor, bits: int) -> Tensor:
     """Round a layer's weight as it will be once batch norms are folded in; the gradient passes where it is in range.
 
     As Jacob et al. (2018, section 3.2) do: weights are scaled by the running statistics, rounded, and scaled back for
@@ -174,13 +175,13 @@ def fake_weight(weight: Tensor, scale: Tensor, exponents: Tensor, bits: int) -> 
 
     Args:
         weight: (filters, …).
-        scale: (filters,) float64, by which batch norms will scale the filters.
-        exponents: int64 (filters,), of the folded weights.
+        norms: the batch norms behind the layer.
+        steps: (filters,) 2^-exponent of the folded weights.
         bits: width of the integers.
     """
-    own = torch.where(scale == 0, 1.0, scale)
-    shape = (-1, *[1] * (weight.dim() - 1))
-    step = torch.exp2(exponents.double())
-    up, down = ((own / step).reshape(shape).to(weight.dtype), (step / own).reshape(shape).to(weight.dtype))
-    rounded: Tensor = _FakeWeight.apply(weight, up, down, largest_weight(bits))
+    scale = torch.ones_like(steps)
+    for norm in norms:
+        scale = scale * norm_scale(norm, steps.dtype)
+    up = torch.where(scale == 0, steps, scale * steps).reshape(-1, *[1] * (weight.dim() - 1)).to(weight.dtype)
+    rounded: Tensor = _FakeWeight.apply(weight, up, 1 / up, largest_weight(bits))
     return rounded

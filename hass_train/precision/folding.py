@@ -43,12 +43,12 @@ def tensor_at(model: nn.Module, path: str) -> Tensor:
     return value
 
 
-def norm_scale(norm: nn.Module) -> Tensor:
-    """γ/√(σ² + ε) of a batch norm by its running statistics, float64 (channels,)."""
+def norm_scale(norm: nn.Module, kind: torch.dtype = torch.float64) -> Tensor:
+    """γ/√(σ² + ε) of a batch norm by its running statistics, (channels,), computed in a type of numbers."""
     assert isinstance(norm, nn.modules.batchnorm._BatchNorm)
     assert norm.running_var is not None
-    scale = 1 / (norm.running_var.detach().double() + norm.eps).sqrt()
-    return scale if norm.weight is None else scale * norm.weight.detach().double()
+    scale = 1 / (norm.running_var.detach().to(kind) + norm.eps).sqrt()
+    return scale if norm.weight is None else scale * norm.weight.detach().to(kind)
 
 
 def gated_weight(model: nn.Module, node: Node) -> Tensor:

@@ -6,12 +6,14 @@ Rounding is half to even and what is out of range saturates, as in `requantise.s
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 MOST_BITS = 16
 """Widest format of weights and activations."""
+_MOST = 65535  # multiplier of `average_pool.sv`
 _FARTHEST = 62  # a shift by more leaves nothing of any accumulator
 
 
@@ -79,14 +81,48 @@ def requantised(values: Tensor, shift: int | Tensor, to: Format) -> Tensor:
     return rounded(values, shift).clamp(to.low, to.high)
 
 
-def fake_quantised(x: Tensor, to: Format) -> Tensor:
-    """Round and saturate real values (any shape) to a format; the gradient passes where they are in its range."""
-    return torch.fake_quantize_per_tensor_affine(x, to.scale, 0, to.low, to.high)
+def to_grid(x: Tensor, scale: float) -> Tensor:
+    """Round real values to multiples of a power of two, half to even, in place.
+
+    The numbers near 1.5·2^23 · scale are such multiples, in single precision: adding that much rounds, in one pass.
+    Values must be below 2^22 · scale, or 2^51 · scale in double precision.
+    """
+    large = 1.5 * 2.0 ** (52 if x.dtype is torch.float64 else 23) * scale
+    return x.add_(large).sub_(large)
 
 
-def shift_to(source: int | Tensor, to: Format) -> int | Tensor:
-    """The shift that takes integers at the exponent `source` to a format's."""
-    return to.exponent - source
+class _FakeQuantised(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, low: float, high: float, scale: float, in_place: bool) -> Tensor:
+        if in_place:
+            ctx.mark_dirty(x)
+            result = to_grid(x.clamp_(low, high), scale)
+        else:
+            wide = x if x.dtype.itemsize >= 4 else x.float()
+            result = to_grid(wide.clamp(low, high), scale).to(x.dtype)
+        ctx.save_for_backward(result)  # which whoever reads it keeps anyway
+        ctx.limits = (low, high)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (result,) = ctx.saved_tensors
+        return torch.ops.aten.hardtanh_backward(gradients[0], result, *ctx.limits), None, None, None, None
+
+
+def fake_quantised(x: Tensor, to: Format, in_place: bool = False) -> Tensor:
+    """Round and saturate real values (any shape) to a format.
+
+    The gradient passes straight through, except where the result is the smallest or the largest value of the format.
+
+    Args:
+        x: the values.
+        to: the format.
+        in_place: whether x may be overwritten: nobody else reads it, what made it included.
+    """
+    whole = in_place and x.dtype.itemsize >= 4 and not torch.compiler.is_compiling()
+    rounded: Tensor = _FakeQuantised.apply(x, to.low * to.scale, to.high * to.scale, to.scale, whole)
+    return rounded
 
 
 def reciprocal(count: int, exponent: int, to: Format) -> tuple[int, int]:
@@ -102,9 +138,9 @@ def reciprocal(count: int, exponent: int, to: Format) -> tuple[int, int]:
     """
     wanted = 2.0 ** (exponent - to.exponent) / count
     shift = 0
-    while shift < 31 and round(wanted * 2 ** (shift + 1)) <= 65535:
+    while shift < 31 and round(wanted * 2 ** (shift + 1)) <= _MOST:
         shift += 1
-    return max(round(wanted * 2**shift), 1), shift
+    return min(max(round(wanted * 2**shift), 1), _MOST), shift
 
 
 # ---- choosing exponents ----------------------------------------------------------------------------------------------

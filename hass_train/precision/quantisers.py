@@ -37,7 +37,6 @@ from hass_train.precision.folding import (
     folded,
     gated_weight,
     layer_integers,
-    norm_scale,
     tensor_at,
 )
 from hass_train.precision.formats import (
@@ -94,6 +93,7 @@ class Quantisers(nn.Module):
         self._places = {name: place for place, name in enumerate(self.values.bits)}
         self._rectified = graph.rectified()
         self._last_reads = _last_reads(graph)
+        self._found: dict[str, nn.Module] = {}
         self._filters: dict[str, slice] = {}
         for node in graph.nodes:
             if node.kind in LAYERS:
@@ -114,11 +114,18 @@ class Quantisers(nn.Module):
         exponents = dict(zip(self._places, self.exponents.tolist(), strict=True))
         self.formats = self.values.formats(exponents, bool(self.input_signed))
         self._tables: dict[str, Tensor] = {}
+        self._all_steps: Tensor | None = None
 
     @property
     def model(self) -> nn.Module:
         """The network."""
         return self._model[0]
+
+    def _module(self, path: str) -> nn.Module:
+        """The network's module of a path, which is searched once."""
+        if path not in self._found:
+            self._found[path] = self.model.get_submodule(path)
+        return self._found[path]
 
     @property
     def stage_now(self) -> Stage:
@@ -164,13 +171,14 @@ class Quantisers(nn.Module):
             own = exponents_of(self.values.bits[name], self.formats[name].signed)
             self.exponents[place] = own[int(best[place])]
         self.errors.mul_(keep)
-        self.synchronize()
+        self.synchronize()  # weights' exponents depend on the formats of what they meet
         for node in self.graph.nodes:
             if node.kind in LAYERS:
                 weight, bias = folded(self.model, node, gated_weight(self.model, node))
                 bits, source = self.values.weight_bits[node.name], self.formats[node.inputs[0]]
                 limit = self.precision.accumulator_bits
                 self.weight_exponents[self._filters[node.name]] = filter_exponents(weight, bias, bits, source, limit)
+        self.synchronize()
 
     def _observe(self, name: str, x: Tensor) -> None:
         """Add the squared errors of a value in each range."""
@@ -200,27 +208,29 @@ class Quantisers(nn.Module):
         values = {NETWORK_INPUT: self._rounded(NETWORK_INPUT, images)}
         for node in self.graph.nodes:
             operands = [values[name] for name in node.inputs]
-            values[node.name] = self._rounded(node.name, self._result(node, operands))
+            # torch's functions may keep their result for the gradient; what else has one of its own makes a new tensor
+            fresh = node.kind is not Kind.TABLE
+            values[node.name] = self._rounded(node.name, self._result(node, operands), fresh)
             for name in self._last_reads.get(node.name, ()):
                 del values[name]
         return values[self.graph.output]
 
-    def _rounded(self, name: str, x: Tensor) -> Tensor:
-        """A value on the grid of its format, if it has one of its own."""
+    def _rounded(self, name: str, x: Tensor, fresh: bool = False) -> Tensor:
+        """A value on the grid of its format, if it has one of its own; a fresh one may be overwritten."""
         if name not in self._places:
             return x
         if self._stage is Stage.CALIBRATE or self.observing:
             self._observe(name, x)
         if self._stage is Stage.CALIBRATE:
             return x
-        return fake_quantised(x, self.formats[name]).to(x.dtype if self.model.training else torch.float32)
+        return fake_quantised(x, self.formats[name], fresh).to(x.dtype if self.model.training else torch.float32)
 
     def _result(self, node: Node, operands: Sequence[Tensor]) -> Tensor:
         """The result of an operation, not yet rounded."""
         if node.kind in LAYERS:
             return self._called(node, operands[0])
         if node.kind is Kind.DROP:
-            dropped: Tensor = self.model.get_submodule(node.layer)(operands[0])
+            dropped: Tensor = self._module(node.layer)(operands[0])
             return dropped
         sources = [self.formats[name] for name in node.inputs] if self._stage is Stage.QUANTISED else None
         if sources is None or self.model.training:
@@ -230,7 +240,7 @@ class Quantisers(nn.Module):
 
     def _called(self, node: Node, x: Tensor) -> Tensor:
         """A layer's output: a sparse layer's module is called, which gates input and weight."""
-        module = self.model.get_submodule(node.layer) if node.layer else None
+        module = self._module(node.layer) if node.layer else None
         if isinstance(module, SparseLayer):
             output: Tensor = module(x, lambda gated, weight: self._layer(node, gated, weight))
             return output
@@ -244,17 +254,19 @@ class Quantisers(nn.Module):
         """A layer and the batch norms behind it, from its gated input and weight."""
         if self._stage is Stage.QUANTISED and not self.model.training:
             return self._exact_layer(node, x, weight)
-        norms = [self.model.get_submodule(path) for path in node.norms]
+        norms = [self._module(path) for path in node.norms]
         if self._stage is Stage.QUANTISED:
-            scale = torch.ones(len(weight), dtype=torch.float64, device=weight.device)
-            for norm in norms:
-                scale = scale * norm_scale(norm)
-            exponents = self.weight_exponents[self._filters[node.name]]
-            weight = fake_weight(weight, scale, exponents, self.values.weight_bits[node.name])
+            weight = fake_weight(weight, norms, self._steps(node), self.values.weight_bits[node.name])
         output = layer_output(node, x, weight, tensor_at(self.model, node.bias) if node.bias else None)
         for norm in norms:
             output = normalised(norm, output)
         return output
+
+    def _steps(self, node: Node) -> Tensor:
+        """2^-exponent of each filter of a layer, float32 (filters,)."""
+        if self._all_steps is None or self._all_steps.device != self.weight_exponents.device:
+            self._all_steps = torch.exp2(-self.weight_exponents.double()).float()
+        return self._all_steps[self._filters[node.name]]
 
     def _exact_layer(self, node: Node, x: Tensor, weight: Tensor) -> Tensor:
         """A layer as hardware computes it: folded, with integer weights and biases, in sums that are exact."""

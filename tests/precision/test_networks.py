@@ -28,8 +28,8 @@ def values_of(model: nn.Module, batch: Tensor) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     rounded = quantisers._rounded
 
-    def note(name: str, x: Tensor) -> Tensor:
-        found[name] = rounded(name, x)
+    def note(name: str, x: Tensor, fresh: bool = False) -> Tensor:
+        found[name] = rounded(name, x, fresh)
         return found[name]
 
     quantisers._rounded = note  # type: ignore[method-assign]

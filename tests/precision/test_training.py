@@ -38,9 +38,10 @@ def test_gradients_pass_to_all_weights(name: str) -> None:
 
 def test_the_gradient_of_a_weight_passes_within_the_range() -> None:
     weight = torch.tensor([[0.3, -0.26, 5.0, 0.0], [0.3, 0.1, -1.9, 0.0]], requires_grad=True)
-    scale, exponents = torch.tensor([2.0, -0.5], dtype=torch.float64), torch.tensor([-4, -5])
-    rounded = fake_weight(weight, scale, exponents, 4)
-    steps = (rounded.detach().double() * scale.reshape(-1, 1) / torch.exp2(exponents.double()).reshape(-1, 1)).round()
+    norm = nn.BatchNorm1d(2, eps=0.0).requires_grad_(False)
+    norm.weight.copy_(torch.tensor([2.0, -0.5]))
+    rounded = fake_weight(weight, [norm], torch.tensor([16.0, 32.0]), 4)
+    steps = rounded.detach() * torch.tensor([[2.0 * 16], [-0.5 * 32]])
     assert steps.tolist() == [[7, -7, 7, 0], [-5, -2, 7, 0]]
     rounded.sum().backward()
     assert weight.grad is not None
