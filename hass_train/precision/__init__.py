@@ -4,14 +4,17 @@ from hass_train.precision.build import integer_graph
 from hass_train.precision.formats import Format
 from hass_train.precision.graph import IntegerGraph
 from hass_train.precision.integer_network import IntegerNetwork
-from hass_train.precision.quantisers import Quantisers, Stage, quantise, quantisers_of
-from hass_train.precision.rules import PRESETS, Precision, PrecisionRule
+from hass_train.precision.quantisers import NAME as QUANTISERS
+from hass_train.precision.quantisers import Quantisers, Stage, quantise, quantisers_of, state_keys
+from hass_train.precision.rules import Float, Numbers, Precision, PrecisionRule
 
 __all__ = [
-    "PRESETS",
+    "QUANTISERS",
+    "Float",
     "Format",
     "IntegerGraph",
     "IntegerNetwork",
+    "Numbers",
     "Precision",
     "PrecisionRule",
     "Quantisers",
@@ -19,4 +22,5 @@ __all__ = [
     "integer_graph",
     "quantise",
     "quantisers_of",
+    "state_keys",
 ]

@@ -99,6 +99,12 @@ def _pool(kind: Kind) -> Handler:
         given = arguments_of(node)
         operation = build.operations[build.made[node][-1]]
         rows, columns = operation.padding
+        source = shape_of(given["self"])
+        if kind is Kind.AVERAGE_POOL and not (rows or columns) and math.prod(shape_of(node)[2:]) == 1:
+            whole = [min(size, reach) for size, reach in zip(source[2:], operation.reach, strict=True)]
+            if tuple(whole) == source[2:]:  # one window, of the whole map, beyond which it may reach
+                build.add(node, Kind.MEAN, [given["self"]], arguments=(2, 3), count=math.prod(whole))
+                return
         if kind is Kind.AVERAGE_POOL and (rows or columns) and not given["count_include_pad"]:
             raise build.refusal(node, "of windows that count fewer values at borders has no integer meaning")
         sides = zip(shape_of(given["self"])[2:], operation.padding, operation.reach, operation.stride, strict=True)

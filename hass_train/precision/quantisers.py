@@ -14,7 +14,8 @@ into integer weights and biases, and every value equals that of `IntegerNetwork`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import IntEnum
 from typing import Any
 
@@ -50,6 +51,7 @@ from hass_train.precision.formats import (
 from hass_train.precision.graph import LAYERS, IntegerGraph, Kind, Node
 from hass_train.precision.rules import Precision
 from hass_train.precision.values import Values
+from hass_train.runtime import ranks
 from hass_train.sparsity.layers import SparseLayer
 
 NAME = "quantisers"
@@ -105,7 +107,7 @@ class Quantisers(nn.Module):
         self.register_buffer("exponents", torch.zeros(count, dtype=torch.int64))
         self.register_buffer("weight_exponents", torch.zeros(filters, dtype=torch.int64))
         self.register_buffer("input_signed", torch.tensor(True))
-        self.observing = False
+        self._seen: Tensor | None = None
         self.synchronize()
 
     def synchronize(self) -> None:
@@ -153,7 +155,8 @@ class Quantisers(nn.Module):
         model.eval()
         try:
             for batch in images:
-                model(batch)
+                with self.observed():
+                    model(batch)
         finally:
             model.train(training)
         self.set_stage(Stage.QUANTISED)
@@ -180,10 +183,19 @@ class Quantisers(nn.Module):
                 self.weight_exponents[self._filters[node.name]] = filter_exponents(weight, bias, bits, source, limit)
         self.synchronize()
 
-    def _observe(self, name: str, x: Tensor) -> None:
-        """Add the squared errors of a value in each range."""
-        errors = squared_errors(x, self.values.bits[name], self.formats[name].signed)
-        self.errors[self._places[name]] += errors
+    def _observe(self, seen: Tensor, name: str, x: Tensor) -> None:
+        """Add the squared errors of a value in each range to those that were seen before."""
+        seen[self._places[name]] += squared_errors(x, self.values.bits[name], self.formats[name].signed)
+
+    @contextmanager
+    def observed(self) -> Iterator[None]:
+        """Let forward passes in the body observe values, in all processes that train together."""
+        self._seen = torch.zeros_like(self.errors)
+        try:
+            yield
+            self.errors += ranks.summed(self._seen)
+        finally:
+            self._seen = None
 
     # ---- the forward pass ------------------------------------------------------------------------------------------
 
@@ -219,8 +231,8 @@ class Quantisers(nn.Module):
         """A value on the grid of its format, if it has one of its own; a fresh one may be overwritten."""
         if name not in self._places:
             return x
-        if self._stage is Stage.CALIBRATE or self.observing:
-            self._observe(name, x)
+        if self._seen is not None:
+            self._observe(self._seen, name, x)
         if self._stage is Stage.CALIBRATE:
             return x
         return fake_quantised(x, self.formats[name], fresh).to(x.dtype if self.model.training else torch.float32)
@@ -327,6 +339,12 @@ def quantise(model: nn.Module, graph: IntegerGraph, precision: Precision) -> Qua
     model.add_module(NAME, quantisers)
     model.__dict__["forward"] = quantisers.forward
     return quantisers
+
+
+def state_keys(model: nn.Module) -> set[str]:
+    """The keys of the network's state dict that its fake quantisers have added."""
+    found = quantisers_of(model)
+    return set() if found is None else {f"{NAME}.{key}" for key in found.state_dict()}
 
 
 def quantisers_of(model: nn.Module) -> Quantisers | None:

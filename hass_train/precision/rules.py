@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
+from typing import Any
 
 from torch import nn
 
 from hass_train.hardware.workload import Workload
 from hass_train.precision.formats import MOST_BITS
-from hass_train.runtime.errors import UserError
+from hass_train.runtime.errors import UserError, suggested
 from hass_train.sparsity.convert import FIRST, LAST
 
 LEAST_BITS = 2
@@ -32,27 +33,38 @@ class PrecisionRule:
     activation_bits: int | None = None
 
 
+class Numbers:
+    """What a network computes with, as the group `precision` of the configuration names it."""
+
+
+class Float(Numbers):
+    """Floating-point numbers, as torch computes; such a network has no integers."""
+
+
 @dataclass(frozen=True)
-class Precision:
+class Precision(Numbers):
     """The bits of a network's numbers.
 
     Args:
         weight_bits, activation_bits: bits of weights and activations that no rule is about, from 2 to 16.
         output_bits: bits of the network's answers.
         accumulator_bits: bits that no layer's accumulator may exceed, from 16 to 48.
-        rules: rules by name, in order; of those that match a layer the last that says something holds.
+        rules: rules by name, in order, or their arguments; of those that match a layer the last that says something
+            holds.
 
     Raises:
-        UserError: bits are out of range or not whole.
+        UserError: bits are out of range or not whole, or a rule has other arguments.
     """
 
     weight_bits: int = 8
     activation_bits: int = 8
     output_bits: int = 16
     accumulator_bits: int = 32
-    rules: Mapping[str, PrecisionRule] = field(default_factory=dict)
+    rules: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        rules = {key: _rule(key, rule) for key, rule in (self.rules or {}).items() if rule is not None}
+        object.__setattr__(self, "rules", rules)
         for name in ("weight_bits", "activation_bits", "output_bits"):
             _check(f"precision.{name}", getattr(self, name), LEAST_BITS, MOST_BITS)
         _check("precision.accumulator_bits", self.accumulator_bits, 16, 48)
@@ -96,6 +108,20 @@ class LayerBits:
     activation: int
 
 
+def _rule(key: str, given: object) -> PrecisionRule:
+    """A rule, perhaps from its arguments."""
+    if isinstance(given, PrecisionRule):
+        return given
+    known = [one.name for one in fields(PrecisionRule)]
+    if not isinstance(given, Mapping) or not isinstance(given.get("match"), str):
+        raise UserError(f"precision.rules.{key} is {given!r}; it must hold match (text), and bits of some kind")
+    for name in given:
+        if name not in known:
+            where = f"precision.rules.{key}."
+            raise UserError(f"there is no key '{where}{name}'{suggested(where + name, [where + one for one in known])}")
+    return PrecisionRule(**given)
+
+
 def _check(name: str, value: object, least: int, most: int) -> None:
     """Raise UserError for bits that are not a whole number in range."""
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
@@ -106,14 +132,3 @@ def _matches(pattern: str, name: str, module: nn.Module, ends: Mapping[str, froz
     if pattern in ends:
         return name in ends[pattern]
     return fnmatchcase(name, pattern) or any(base.__name__ == pattern for base in type(module).__mro__)
-
-
-ENDS_IN_8_BITS = {"first": PrecisionRule(FIRST, weight_bits=8), "last": PrecisionRule(LAST, weight_bits=8)}
-"""First and last layers have few weights, and lose most by few bits."""
-PRESETS: dict[str, Precision | None] = {
-    "float": None,
-    "fixed16": Precision(16, 16, accumulator_bits=48),
-    "int8": Precision(),
-    "int4": Precision(weight_bits=4, rules=ENDS_IN_8_BITS),
-}
-"""The precisions that have a name; `float` computes with floating-point numbers, and has no integers."""

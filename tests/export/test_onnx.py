@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from hass_train.export.onnx import MODEL, QONNX_MODEL, save_onnx
-from hass_train.precision import PRESETS, IntegerNetwork, Precision
+from hass_train.precision import IntegerNetwork, Precision
 from hass_train.runtime.errors import UserError
-from tests.precision.networks import TOYS, Convolutions, images, quantised
+from tests.precision.networks import PRESETS, TOYS, Convolutions, images, quantised
 
 onnx = pytest.importorskip("onnx", reason="the extra `export` is not installed")
 ort = pytest.importorskip("onnxruntime", reason="onnxruntime, which is among `dev`, is not installed")

@@ -11,7 +11,7 @@ from timm.layers.pool2d_same import MaxPool2dSame
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hass_train.precision import Precision, integer_graph, quantise
+from hass_train.precision import Precision, PrecisionRule, integer_graph, quantise
 from hass_train.sparsity import LayerRule, Mode, sparse_layers, sparsify, watching
 
 
@@ -117,6 +117,9 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "mish": F.mish,
     "relu": F.relu,
 }
+ENDS = {"first": PrecisionRule("@first", weight_bits=8), "last": PrecisionRule("@last", weight_bits=8)}
+PRESETS = {"fixed16": Precision(16, 16, accumulator_bits=48), "int4": Precision(4, rules=ENDS)}
+"""What `conf/precision/` has beside 8 bits."""
 TOYS: dict[str, Callable[[], nn.Module]] = {
     "convolutions": Convolutions, "pools": Pools, "sums": Sums, "gates": Gates,
     **{name: (lambda one=one: Pointwise(one)) for name, one in FUNCTIONS.items()},

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from hass_train.hardware.workload import NETWORK_INPUT
-from hass_train.precision import PRESETS, IntegerNetwork, Precision, PrecisionRule, Stage, quantisers_of
+from hass_train.precision import IntegerNetwork, Precision, PrecisionRule, Stage, quantisers_of
 from hass_train.precision.graph import Kind
 from hass_train.runtime.errors import UserError
 from hass_train.sparsity import sparse_layers
-from tests.precision.networks import TOYS, Convolutions, images, quantised
+from tests.precision.networks import PRESETS, TOYS, Convolutions, images, quantised
 
 SIZE = 14
 NETWORKS = {"mobilenetv3_small_100": 8, "resnet18": 4, "efficientnet_b0": 4}

@@ -166,8 +166,7 @@ def test_exponents_follow_what_is_observed() -> None:
     quantisers = quantisers_of(model)
     assert quantisers is not None
     before = quantisers.formats["input"].exponent
-    quantisers.observing = True
-    with torch.no_grad():
+    with torch.no_grad(), quantisers.observed():
         for _ in range(3):
             model(8 * images(16, SIZE))
     quantisers.choose()
