@@ -16,10 +16,12 @@ from hass_train import pipeline
 from hass_train.experiment import Experiment
 from hass_train.export.__main__ import main
 from hass_train.precision import IntegerNetwork, Precision, Stage, quantisers_of
+from hass_train.results.result import Result
 from hass_train.runtime import stopping
 from hass_train.runtime.errors import UserError
-from tests.chaos.kills import NETWORK
-from tests.conftest import composed
+from tests.chaos.kills import NETWORK, numbers
+from tests.conftest import SMALL as RUN_SMALL
+from tests.conftest import composed, run_small
 
 EPOCHS = 4
 SMALL = (*NETWORK, f"search.warmup.epochs={EPOCHS}", "logger=csv", "precision=int8")
@@ -46,7 +48,8 @@ def test_what_was_trained_is_the_integer_network(trained: tuple[Path, torch.nn.M
         answers = model.eval()(images)
     integers = network(images)
     assert torch.equal(integers * network.output_format.scale, answers.double())
-    labels = torch.cat([labels for _, labels in Experiment.of(config(folder / "again")).data.statistics_dataloader("test")])
+    data = Experiment.of(config(folder / "again")).data
+    labels = torch.cat([labels for _, labels in data.statistics_dataloader("test")])
     right = float((integers.argmax(1) == labels).double().mean())
     assert json.loads((folder / "accuracy.json").read_text())["test_acc"] == pytest.approx(right)
     assert not any(name.startswith("quantisers") for name in load_file(folder / "model.safetensors"))
@@ -70,6 +73,51 @@ def test_a_stopped_run_goes_on_bit_for_bit(
     assert (second / "integers.json").read_text() == (trained[0] / "integers.json").read_text()
 
 
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small search with integers that nobody stopped."""
+    folder = tmp_path_factory.mktemp("searched") / "run"
+    run_small(folder, "precision=int8")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "step", [15, pytest.param(1, marks=pytest.mark.nightly), pytest.param(21, marks=pytest.mark.nightly)]
+)
+def test_a_stopped_search_goes_on_bit_for_bit(
+    step: int, searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, first, second = itertools.count(), tmp_path / "runs" / "first", tmp_path / "runs" / "second"
+    with monkeypatch.context() as patch:
+        patch.setattr(stopping, "requested", lambda: int(signal.SIGTERM) if next(seen) >= step else None)
+        with pytest.raises(stopping.Stopped):
+            run_small(first, "precision=int8")
+    run_small(second, "precision=int8", "ckpt_path=last")
+    assert numbers(second) == numbers(searched)
+    for name in ("model.safetensors", "integers.safetensors"):
+        mine, other = load_file(second / name), load_file(searched / name)
+        assert all(torch.equal(value, other[key]) for key, value in mine.items()), name
+    assert (second / "integers.json").read_text() == (searched / "integers.json").read_text()
+
+
+def test_a_search_reports_the_accuracy_of_integers_and_their_zeros(searched: Path) -> None:
+    network, result = IntegerNetwork.load(searched), Result.load(searched)
+    data = Experiment.of(composed(*RUN_SMALL, "precision=int8", output=searched / "again")).data
+    right = seen = 0
+    for images, labels in itertools.islice(data.statistics_dataloader("test"), 2):  # debug=limit has two batches
+        right += int((network(images).argmax(1) == labels).sum())
+        seen += len(labels)
+    assert result.sparse.test_acc == pytest.approx(right / seen)
+    weights = load_file(searched / "model.safetensors")
+    pruned = 0
+    for name, integers in network.tensors.items():
+        if name.endswith(".weight"):
+            assert not bool(integers[weights[name] == 0].any())
+            pruned += int((weights[name] == 0).sum())
+    assert pruned > 100
+    assert any(one.threshold > 0 for one in network.operations)
+
+
 def test_finished_runs_are_written_as_onnx(
     trained: tuple[Path, torch.nn.Module, torch.Tensor], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -86,14 +134,11 @@ def test_runs_without_integers_say_how_to_make_some(tmp_path: Path, capsys: pyte
     assert "precision=float" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("name", "weights", "activations", "accumulator"), [("int8", 8, 8, 32), ("int4", 4, 8, 32), ("fixed16", 16, 16, 48)]
-)
-def test_the_group_names_precisions(name: str, weights: int, activations: int, accumulator: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "bits"), [("int8", (8, 8, 32)), ("int4", (4, 8, 32)), ("fixed16", (16, 16, 48))])
+def test_the_group_names_precisions(name: str, bits: tuple[int, int, int], tmp_path: Path) -> None:
     precision = Experiment.of(config(tmp_path, f"precision={name}")).precision
     assert isinstance(precision, Precision)
-    found = (precision.weight_bits, precision.activation_bits, precision.accumulator_bits)
-    assert found == (weights, activations, accumulator)
+    assert (precision.weight_bits, precision.activation_bits, precision.accumulator_bits) == bits
     assert [rule.weight_bits for rule in precision.rules.values()] == ([8, 8] if name == "int4" else [])
 
 

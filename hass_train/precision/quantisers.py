@@ -283,7 +283,9 @@ class Quantisers(nn.Module):
     def _exact_layer(self, node: Node, x: Tensor, weight: Tensor) -> Tensor:
         """A layer as hardware computes it: folded, with integer weights and biases, in sums that are exact."""
         numbers = self.integers(node, weight.detach())
-        kind = torch.float32 if numbers.accumulator_bits <= EXACT_BITS else torch.float64
+        # GPUs' libraries compute single precision in transformed or shortened numbers (Winograd, TF32)
+        single = numbers.accumulator_bits <= EXACT_BITS and not x.is_cuda
+        kind = torch.float32 if single else torch.float64
         scale = torch.exp2(numbers.exponents.double())
         own = numbers.weight * scale.reshape(-1, *[1] * (weight.dim() - 1))
         bias = numbers.bias * scale * self.formats[node.inputs[0]].scale
