@@ -18,6 +18,7 @@ from hass_train.search.phases import Phase
 from hass_train.search.subject import Subject
 from hass_train.sparsity import sparse_layers, watching
 from hass_train.training.module import SparseClassifier, classifier, search_state
+from hass_train.training.quantisation import BATCHES, calibrate_precision
 from hass_train.training.state import SearchState
 from hass_train.training.steps import completed
 
@@ -96,6 +97,7 @@ class Phases(pl.Callback):
         for optimizer in trainer.optimizers:
             optimizer.state.clear()
         module.enter(Phase.SEARCH)
+        self._calibrate(trainer, module)
 
     def _begin_recover(self, trainer: pl.Trainer, module: SparseClassifier) -> None:
         state = module.state
@@ -108,6 +110,11 @@ class Phases(pl.Callback):
         module.enter(Phase.RECOVER)
         ranks.check_same([layer.mask for _, layer in sparse_layers(module.model)], "masks")
         self._renew_batch_norm(trainer, module)
+        self._calibrate(trainer, module)
+
+    def _calibrate(self, trainer: pl.Trainer, module: SparseClassifier) -> None:
+        """Choose the exponents of integers by training images."""
+        calibrate_precision(module.model, _data(trainer).images("train", module, batches=BATCHES))
 
     def _renew_batch_norm(self, trainer: pl.Trainer, module: SparseClassifier) -> None:
         """Measure batch-norm statistics again, as the plain mean over some batches, since the running means of the

@@ -21,6 +21,7 @@ from hass_train.config.values import without_password
 from hass_train.export.initial import Loaded, initialise
 from hass_train.export.weights import DENSE_WEIGHTS
 from hass_train.hardware import Accelerator, Workload
+from hass_train.precision import Numbers, Precision, integer_graph, quantise
 from hass_train.runtime.errors import UserError
 from hass_train.runtime.files import weights_file
 from hass_train.sparsity import LayerRule, Mode, Pattern, link_norms, sparse_layers, sparsify
@@ -33,6 +34,7 @@ from hass_train.training.networks import (
     started,
     traced,
 )
+from hass_train.training.quantisation import BATCHES, calibrate_precision
 
 if TYPE_CHECKING:  # they bring Lightning
     from hass_train.data import ImageData
@@ -79,7 +81,9 @@ class Experiment:
     def _check(self, accelerator: Accelerator, pattern: Pattern) -> None:
         """Raise UserError for parts of the configuration that contradict each other."""
         search = self.config.search
-        _ = self.goal  # which may be refused
+        _ = self.goal, self.precision  # which may be refused
+        if self.config.export.onnx and not isinstance(self.precision, Precision):
+            raise UserError("export.onnx=true writes integers, and precision=float has none; say precision=int8")
         if search.activation_sparsity and not accelerator.uses_activations:
             raise UserError(
                 f"search.activation_sparsity is {search.activation_sparsity}, but {accelerator.name} gains "
@@ -118,6 +122,11 @@ class Experiment:
     def pattern(self) -> Pattern:
         """The pattern by which weights are pruned."""
         return made(self.config.sparsity.pattern, "sparsity.pattern", Pattern)  # type: ignore[type-abstract]
+
+    @cached_property
+    def precision(self) -> Numbers:
+        """What the network computes with."""
+        return made(self.config.precision, "precision", Numbers)
 
     @cached_property
     def data(self) -> ImageData:
@@ -202,10 +211,24 @@ class Experiment:
     @cached_property
     def _traced(self) -> tuple[nn.Module, Workload, int]:
         """The network with sparse layers; its workload and number of parameters, both of the dense network."""
-        model = self.starting_network()
-        workload = traced(model, self.data.input_size, self.config.model.name)
+        model, name = self.starting_network(), self.config.model.name
         parameters = sum(parameter.numel() for parameter in model.parameters())
-        return self.made_sparse(model, workload), workload, parameters
+        if not isinstance(self.precision, Precision):
+            workload = traced(model, self.data.input_size, name)
+            return self.made_sparse(model, workload), workload, parameters
+        graph = integer_graph(model, self.data.input_size, name)  # of the dense network, as workloads are
+        quantise(self.made_sparse(model, graph.workload), graph, self.precision)
+        return model, graph.workload, parameters
+
+    def quantised(self, model: nn.Module) -> nn.Module:
+        """Give a dense network fake quantisers in place, if it is to compute with integers, and return it.
+
+        Raises:
+            UserError: an operation has no integer meaning, or a rule matches no layer.
+        """
+        if isinstance(self.precision, Precision):
+            quantise(model, integer_graph(model, self.data.input_size, self.config.model.name), self.precision)
+        return model
 
     @property
     def network(self) -> nn.Module:
@@ -273,6 +296,7 @@ def rebuilt(settings: dict[str, Any], goal: Goal, dense_ips: float, worker: int)
     initialise(model, experiment.output / DENSE_WEIGHTS)
     for _, layer in sparse_layers(model):
         layer.set_mode(Mode.SEARCH)
+    calibrate_precision(model, experiment.data.images("train", model, batches=BATCHES))
     quick = experiment.accelerator.quick()
     question = HardwareQuestion(experiment.workload, quick, quick, goal, dense_ips)
     experiment.engine.worker = worker

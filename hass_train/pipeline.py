@@ -15,6 +15,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from hass_train.config.commands import job_command
 from hass_train.experiment import Experiment
 from hass_train.export.initial import initialise
+from hass_train.export.integers import save_integers
 from hass_train.export.weights import DENSE_WEIGHTS, save_dense
 from hass_train.report.console import print_result, report_console
 from hass_train.report.summary import print_summary
@@ -60,12 +61,13 @@ def train(config: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     if not plan.total:
         raise UserError("search.warmup.epochs is 0: there is nothing to train")
     with running(experiment, plan, Checkpoint.of(experiment.config)) as run:
-        model = experiment.starting_network(search=False)
+        model = experiment.quantised(experiment.starting_network(search=False))
         _tell_weights(experiment)
         module = run.fit(model, None)
         run.leave_to_first()
         path = run.output / "model.safetensors"
         save_dense(module.model, path)
+        save_integers(module.model, run.output, experiment.config.export.onnx)
         accuracies = {f"{split}_acc": run.accuracy(module.model, split) for split in ("val", "test")}
         run.log({f"dense/{name}": value for name, value in accuracies.items()})
         write_text(run.output / "accuracy.json", json.dumps(accuracies))

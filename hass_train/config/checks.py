@@ -22,7 +22,7 @@ PRICES = ("hardware", "macs", "ones")
 _LARGEST_IMAGE = 8192
 OPEN = (
     "model.kwargs", "data", "hw", "trainer", "callbacks", "logger", "sparsity.rules", "sparsity.pattern",
-    "search.engine", "search.goals",
+    "precision", "search.engine", "search.goals",
 )  # fmt: skip
 """The schema does not say which keys are below these: they are arguments of a class, or names that the user chooses."""
 _FORMER = {
@@ -175,6 +175,7 @@ def _sections(plain: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     yield "data", plain["data"]
     yield "hw", plain["hw"]
     yield "sparsity.pattern", plain["sparsity"]["pattern"]
+    yield "precision", plain["precision"]
     yield "search.engine", plain["search"]["engine"]
     for group in ("callbacks", "logger"):
         yield from ((f"{group}.{name}", section) for name, section in plain[group].items() if section is not None)

@@ -158,6 +158,17 @@ class PathsConfig:
 
 
 @dataclass
+class ExportConfig:
+    """What is written of the integer network beside its integers.
+
+    Args:
+        onnx: whether to write `model.onnx` and `model.qonnx.onnx`.
+    """
+
+    onnx: bool = False
+
+
+@dataclass
 class RunConfig:
     """The configuration of a run.
 
@@ -167,12 +178,14 @@ class RunConfig:
         model: the network.
         data, hw: the data module and the accelerator: a class (`_target_`) and its arguments.
         sparsity: where zeros may be.
+        precision: what the network computes with: a class (`_target_`) and its arguments.
         search: the search.
         trainer: arguments of Lightning's trainer, and `compile`, whether to train through `torch.compile`.
         callbacks, logger: Lightning's callbacks and loggers by name: each a class (`_target_`) and its arguments.
         paths: the folders that are read and written.
         simulate: whether to simulate the searched design on validation images at the end.
         report: whether to write figures and the HTML report at the end.
+        export: what is written of the integer network.
         summary_depth: number of parts of a layer's name by which the network's summary groups layers; 0 = every layer.
         init_from: file of weights to start from.
         init_strict: whether the file must hold every weight of the network and no other.
@@ -187,6 +200,7 @@ class RunConfig:
     data: dict[str, Any] = field(default_factory=dict)
     hw: dict[str, Any] = field(default_factory=dict)
     sparsity: SparsityConfig = field(default_factory=SparsityConfig)
+    precision: dict[str, Any] = field(default_factory=dict)
     search: SearchConfig = field(default_factory=SearchConfig)
     trainer: dict[str, Any] = field(default_factory=dict)
     callbacks: dict[str, Any] = field(default_factory=dict)
@@ -194,6 +208,7 @@ class RunConfig:
     paths: PathsConfig = field(default_factory=PathsConfig)
     simulate: bool = False
     report: bool = True
+    export: ExportConfig = field(default_factory=ExportConfig)
     summary_depth: int = within(2, 0)
     init_from: str | None = None
     init_strict: bool = True

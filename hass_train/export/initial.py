@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from hass_train.precision import QUANTISERS, state_keys
 from hass_train.runtime.errors import UserError, suggested
 from hass_train.runtime.files import AnyPath
 from hass_train.sparsity import OWN_KEYS, own_keys
@@ -160,7 +161,7 @@ def initialise(
     """
     path = Path("the weights") if isinstance(source, Mapping) else Path(source)
     tensors = source if isinstance(source, Mapping) else read_tensors(path, key)
-    own, heads = own_keys(model), () if head else classifiers(model)
+    own, heads = own_keys(model) | state_keys(model), () if head else classifiers(model)
     wanted = {name: value for name, value in model.state_dict().items() if name not in own}
     classifier = [name for name in wanted if heads and name.startswith(heads)]
     wanted = {name: value for name, value in wanted.items() if name not in classifier}
@@ -251,8 +252,11 @@ def _place(value: Tensor) -> tuple[int, tuple[int, ...]]:
 
 
 def _known(name: str, there: Mapping[str, Tensor], heads: tuple[str, ...]) -> bool:
-    """Whether a tensor without a place is left out by right: of the classifier, or of our own sparse layers."""
+    """Whether a tensor without a place is left out by right: of the classifier, of our own sparse layers, or of fake
+    quantisers."""
     stem, _, last = name.rpartition(".")
+    if stem == QUANTISERS:
+        return True
     return bool(heads and name.startswith(heads)) or (last in OWN_KEYS and f"{stem}.weight" in there)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hass_train.export.initial import initialise
+from hass_train.precision import state_keys
 from hass_train.runtime.errors import UserError
 from hass_train.runtime.files import WEIGHTS, AnyPath
 from hass_train.sparsity import own_keys, sparse_layers
@@ -24,7 +25,7 @@ DENSE_WEIGHTS, SPARSE_WEIGHTS, SPARSITY = "dense.safetensors", WEIGHTS, "sparsit
 def plain_state(model: nn.Module) -> dict[str, Tensor]:
     """The model's state dict with timm's keys alone, contiguous and on the CPU. Tensors under several names are copied,
     since safetensors files cannot share them."""
-    own, taken, state = own_keys(model), set[int](), dict[str, Tensor]()
+    own, taken, state = own_keys(model) | state_keys(model), set[int](), dict[str, Tensor]()
     for key, value in model.state_dict().items():
         if key not in own:
             plain = value.detach().cpu().contiguous()

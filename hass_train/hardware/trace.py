@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass, field
 
 import torch
 from torch import fx, nn
@@ -12,11 +13,39 @@ from hass_train.hardware.trace_ops import HANDLERS
 from hass_train.hardware.tracer import Tracer, UnsupportedOperation, operation_of
 from hass_train.hardware.workload import NETWORK_INPUT, Workload
 
-__all__ = ["UnsupportedOperation", "trace"]
+__all__ = ["UnsupportedOperation", "Walk", "trace", "walk"]
+
+
+@dataclass(frozen=True)
+class Walk:
+    """An exported network, and which operations of a workload its nodes became.
+
+    Args:
+        graph: the exported graph.
+        tracer: the operations, and what is known of each value.
+        made: the names of the operations that a node became, in their order; nodes that became none are missing.
+    """
+
+    graph: fx.Graph
+    tracer: Tracer
+    made: dict[fx.Node, tuple[str, ...]] = field(default_factory=dict)
 
 
 def trace(model: nn.Module, input_shape: tuple[int, int, int], name: str = "") -> Workload:
     """Trace a network into a workload. The model itself is not changed.
+
+    Args:
+        model, input_shape, name: see `walk`; the name is that of the workload.
+
+    Raises:
+        UnsupportedOperation: see `walk`.
+    """
+    operations = walk(model, input_shape, name).tracer.operations
+    return Workload(name or type(model).__name__, input_shape, tuple(operations))
+
+
+def walk(model: nn.Module, input_shape: tuple[int, int, int], name: str = "") -> Walk:
+    """Export a network and trace each of its nodes. The model itself is not changed.
 
     Args:
         model: any torch module whose forward takes one batch of images.
@@ -41,15 +70,19 @@ def trace(model: nn.Module, input_shape: tuple[int, int, int], name: str = "") -
     users = set(signature.user_inputs)
     weights = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     tracer = Tracer(weights, dict(shadow.named_modules(remove_duplicate=False)))
+    done = Walk(program.graph, tracer)
     for node in program.graph.nodes:
         if node.op == "placeholder" and node.name in users:
             tracer.sources[node] = NETWORK_INPUT
             tracer.layouts[node] = image_layout((1, *input_shape))
         elif node.op == "call_function":
+            before = len(tracer.operations)
             _visit(tracer, node)
+            if added := tracer.operations[before:]:
+                done.made[node] = tuple(one.name for one in added)
     if both := sorted(tracer.folded & {one.owner for one in tracer.operations if one.is_compute}):
         raise UnsupportedOperation(f"layer {both[0]} is called with images and with constants, and cannot be followed")
-    return Workload(name or type(model).__name__, input_shape, tuple(tracer.operations))
+    return done
 
 
 def _visit(tracer: Tracer, node: fx.Node) -> None:

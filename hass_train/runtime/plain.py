@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from enum import StrEnum
 from typing import Any, TypeVar
 
 from cattrs import BaseValidationError, Converter, transform_error
@@ -84,3 +85,13 @@ _register(int, (int, float))
 _register(float, (int, float))
 _register(bool, (bool,))
 _register(str, (str,))
+
+
+def _choice(value: Any, kind: type[StrEnum]) -> StrEnum:
+    """A choice from its text."""
+    if value not in [*kind]:
+        raise ValueError(f"is {str(value)[:40]!r}; it must be one of {', '.join(kind)}")
+    return kind(value)
+
+
+_CONVERTER.register_structure_hook(StrEnum, _choice)

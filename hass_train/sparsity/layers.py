@@ -29,6 +29,9 @@ _BEYOND = 1e30  # a level at which everything is pruned that the pattern can pru
 SAMPLE = 8
 """Number of images of a batch on which activation statistics and threshold gradients are estimated."""
 
+Compute = Callable[[Tensor, Tensor], Tensor]
+"""What computes a layer's output from its input and weight, after the gates, in place of the layer itself."""
+
 
 class SparseLayer(nn.Module):
     """Base class of the sparse layers, with their thresholds, mask and running statistics; not used by itself.

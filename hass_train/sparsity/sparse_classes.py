@@ -7,30 +7,36 @@ from timm.layers.linear import Linear as TimmLinear
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hass_train.sparsity.layers import SparseLayer
+from hass_train.sparsity.layers import Compute, SparseLayer
 
 
 class SparseConv2d(SparseLayer, nn.Conv2d):  # type: ignore[misc]
     """A convolution with weight and activation thresholds."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, compute: Compute | None = None) -> Tensor:
         x, weight = self._operands(x)
+        if compute is not None:
+            return compute(x, weight)
         return self._conv_forward(x, weight, self.bias)
 
 
 class SparseConv2dSame(SparseLayer, Conv2dSame):
     """timm's convolution with TensorFlow's "same" padding, with weight and activation thresholds."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, compute: Compute | None = None) -> Tensor:
         x, weight = self._operands(x)
+        if compute is not None:
+            return compute(x, weight)
         return conv2d_same(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
 
 class SparseLinear(SparseLayer, nn.Linear):  # type: ignore[misc]
     """A linear layer with weight and activation thresholds."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, compute: Compute | None = None) -> Tensor:
         x, weight = self._operands(x)
+        if compute is not None:
+            return compute(x, weight)
         return F.linear(x, weight, self.bias)
 
 

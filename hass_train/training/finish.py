@@ -12,6 +12,7 @@ import torch
 
 from hass_train.config.commands import module_command
 from hass_train.export.design import DESIGN, save_design
+from hass_train.export.integers import save_integers
 from hass_train.export.profile import PROFILE, save_profile
 from hass_train.export.weights import DENSE_WEIGHTS, SPARSE_WEIGHTS, SPARSITY, save_sparse
 from hass_train.hardware.dataflow.design import Design
@@ -93,10 +94,11 @@ def _write(run: Run, module: SparseClassifier, result: Result, design: Design | 
         save_design(output / DESIGN, design, workload, result.sparse.estimate)
     save_profile(output / PROFILE, workload, profile)
     save_layers(output / "layers.csv", result, workload)
+    integers = save_integers(module.model, output, run.experiment.config.export.onnx)
     result.save(output / "result.json")
     designs = [] if design is None else [DESIGN]
     names = ["result.json", "layers.csv", *designs, PROFILE, SPARSE_WEIGHTS, SPARSITY, DENSE_WEIGHTS]
-    return [output / name for name in names]
+    return [*(output / name for name in names), *integers]
 
 
 def _simulate(run: Run, module: SparseClassifier, result: Result, design: Design) -> DesignSimulation:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -24,6 +24,14 @@ from hass_train.runtime import ranks
 from hass_train.runtime.errors import UserError
 from hass_train.search.phases import Phase
 from hass_train.sparsity import Mode, SearchStep, apply_masks, sparse_layers, watching
+from hass_train.training.quantisation import (
+    BATCHES,
+    calibrate_precision,
+    choose_exponents,
+    fixed,
+    observing,
+    synchronize,
+)
 from hass_train.training.state import SearchState
 from hass_train.training.steps import Steps, batches_done
 from hass_train.training.teacher import Teacher
@@ -106,6 +114,7 @@ class SparseClassifier(pl.LightningModule):
         self.state.phase = phase
         for _, layer in sparse_layers(self.model):
             layer.set_mode(_MODES[phase])
+        synchronize(self.model)
 
     def begin_search_epoch(self, epoch: int) -> None:
         """Let the search engine set the thresholds of an epoch, if it does not train them.
@@ -152,12 +161,23 @@ class SparseClassifier(pl.LightningModule):
         self._check_finite(loss)
         return loss * steps.scale(batch_index)
 
-    def _observed(self, step: int, learns: bool, ranks: bool) -> AbstractContextManager[None]:
+    def _observed(self, step: int, learns: bool, ranks: bool) -> AbstractContextManager[object]:
         """The context of a forward pass, in which sparse layers get their thresholds and measure their inputs."""
+        contexts, watches = ExitStack(), self.options.compiled or step % WATCH == 0
+        if watches and self.follows:
+            contexts.enter_context(observing(self.model))
         if self.state.phase is Phase.SEARCH:
-            return self._search_step(learns, ranks)
-        watches = self.options.compiled or step % WATCH == 0
-        return watching(self.model) if watches else nullcontext()
+            contexts.enter_context(self._search_step(learns, ranks))
+        elif watches:
+            contexts.enter_context(watching(self.model))
+        return contexts
+
+    @property
+    def follows(self) -> bool:
+        """Whether exponents follow the values in the present epoch; see `hass_train.training.quantisation`."""
+        if self.state.question is None:
+            return not fixed(self.current_epoch, self.state.plan.total)
+        return self.state.phase is Phase.SEARCH
 
     def _train_forward(self, images: Tensor) -> Tensor:
         """The forward pass of training, compiled if asked for; evaluation, which reads tensors, is never compiled."""
@@ -274,6 +294,9 @@ class SparseClassifier(pl.LightningModule):
     def on_train_start(self) -> None:
         """Find the place of the scheduler's next step in the plan: a run may resume with other devices, limits or
         micro-batches per step, and therefore other numbers of steps."""
+        if self.state.question is None and self.global_step == 0:
+            images = self.trainer.datamodule.images("train", self, batches=BATCHES)  # type: ignore[attr-defined]
+            calibrate_precision(self.model, images)
         at = self.current_epoch * self.steps_per_epoch + Steps.of(self.trainer).at(batches_done(self.trainer))
         self._shift = at - self.global_step
 
@@ -301,6 +324,12 @@ class SparseClassifier(pl.LightningModule):
         """Update what sparse layers know of their buffers, which a checkpoint may have changed."""
         for _, layer in sparse_layers(self.model):
             layer.synchronize()
+        synchronize(self.model)
+
+    def on_train_epoch_end(self) -> None:
+        """Choose exponents anew."""
+        if self.follows:
+            choose_exponents(self.model)
 
 
 def classifier(module: pl.LightningModule) -> SparseClassifier:

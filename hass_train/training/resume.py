@@ -29,7 +29,7 @@ _FOUND = "HASS_TRAIN_CHECKPOINT"
 """The environment variable by which the first process of a run tells the others which checkpoint is resumed."""
 _TAKEN = (DENSE_WEIGHTS, "study.log", f"{FOLDER}/{BEST}")
 """The files that a resumed run copies from the run that it continues, beside the checkpoint."""
-_DECIDE = ("model", "data", "sparsity", "seed")
+_DECIDE = ("model", "data", "sparsity", "precision", "seed")
 """The groups of settings that must be the same when a run is resumed."""
 _FREE = ("data.workers", "data.root")
 _APART = (
@@ -43,6 +43,7 @@ _APART = (
     "init_prefix",
     "simulate",
     "report",
+    "export",
     "summary_depth",
 )
 """The settings and groups of settings that may differ without mention when a run is resumed."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hass_train.export.initial import initialise
+from hass_train.precision import Stage, quantisers_of
 from hass_train.sparsity import Mode, sparse_layers
 
 TEMPERATURE = 2.0
@@ -31,6 +32,8 @@ class Teacher:
         initialise(network, dense)
         for _, layer in sparse_layers(network):
             layer.set_mode(Mode.DENSE)
+        if quantisers := quantisers_of(network):
+            quantisers.set_stage(Stage.FLOAT)
         self.network = network.eval().requires_grad_(False)
 
     def distance(self, images: Tensor, logits: Tensor) -> Tensor:

@@ -1,0 +1,209 @@
+"""Fixed-point formats: integers of a few bits times a power of two.
+
+Rounding is half to even and what is out of range saturates, as in `requantise.sv` and ONNX's QuantizeLinear.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+MOST_BITS = 16
+"""Widest format of weights and activations."""
+_MOST = 65535  # multiplier of `average_pool.sv`
+_FARTHEST = 62  # a shift by more leaves nothing of any accumulator
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """The format of a tensor: each value is q · 2^exponent, with q an integer of some bits.
+
+    Args:
+        bits: width of q, the sign included.
+        exponent: power of two that a step of q is worth.
+        signed: whether q may be negative (two's complement).
+    """
+
+    bits: int
+    exponent: int
+    signed: bool = True
+
+    @property
+    def low(self) -> int:
+        """The smallest q."""
+        return -(1 << self.bits - 1) if self.signed else 0
+
+    @property
+    def high(self) -> int:
+        """The largest q."""
+        return (1 << self.bits - self.signed) - 1
+
+    @property
+    def largest(self) -> int:
+        """The largest magnitude of q."""
+        return max(self.high, -self.low)
+
+    @property
+    def scale(self) -> float:
+        """What a step of q is worth, 2^exponent."""
+        return 2.0**self.exponent
+
+    def quantise(self, values: Tensor) -> Tensor:
+        """Return the integers (int64) nearest to real values of any shape, saturated."""
+        return (values.double() / self.scale).round().clamp(self.low, self.high).long()
+
+
+def largest_weight(bits: int) -> int:
+    """The largest magnitude of a weight of some bits: weights are symmetric, so that products can share a DSP."""
+    return (1 << bits - 1) - 1
+
+
+def rounded(values: Tensor, shift: int | Tensor) -> Tensor:
+    """Divide integers by 2^shift, half to even; a negative shift multiplies.
+
+    Args:
+        values: int64 of any shape, of magnitudes below 2^61.
+        shift: one shift, or int64 shifts that broadcast against the values.
+    """
+    amount = torch.as_tensor(shift, device=values.device)
+    right, left = amount.clamp(0, _FARTHEST), (-amount).clamp_min(0)
+    half = torch.ones_like(right) << right >> 1
+    result = values + half >> right
+    ties = (values - (result << right) == -half) & (result % 2 == 1) & (right > 0)
+    return result - ties.long() << left
+
+
+def requantised(values: Tensor, shift: int | Tensor, to: Format) -> Tensor:
+    """Divide integers by 2^shift, half to even, and saturate them to a format; see `rounded`."""
+    return rounded(values, shift).clamp(to.low, to.high)
+
+
+def to_grid(x: Tensor, scale: float) -> Tensor:
+    """Round real values to multiples of a power of two, half to even, in place.
+
+    The numbers near 1.5·2^23 · scale are such multiples, in single precision: adding that much rounds, in one pass.
+    Values must be below 2^22 · scale, or 2^51 · scale in double precision.
+    """
+    large = 1.5 * 2.0 ** (52 if x.dtype is torch.float64 else 23) * scale
+    return x.add_(large).sub_(large)
+
+
+class _FakeQuantised(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, low: float, high: float, scale: float, in_place: bool) -> Tensor:
+        if in_place:
+            ctx.mark_dirty(x)
+            result = to_grid(x.clamp_(low, high), scale)
+        else:
+            wide = x if x.dtype.itemsize >= 4 else x.float()
+            result = to_grid(wide.clamp(low, high), scale).to(x.dtype)
+        ctx.save_for_backward(result)  # which whoever reads it keeps anyway
+        ctx.limits = (low, high)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (result,) = ctx.saved_tensors
+        return torch.ops.aten.hardtanh_backward(gradients[0], result, *ctx.limits), None, None, None, None
+
+
+def fake_quantised(x: Tensor, to: Format, in_place: bool = False) -> Tensor:
+    """Round and saturate real values (any shape) to a format.
+
+    The gradient passes straight through, except where the result is the smallest or the largest value of the format.
+
+    Args:
+        x: the values.
+        to: the format.
+        in_place: whether x may be overwritten: nobody else reads it, what made it included.
+    """
+    whole = in_place and x.dtype.itemsize >= 4 and not torch.compiler.is_compiling()
+    rounded: Tensor = _FakeQuantised.apply(x, to.low * to.scale, to.high * to.scale, to.scale, whole)
+    return rounded
+
+
+def reciprocal(count: int, exponent: int, to: Format) -> tuple[int, int]:
+    """The multiplier of at most 16 bits and the shift that make an average of a sum.
+
+    Args:
+        count: number of values in a sum.
+        exponent: exponent of the values.
+        to: format of the average.
+
+    Returns:
+        (multiplier, shift): sum · multiplier / 2^shift is the average at the exponent of `to`.
+    """
+    wanted = 2.0 ** (exponent - to.exponent) / count
+    shift = 0
+    while shift < 31 and round(wanted * 2 ** (shift + 1)) <= _MOST:
+        shift += 1
+    return min(max(round(wanted * 2**shift), 1), _MOST), shift
+
+
+# ---- choosing exponents ----------------------------------------------------------------------------------------------
+
+SAMPLE = 4096
+"""Number of values, about, on which the errors of rounding are measured."""
+RANGES = torch.arange(-16, 16)
+"""Candidates of a tensor's range: 2^r, so that the exponent is r − bits (+ 1 if it is signed)."""
+_FINER = 4  # candidates of a filter's exponent, from that which saturates nothing downwards
+
+
+def exponents_of(bits: int, signed: bool) -> Tensor:
+    """The exponents that give a tensor the `RANGES`."""
+    return RANGES - bits + int(signed)
+
+
+def squared_errors(values: Tensor, bits: int, signed: bool) -> Tensor:
+    """The sum of the squared errors of values in each of the `RANGES`, (ranges,) float64.
+
+    Rounding is measured on a sample, evenly spaced. Saturation, which few large values decide, is measured on all of
+    them, in ranges that end below the largest value by a factor of up to 16, and beyond on the sample and that value.
+
+    Args:
+        values: real values of any shape; negative ones count as 0 if the format is unsigned.
+        bits, signed: the format, without its exponent.
+    """
+    given, unit = values.detach().flatten().float(), Format(bits, 0, signed)
+    given = given if signed else given.clamp_min(0)
+    scales = torch.exp2(exponents_of(bits, signed).to(given))
+    sample = given[:: max(1, len(given) // SAMPLE)]
+    steps = sample / scales.unsqueeze(1)
+    inside = steps.clamp(unit.low, unit.high)
+    squares = scales.double().square() * (len(given) / len(sample))
+    saturated = (steps - inside).square_().sum(1, dtype=torch.float64) * squares
+    rounding = inside.sub_(inside.round()).square_().sum(1, dtype=torch.float64) * squares
+    largest = given.abs().max()
+    saturated = torch.maximum(saturated, (largest - scales * unit.high).clamp_min(0).double().square())
+    for place in ((scales * unit.high < largest) & (scales * unit.high * 16 >= largest)).nonzero().flatten().tolist():
+        scale = float(scales[place])
+        beyond = given - given.clamp(unit.low * scale, unit.high * scale)
+        saturated[place] = beyond.square_().sum(dtype=torch.float64)
+    return rounding + saturated
+
+
+def best_range(errors: Tensor) -> Tensor:
+    """The index of the smallest error (…, ranges) along the last axis; where none differ, all values were zero, and the
+    range 1 is as good as any."""
+    same = (errors == errors[..., :1]).all(-1)
+    return torch.where(same, int((RANGES == 0).nonzero()), errors.argmin(-1))
+
+
+def weight_exponents(weight: Tensor, bits: int) -> Tensor:
+    """The exponent of each filter by least squared error, int64 (filters,).
+
+    Args:
+        weight: (filters, …) real weights.
+        bits: width of the integers.
+    """
+    filters, most = weight.double().flatten(1), largest_weight(bits)
+    mantissa, power = torch.frexp(filters.abs().amax(1) / most)
+    top = torch.where(mantissa == 0, 1 - bits, power.long() - (mantissa == 0.5).long())
+    candidates = top - torch.arange(_FINER, device=weight.device).unsqueeze(1)
+    scales = torch.exp2(candidates.double()).unsqueeze(2)
+    steps = (filters / scales).round_().clamp_(-most, most)
+    errors = steps.mul_(scales).sub_(filters).square_().sum(2)
+    return candidates.gather(0, errors.argmin(0, keepdim=True)).squeeze(0)

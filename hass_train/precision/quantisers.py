@@ -1,0 +1,355 @@
+"""The fake quantisers of a network in training: its forward pass, operation by operation, on rounded values.
+
+Who calls whom. `quantise` gives a network an instance of `Quantisers` as a child, and replaces its `forward` by
+`Quantisers.forward`, so that everything that calls the network (training, validation, measurements, engines) computes
+with rounded numbers. That walks the integer operations in topological order. Layers are the network's own modules, with
+their hooks: a sparse layer gates its input and its weight as its mode says, and hands both to `_layer` here, which
+rounds the weight, convolves, and calls the batch norms behind it. All other operations, sums and products of a timm
+block among them, are computed here. Then the result is rounded, once, where it is made: whoever reads it reads the same
+integers. A gate therefore compares integers, as hardware does.
+
+Thresholds come after rounding, masks before it. In training, batch norms use the batch; in evaluation they are folded
+into integer weights and biases, and every value equals that of `IntegerNetwork`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import IntEnum
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hass_train.hardware.workload import NETWORK_INPUT
+from hass_train.precision.floating import (
+    EXACT_BITS,
+    exact,
+    fake_weight,
+    layer_output,
+    normalised,
+    real,
+    table_integers,
+)
+from hass_train.precision.folding import (
+    LayerIntegers,
+    filter_exponents,
+    folded,
+    gated_weight,
+    layer_integers,
+    tensor_at,
+)
+from hass_train.precision.formats import (
+    RANGES,
+    Format,
+    best_range,
+    exponents_of,
+    fake_quantised,
+    squared_errors,
+)
+from hass_train.precision.graph import LAYERS, IntegerGraph, Kind, Node
+from hass_train.precision.rules import Precision
+from hass_train.precision.values import Values
+from hass_train.runtime import ranks
+from hass_train.sparsity.layers import SparseLayer
+
+NAME = "quantisers"
+"""Name of the child that a quantised network has."""
+
+
+class Stage(IntEnum):
+    """What a network's forward pass does: FLOAT is its own, CALIBRATE measures values, QUANTISED rounds them."""
+
+    FLOAT = 0
+    CALIBRATE = 1
+    QUANTISED = 2
+
+
+class Quantisers(nn.Module):
+    """The formats of a network's values and weights, and its forward pass on rounded values.
+
+    Args:
+        graph: the network's operations.
+        precision: how many bits its numbers have.
+        model: the network.
+
+    Attributes:
+        stage: scalar integer, a `Stage`.
+        errors: (values, ranges) float64, squared errors of each value in each range, over what was observed.
+        exponents: (values,) int64, the exponents of the values.
+        weight_exponents: (filters of all layers,) int64.
+        input_signed: scalar bool, whether images have negative values.
+    """
+
+    stage: Tensor
+    errors: Tensor
+    exponents: Tensor
+    weight_exponents: Tensor
+    input_signed: Tensor
+
+    def __init__(self, graph: IntegerGraph, precision: Precision, model: nn.Module) -> None:
+        super().__init__()
+        self.graph, self.precision, self.values = graph, precision, Values.of(graph, precision, model)
+        self._model = (model,)  # a tuple, so that the network does not become a child of its child
+        self._places = {name: place for place, name in enumerate(self.values.bits)}
+        self._rectified = graph.rectified()
+        self._last_reads = _last_reads(graph)
+        self._found: dict[str, nn.Module] = {}
+        self._filters: dict[str, slice] = {}
+        for node in graph.nodes:
+            if node.kind in LAYERS:
+                first = self._filters[next(reversed(self._filters))].stop if self._filters else 0
+                self._filters[node.name] = slice(first, first + len(gated_weight(model, node)))
+        count, filters = len(self._places), next(reversed(self._filters.values())).stop
+        self.register_buffer("stage", torch.tensor(int(Stage.FLOAT)))
+        self.register_buffer("errors", torch.zeros(count, len(RANGES), dtype=torch.float64))
+        self.register_buffer("exponents", torch.zeros(count, dtype=torch.int64))
+        self.register_buffer("weight_exponents", torch.zeros(filters, dtype=torch.int64))
+        self.register_buffer("input_signed", torch.tensor(True))
+        self._seen: Tensor | None = None
+        self.synchronize()
+
+    def synchronize(self) -> None:
+        """Update the plain copies of the buffers, after a checkpoint was loaded or exponents changed."""
+        self._stage = Stage(int(self.stage))
+        exponents = dict(zip(self._places, self.exponents.tolist(), strict=True))
+        self.formats = self.values.formats(exponents, bool(self.input_signed))
+        self._tables: dict[str, Tensor] = {}
+        self._all_steps: Tensor | None = None
+
+    @property
+    def model(self) -> nn.Module:
+        """The network."""
+        return self._model[0]
+
+    def _module(self, path: str) -> nn.Module:
+        """The network's module of a path, which is searched once."""
+        if path not in self._found:
+            self._found[path] = self.model.get_submodule(path)
+        return self._found[path]
+
+    @property
+    def stage_now(self) -> Stage:
+        """The present stage, known without reading a tensor."""
+        return self._stage
+
+    def set_stage(self, stage: Stage) -> None:
+        """Change what the network's forward pass does."""
+        self.stage.fill_(int(stage))
+        self.synchronize()
+
+    # ---- exponents -------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def calibrate(self, batches: Iterable[Tensor]) -> None:
+        """Choose all exponents by least squared error on some images, and round from now on.
+
+        Args:
+            batches: (n, channels, height, width) each; the network's training mode is restored afterwards.
+        """
+        images, model, training = list(batches), self.model, self.model.training
+        self.input_signed.fill_(min(float(one.min()) for one in images) < 0)
+        self.errors.zero_()
+        self.set_stage(Stage.CALIBRATE)
+        model.eval()
+        try:
+            for batch in images:
+                with self.observed():
+                    model(batch)
+        finally:
+            model.train(training)
+        self.set_stage(Stage.QUANTISED)
+        self.choose()
+
+    @torch.no_grad()
+    def choose(self, keep: float = 1.0) -> None:
+        """Choose exponents anew by what was observed of values, and by the present weights.
+
+        Args:
+            keep: factor of what was observed before, in the choices after this one.
+        """
+        best = best_range(self.errors)
+        for name, place in self._places.items():
+            own = exponents_of(self.values.bits[name], self.formats[name].signed)
+            self.exponents[place] = own[int(best[place])]
+        self.errors.mul_(keep)
+        self.synchronize()  # weights' exponents depend on the formats of what they meet
+        for node in self.graph.nodes:
+            if node.kind in LAYERS:
+                weight, bias = folded(self.model, node, gated_weight(self.model, node))
+                bits, source = self.values.weight_bits[node.name], self.formats[node.inputs[0]]
+                limit = self.precision.accumulator_bits
+                self.weight_exponents[self._filters[node.name]] = filter_exponents(weight, bias, bits, source, limit)
+        self.synchronize()
+
+    def _observe(self, seen: Tensor, name: str, x: Tensor) -> None:
+        """Add the squared errors of a value in each range to those that were seen before."""
+        seen[self._places[name]] += squared_errors(x, self.values.bits[name], self.formats[name].signed)
+
+    @contextmanager
+    def observed(self) -> Iterator[None]:
+        """Let forward passes in the body observe values, in all processes that train together."""
+        self._seen = torch.zeros_like(self.errors)
+        try:
+            yield
+            self.errors += ranks.summed(self._seen)
+        finally:
+            self._seen = None
+
+    # ---- the forward pass ------------------------------------------------------------------------------------------
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Classify images as the stage says.
+
+        Args:
+            images: (n, channels, height, width).
+
+        Returns:
+            (n, classes) logits, which are integers times a power of two if they are rounded.
+        """
+        if self._stage is Stage.FLOAT:
+            result: Tensor = type(self.model).forward(self.model, images)
+            return result
+        if self.model.training:
+            return self._walk(images)
+        with torch.autocast(images.device.type, enabled=False):  # evaluation is exact
+            return self._walk(images.float())
+
+    def _walk(self, images: Tensor) -> Tensor:
+        values = {NETWORK_INPUT: self._rounded(NETWORK_INPUT, images)}
+        for node in self.graph.nodes:
+            operands = [values[name] for name in node.inputs]
+            # torch's functions may keep their result for the gradient; what else has one of its own makes a new tensor
+            fresh = node.kind is not Kind.TABLE
+            values[node.name] = self._rounded(node.name, self._result(node, operands), fresh)
+            for name in self._last_reads.get(node.name, ()):
+                del values[name]
+        return values[self.graph.output]
+
+    def _rounded(self, name: str, x: Tensor, fresh: bool = False) -> Tensor:
+        """A value on the grid of its format, if it has one of its own; a fresh one may be overwritten."""
+        if name not in self._places:
+            return x
+        if self._seen is not None:
+            self._observe(self._seen, name, x)
+        if self._stage is Stage.CALIBRATE:
+            return x
+        return fake_quantised(x, self.formats[name], fresh).to(x.dtype if self.model.training else torch.float32)
+
+    def _result(self, node: Node, operands: Sequence[Tensor]) -> Tensor:
+        """The result of an operation, not yet rounded."""
+        if node.kind in LAYERS:
+            return self._called(node, operands[0])
+        if node.kind is Kind.DROP:
+            dropped: Tensor = self._module(node.layer)(operands[0])
+            return dropped
+        sources = [self.formats[name] for name in node.inputs] if self._stage is Stage.QUANTISED else None
+        if sources is None or self.model.training:
+            return real(node, operands, sources)
+        table = self.table(node, operands[0].device) if node.kind is Kind.TABLE else None
+        return exact(node, operands, sources, self.formats[node.name], table)
+
+    def _called(self, node: Node, x: Tensor) -> Tensor:
+        """A layer's output: a sparse layer's module is called, which gates input and weight."""
+        module = self._module(node.layer) if node.layer else None
+        if isinstance(module, SparseLayer):
+            output: Tensor = module(x, lambda gated, weight: self._layer(node, gated, weight))
+            return output
+        if module is not None:
+            weight: Any = module.weight
+        else:
+            weight = tensor_at(self.model, node.weight) if node.weight else gated_weight(self.model, node)
+        return self._layer(node, x, weight)
+
+    def _layer(self, node: Node, x: Tensor, weight: Tensor) -> Tensor:
+        """A layer and the batch norms behind it, from its gated input and weight."""
+        if self._stage is Stage.QUANTISED and not self.model.training:
+            return self._exact_layer(node, x, weight)
+        norms = [self._module(path) for path in node.norms]
+        if self._stage is Stage.QUANTISED:
+            weight = fake_weight(weight, norms, self._steps(node), self.values.weight_bits[node.name])
+        output = layer_output(node, x, weight, tensor_at(self.model, node.bias) if node.bias else None)
+        for norm in norms:
+            output = normalised(norm, output)
+        return output
+
+    def _steps(self, node: Node) -> Tensor:
+        """2^-exponent of each filter of a layer, float32 (filters,)."""
+        if self._all_steps is None or self._all_steps.device != self.weight_exponents.device:
+            self._all_steps = torch.exp2(-self.weight_exponents.double()).float()
+        return self._all_steps[self._filters[node.name]]
+
+    def _exact_layer(self, node: Node, x: Tensor, weight: Tensor) -> Tensor:
+        """A layer as hardware computes it: folded, with integer weights and biases, in sums that are exact."""
+        numbers = self.integers(node, weight.detach())
+        # GPUs' libraries compute single precision in transformed or shortened numbers (Winograd, TF32)
+        single = numbers.accumulator_bits <= EXACT_BITS and not x.is_cuda
+        kind = torch.float32 if single else torch.float64
+        scale = torch.exp2(numbers.exponents.double())
+        own = numbers.weight * scale.reshape(-1, *[1] * (weight.dim() - 1))
+        bias = numbers.bias * scale * self.formats[node.inputs[0]].scale
+        return layer_output(node, x.to(kind), own.to(kind), bias.to(kind))
+
+    def integers(self, node: Node, weight: Tensor | None = None) -> LayerIntegers:
+        """The integers of a layer.
+
+        Args:
+            node: the layer.
+            weight: its gated weight, if that is at hand.
+
+        Raises:
+            UserError: an accumulator could overflow.
+        """
+        whole = folded(self.model, node, gated_weight(self.model, node) if weight is None else weight)
+        return layer_integers(
+            node, whole, self.weight_exponents[self._filters[node.name]], self.values.weight_bits[node.name],
+            self.formats[node.inputs[0]], self.precision.accumulator_bits,
+        )  # fmt: skip
+
+    def table(self, node: Node, device: torch.device) -> Tensor:
+        """The integers of a pointwise function's table, int64."""
+        if node.name not in self._tables or self._tables[node.name].device != device:
+            formats: tuple[Format, Format] = self.formats[node.inputs[0]], self.formats[node.name]
+            self._tables[node.name] = table_integers(node, *formats).to(device)
+        return self._tables[node.name]
+
+
+def _last_reads(graph: IntegerGraph) -> dict[str, list[str]]:
+    """The values that nobody reads after each operation."""
+    last: dict[str, str] = {}
+    for node in graph.nodes:
+        last.update(dict.fromkeys(node.inputs, node.name))
+    found: dict[str, list[str]] = {}
+    for name, reader in last.items():
+        found.setdefault(reader, []).append(name)
+    return found
+
+
+def quantise(model: nn.Module, graph: IntegerGraph, precision: Precision) -> Quantisers:
+    """Give a network fake quantisers in place, which change nothing before they are calibrated.
+
+    Args:
+        model: the network, dense or with sparse layers.
+        graph: its operations, made while it was dense.
+        precision: how many bits its numbers have.
+
+    Raises:
+        UserError: a rule matches no layer.
+    """
+    quantisers = Quantisers(graph, precision, model)
+    model.add_module(NAME, quantisers)
+    model.__dict__["forward"] = quantisers.forward
+    return quantisers
+
+
+def state_keys(model: nn.Module) -> set[str]:
+    """The keys of the network's state dict that its fake quantisers have added."""
+    found = quantisers_of(model)
+    return set() if found is None else {f"{NAME}.{key}" for key in found.state_dict()}
+
+
+def quantisers_of(model: nn.Module) -> Quantisers | None:
+    """The fake quantisers of a network; None if it has none."""
+    found = getattr(model, NAME, None)
+    return found if isinstance(found, Quantisers) else None

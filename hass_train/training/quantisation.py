@@ -1,0 +1,55 @@
+"""When a network's exponents are chosen in training: at the start of a phase, after its epochs, and no more at the end.
+
+A search begins with floating-point numbers. Its search phase begins with a calibration, observes values in some steps,
+and chooses exponents anew after every epoch. Recovery begins with another calibration, of the network with its final
+zeros, and keeps these exponents. Plain training calibrates first, and keeps exponents in its last quarter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+
+from torch import Tensor, nn
+
+from hass_train.precision import Stage, quantisers_of
+
+BATCHES = 4
+"""Number of training batches by which exponents are chosen."""
+_KEEP = 0.5  # weight of what was observed in the epochs before
+_FIXED = 0.25  # fraction of plain training, at its end, in which exponents stay
+
+
+def calibrate_precision(model: nn.Module, images: Iterable[Tensor]) -> None:
+    """Choose the exponents of a network that has fake quantisers, which round from now on.
+
+    Args:
+        model: the network.
+        images: (n, channels, height, width) each, the same in all processes.
+    """
+    if quantisers := quantisers_of(model):
+        quantisers.calibrate(images)
+
+
+def observing(model: nn.Module) -> AbstractContextManager[None]:
+    """Return the context of a forward pass that observes values, if the network rounds them."""
+    quantisers = quantisers_of(model)
+    return nullcontext() if quantisers is None or quantisers.stage_now is Stage.FLOAT else quantisers.observed()
+
+
+def choose_exponents(model: nn.Module) -> None:
+    """Choose exponents anew by what was observed, if the network rounds values."""
+    quantisers = quantisers_of(model)
+    if quantisers is not None and quantisers.stage_now is Stage.QUANTISED:
+        quantisers.choose(_KEEP)
+
+
+def synchronize(model: nn.Module) -> None:
+    """Update what fake quantisers know of their buffers, after a checkpoint was loaded."""
+    if quantisers := quantisers_of(model):
+        quantisers.synchronize()
+
+
+def fixed(epoch: int, epochs: int) -> bool:
+    """Whether exponents stay as they are in an epoch (from 0) of plain training."""
+    return epoch >= (1 - _FIXED) * epochs

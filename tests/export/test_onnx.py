@@ -1,0 +1,119 @@
+"""ONNX Runtime answers what the integer network answers, every element, and so does QONNX's executor."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+from torch import Tensor
+
+from hass_train.export.onnx import MODEL, QONNX_MODEL, save_onnx
+from hass_train.precision import IntegerNetwork, Precision
+from hass_train.runtime.errors import UserError
+from tests.precision.networks import PRESETS, TOYS, Convolutions, images, quantised
+
+onnx = pytest.importorskip("onnx", reason="the extra `export` is not installed")
+ort = pytest.importorskip("onnxruntime", reason="onnxruntime, which is among `dev`, is not installed")
+
+SIZE = 14
+
+
+def run(path: Path, batch: Tensor, optimised: bool = False) -> Tensor:
+    """What ONNX Runtime answers."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    if not optimised:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return torch.from_numpy(session.run(None, {"input": batch.numpy()})[0])
+
+
+def check(network: IntegerNetwork, folder: Path, batch: Tensor) -> Any:
+    """Assert equality, and return the model."""
+    save_onnx(network, folder)
+    expected = network(batch) * network.output_format.scale
+    assert torch.equal(run(folder / MODEL, batch).double(), expected.double())
+    return onnx.load(folder / MODEL)
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_toy_networks_are_equal(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    check(IntegerNetwork.of(quantised(TOYS[name](), SIZE)), tmp_path, images(16, SIZE, 3))
+
+
+@pytest.mark.parametrize("precision", [PRESETS["int4"], Precision(6, 5), Precision(8, 12)])
+@pytest.mark.parametrize("name", ["convolutions", "pools", "sums", "gates"])
+def test_other_bits_are_equal(name: str, precision: Precision, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    check(IntegerNetwork.of(quantised(TOYS[name](), SIZE, precision)), tmp_path, images(8, SIZE, 3))
+
+
+@pytest.mark.parametrize("name", ["mobilenetv3_small_100", "resnet18", "efficientnet_b0"])
+def test_networks_are_equal(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = IntegerNetwork.of(quantised(timm.create_model(name, num_classes=10), 32))
+    start = time.perf_counter()
+    model = check(network, tmp_path, images(16, 32, 3))
+    assert time.perf_counter() - start < 30
+    assert model.opset_import[0].version >= 17
+    assert {node.domain for node in model.graph.node} == {""}
+    kinds = [node.op_type for node in model.graph.node]
+    assert kinds.count("Greater") == sum(one.threshold > 0 for one in network.operations) > 0
+
+
+def test_wide_accumulators_are_exact(tmp_path: Path) -> None:
+    """A layer of more than 25 bits is written in parts."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 300, 3), torch.nn.ReLU(), torch.nn.Conv2d(300, 8, 3))
+    network = IntegerNetwork.of(quantised(model, 7, weights=0.0, level=0.0))
+    assert network.operations[-1].accumulator_bits > 25
+    written = check(network, tmp_path, images(8, 7, 3))
+    assert [node.op_type for node in written.graph.node].count("Conv") > 2
+
+
+def test_numbers_too_wide_are_refused(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = IntegerNetwork.of(quantised(Convolutions(), SIZE, PRESETS["fixed16"]))
+    with pytest.raises(UserError, match=r"layer stem sums numbers of more than 25 bits"):
+        save_onnx(network, tmp_path)
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("qonnx"), reason="qonnx is not installed")
+@pytest.mark.parametrize("name", ["convolutions", "gates", "hardswish"])
+def test_qonnx_executes_the_same(name: str, tmp_path: Path) -> None:
+    from qonnx.core.modelwrapper import ModelWrapper
+    from qonnx.core.onnx_exec import execute_onnx
+    from qonnx.transformation.infer_shapes import InferShapes
+
+    torch.manual_seed(0)
+    network, batch = IntegerNetwork.of(quantised(TOYS[name](), SIZE)), images(4, SIZE, 3)
+    save_onnx(network, tmp_path)
+    model = ModelWrapper(str(tmp_path / QONNX_MODEL)).transform(InferShapes())
+    assert any(node.op_type == "Quant" for node in model.graph.node)
+    for image, expected in zip(batch, network(batch) * network.output_format.scale, strict=True):
+        answer = execute_onnx(model, {"input": image[None].numpy()})["logits"]
+        assert torch.equal(torch.from_numpy(answer)[0].double(), expected.double())
+
+
+def test_without_the_packages_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    network = IntegerNetwork.of(quantised(TOYS["relu"](), SIZE))
+    with pytest.raises(UserError, match=r"pip install 'hass-train\[export\]'"):
+        save_onnx(network, tmp_path)
+
+
+def test_seven_bits_are_equal_with_fused_kernels_too(tmp_path: Path) -> None:
+    """Kernels that saturate sums of two 8-bit products at 16 bits have nothing to saturate."""
+    torch.manual_seed(0)
+    model = quantised(timm.create_model("mobilenetv3_small_050", num_classes=10), 32, Precision(weight_bits=7))
+    network, batch = IntegerNetwork.of(model), images(16, 32, 3)
+    save_onnx(network, tmp_path)
+    expected = (network(batch) * network.output_format.scale).double()
+    assert torch.equal(run(tmp_path / MODEL, batch, optimised=True).double(), expected)

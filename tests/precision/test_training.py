@@ -1,0 +1,183 @@
+"""Training with fake quantisers: gradients, zeros, the network's own state, and what is chosen when."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import timm
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from hass_train.precision import IntegerNetwork, Precision, Stage, integer_graph, quantise, quantisers_of
+from hass_train.precision.floating import fake_weight
+from hass_train.precision.formats import largest_weight
+from hass_train.sparsity import LayerRule, Mode, SearchStep, apply_masks, sparse_layers, sparsify
+from tests.precision.networks import TOYS, Convolutions, Sums, images, quantised, settled
+
+SIZE = 14
+
+
+def step(model: nn.Module, seed: int = 0) -> torch.Tensor:
+    """The loss of a step."""
+    logits = model(images(8, SIZE, seed))
+    return F.cross_entropy(logits, torch.arange(8) % logits.shape[1])
+
+
+@pytest.mark.parametrize("name", ["convolutions", "pools", "sums", "gates", "silu"])
+def test_gradients_pass_to_all_weights(name: str) -> None:
+    torch.manual_seed(0)
+    model = quantised(TOYS[name](), SIZE, level=0.0).train()
+    step(model).backward()
+    for key, parameter in model.named_parameters():
+        if not key.endswith("_threshold"):
+            assert parameter.grad is not None, key
+            assert bool(parameter.grad.any()), key
+
+
+def test_the_gradient_of_a_weight_passes_within_the_range() -> None:
+    weight = torch.tensor([[0.3, -0.26, 5.0, 0.0], [0.3, 0.1, -1.9, 0.0]], requires_grad=True)
+    norm = nn.BatchNorm1d(2, eps=0.0).requires_grad_(False)
+    norm.weight.copy_(torch.tensor([2.0, -0.5]))
+    rounded = fake_weight(weight, [norm], torch.tensor([16.0, 32.0]), 4)
+    steps = rounded.detach() * torch.tensor([[2.0 * 16], [-0.5 * 32]])
+    assert steps.tolist() == [[7, -7, 7, 0], [-5, -2, 7, 0]]
+    rounded.sum().backward()
+    assert weight.grad is not None
+    assert weight.grad.tolist() == [[0, 0, 0, 1], [1, 1, 0, 1]]
+
+
+def test_steps_in_all_modes_keep_zeros_and_learn() -> None:
+    torch.manual_seed(0)
+    model = settled(Convolutions(), SIZE)
+    graph = integer_graph(model, (3, SIZE, SIZE))
+    sparsify(model, {"all": LayerRule("*")}, None, graph.workload)
+    quantisers = quantise(model, graph, Precision())
+    before = copy.deepcopy(model)
+    quantisers.calibrate([images(16, SIZE)])
+    assert not model.training
+    optimizer, search = torch.optim.SGD(model.parameters(), 0.05), SearchStep(model)
+    layers = [layer for _, layer in sparse_layers(model)]
+    for mode in Mode:
+        for layer in layers:
+            layer.set_mode(mode)
+        losses = []
+        for seed in range(12):
+            model.train()
+            if mode is Mode.SEARCH:
+                with search():
+                    loss = step(model, seed % 2)
+            else:
+                loss = step(model, seed % 2)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            if mode is Mode.FROZEN:
+                apply_masks(model)
+            losses.append(float(loss))
+        assert losses[-1] < losses[0]
+        quantisers.choose()
+        if mode is Mode.SEARCH:
+            assert all(layer.weight_threshold.grad is not None for layer in layers)
+            for layer in layers:
+                layer.set_sparsity(0.5, 0.1)
+    model.eval()
+    network = IntegerNetwork.of(model)
+    for name, layer in sparse_layers(model):
+        assert not bool(network.tensors[f"{name}.weight"][~layer.mask].any())
+    with torch.no_grad():
+        assert torch.equal(
+            network(images(4, SIZE, 9)) * network.output_format.scale, model(images(4, SIZE, 9)).double()
+        )
+        assert not torch.equal(model(images(4, SIZE)), before(images(4, SIZE)))
+
+
+def test_training_normalises_by_the_batch_and_evaluation_by_running_statistics() -> None:
+    torch.manual_seed(0)
+    model = quantised(Sums(), SIZE)
+    mean = model.own.running_mean.clone()  # type: ignore[union-attr,operator]
+    model.train()
+    step(model)
+    assert not torch.equal(model.own.running_mean, mean)  # type: ignore[union-attr,arg-type]
+
+
+def test_a_step_of_training_is_near_evaluation_where_batches_are_the_statistics() -> None:
+    torch.manual_seed(0)
+    model = quantised(Convolutions(), SIZE, level=0.0)
+    for norm in model.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.eval()
+            norm.train = lambda mode=True, norm=norm: norm  # type: ignore[method-assign,misc,assignment]
+    batch = images(8, SIZE, 5)
+    with torch.no_grad():
+        exact, trained = model.eval()(batch), model.train()(batch)
+    assert float((exact - trained).abs().max()) <= 0.03 * float(exact.abs().max())
+
+
+def test_what_drops_values_does_so_in_training_alone() -> None:
+    torch.manual_seed(0)
+    model = quantised(Sums(), SIZE)
+    kinds = [str(node.kind) for node in quantisers_of(model).graph.nodes]  # type: ignore[union-attr]
+    assert kinds.count("drop") == 2
+    batch = images(4, SIZE)
+    with torch.no_grad():
+        assert torch.equal(model(batch), model(batch))
+        model.train()
+        assert not torch.equal(model(batch), model(batch))
+
+
+def test_before_calibration_nothing_changes() -> None:
+    torch.manual_seed(0)
+    model = settled(timm.create_model("mobilenetv3_small_050", num_classes=10), 32)
+    batch = images(2, 32)
+    with torch.no_grad():
+        before, keys = model(batch), [*model.state_dict()]
+        quantise(model, integer_graph(model, (3, 32, 32)), Precision())
+        assert torch.equal(model(batch), before)
+    added = {*model.state_dict()} - {*keys}
+    assert [key for key in model.state_dict() if key not in added] == keys
+    assert all(key.startswith("quantisers.") for key in added)
+
+
+def test_state_dicts_and_copies_hold_the_exponents() -> None:
+    torch.manual_seed(0)
+    model = quantised(Convolutions(), SIZE)
+    copied, batch = copy.deepcopy(model), images(4, SIZE, 7)
+    assert quantisers_of(copied).model is copied  # type: ignore[union-attr]
+    other = Convolutions()
+    graph = integer_graph(other, (3, SIZE, SIZE))
+    sparsify(other, {"all": LayerRule("*")}, None, graph.workload)
+    quantise(other, graph, Precision())
+    other.load_state_dict(model.state_dict())
+    quantisers_of(other).synchronize()  # type: ignore[union-attr]
+    for _, layer in sparse_layers(other):
+        layer.synchronize()
+    with torch.no_grad():
+        expected = model(batch)
+        model.stem.weight.zero_()  # type: ignore[union-attr,operator]
+        assert torch.equal(copied(batch), expected)
+        assert torch.equal(other.eval()(batch), expected)
+
+
+def test_exponents_follow_what_is_observed() -> None:
+    torch.manual_seed(0)
+    model = quantised(Convolutions(), SIZE)
+    quantisers = quantisers_of(model)
+    assert quantisers is not None
+    before = quantisers.formats["input"].exponent
+    with torch.no_grad(), quantisers.observed():
+        for _ in range(3):
+            model(8 * images(16, SIZE))
+    quantisers.choose()
+    assert quantisers.formats["input"].exponent > before
+    quantisers.set_stage(Stage.FLOAT)
+    assert quantisers.formats["input"].exponent > before
+
+
+def test_weights_use_their_range() -> None:
+    torch.manual_seed(0)
+    network = IntegerNetwork.of(quantised(Convolutions(), SIZE))
+    for name, value in network.tensors.items():
+        if name.endswith(".weight"):
+            assert int(value.abs().max()) > largest_weight(8) // 2 - 1
