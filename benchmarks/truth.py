@@ -258,7 +258,7 @@ PARTS: dict[str, Any] = {"dense": dense, "sparse": sparse, "kinds": kinds, "fifo
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", help="dense, sparse, fifos")
+    parser.add_argument("parts", nargs="*", help="dense, sparse, kinds, fifos; all by default")
     parser.add_argument("--digits", action="store_true", help="the quick mode")
     given = parser.parse_args()
     for part in given.parts or PARTS:

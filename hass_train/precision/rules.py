@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from fnmatch import fnmatchcase
 from typing import Any
 
 from torch import nn
@@ -12,7 +11,7 @@ from torch import nn
 from hass_train.hardware.workload import Workload
 from hass_train.precision.formats import MOST_BITS
 from hass_train.runtime.errors import UserError, suggested
-from hass_train.sparsity.convert import FIRST, LAST
+from hass_train.sparsity.matching import FIRST, LAST, check_used, matches
 
 LEAST_BITS = 2
 
@@ -89,14 +88,11 @@ class Precision(Numbers):
         for name in workload.uses:
             weight, activation = self.weight_bits, self.activation_bits
             for key, rule in self.rules.items():
-                if _matches(rule.match, name, modules[name], ends):
+                if matches(rule, name, modules[name], ends):
                     used.add(key)
                     weight, activation = rule.weight_bits or weight, rule.activation_bits or activation
             result[name] = LayerBits(weight, activation)
-        for key, rule in self.rules.items():
-            if key not in used and not rule.match.startswith("*"):  # a general exception need not occur everywhere
-                some = ", ".join([*result][:2])
-                raise UserError(f"precision.rules.{key} matches no layer ({rule.match!r}); layers are {some}, …")
+        check_used("precision", self.rules, used, [*result])
         return result
 
 
@@ -126,9 +122,3 @@ def _check(name: str, value: object, least: int, most: int) -> None:
     """Raise UserError for bits that are not a whole number in range."""
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise UserError(f"{name} is {value}; it must be a whole number from {least} to {most}")
-
-
-def _matches(pattern: str, name: str, module: nn.Module, ends: Mapping[str, frozenset[str]]) -> bool:
-    if pattern in ends:
-        return name in ends[pattern]
-    return fnmatchcase(name, pattern) or any(base.__name__ == pattern for base in type(module).__mro__)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +11,10 @@ from torch import Tensor, nn
 from hass_train.hardware.workload import Workload
 from hass_train.runtime.errors import UserError
 from hass_train.sparsity.layers import SparseLayer
+from hass_train.sparsity.matching import FIRST, LAST, check_used, matches
 from hass_train.sparsity.pattern import Pattern
 from hass_train.sparsity.sparse_classes import SPARSE_CLASSES
 
-FIRST, LAST = "@first", "@last"
-"""What a rule's `match` says for the layers that read the image, and for those whose filters are the classes."""
 OWN_KEYS = (
     "weight_threshold", "activation_threshold", "mask", "mode", "activation_scale", "activation_density",
     "frozen_threshold", "turn",
@@ -74,7 +72,7 @@ def sparsify(
     for name, module in layers.items():
         allowed = LayerRule("", weight=False, activation=False)
         for key, rule in rules.items():
-            if _matches(rule.match, name, module, ends):
+            if matches(rule, name, module, ends):
                 allowed = rule
                 used.add(key)
         operations = (name,) if workload is None else workload.uses[name]
@@ -86,11 +84,7 @@ def sparsify(
                 f"layer {name} is a {type(module).__name__}, which has no sparse version; leave it dense with "
                 f"+sparsity.rules.other='{{match: {name}, weight: false, activation: false}}'"
             )
-    if idle := [key for key in rules if key not in used]:
-        rule = rules[idle[0]]
-        if not rule.match.startswith("*"):  # a general exception such as *.se.* need not occur in every network
-            some = ", ".join(order[:2])
-            raise UserError(f"sparsity.rules.{idle[0]} matches no layer ({rule.match!r}); layers are {some}, …")
+    check_used("sparsity", rules, used, order)
     if not any(layer.prune_weights or layer.gate_activations for _, layer in sparse_layers(model)):
         raise UserError(
             "sparsity.rules leave no layer that may become sparse; allow weight or activation in one of them"
@@ -119,12 +113,6 @@ def _layers_of(model: nn.Module, workload: Workload | None) -> dict[str, nn.Modu
         if first != name:
             raise UserError(f"layers {first} and {name} share their weights, which only one module may prune")
     return layers
-
-
-def _matches(pattern: str, name: str, module: nn.Module, ends: Mapping[str, set[str]]) -> bool:
-    if pattern in ends:
-        return name in ends[pattern]
-    return fnmatchcase(name, pattern) or any(base.__name__ == pattern for base in type(module).__mro__)
 
 
 def sparse_layers(model: nn.Module) -> Iterator[tuple[str, SparseLayer]]:

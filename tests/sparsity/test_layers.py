@@ -306,3 +306,9 @@ def test_all_filters_take_their_turn() -> None:
     assert seen == [0, count, 2 * count, 3 * count] * 2
     assert 4 * count >= 100
     assert "turn" in layer.state_dict()
+
+
+def test_a_general_exception_hides_no_mistake_behind_it() -> None:
+    rules = {**ALL, "general": LayerRule("*.nowhere.*"), "mistake": LayerRule("nowhere")}
+    with pytest.raises(UserError, match=r"sparsity.rules.mistake matches no layer \('nowhere'\)"):
+        sparsify(tiny(), rules)
