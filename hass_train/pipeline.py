@@ -36,7 +36,6 @@ from hass_train.runtime.files import BEST, FOLDER, write_text
 from hass_train.runtime.plain import from_plain
 from hass_train.search.goals import Reached
 from hass_train.search.phases import Phase, PhasePlan
-from hass_train.search.settle import meet
 from hass_train.search.subject import Subject
 from hass_train.sparsity import SparseLayer, apply_masks, masks_hold, sparse_layers
 from hass_train.tracking.board import publish_dense
@@ -171,8 +170,7 @@ def _settle_again(run: Run, module: SparseClassifier) -> None:
     if target is not None and state.choice is not None:
         images = run.experiment.config.search.calibration_images
         subject = Subject(module.model, question, run.data, images, 0.0, run.output)
-        again = partial(meet, module.model, question, subject.profile, tries=1)
-        subject.reach(state.choice.settled_ips or target, again)
+        subject.reach(state.choice.settled_ips or target, partial(subject.meet, tries=1))
     state.wall_s["hardware"] += time.monotonic() - started
 
 

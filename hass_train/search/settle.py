@@ -78,34 +78,42 @@ def settle(model: nn.Module, reaches: Callable[[], float], target: float, resolu
 
 
 def meet(
-    model: nn.Module, question: HardwareQuestion, profile: Callable[[], SparsityProfile], target: float, tries: int = 4
+    model: nn.Module,
+    question: HardwareQuestion,
+    profile: Callable[[], SparsityProfile],
+    nearby: Callable[[SparsityProfile], SparsityProfile],
+    target: float,
+    tries: int = 4,
 ) -> None:
     """Scale thresholds so that a throughput is reached, and hardly exceeded, on the exact hardware model.
 
-    The factor is found on the steering model, since the exact one takes many times as long. It finds slower
-    designs, for which the target of the next try is corrected. If the last try still misses the target, the factor is
-    found on the exact model; if it exceeds the target, it is accepted.
+    The factor is found on the steering model and rough measurements, since exact ones take many times as long. Where
+    these are off, the target of the next try is corrected. If the last try still misses the target, the factor is
+    found on exact ones; if it exceeds the target, it is accepted.
 
     Args:
         model: a network with sparse layers, all in the search or all in the frozen mode.
         question: the network's workload, and the accelerator.
         profile: function that measures the present sparsity.
+        nearby: function that does so roughly, by what was measured at thresholds nearby.
         target: the throughput to reach, images/s.
         tries: number of times that a factor is sought on the steering model.
     """
 
-    def reached(hardware: Accelerator) -> float:
-        return hardware.estimate(question.workload, profile()).throughput_ips
+    def reached(hardware: Accelerator, measured: SparsityProfile) -> float:
+        return hardware.estimate(question.workload, measured).throughput_ips
 
-    aim, exact = target, reached(question.accelerator)
+    aim, known = target, profile()
+    exact = reached(question.accelerator, known)
     for _ in range(tries):
         if target <= exact <= target * (1 + BEYOND):
             return
-        settle(model, partial(reached, question.steering), aim)
-        exact = reached(question.accelerator)
+        settle(model, lambda known=known: reached(question.steering, nearby(known)), aim)  # type: ignore[misc]
+        known = profile()
+        exact = reached(question.accelerator, known)
         aim *= target * (1 + BEYOND / 2) / exact
     if exact < target:
-        settle(model, partial(reached, question.accelerator), target, BEYOND)
+        settle(model, lambda: reached(question.accelerator, profile()), target, BEYOND)
 
 
 def state_of(model: nn.Module) -> list[dict[str, Tensor]]:

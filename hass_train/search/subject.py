@@ -20,6 +20,7 @@ from hass_train.sparsity import calibrate
 ALIVE = 0.5
 """The fraction of the accuracy above chance that settling must preserve; a network that loses more does not recover."""
 _LEARNED = 0.25  # fraction of the possible accuracy above chance below which a network has nothing to lose
+_FEW_IMAGES = 64  # on which sparsity is measured where an exact measurement follows and corrects it
 _HALVINGS = 3  # steps of the bisection for the throughput that a network survives
 
 
@@ -48,14 +49,19 @@ class Subject:
         """The goal of the search."""
         return self.question.goal
 
-    def profile(self, images: int = 0) -> SparsityProfile:
+    def profile(self, images: int = 0, like: SparsityProfile | None = None) -> SparsityProfile:
         """Measure the exact sparsity at the present thresholds.
 
         Args:
             images: number of validation images to use, the first ones; 0 = `calibration_images`.
+            like: a profile at thresholds nearby, from which the independence of compute engines is taken over.
         """
         chosen = self.data.images("val", self.model, images=images or self.calibration_images)
-        return calibrate(self.model, chosen, closely=self.question.accelerator.uses_activations)
+        return calibrate(self.model, chosen, closely=self.question.accelerator.uses_activations, like=like)
+
+    def _nearby(self, known: SparsityProfile) -> SparsityProfile:
+        """Measure sparsity at thresholds near those of a known profile, on a few images."""
+        return self.profile(min(_FEW_IMAGES, self.calibration_images), known)
 
     def settle(self, target: float | None = None) -> None:
         """Scale all thresholds so that a throughput is just reached.
@@ -65,7 +71,11 @@ class Subject:
         """
         target = self.question.target_ips if target is None else target
         if target is not None:
-            meet(self.model, self.question, self.profile, target * (1 + self.margin))
+            self.meet(target * (1 + self.margin))
+
+    def meet(self, target: float, tries: int = 4) -> None:
+        """Scale all thresholds so that a throughput is reached on the exact hardware model; see `settle.meet`."""
+        meet(self.model, self.question, self.profile, self._nearby, target, tries)
 
     def accuracy(self) -> float:
         """Measure the validation accuracy at the present thresholds, as a fraction."""
@@ -99,13 +109,13 @@ class Subject:
         learned = state_of(self.model)
         chance, before = 1 / self.data.classes, self.accuracy()
         least = chance + ALIVE * (before - chance)
-        start = self._quick_ips()
         move(target)
         found = self.accuracy()
         if found >= least or before < chance + _LEARNED * (1 - chance):
             return target
+        restore(self.model, learned)
+        start = self._quick_ips()
         if start >= target:  # fewer zeros than it was trained with, for which its batch norms do not hold
-            restore(self.model, learned)
             return target
         print(
             f"{target:,.0f} images/s, from {start:,.0f}, would leave a validation accuracy of {found:.4f} instead of "

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from hass_train.hardware.lanes import Lanes
 from hass_train.hardware.profile import LayerSparsity
 from hass_train.runtime import ranks
+from hass_train.sparsity.count_kernel import occurrences
 from hass_train.sparsity.independence import RUN, bundle_sizes, bundled, measure_lanes, sample_size
 from hass_train.sparsity.layers import SparseLayer
 from hass_train.sparsity.tilt import tilted
@@ -29,10 +30,13 @@ class NonzeroCounter:
         layer: the layer that is measured.
         samples: whether this process measures single channels and windows on the first images.
         closely: whether anybody does; otherwise only whole dot products are counted.
+        lanes: the independence of compute engines, where it is known already.
     """
 
-    def __init__(self, layer: SparseLayer, samples: bool = True, closely: bool = True) -> None:
-        self.layer, self.samples = layer, samples and closely
+    def __init__(
+        self, layer: SparseLayer, samples: bool = True, closely: bool = True, lanes: Lanes | None = None
+    ) -> None:
+        self.layer, self.samples, self.lanes = layer, samples and closely, lanes
         self.weight = (layer.gated_weight().detach() != 0).float()
         window = self.weight[0, 0].numel() if self.weight.dim() == 4 else 1
         channels = self.weight.shape[1]
@@ -55,7 +59,7 @@ class NonzeroCounter:
         present = (x != 0).float()
         channels = self.weight.shape[1]
         closely = max(0, _WINDOW_IMAGES - self.images) if self.samples else 0
-        if self.samples:
+        if self.samples and self.lanes is None:
             self._sample(present)
         if self.weight.dim() == 2:
             self._meet(present.reshape(-1, channels, 1, 1).sum(0))
@@ -223,7 +227,7 @@ class NonzeroCounter:
             histograms=histograms,
             channel_densities=per_channel,
             channel_activations=read,
-            lanes=self._lanes() if self.runs else None,
+            lanes=self._lanes() if self.runs else self.lanes,
             structure=layer.pattern.structure(self.weight != 0, layer.kernel_groups) if layer.prune_weights else None,
             activation_histograms=activations,
             filter_nonzeros=tuple(self.weight.flatten(1).sum(1, dtype=torch.int64).tolist()),
@@ -249,7 +253,7 @@ class NonzeroCounter:
 
 def _count(histogram: Tensor, nonzeros: Tensor) -> None:
     """Add numbers of non-zeros to the counts of a histogram."""
-    histogram += torch.bincount(nonzeros.round().long().flatten().cpu(), minlength=len(histogram))
+    histogram += occurrences(nonzeros, len(histogram) - 1)
 
 
 def pad(layer: nn.Conv2d, images: Tensor) -> Tensor:

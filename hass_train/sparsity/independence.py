@@ -11,6 +11,7 @@ from torch import Tensor
 from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.dataflow.costs.rounds import logit
 from hass_train.hardware.lanes import LEVELS, Lanes, grid
+from hass_train.sparsity.count_kernel import occurrences
 
 RUN = 4
 """Length of a run: neighbouring output pixels, which the engines of several columns would compute at once."""
@@ -44,8 +45,8 @@ def measure_lanes(windows: Tensor, kernels: Tensor) -> Lanes:
     table, lasting = [], []
     for size in sizes:
         pairs = _pairs(windows, kernels, size)
-        table.append(_independent(pairs, axes))
         lasting.append(_lasting(pairs))
+        table.append(_independent(pairs.short(), axes))
     return Lanes(tuple(sizes), tuple(axes[0]), tuple(axes[1]), tuple(axes[2]), tuple(table), tuple(lasting))
 
 
@@ -98,16 +99,19 @@ def _pairs(windows: Tensor, kernels: Tensor, bundle: int) -> Tensor:
         dealt = bundled(windows.mean((0, 1, 2, 4)), bundle)
         windows = windows[:, :, :, dealt].flatten(4)
         kernels = kernels[:, :, dealt].flatten(3)
-    pairs = torch.einsum("rpgck,gfck->rpgcf", windows, kernels).flatten(2, 3)
-    pairs = pairs[:, :, pairs.mean((0, 1, 3)).argsort(descending=True)]  # engines of similar density side by side
-    return pairs[..., pairs.mean((0, 1, 2)).argsort(descending=True)]
+    windows = windows.flatten(2, 3)  # (runs, columns, engines, taps)
+    kernels = kernels.transpose(1, 2).flatten(0, 1)  # (engines, filters, taps)
+    density = windows.mean((0, 1))
+    dense = (density * kernels.mean(1)).sum(1).argsort(descending=True)  # engines of similar density side by side
+    heavy = torch.einsum("ek,efk->f", density, kernels).argsort(descending=True)
+    return torch.einsum("rpek,efk->rpef", windows[:, :, dense], kernels[dense][:, heavy])
 
 
 def _independent(pairs: Tensor, axes: list[list[int]]) -> Any:
     """The number of independent engines at every grid point of the three axes and every level.
 
     Args:
-        pairs: (runs, columns, engines, filters) numbers of non-zero pairs.
+        pairs: (runs, columns, engines, filters) numbers of non-zero pairs, of an integer type.
         axes: the grid points of columns, channels and filters.
 
     Returns:
@@ -145,7 +149,7 @@ def _largest(pairs: Tensor, axis: int, lanes: int, before: int) -> Tensor:
 
 def _survival(pairs: Tensor, most: int) -> Tensor:
     """P(pairs > x) for x = 0 … most, (most + 1,)."""
-    counts = torch.bincount(pairs.flatten().long(), minlength=most + 1)
+    counts = occurrences(pairs, most)
     return (1 - counts.double().cumsum(0) / counts.sum()).clamp(0, 1)
 
 

@@ -56,7 +56,11 @@ def _called(layers: Iterable[SparseLayer], seen: Callable[[str, Tensor], None]) 
 
 
 def calibrate(
-    model: nn.Module, batches: Iterable[Tensor], together: bool = False, closely: bool = True
+    model: nn.Module,
+    batches: Iterable[Tensor],
+    together: bool = False,
+    closely: bool = True,
+    like: SparsityProfile | None = None,
 ) -> SparsityProfile:
     """Measure sparsity exactly on images: the calibration pass.
 
@@ -72,13 +76,17 @@ def calibrate(
             least one), and all of them must call this; only the first one measures what `closely` adds.
         closely: whether to measure single channels, and the independence of compute engines, too. This takes most of
             the time; where the hardware gains nothing from zero activations, whole dot products are enough.
+        like: a profile of a network nearby, of which the independence of compute engines is taken over.
 
     Raises:
         ValueError: there are no images.
     """
     samples = not together or ranks.rank() == 0
     layers = [layer for _, layer in sparse_layers(model)]
-    counters = {name: NonzeroCounter(layer, samples, closely) for layer in layers for name in layer.operations}
+    lanes = {name: layer.lanes for name, layer in like.layers.items()} if like is not None else {}
+    counters = {
+        name: NonzeroCounter(layer, samples, closely, lanes.get(name)) for layer in layers for name in layer.operations
+    }
     images = passes = 0
     with _evaluating(model), _called(layers, lambda name, x: counters[name].observe(x)) as calls:
         for batch in batches:
