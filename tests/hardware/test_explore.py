@@ -27,7 +27,8 @@ from hass_train.hardware import (
     Workload,
     load_device,
 )
-from hass_train.hardware.dataflow.designs import passes
+from hass_train.hardware.dataflow.designs import laid, passes
+from hass_train.hardware.dataflow.designs.laid import lay
 from hass_train.hardware.dataflow.designs.tables import LOGIC, MEMORY, DesignSpace, Table, per_unit
 from hass_train.hardware.dataflow.exploration import walk
 from hass_train.hardware.dataflow.exploration.knapsack import Knapsack, NoSelection
@@ -292,6 +293,59 @@ def test_passes_over_tables_equal_brute_force(count: int, places: int, seed: int
         assert worth == fit[design, place] == fit.min()
     else:
         assert design == -1
+
+
+@given(st.lists(st.tuples(st.integers(1, 12), st.integers(1, 3)), min_size=1, max_size=4), st.integers(0, 10**6))
+def test_tables_laid_end_to_end_are_passed_as_single_ones_are(shapes: list[tuple[int, int]], seed: int) -> None:
+    random = np.random.default_rng(seed)
+    tables = [
+        Table(
+            random.integers(1, 12, count), random.integers(0, 9, (count, 3)).astype(float),
+            random.integers(0, 9, (places, count, 3)).astype(float), DesignSpace(np.full(6, np.inf)),
+        )
+        for count, places in shapes
+    ]  # fmt: skip
+    copies = random.integers(1, 4, len(tables))
+    weights, columns = random.integers(1, 4, 6).astype(float), np.arange(6)
+    interval = max(int(table.interval[0]) for table in tables) + 3
+    split = int(random.integers(0, len(tables) + 1))
+    parts = [lay(tables[a:b], copies[a:b]) for a, b in ((0, split), (split, len(tables))) if b > a]
+    whole = laid.joined(parts)
+    ends = laid.ends_at(whole, interval)
+    least, spent = np.empty(len(tables)), np.zeros(6)
+    bound = laid.cheapest(whole, ends, weights, least, spent)
+    alone = np.zeros(6)
+    for table, end, one, count in zip(tables, ends, least, copies, strict=True):
+        assert end == (table.interval <= interval).sum()
+        assert one == passes.cheapest(table.logic, table.memory, end, weights, count, alone)
+    assert bound == copies @ least
+    assert (spent == alone).all()
+    limits = least + random.integers(0, 20)
+    begin, design, place, resources, complete = laid.survivors(whole, ends, weights, limits, 2**62, columns)
+    left = laid.within(whole, ends, weights, limits)
+    assert complete
+    for k, (table, end, limit) in enumerate(zip(tables, ends, limits, strict=True)):
+        near, where, cost = passes.near(table.logic, table.memory, end, weights, limit)
+        rows = passes.gathered(table.logic, table.memory, near, where)
+        best, own = undominated(rows, cost), slice(begin[k], begin[k + 1])
+        assert [list(design[own]), list(place[own])] == [list(near[best]), list(where[best])]
+        assert (resources[own] == rows[best]).all()
+        kept = left[5][left[0][k] : left[0][k + 1]]
+        assert list(kept) == sorted(set(near))
+        memory = left[4][left[1][k] : left[1][k + 1]].reshape(len(table.memory), -1, 3)
+        assert (memory == table.memory[:, kept]).all()
+    _, few, *_, complete = laid.survivors(whole, ends, weights, limits, 1, columns)
+    assert len(few) == len(tables)
+    assert complete == all(
+        len(passes.near(table.logic, table.memory, end, weights, limit)[0]) == 1
+        for table, end, limit in zip(tables, ends, limits, strict=True)
+    )
+    at, change, fastest = laid.steps(whole, weights)
+    assert fastest == max(table.interval[0] for table in tables)
+    for asked in range(int(fastest), 14):
+        cheapest = [table.cost(weights)[table.interval <= asked].min() for table in tables]
+        need = copies @ cheapest
+        assert change[at <= asked].sum() == need
 
 
 @given(st.integers(1, 20), st.integers(1, 3), st.integers(0, 10**6))

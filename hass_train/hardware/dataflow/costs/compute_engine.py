@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hass_train.hardware.arithmetic import spaced
-from hass_train.hardware.dataflow.costs.density_scale import rounds_ratio
 from hass_train.hardware.dataflow.costs.initiation import multiplier_choices, nonzero_activations, nonzero_pairs
 from hass_train.hardware.dataflow.costs.rounds import LockstepRounds
 from hass_train.hardware.dataflow.costs.weight_rounds import IndependentWeights, filter_histograms
@@ -175,13 +174,14 @@ class EngineKind(ABC):
         """The fraction of a layer's pairs that multipliers are fed with."""
         return float(getattr(sparsity, self.density)) if self.density else 1.0
 
-    def growth(self, before: LayerWork, after: LayerWork, bundle: int) -> Floats:
-        """(choices,) the cycles of a round of one engine at one sparsity of a layer over those at another nearby.
+    def bounded(self, work: LayerWork, bundle: int) -> bool:
+        """Whether rounds of `bundle` channels follow how many weights a pattern leaves, and not a density alone."""
+        return False
 
-        Zeros are taken to be independent (`density_scale`).
-        """
-        old, new = (self.computed_fraction(one.sparsity) for one in (before, after))
-        return rounds_ratio(before.layer.window * bundle, old, new, before.t_min, self.lanes)
+    def growth(self, before: LayerWork, after: LayerWork, bundle: int) -> Floats:
+        """(choices,) the cycles of a round of one engine at one sparsity of a layer over those at another nearby; asked
+        of kinds whose rounds are `bounded`."""
+        raise TypeError("a kind whose rounds a pattern bounds says how they grow")
 
     def channel_imbalance(self, work: LayerWork, i: int, bundle: int) -> Floats:
         """(choices,) the slowest of i/`bundle` parallel streams of channels over their mean; 1 where none waits."""

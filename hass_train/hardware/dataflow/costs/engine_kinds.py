@@ -165,10 +165,12 @@ class Weight(Skipping):
     def scheduled(self, work: LayerWork, bundle: int, choice: Ints, bundles: Ints, filters: Ints, g: int) -> Floats:
         return work.weights(bundle, self.lanes, g).cycles(choice, bundles, filters)
 
+    def bounded(self, work: LayerWork, bundle: int) -> bool:
+        structure = work.sparsity.structure
+        return structure is not None and structure.holds_whole(bundle, work.layer.channels_per_group)
+
     def growth(self, before: LayerWork, after: LayerWork, bundle: int) -> Floats:
-        layer, structure = after.layer, after.sparsity.structure
-        if structure is None or not structure.holds_whole(bundle, layer.channels_per_group):
-            return super().growth(before, after, bundle)
+        layer = after.layer
         old, new = (  # of a bounded number of weights a round takes whole cycles
             self._of_one(nonzero_weights(one.sparsity, layer.window, bundle, layer.channels_per_group))
             for one in (before, after)
@@ -187,6 +189,7 @@ VARIANTS: Sequence[EngineKind] = (
 """All kinds and their variants; a variant's place is its code in tables of designs."""
 KINDS: Mapping[str, EngineKind] = MappingProxyType({kind.engine: kind for kind in reversed(VARIANTS)})
 """The first variant of each kind, by the kind's name."""
+_NUMBERS = np.array([list(KINDS).index(kind.engine) for kind in VARIANTS])
 _WAITS = np.array([kind.waits for kind in VARIANTS])
 
 
@@ -204,6 +207,16 @@ def variants(engines: Sequence[ComputeEngine], small_products: bool) -> list[int
 def waiting(codes: Ints) -> Bools:
     """Which designs have engines that wait for each other, by the codes of their engines."""
     return np.asarray(_WAITS[codes])
+
+
+def by_engine(codes: Ints) -> Iterator[tuple[ComputeEngine, Ints]]:
+    """The kinds among some designs, whatever the variant, by the codes of their engines, each with the indices of its
+    designs."""
+    numbers = _NUMBERS[codes]
+    for number, engine in enumerate(KINDS):
+        rows = np.flatnonzero(numbers == number)
+        if len(rows):
+            yield KINDS[engine].engine, rows
 
 
 def by_kind(codes: Ints) -> Iterator[tuple[EngineKind, Ints]]:

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.dataflow.costs import cycles, memory
 from hass_train.hardware.dataflow.costs.branches import MARGIN, OperandFifos
-from hass_train.hardware.dataflow.costs.compute_engine import EngineKind
+from hass_train.hardware.dataflow.costs.compute_engine import Bools, EngineKind
 from hass_train.hardware.dataflow.costs.cost_model import Schedule, WeightBanks
+from hass_train.hardware.dataflow.costs.density_scale import rounds_by_density, rounds_ratio
 from hass_train.hardware.dataflow.costs.engine_kinds import VARIANTS, by_kind
 from hass_train.hardware.dataflow.costs.fifos import input_depth, rows_depth
 from hass_train.hardware.dataflow.costs.initiation import multiplier_choices
@@ -53,6 +54,7 @@ class ComputeDesigns(Table):
         t: mean cycles of a round.
         uneven: load imbalance between parallel streams, which t contains.
         alone: mean cycles of a round of one compute engine by itself.
+        in_luts: whether weights that are on the chip are in LUTs.
     """
 
     def __init__(
@@ -79,24 +81,24 @@ class ComputeDesigns(Table):
             side.engine[row], np.where(side.waiting[row], np.array(depths)[depth], 0),
         )  # fmt: skip
         cells = (depth * len(side.n) + row) * len(side.filters) + place
-        logic, memories = self._costs(side, folds, cells, interval, t, space)
+        logic, memories, in_luts = self._costs(side, folds, cells, interval, t, space)
         self.space = space
         super().__init__(interval * self.urgency, logic, memories, space)
         row = row[self.kept]
-        self.folds, self.t, self.uneven, self.alone = (
-            folds[self.kept],
-            t[self.kept],
-            found.uneven[row],
-            found.alone[row],
-        )
+        self.folds, self.t, self.in_luts = folds[self.kept], t[self.kept], in_luts[self.kept]
+        self.uneven, self.alone = found.uneven[row], found.alone[row]
 
     def moved(self, sparsity: LayerSparsity) -> ComputeDesigns:
         """The same designs at a sparsity nearby; their memories are those at the sparsity they were found at."""
         layer, folds, ratio = self.layer, self.folds, np.ones(len(self))
+        followed, bounded = self._alike
+        for kind, rows, by_density in followed:
+            old, new = kind.computed_fraction(self.sparsity), kind.computed_fraction(sparsity)
+            if old != new:
+                ratio[rows] = rounds_ratio(by_density, old, new)
         before, after = (work_of(layer, one, self.options, self.costs) for one in (self.sparsity, sparsity))
-        for kind, bundle, rows, choice in self._alike:
-            if kind.computed_fraction(self.sparsity) != kind.computed_fraction(sparsity):
-                ratio[rows] = kind.growth(before, after, bundle)[choice]
+        for kind, bundle, rows, choice in bounded:
+            ratio[rows] = kind.growth(before, after, bundle)[choice]
         t = self.t * ratio
         compute = cycles.compute_cycles(layer, folds.i, folds.o, folds.g, t, folds.p)
         interval = np.maximum(cycles.interval(compute, *self._streamed) * self.urgency, 1)
@@ -120,19 +122,29 @@ class ComputeDesigns(Table):
             vars(found).pop(known, None)
         found.keep(rows, interval)
         found.folds = self.folds[rows]
-        found.t, found.uneven, found.alone = self.t[rows], self.uneven[rows], self.alone[rows]
+        for name in ("t", "uneven", "alone", "in_luts"):
+            setattr(found, name, getattr(self, name)[rows])
         return found
 
     @cached_property
-    def _alike(self) -> list[tuple[EngineKind, int, Ints, Ints]]:
-        """Kind of engine, m, rows, and their choices of N, of all designs that are equal in the first two."""
-        found = []
+    def _alike(self) -> tuple[list[tuple[EngineKind, Ints, Floats]], list[tuple[EngineKind, int, Ints, Ints]]]:
+        """Of the kinds that skip zeros the rows and their `rounds_by_density`; and kind of engine, m, rows, and their
+        choices of N, of those whose rounds are bounded."""
+        followed, bounded = [], []
+        work = work_of(self.layer, self.sparsity, self.options, self.costs)
         for kind, of_kind in by_kind(self.folds.engine):
-            for m in np.unique(self.folds.m[of_kind]).tolist():
-                rows = of_kind[self.folds.m[of_kind] == m]
-                choices = multiplier_choices(self.layer.window * m)
-                found.append((kind, m, rows, np.searchsorted(choices, self.folds.n[rows])))
-        return found
+            parts, columns = [], []
+            for m in np.unique(self.folds.m[of_kind]).tolist() if kind.density else ():
+                rows, pairs = of_kind[self.folds.m[of_kind] == m], self.layer.window * m
+                choice = np.searchsorted(multiplier_choices(pairs), self.folds.n[rows])
+                if kind.bounded(work, m):
+                    bounded.append((kind, m, rows, choice))
+                else:
+                    parts.append(rows)
+                    columns.append(rounds_by_density(pairs, work.t_min, kind.lanes)[:, choice])
+            if parts:
+                followed.append((kind, np.concatenate(parts), np.concatenate(columns, axis=1)))
+        return followed, bounded
 
     @cached_property
     def _streamed(self) -> tuple[Ints, Ints]:
@@ -184,8 +196,9 @@ class ComputeDesigns(Table):
 
     def _costs(
         self, side: InputFolds, folds: Folds, cells: Ints, interval: Ints, t: Floats, space: DesignSpace
-    ) -> tuple[Floats, Floats]:
-        """(n, 3) DSPs, LUTs and flip-flops of all designs, and (places, n, 3) their memories at each place.
+    ) -> tuple[Floats, Floats, Bools]:
+        """(n, 3) DSPs, LUTs and flip-flops of all designs, (places, n, 3) their memories at each place, and (n,)
+        whether weights on the chip are in LUTs.
 
         Args:
             side: the input folds that they are made of.
@@ -224,7 +237,7 @@ class ComputeDesigns(Table):
         for place, resources in enumerate(columns):
             for column, values in enumerate(resources):
                 memories[place, column] = values
-        return logic.T, memories.transpose(0, 2, 1)
+        return logic.T, memories.transpose(0, 2, 1), banks.in_luts
 
     def _fixed_costs(self, folds: Folds, bands: list[int]) -> Floats:
         """(4 + 2·bands, n) what no sparsity changes: DSPs, LUTs and flip-flops; block RAMs of windows; block RAMs and
@@ -307,7 +320,7 @@ class ComputeDesigns(Table):
         kind = VARIANTS[int(folds.engine[0])]
         where, bands = self.places[place]
         if where is not WeightsIn.OFF_CHIP:
-            where = WeightsIn.LUTRAM if self._weight_banks(folds, self.t[[design]]).in_luts[0] else where
+            where = WeightsIn.LUTRAM if self.in_luts[design] else where
         pairs = layer.window * int(folds.m[0])
         mean_pairs = pairs * kind.computed_fraction(self.sparsity)
         return LayerEstimate(

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hass_train.hardware.dataflow.designs.tables import BANDWIDTH, Table
+from hass_train.hardware.dataflow.designs.laid import Laid, steps
+from hass_train.hardware.dataflow.designs.tables import BANDWIDTH
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -57,16 +58,18 @@ class Demand:
     need: Floats
 
     @classmethod
-    def of(cls, tables: Sequence[Table], weights: Floats) -> Demand:
-        """The demand of a network: the sum of its tables' staircases. Every table has a design."""
-        stairs = {table: table.staircase(weights) for table in dict.fromkeys(tables)}
-        all_stairs = [stairs[table] for table in tables]
-        fastest = max(int(intervals[0]) for intervals, _ in all_stairs)
-        intervals = np.concatenate([steps for steps, _ in all_stairs])
-        change = np.concatenate([np.append(need[:1], need[1:] - need[:-1]) for _, need in all_stairs])
-        order = np.argsort(intervals, kind="stable")
-        total, intervals = np.cumsum(change[order]), intervals[order]
-        last = np.append(intervals[1:] != intervals[:-1], True) & (intervals >= fastest)
+    def of(cls, blocks: Sequence[Laid], weights: Floats) -> Demand:
+        """The demand of a network: the sum of its tables' staircases. Every table has a design.
+
+        Args:
+            blocks: the tables, some of them laid end to end.
+            weights: (6,) weights of the sum.
+        """
+        ats, changes, fastest = zip(*(steps(block, weights) for block in blocks), strict=True)
+        at, by = np.concatenate(ats), np.concatenate(changes)
+        order = np.argsort(at, kind="stable")
+        total, intervals = np.cumsum(by[order]), at[order]
+        last = np.append(intervals[1:] != intervals[:-1], True) & (intervals >= max(fastest))
         return cls(weights, intervals[last], total[last])
 
     def at(self, interval: int) -> float:

@@ -60,18 +60,20 @@ class Explorer:
 
     def __init__(self, tables: Sequence[Table], limits: Limits, tolerance: float = 0.0, prove: bool = True) -> None:
         self.tables, self.limits, self.tolerance, self.prove = tables, limits, tolerance, prove
-        self.candidates = CandidateSet(tables)
+        self.candidates = CandidateSet.of(tables)
         distinct = list(dict.fromkeys(tables))
         self._distinct = distinct
         self.counted = limits.counted
         self.fastest = max(int(table.interval[0]) for table in tables)
         self.slowest = max(int(table.interval[-1]) for table in tables)
         alone = [np.eye(6)[k] for k in np.flatnonzero(self.counted)]
-        self.demands = [Demand.of(tables, weights) for weights in alone]
+        self.demands = [Demand.of(self.candidates.blocks, weights) for weights in alone]
+        self._taught = len(alone)  # demands, forgotten ones included
         read = {table: float(table.memory[:, :, -1].max()) for table in distinct}
         self._most_bits = limits.image_bits + sum(read[table] for table in tables)
         self._start: Floats | None = None
         self._narrow: tuple[int, int, CandidateSet] | None = None  # for a number of replicas, up to an interval
+        self._bounds: dict[int, tuple[int, float]] = {}  # for numbers of replicas, from so many demands
         self._impossible: dict[int, int] = {}  # for numbers of replicas, an interval at which they do not fit
         self.undecided = False  # whether a limit of nodes was reached anywhere
 
@@ -156,7 +158,7 @@ class Explorer:
         candidates, budget = self._candidates(interval, replicas), self.limits.budget(interval, replicas)
         answer = self.attempt(interval, replicas, exact=True)
         best = known if isinstance(answer, NoSelection) else answer
-        low = Demand.of(self.tables, np.eye(6)[column]).at(interval)
+        low = Demand.of(self.candidates.blocks, np.eye(6)[column]).at(interval)
         while best.total[column] - low > gap * best.total[column] and best.total[column] - low >= 1:
             budget[column] = np.floor((low + best.total[column]) / 2)
             answer, _ = self._within(candidates, interval, budget, exact=True)
@@ -168,7 +170,8 @@ class Explorer:
 
     def _learn(self, weights: Floats, budget: Floats) -> None:
         """Keep the weights of a proof that nothing fits: they bound other intervals too."""
-        self.demands.append(Demand.of(self.tables, weights * per_unit(budget)))
+        self.demands.append(Demand.of(self.candidates.blocks, weights * per_unit(budget)))
+        self._taught += 1
         if len(self.demands) > 24:
             del self.demands[int(self.counted.sum())]
 
@@ -179,8 +182,12 @@ class Explorer:
 
     def bound(self, replicas: int) -> float:
         """A lower bound of the interval of `replicas` copies."""
-        proved = (interval + 1 for fewer, interval in self._impossible.items() if fewer <= replicas)
-        return max(float(self.fastest), *proved, *(demand.fastest(self.limits, replicas) for demand in self.demands))
+        seen, known = self._bounds.get(replicas, (0, float(self.fastest)))
+        if seen < self._taught:
+            new = self.demands[-(self._taught - seen) :]
+            known = max(known, *(demand.fastest(self.limits, replicas) for demand in new))
+            self._bounds[replicas] = self._taught, known
+        return max(known, *(interval + 1 for fewer, interval in self._impossible.items() if fewer <= replicas), 0)
 
     # ---- the fastest -----------------------------------------------------------------------------------------
 
@@ -322,7 +329,7 @@ class Explorer:
         budget = self.limits.budget(self.slowest, 1)
         names = (*LIMITS[:-1], "off-chip bits per image")
         for k in np.flatnonzero(self.counted):
-            least = Demand.of(self.tables, np.eye(6)[k]).at(self.slowest)
+            least = Demand.of(self.candidates.blocks, np.eye(6)[k]).at(self.slowest)
             if least > budget[k]:
                 return f"one copy needs at least {least:,.0f} {names[k]} and there are {max(budget[k], 0):,.0f}"
         there = ", ".join(f"{budget[k]:,.0f} {names[k]}" for k in np.flatnonzero(self.counted))

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
-from hass_train.hardware.dataflow.costs.engine_kinds import KINDS, variants
+from hass_train.hardware.dataflow.costs.engine_kinds import KINDS, by_engine
 from hass_train.hardware.dataflow.designs.compute import ComputeDesigns
 from hass_train.hardware.dataflow.designs.tables import BANDWIDTH, LOGIC, MEMORY
 from hass_train.hardware.profile import LayerSparsity
@@ -137,9 +137,8 @@ def kind_demands(
     end = int(np.searchsorted(table.interval, interval * _REACH, side="right"))
     codes, logic = table.folds.engine[:end], table.logic[:end] @ weights[LOGIC]
     found = {}
-    for engine in allowed:
-        rows = np.flatnonzero(np.isin(codes, variants([engine], True)))
-        if len(rows) and table.interval[rows[0]] <= interval:
+    for engine, rows in by_engine(codes):
+        if table.interval[rows[0]] <= interval:
             found[engine] = _followed(table, rows, logic[rows], interval, weights)
     least = min((cost for cost, _, _ in found.values()), default=1.0)
     steepest = max((follows for _, follows, _ in found.values()), default=0.0)

@@ -7,13 +7,14 @@ is in no selection that fits. What survives is small enough for `Knapsack`, whic
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hass_train.hardware.dataflow.designs import passes
+from hass_train.hardware.dataflow.designs import laid, passes
+from hass_train.hardware.dataflow.designs.laid import Laid, by_size, lay
 from hass_train.hardware.dataflow.designs.tables import Table, per_unit
 from hass_train.hardware.dataflow.exploration import walk
 from hass_train.hardware.dataflow.exploration.selection import Selection
@@ -23,6 +24,7 @@ Ints = NDArray[np.int64]
 
 _STEPS = 40  # most cutting planes
 _STEADY = 0.3  # share of the best weights so far in the next ones, without which cutting planes jump about
+_ALL = 2**62  # more designs than any table has
 _FAR = 5e-3  # of the budget: how much dearer than the cheapest a design may be that is tried without a proof
 
 
@@ -58,15 +60,15 @@ class Relaxation:
         weights: (6,) weights of the resources as shares of the budget, which sum to 1: those of the best bound.
         budget: (6,) what may be spent.
         bound: what any selection costs at least, in budgets; infinite if nothing fits.
-        ends: for each distinct table, the designs that keep the interval.
-        least: for each distinct table, the cost of its cheapest design.
+        ends: for each block, (tables,) how many designs of each table keep the interval.
+        least: (distinct tables,) the cost of the cheapest design of each.
     """
 
     weights: Floats
     budget: Floats
     bound: float = np.inf
-    ends: Sequence[int] = ()
-    least: Sequence[float] = ()
+    ends: Sequence[Ints] = ()
+    least: Floats = field(default_factory=lambda: np.zeros(0))
 
     @property
     def gap(self) -> float:
@@ -78,29 +80,23 @@ class CandidateSet:
     """The candidate designs of a network, with each distinct table held once.
 
     Args:
-        tables: the tables of all operations, one of which may serve several.
-        chosen: for each distinct table, the designs to look at; None = all of them.
-
-    Attributes:
         owners: for each distinct table, the operations that it serves.
+        blocks: the tables in this order, some of them laid end to end.
     """
 
-    def __init__(self, tables: Sequence[Table], chosen: Sequence[Ints | None] | None = None) -> None:
-        self.tables = tables
+    def __init__(self, owners: Sequence[Sequence[int]], blocks: Sequence[Laid]) -> None:
+        self.owners, self.blocks = owners, blocks
+        self._ends_of_blocks = np.cumsum([len(block.copies) for block in blocks])[:-1]
+
+    @classmethod
+    def of(cls, tables: Sequence[Table]) -> CandidateSet:
+        """All designs of the tables of all operations, one of which may serve several."""
         distinct: dict[Table, list[int]] = {}
         for k, table in enumerate(tables):
             distinct.setdefault(table, []).append(k)
-        self.owners = list(distinct.values())
-        self.chosen = list(chosen) if chosen is not None else [None] * len(self.owners)
-        self._parts = [
-            self._part(tables[owners[0]], some) for owners, some in zip(self.owners, self.chosen, strict=True)
-        ]
-
-    @staticmethod
-    def _part(table: Table, chosen: Ints | None) -> tuple[Ints, Floats, Floats]:
-        if chosen is None:
-            return table.interval, table.logic, table.memory
-        return table.interval[chosen], table.logic[chosen], table.memory.take(chosen, axis=1)
+        together = by_size(list(distinct))
+        blocks = [lay(some, [len(distinct[table]) for table in some]) for some in together]
+        return cls([distinct[table] for some in together for table in some], blocks)
 
     def relax(self, interval: int, budget: Floats, start: Floats | None, close: float) -> Relaxation:
         """Adapt the weights by cutting planes until nothing can fit, or no weights bound much better.
@@ -114,19 +110,15 @@ class CandidateSet:
         counted = np.isfinite(budget)
         scale = per_unit(budget)
         weights = counted / counted.sum() if start is None else start
-        ends = [int(np.searchsorted(part[0], interval, side="right")) for part in self._parts]
-        if (budget < 0).any() or 0 in ends:
+        ends = [laid.ends_at(block, interval) for block in self.blocks]
+        if (budget < 0).any() or not all(end.all() for end in ends):
             return Relaxation(weights, budget)
         best: Relaxation | None = None
         cuts: list[Floats] = []  # what selections spend, as shares of the budget
         for _ in range(_STEPS):
-            priced = weights * scale
-            bound, spent = 0.0, np.zeros(6)
-            least: list[float] = []
-            for (_, logic, memory), end, owners in zip(self._parts, ends, self.owners, strict=True):
-                cost = passes.cheapest(logic, memory, end, priced, len(owners), spent)
-                least.append(cost)
-                bound += len(owners) * cost
+            spent, least = np.zeros(6), np.empty(len(self.owners))
+            parts = zip(self.blocks, ends, np.split(least, self._ends_of_blocks), strict=True)
+            bound = sum(laid.cheapest(block, end, weights * scale, own, spent) for block, end, own in parts)
             if bound > 1 + 1e-9:
                 return Relaxation(weights, budget)
             if best is None or bound > best.bound:
@@ -150,44 +142,39 @@ class CandidateSet:
             relaxed: the bound, on these candidates.
             most: how many of each table to keep, the cheapest; None = all, which a proof needs.
         """
-        priced, counted = relaxed.weights * per_unit(relaxed.budget), np.isfinite(relaxed.budget)
-        gap = relaxed.gap if most is None else min(relaxed.gap, max(_FAR, 0.5 / len(self.tables)))
-        complete = gap == relaxed.gap
-        found: list[tuple[int, Ints, Ints, Floats, Ints]] = []
-        for part, end, least, owners, chosen in zip(
-            self._parts, relaxed.ends, relaxed.least, self.owners, self.chosen, strict=True
-        ):
-            interval, logic, memory = part
-            design, place, cost = passes.near(logic, memory, end, priced, least + gap)
-            if most is not None and len(design) > most:
-                cheapest = np.sort(np.argpartition(cost, most)[:most])
-                design, place, cost = design[cheapest], place[cheapest], cost[cheapest]
-                complete = False
-            rows = passes.gathered(logic, memory, design, place)
-            best = undominated(rows[:, counted], cost)
-            design, place, rows = design[best], place[best], rows[best]
-            names = design if chosen is None else chosen[design]
-            found.extend((owner, names, place, rows, interval[design]) for owner in owners)
-        found.sort(key=lambda entry: entry[0])
-        return Survivors(
-            np.concatenate([rows for _, _, _, rows, _ in found]),
-            np.repeat([owner for owner, *_ in found], [len(entry[1]) for entry in found]),
-            np.concatenate([design for _, design, *_ in found]),
-            np.concatenate([place for _, _, place, *_ in found]),
-            np.concatenate([interval for *_, interval in found]),
-            complete,
-        )
+        priced, columns = relaxed.weights * per_unit(relaxed.budget), np.flatnonzero(np.isfinite(relaxed.budget))
+        gap = relaxed.gap if most is None else min(relaxed.gap, max(_FAR, 0.5 / sum(map(len, self.owners))))
+        complete, counts = gap == relaxed.gap, []
+        found: list[tuple[Ints, Ints, Floats, Ints]] = []
+        for block, end, least in self._relaxed(relaxed):
+            begin, design, place, resources, all_of_them = laid.survivors(
+                block, end, priced, least + gap, _ALL if most is None else most, columns
+            )
+            counts.append(np.diff(begin))
+            row = design + np.repeat(block.first[:-1], counts[-1])
+            found.append((block.name[row], place, resources, block.interval[row]))
+            complete &= all_of_them
+        table = np.empty(sum(map(len, self.owners)), np.int64)  # of each operation
+        for k, owners in enumerate(self.owners):
+            table[owners] = k
+        count = np.concatenate(counts)
+        first, own = np.cumsum(count) - count, count[table]
+        rows = np.arange(own.sum()) + np.repeat(first[table] - (np.cumsum(own) - own), own)
+        design, place, resources, interval = (np.concatenate(parts)[rows] for parts in zip(*found, strict=True))
+        return Survivors(resources, np.repeat(np.arange(len(own)), own), design, place, interval, complete)
 
     def narrowed(self, relaxed: Relaxation) -> CandidateSet:
         """The candidates that a bound leaves: all that matters at shorter intervals of the same number of copies."""
         priced = relaxed.weights * per_unit(relaxed.budget)
-        left: list[Ints | None] = []
-        for (_, logic, memory), end, least, chosen in zip(
-            self._parts, relaxed.ends, relaxed.least, self.chosen, strict=True
-        ):
-            designs = passes.within(logic, memory, end, priced, least + relaxed.gap)
-            left.append(designs if chosen is None else chosen[designs])
-        return CandidateSet(self.tables, left)
+        left = []
+        for block, end, least in self._relaxed(relaxed):
+            first, held, *rest = laid.within(block, end, priced, least + relaxed.gap)
+            left.append(Laid(block.copies, first, held, block.places, *rest))
+        return CandidateSet(self.owners, [laid.joined(left)])
+
+    def _relaxed(self, relaxed: Relaxation) -> Iterator[tuple[Laid, Ints, Floats]]:
+        """The blocks with how many designs of each table keep the interval, and the costs of the cheapest."""
+        yield from zip(self.blocks, relaxed.ends, np.split(relaxed.least, self._ends_of_blocks), strict=True)
 
 
 def cutting_plane(cuts: Sequence[Floats]) -> tuple[float, Floats]:
