@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from hass_train.hardware.dataflow.costs.initiation import binomial
+from hass_train.runtime.compiled import compiled
 
 _SEED = 1e-6
 """Share of independent zeros that is mixed in where the mean is beyond everything that was seen."""
@@ -37,17 +39,25 @@ def tilted(counts: Tensor, mean: float) -> Tensor:
         certain = torch.zeros_like(counts)
         certain[0 if mean == 0 else -1] = 1.0
         return certain
-    k = torch.arange(most + 1, dtype=torch.float64)
     share, seen = mean / most, counts.double() / counts.sum()
     met = seen.nonzero()
     if not met[0] < mean < met[-1]:
         seen = (1 - _SEED) * seen + _SEED * torch.from_numpy(binomial(most, share))
-    log = seen.log()
+    return torch.from_numpy(_tilted(seen.log().numpy(), mean))
+
+
+@compiled
+def _tilted(logs, mean):  # type: ignore[no-untyped-def]
+    """(M + 1,) the probabilities exp(logs + θ·k), normalised, with the θ that gives them a mean."""
+    k = np.arange(len(logs))
+    found = np.empty(len(logs))
     low, high = -40.0, 40.0  # θ; beyond them all mass lies on one number
     for _ in range(_STEPS):
         middle = (low + high) / 2
-        if float((log + middle * k).softmax(0) @ k) < mean:
+        found[:] = logs + middle * k
+        found[:] = np.exp(found - found.max())
+        if (found * k).sum() < mean * found.sum():
             low = middle
         else:
             high = middle
-    return (log + (low + high) / 2 * k).softmax(0)
+    return found / found.sum()

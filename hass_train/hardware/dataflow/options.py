@@ -182,7 +182,7 @@ class DataflowOptions:
 
     @property
     def rough(self) -> bool:
-        """Whether a quick answer is wanted, for which nothing is proved and neighbouring folds are left out."""
+        """Whether a quick answer is wanted, for which neighbouring folds are left out."""
         return self.tolerance >= 5e-3
 
     @property

@@ -38,17 +38,18 @@ def uram(width_bits: ArrayLike, depth: ArrayLike) -> Ints:
 
 def _cheapest(classes: Classes, width_bits: ArrayLike, depth: ArrayLike) -> Ints:
     width, deep = np.broadcast_arrays(np.asarray(width_bits, np.int64), np.asarray(depth, np.int64))
-    return np.asarray(_fewest(np.array(classes), width.ravel(), deep.ravel()).reshape(width.shape))
+    shifts = np.array([(wide, words.bit_length() - 1) for wide, words in classes])  # depths are powers of two
+    return np.asarray(_fewest(shifts, width.ravel(), deep.ravel()).reshape(width.shape))
 
 
 @compiled
 def _fewest(classes, width, depth):  # type: ignore[no-untyped-def]
-    """(n,) the blocks of the cheapest of some shapes."""
+    """(n,) the blocks of the cheapest of some shapes, given by their widths and the logarithms of their depths."""
     blocks = np.empty(len(width), np.int64)
     for one in range(len(width)):
         least = 2**62
         for wide, deep in classes:
-            least = min(least, ((width[one] + wide - 1) // wide) * ((depth[one] + deep - 1) // deep))
+            least = min(least, ((width[one] + wide - 1) // wide) * -(-depth[one] >> deep))
         blocks[one] = least
     return blocks
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from hass_train.hardware.dataflow.designs import passes
 from hass_train.hardware.dataflow.designs.tables import Table, per_unit
 
 Floats = NDArray[np.float64]
@@ -31,14 +32,8 @@ def worth_near(table: Table, groups: Ints, interval: int, budget: Floats) -> Int
     """
     end = int(np.searchsorted(table.interval, _REACH * interval, side="right"))
     shares = np.random.default_rng(0).dirichlet(np.full(6, _SPARSE), _WORTHS)
-    costs = [table.cost(share * per_unit(budget))[:end] for share in shares]
-    rows = [np.zeros(0, np.int64)]
-    for group in np.unique(groups[:end]):
-        members = np.flatnonzero(groups[:end] == group)
-        own = table.interval[members]
-        for cost in costs:
-            least = np.minimum.accumulate(cost[members])
-            steps = np.flatnonzero(np.r_[True, least[1:] < least[:-1]])
-            until = np.append(own[steps[1:]], np.inf)  # from there on the next step is cheaper
-            rows.append(members[steps[until * _REACH > interval]])
-    return np.unique(np.concatenate(rows))
+    _, group = np.unique(groups[:end], return_inverse=True)
+    worths = shares * per_unit(budget)
+    return np.flatnonzero(
+        passes.worth_near(table.interval, table.logic, table.memory, group, worths, interval / _REACH)
+    )

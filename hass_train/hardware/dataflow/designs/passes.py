@@ -229,6 +229,48 @@ def steps(interval, logic, memory, weights):  # type: ignore[no-untyped-def]
 
 
 @compiled
+def worth_near(interval, logic, memory, group, worths, shortest):  # type: ignore[no-untyped-def]
+    """Say which designs are the cheapest of their group at some interval, for some worth of the resources.
+
+    Args:
+        interval, logic, memory: the designs.
+        group: (n,) the group of each of the first n designs, which are looked at.
+        worths: (k, 6) of a unit of each resource.
+        shortest: intervals up to which do not count.
+
+    Returns:
+        (n,) whether a design is.
+    """
+    kept = np.zeros(len(group), np.bool_)
+    groups = 0 if len(group) == 0 else group.max() + 1
+    best, last = np.empty(groups), np.empty(groups, np.int64)
+    for worth in worths:
+        best[:], last[:] = np.inf, -1
+        for design in range(len(group)):
+            own = logic[design, 0] * worth[0] + logic[design, 1] * worth[3] + logic[design, 2] * worth[4]
+            one = group[design]
+            if own >= best[one]:
+                continue
+            least = np.inf
+            for place in range(memory.shape[0]):
+                least = min(
+                    least,
+                    memory[place, design, 0] * worth[1]
+                    + memory[place, design, 1] * worth[2]
+                    + memory[place, design, 2] * worth[5],
+                )
+            if own + least >= best[one]:
+                continue
+            if last[one] >= 0 and interval[design] > shortest:
+                kept[last[one]] = True  # from here on this one is cheaper
+            best[one], last[one] = own + least, design
+        for one in range(groups):
+            if last[one] >= 0:
+                kept[last[one]] = True
+    return kept
+
+
+@compiled
 def lightest(logic, memory, end, worth, below, rest):  # type: ignore[no-untyped-def]
     """Find the design and place of the least worth among those that fit what is left.
 
