@@ -182,7 +182,9 @@ def within(laid, ends, weights, limits):  # type: ignore[no-untyped-def]
         own, cell = memory_of(laid, table), held[table]
         for place in range(laid.places[table]):
             for row in range(first[table], first[table + 1]):
-                memory[cell] = own[place, kept[row] - laid.first[table]]
+                design = kept[row] - laid.first[table]
+                for column in range(3):
+                    memory[cell, column] = own[place, design, column]
                 cell += 1
     return first, held, laid.interval[kept], laid.logic[kept], memory, laid.name[kept]
 
