@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hass_train.hardware.arithmetic import spaced
+from hass_train.hardware.dataflow.costs.density_scale import rounds_by_density, rounds_ratio
 from hass_train.hardware.dataflow.costs.initiation import multiplier_choices, nonzero_activations, nonzero_pairs
 from hass_train.hardware.dataflow.costs.rounds import LockstepRounds
 from hass_train.hardware.dataflow.costs.weight_rounds import IndependentWeights, filter_histograms
@@ -179,9 +180,12 @@ class EngineKind(ABC):
         return False
 
     def growth(self, before: LayerWork, after: LayerWork, bundle: int) -> Floats:
-        """(choices,) the cycles of a round of one engine at one sparsity of a layer over those at another nearby; asked
-        of kinds whose rounds are `bounded`."""
-        raise TypeError("a kind whose rounds a pattern bounds says how they grow")
+        """(choices,) the cycles of a round of one engine at one sparsity of a layer over those at another nearby.
+
+        Zeros are taken to be independent (`density_scale`), unless rounds are `bounded`.
+        """
+        cycles = rounds_by_density(before.layer.window * bundle, before.t_min, self.lanes)
+        return rounds_ratio(cycles, *(self.computed_fraction(one.sparsity) for one in (before, after)))
 
     def channel_imbalance(self, work: LayerWork, i: int, bundle: int) -> Floats:
         """(choices,) the slowest of i/`bundle` parallel streams of channels over their mean; 1 where none waits."""
