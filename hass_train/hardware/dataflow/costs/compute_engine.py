@@ -92,7 +92,8 @@ class LayerWork:
         """The rounds of engines of so many bundled channels that skip zero activations, by lanes."""
         if bundle not in self._activations:
             histogram = nonzero_activations(self.sparsity, self.layer.window, bundle)
-            self._activations[bundle] = LockstepRounds(self.lanes, bundle, histogram, self.t_min, True)
+            lanes = self.sparsity.activation_lanes or self.lanes
+            self._activations[bundle] = LockstepRounds(lanes, bundle, histogram, self.t_min, True)
         return self._activations[bundle]
 
     def weights(self, bundle: int, lanes: bool, g: int) -> IndependentWeights:
@@ -110,7 +111,7 @@ class LayerWork:
 
     @cached_property
     def lanes(self) -> Lanes:
-        """How engines depend on each other."""
+        """How engines that skip pairs depend on each other."""
         layer = self.layer
         return self.sparsity.lanes or Lanes.unknown(self.max_pixels, layer.source.channels, layer.filters_per_group)
 
