@@ -241,8 +241,8 @@ class NonzeroCounter:
     def result(self) -> LayerSparsity:
         """The sparsity of the layer over all batches."""
         per_channel, read = self._channel_densities(), self._channel_activations()
-        histograms = self._histograms(self.pairs, per_channel, 0)
-        activations = self._histograms(self.reads, read, 1)
+        histograms = self._histograms(self.pairs, per_channel)
+        activations = self._histograms(self.reads, read)
         widest, layer = histograms[max(histograms)], self.layer
         mean = sum(k * probability for k, probability in enumerate(widest))
         return LayerSparsity(
@@ -258,23 +258,18 @@ class NonzeroCounter:
             **self._lanes(),
         )
 
-    def _histograms(
-        self, counts: dict[int, Tensor], densities: tuple[float, ...], dealt: int
-    ) -> dict[int, tuple[float, ...]]:
+    def _histograms(self, counts: dict[int, Tensor], densities: tuple[float, ...]) -> dict[int, tuple[float, ...]]:
         """The distributions by bundle size; those of some images have the mean that all images say.
 
         Args:
             counts: by size, how often so many were seen.
             densities: (input channels,) of what was counted.
-            dealt: which of the `dealt` bundles were counted.
         """
         result: dict[int, tuple[float, ...]] = {}
-        channels = self.weight.shape[1]
-        each = torch.tensor(densities, dtype=torch.float64).reshape(-1, channels).mean(0)  # all groups are dealt alike
+        mean = sum(densities) / len(densities)
         for size, seen in counts.items():
-            if size < channels:
-                own = each[self.dealt[size][dealt].flatten().cpu()] if self.dealt else each
-                result[size] = tuple(tilted(seen, float(own.mean()) * (len(seen) - 1)).tolist())
+            if size < self.weight.shape[1]:
+                result[size] = tuple(tilted(seen, mean * (len(seen) - 1)).tolist())
             else:
                 result[size] = tuple((seen / seen.sum()).tolist())
         return result

@@ -112,10 +112,12 @@ def bundled(densities: Tensor, size: int) -> Tensor:
         size: channels of a bundle.
 
     Returns:
-        (bundles, size) channel indices; the sparsest channels are left out where the size does not divide their number.
+        (bundles, size) channel indices; where the size does not divide their number some are left out, evenly from the
+        densest to the sparsest.
     """
     count = len(densities) // size
-    hands = densities.argsort(descending=True, stable=True)[: count * size].reshape(size, count)
+    kept = (torch.arange(count * size) * 2 + 1) * len(densities) // (2 * count * size)
+    hands = densities.argsort(descending=True, stable=True)[kept.to(densities.device)].reshape(size, count)
     hands[1::2] = hands[1::2].flip(1)
     return hands.T
 
