@@ -16,7 +16,7 @@ from hass_train.sparsity.independence import RUN, bundle_sizes, bundled, measure
 from hass_train.sparsity.layers import SparseLayer
 from hass_train.sparsity.tilt import tilted
 
-_PAIRS = 2**22
+_PAIRS = 2**19
 """Limit on the windows of single channels whose pairs are counted in an image; filters beyond it are left to the
 others."""
 _WINDOW_IMAGES = 16
