@@ -61,7 +61,9 @@ def test_rounds_in_lock_step_take_as_long_as_is_counted(name: str, engine: Compu
     nonzeros = observe_nonzeros(model, workload, ["0"], images)
     options = DataflowOptions(engines="lockstep", compute_engines=(engine,), tolerance=0.02)
     operation = workload["0"]
-    table = ComputeDesigns(operation, profile.layers["0"], OperandFifos((), 0), options, DesignSpace(np.full(6, np.inf)))
+    table = ComputeDesigns(
+        operation, profile.layers["0"], OperandFifos((), 0), options, DesignSpace(np.full(6, np.inf))
+    )
     columns = {"i": "i", "o": "o", "g": "g", "m": "m", "N": "n", "q": "q", "p": "p"}
     whole = (operation.channels_per_group % table.folds.i == 0) & (operation.groups % table.folds.g == 0)
     errors = []
