@@ -83,9 +83,9 @@ def calibrate(
     """
     samples = not together or ranks.rank() == 0
     layers = [layer for _, layer in sparse_layers(model)]
-    lanes = {name: layer.lanes for name, layer in like.layers.items()} if like is not None else {}
+    known = like.layers if like is not None else {}
     counters = {
-        name: NonzeroCounter(layer, samples, closely, lanes.get(name)) for layer in layers for name in layer.operations
+        name: NonzeroCounter(layer, samples, closely, known.get(name)) for layer in layers for name in layer.operations
     }
     images = passes = 0
     with _evaluating(model), _called(layers, lambda name, x: counters[name].observe(x)) as calls:

@@ -170,8 +170,6 @@ class Weight(Skipping):
         return structure is not None and structure.holds_whole(bundle, work.layer.channels_per_group)
 
     def growth(self, before: LayerWork, after: LayerWork, bundle: int) -> Floats:
-        if not self.bounded(after, bundle):
-            return super().growth(before, after, bundle)
         layer = after.layer
         old, new = (  # of a bounded number of weights a round takes whole cycles
             self._of_one(nonzero_weights(one.sparsity, layer.window, bundle, layer.channels_per_group))

@@ -13,18 +13,17 @@ from numpy.typing import NDArray
 from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.dataflow.costs import cycles, memory
 from hass_train.hardware.dataflow.costs.branches import MARGIN, OperandFifos
-from hass_train.hardware.dataflow.costs.compute_engine import Bools, EngineKind
+from hass_train.hardware.dataflow.costs.compute_engine import Bools, EngineKind, LayerWork
 from hass_train.hardware.dataflow.costs.cost_model import Schedule, WeightBanks
-from hass_train.hardware.dataflow.costs.density_scale import rounds_by_density, rounds_ratio
 from hass_train.hardware.dataflow.costs.engine_kinds import VARIANTS, by_kind
 from hass_train.hardware.dataflow.costs.fifos import input_depth, rows_depth
-from hass_train.hardware.dataflow.costs.initiation import multiplier_choices
 from hass_train.hardware.dataflow.costs.logic import Folds
 from hass_train.hardware.dataflow.costs.weight_rounds import filter_order
 from hass_train.hardware.dataflow.designs import passes
 from hass_train.hardware.dataflow.designs.candidates import worth_near
 from hass_train.hardware.dataflow.designs.input_side import InputFolds, InputSide, work_of
 from hass_train.hardware.dataflow.designs.known_costs import known_costs
+from hass_train.hardware.dataflow.designs.nearby import NearbyRounds
 from hass_train.hardware.dataflow.designs.tables import BANDWIDTH, FORBIDDEN, DesignSpace, Table, WeightsIn
 from hass_train.hardware.dataflow.designs.zero_tiles import ZeroTiles
 from hass_train.hardware.dataflow.options import DataflowOptions
@@ -90,22 +89,29 @@ class ComputeDesigns(Table):
 
     def moved(self, sparsity: LayerSparsity) -> ComputeDesigns:
         """The same designs at a sparsity nearby; their memories are those at the sparsity they were found at."""
-        layer, folds, ratio = self.layer, self.folds, np.ones(len(self))
-        followed, bounded = self._alike
-        for kind, rows, by_density in followed:
-            old, new = kind.computed_fraction(self.sparsity), kind.computed_fraction(sparsity)
-            if old != new:
-                ratio[rows] = rounds_ratio(by_density, old, new)
-        before, after = (work_of(layer, one, self.options, self.costs) for one in (self.sparsity, sparsity))
-        for kind, bundle, rows, choice in bounded:
-            ratio[rows] = kind.growth(before, after, bundle)[choice]
+        ratio = self._nearby.growth(self._work(self.sparsity), self._work(sparsity))[self._nearby.alike]
         t = self.t * ratio
-        compute = cycles.compute_cycles(layer, folds.i, folds.o, folds.g, t, folds.p)
-        interval = np.maximum(cycles.interval(compute, *self._streamed) * self.urgency, 1)
+        interval = self._nearby.intervals(t) * self.urgency
         order = np.argsort(interval, kind="stable")
         found = self._some(order, interval)
         found.sparsity, found.t, found.alone = sparsity, t[order], (self.alone * ratio)[order]
         return found
+
+    def at(self, rows: Ints, density: str, share: float) -> Ints:
+        """(rows,) the intervals of some designs if a density, a field of `LayerSparsity`, were so much of what it is.
+
+        Zeros are taken to be independent, as where the sparsity has `moved`; dense engines leave out tiles of them.
+        """
+        sparsity = replace(self.sparsity, **{density: getattr(self.sparsity, density) * share})
+        growth = self._nearby.growth(self._work(self.sparsity), self._work(sparsity), share)
+        return self._nearby.intervals(self.t[rows] * growth[self._nearby.alike[rows]], rows) * self.urgency
+
+    def _work(self, sparsity: LayerSparsity) -> LayerWork:
+        return work_of(self.layer, sparsity, self.options, self.costs)
+
+    @cached_property
+    def _nearby(self) -> NearbyRounds:
+        return NearbyRounds.of(self._work(self.sparsity), self.folds)
 
     def candidates(self, interval: int) -> ComputeDesigns:
         """The designs that a search nearby will choose among; see `worth_near`."""
@@ -118,40 +124,13 @@ class ComputeDesigns(Table):
     def _some(self, rows: Ints, interval: Ints) -> ComputeDesigns:
         """A table of some rows, whose intervals then ascend."""
         found = copy(self)
-        for known in ("_streamed", "_alike"):
-            vars(found).pop(known, None)
         found.keep(rows, interval)
         found.folds = self.folds[rows]
         for name in ("t", "uneven", "alone", "in_luts"):
             setattr(found, name, getattr(self, name)[rows])
+        if "_nearby" in vars(self):
+            found._nearby = self._nearby.some(rows)
         return found
-
-    @cached_property
-    def _alike(self) -> tuple[list[tuple[EngineKind, Ints, Floats]], list[tuple[EngineKind, int, Ints, Ints]]]:
-        """Of the kinds that skip zeros the rows and their `rounds_by_density`; and kind of engine, m, rows, and their
-        choices of N, of those whose rounds are bounded."""
-        followed, bounded = [], []
-        work = work_of(self.layer, self.sparsity, self.options, self.costs)
-        for kind, of_kind in by_kind(self.folds.engine):
-            parts, columns = [], []
-            for m in np.unique(self.folds.m[of_kind]).tolist() if kind.density else ():
-                rows, pairs = of_kind[self.folds.m[of_kind] == m], self.layer.window * m
-                choice = np.searchsorted(multiplier_choices(pairs), self.folds.n[rows])
-                if kind.bounded(work, m):
-                    bounded.append((kind, m, rows, choice))
-                else:
-                    parts.append(rows)
-                    columns.append(rounds_by_density(pairs, work.t_min, kind.lanes)[:, choice])
-            if parts:
-                followed.append((kind, np.concatenate(parts), np.concatenate(columns, axis=1)))
-        return followed, bounded
-
-    @cached_property
-    def _streamed(self) -> tuple[Ints, Ints]:
-        """Cycles of reading and of writing."""
-        layer, folds = self.layer, self.folds
-        read = cycles.input_cycles(layer, folds.i, folds.g, folds.q)
-        return read, cycles.output_cycles(layer, folds.o, folds.g, folds.p)
 
     # ---- designs ---------------------------------------------------------------------------------------------
 
