@@ -1,11 +1,12 @@
 """The integer network: fixed-point numbers, fake quantisers for training, and what runs on the accelerator."""
 
 from hass_train.precision.build import integer_graph
+from hass_train.precision.calibration import Stage
 from hass_train.precision.formats import Format
 from hass_train.precision.graph import IntegerGraph
 from hass_train.precision.integer_network import IntegerNetwork
 from hass_train.precision.quantisers import NAME as QUANTISERS
-from hass_train.precision.quantisers import Quantisers, Stage, quantise, quantisers_of, state_keys
+from hass_train.precision.quantisers import Quantisers, quantise, quantisers_of, state_keys
 from hass_train.precision.rules import Float, Numbers, Precision, PrecisionRule
 
 __all__ = [
