@@ -78,11 +78,15 @@ class Accelerator(ABC):
         return None
 
 
+WIDTHS = ("weight_bits", "activation_bits", "accumulator_bits")
+"""Arguments of accelerators that a configuration may leave open (null): they follow the network's numbers."""
+
+
 def with_fields_of(*kinds: type) -> Callable[[_Function], _Function]:
     """Give a function that takes any keywords the signature of some dataclasses' fields.
 
     A configuration's keys are checked against the signature of what `_target_` names; so the fields of a device and of
-    its design rules can stand side by side under `hw`, and are declared only once.
+    its design rules can stand side by side under `hw`, and are declared only once. `WIDTHS` may be None as well.
     """
 
     def dress(function: _Function) -> _Function:
@@ -91,11 +95,10 @@ def with_fields_of(*kinds: type) -> Callable[[_Function], _Function]:
             types = typing.get_type_hints(kind)
             for item in fields(kind):
                 default = inspect.Parameter.empty if item.default is MISSING else item.default
-                hints[item.name] = types[item.name]
+                hint = types[item.name] | None if item.name in WIDTHS else types[item.name]
+                hints[item.name] = hint
                 parameters.append(
-                    inspect.Parameter(
-                        item.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=types[item.name]
-                    )
+                    inspect.Parameter(item.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
                 )
         function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         function.__annotations__ = hints

@@ -8,6 +8,7 @@ from hass_train.precision.integer_network import IntegerNetwork
 from hass_train.precision.quantisers import NAME as QUANTISERS
 from hass_train.precision.quantisers import Quantisers, quantise, quantisers_of, state_keys
 from hass_train.precision.rules import Float, Numbers, Precision, PrecisionRule
+from hass_train.precision.widths import resolved, with_widths
 
 __all__ = [
     "QUANTISERS",
@@ -23,5 +24,7 @@ __all__ = [
     "integer_graph",
     "quantise",
     "quantisers_of",
+    "resolved",
     "state_keys",
+    "with_widths",
 ]

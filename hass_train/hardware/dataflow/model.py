@@ -152,14 +152,14 @@ class DataflowAccelerator(Accelerator):
     def _fifos(self, workload: Workload) -> dict[str, OperandFifos]:
         """The operand FIFOs of a network's operations, by name."""
         if workload not in self._operand_fifos:
-            self._operand_fifos[workload] = operand_fifos(workload, urgencies(workload, self._memory_words))
+            self._operand_fifos[workload] = operand_fifos(workload, urgencies(workload, self._memory_words(workload)))
         return self._operand_fifos[workload]
 
-    @property
-    def _memory_words(self) -> float:
-        """The activations that the device's block RAMs and UltraRAMs hold."""
-        device = self.device
-        return (device.bram18 * memory.BRAM18_BITS + device.uram * memory.URAM_BITS) / self.options.activation_bits
+    def _memory_words(self, workload: Workload) -> float:
+        """The activations that the device's block RAMs and UltraRAMs hold, as wide as they are on average."""
+        device, words = self.device, sum(one.source.words for one in workload)
+        bits = sum(one.source.words * (one.activation_bits or self.options.activation_bits) for one in workload)
+        return (device.bram18 * memory.BRAM18_BITS + device.uram * memory.URAM_BITS) * words / bits
 
     def _designs(
         self, operation: Operation, sparsity: LayerSparsity | None, fifos: OperandFifos, space: DesignSpace

@@ -196,10 +196,10 @@ class EstimateBuilder:
         """What a layer needs on the smooth envelope around the present design."""
         options, sparsity = self.network.options, self.profile.layers[operation.name]
         assert isinstance(table, ComputeDesigns)  # that is what layers have
-        bits = operation.weights * options.weight_bits
+        bits = operation.weights * table.options.weight_bits
         kinds = kind_demands(table, sparsity, options.compute_engines, interval, weights)
         return LayerDemand(
-            operation.name, sparsity, kinds, bits, bits * options.stored_fraction(sparsity.weight_density)
+            operation.name, sparsity, kinds, bits, bits * table.options.stored_fraction(sparsity.weight_density)
         )
 
 
