@@ -54,6 +54,7 @@ class Quantisers(Calibration):
         super().__init__(graph, precision, model)
         self._last_reads = _last_reads(graph)
         self._found: dict[str, nn.Module] = {}
+        self._nodes = {node.name: node for node in graph.nodes}
 
     def synchronize(self) -> None:
         super().synchronize()
@@ -174,6 +175,16 @@ class Quantisers(Calibration):
             self.formats[node.inputs[0]], self.precision.accumulator_bits,
         )  # fmt: skip
 
+    def rounding(self, operation: str, weight: Tensor) -> Tensor:
+        """The integers of a layer's gated weight in one of its operations; the weight itself before calibration.
+
+        Raises:
+            UserError: an accumulator could overflow.
+        """
+        if self._stage is not Stage.QUANTISED:
+            return weight
+        return self.integers(self._nodes[operation], weight).weight
+
     def table(self, node: Node, device: torch.device) -> Tensor:
         """The integers of a pointwise function's table, int64."""
         if node.name not in self._tables or self._tables[node.name].device != device:
@@ -205,6 +216,9 @@ def quantise(model: nn.Module, graph: IntegerGraph, precision: Precision) -> Qua
         UserError: a rule matches no layer.
     """
     quantisers = Quantisers(graph, precision, model)
+    for module in model.modules():
+        if isinstance(module, SparseLayer):
+            module.rounding = quantisers.rounding
     model.add_module(NAME, quantisers)
     model.__dict__["forward"] = quantisers.forward
     return quantisers

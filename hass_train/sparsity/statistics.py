@@ -63,7 +63,7 @@ def calibrate(
     Each layer's histogram of non-zero pairs per dot product is found by convolving the two indicator tensors
     (activation ≠ 0, weight ≠ 0), which costs one more convolution (sparsity-and-search, section 3). Windows larger than
     one pixel also have a histogram per input channel. So do the non-zero activations of windows. Padding counts as
-    zeros.
+    zeros, and so does what is rounded to zero where the network computes with integers.
 
     Args:
         model: a network with sparse layers, in any mode.
@@ -78,7 +78,7 @@ def calibrate(
     """
     samples = not together or ranks.rank() == 0
     layers = [layer for _, layer in sparse_layers(model)]
-    counters = {name: NonzeroCounter(layer, samples, closely) for layer in layers for name in layer.operations}
+    counters = {name: NonzeroCounter(layer, name, samples, closely) for layer in layers for name in layer.operations}
     images = passes = 0
     with _evaluating(model), _called(layers, lambda name, x: counters[name].observe(x)) as calls:
         for batch in batches:
