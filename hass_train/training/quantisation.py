@@ -7,8 +7,8 @@ zeros, and keeps these exponents. Plain training calibrates first, and keeps exp
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from torch import Tensor, nn
 
@@ -29,6 +29,25 @@ def calibrate_precision(model: nn.Module, images: Iterable[Tensor]) -> None:
     """
     if quantisers := quantisers_of(model):
         quantisers.calibrate(images)
+
+
+@contextmanager
+def as_floats(model: nn.Module) -> Iterator[bool]:
+    """Let a network compute without rounding in the body: its float twin, with the same weights, masks and thresholds.
+
+    Yields:
+        Whether that makes a difference: whether the network rounds otherwise.
+    """
+    quantisers = quantisers_of(model)
+    if quantisers is None or quantisers.stage_now is Stage.FLOAT:
+        yield False
+        return
+    stage = quantisers.stage_now
+    quantisers.set_stage(Stage.FLOAT)
+    try:
+        yield True
+    finally:
+        quantisers.set_stage(stage)
 
 
 def observing(model: nn.Module) -> AbstractContextManager[None]:
