@@ -15,7 +15,7 @@ from hass_train.config.checks import checked_estimate, made
 from hass_train.config.schema import EstimateConfig, ProfileConfig
 from hass_train.export.profile import load_profile
 from hass_train.hardware import Accelerator, SparsityProfile, Workload
-from hass_train.precision import Numbers, resolved, with_widths
+from hass_train.precision import Mixed, Numbers, resolved, with_widths
 from hass_train.results.estimation import measured_network
 from hass_train.runtime.errors import UserError
 from hass_train.training.networks import create_network, deployed, given, traced
@@ -43,7 +43,13 @@ class EstimateExperiment:
     @cached_property
     def precision(self) -> Numbers:
         """What the network computes with."""
-        return made(self.config.precision, "precision", Numbers)
+        found = made(self.config.precision, "precision", Numbers)
+        if isinstance(found, Mixed):
+            raise UserError(
+                "precision=mixed chooses bits in a search; for an estimate take precision=int8 or int4, with rules for "
+                "layers"
+            )
+        return found
 
     @property
     def hardware(self) -> dict[str, Any]:

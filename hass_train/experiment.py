@@ -21,7 +21,7 @@ from hass_train.config.values import without_password
 from hass_train.export.initial import Loaded, initialise
 from hass_train.export.weights import DENSE_WEIGHTS
 from hass_train.hardware import Accelerator, Workload
-from hass_train.precision import Numbers, Precision, integer_graph, quantise, resolved, with_widths
+from hass_train.precision import Mixed, Numbers, Precision, integer_graph, quantise, resolved, with_widths
 from hass_train.runtime.errors import UserError
 from hass_train.runtime.files import weights_file
 from hass_train.sparsity import LayerRule, Mode, Pattern, link_norms, sparse_layers, sparsify
@@ -84,6 +84,11 @@ class Experiment:
         _ = self.goal, self.precision  # which may be refused
         if self.config.export.onnx and not isinstance(self.precision, Precision):
             raise UserError("export.onnx=true writes integers, and precision=float has none; say precision=int8")
+        if isinstance(self.precision, Mixed) and self.config.hw.get("weight_bits") is not None:
+            raise UserError(
+                f"hw.weight_bits is {self.config.hw['weight_bits']} for all layers, so precision=mixed, which chooses "
+                "bits by layer, gains nothing; leave it out, or take precision=int8"
+            )
         if search.activation_sparsity and not accelerator.uses_activations:
             raise UserError(
                 f"search.activation_sparsity is {search.activation_sparsity}, but {accelerator.name} gains "
@@ -227,6 +232,11 @@ class Experiment:
         Raises:
             UserError: an operation has no integer meaning, or a rule matches no layer.
         """
+        if isinstance(self.precision, Mixed):
+            raise UserError(
+                "precision=mixed chooses bits where a search freezes its thresholds, and train.py has none; take "
+                "precision=int8 or int4, with rules for layers"
+            )
         if isinstance(self.precision, Precision):
             quantise(model, integer_graph(model, self.data.input_size, self.config.model.name), self.precision)
         return model

@@ -108,7 +108,7 @@ def search(config: DictConfig) -> tuple[Result, dict[str, Any]]:
         result = _measured(run, module, started)
         result, files, note = finish(run, module, result)
         print_result(result, files, report_console(), note)
-        objects = {"module": module, "trainer": run.trainer, "data": run.data, "workload": experiment.workload}
+        objects = {"module": module, "trainer": run.trainer, "data": run.data, "workload": module.state.asked.workload}
         return result, objects
 
 
@@ -193,13 +193,13 @@ def _measured(run: Run, module: SparseClassifier, started: float) -> Result:
         started: `time.monotonic()` at the start of the search.
     """
     experiment, state, asked = run.experiment, module.state, time.monotonic()
-    question, workload = state.asked, experiment.workload
+    question, workload = state.asked, state.asked.workload
     profile = run.profile(module.model)
     estimate = question.accelerator.estimate(workload, profile)
     dense_model = experiment.made_sparse(experiment.dense_network(), workload)
     initialise(dense_model, run.output / DENSE_WEIGHTS)
     natural = run.profile(dense_model)
-    natural_estimate = question.accelerator.estimate(workload, natural)
+    natural_estimate = question.accelerator.estimate(experiment.workload, natural)  # with the bits of the dense network
     state.wall_s["hardware"] += time.monotonic() - asked
     val, test = (run.accuracy(module.model, split) for split in ("val", "test"))
     with as_floats(module.model) as twin:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import math
 import typing
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -67,6 +68,30 @@ class Accelerator(ABC):
             workload: the network.
             anchors: plain data from a checkpoint.
         """
+
+    def width_gains(
+        self, workload: Workload, profile: SparsityProfile, choices: Mapping[str, Sequence[int]]
+    ) -> dict[str, dict[int, float]]:
+        """Return what other widths of weights are worth: the log of the factor by which the network becomes faster.
+
+        Here each width is estimated by itself. An accelerator whose answers jump says instead what they are worth at
+        the present design, as its prices do.
+
+        Args:
+            workload: the network, with present widths.
+            profile: its sparsity.
+            choices: the widths in question, bits, by the path of a layer's module; all its operations have the same.
+
+        Raises:
+            CannotFit: no design fits the device.
+        """
+        present, found = self.estimate(workload, profile).throughput_ips, dict[str, dict[int, float]]()
+        for layer, widths in choices.items():
+            found[layer] = {}
+            for bits in widths:
+                other = workload.with_bits(dict.fromkeys(workload.uses[layer], bits), {})
+                found[layer][bits] = math.log(self.estimate(other, profile).throughput_ips / present)
+        return found
 
     def design(self, workload: Workload, estimate: Estimate) -> Design | None:
         """Return the design behind an estimate, for those who build or simulate it; None where there is none to build.

@@ -292,12 +292,15 @@ class Workload:
 
         Args:
             weights, activations: bits of the weights of operations, and of what they read, by name; those that are not
-                named have the accelerator's own widths.
+                named keep theirs.
         """
         operations = (
-            replace(one, weight_bits=weights.get(one.name, 0), activation_bits=activations.get(one.name, 0))
+            replace(
+                one, weight_bits=weights.get(one.name, one.weight_bits),
+                activation_bits=activations.get(one.name, one.activation_bits),
+            )
             for one in self.operations
-        )
+        )  # fmt: skip
         return Workload(self.name, self.input_shape, tuple(operations))
 
     def crossing_bits(self, cut: int, bits: int) -> int:

@@ -7,7 +7,7 @@ from hass_train.precision.graph import IntegerGraph
 from hass_train.precision.integer_network import IntegerNetwork
 from hass_train.precision.quantisers import NAME as QUANTISERS
 from hass_train.precision.quantisers import Quantisers, quantise, quantisers_of, state_keys
-from hass_train.precision.rules import Float, Numbers, Precision, PrecisionRule
+from hass_train.precision.rules import Float, Mixed, Numbers, Precision, PrecisionRule
 from hass_train.precision.widths import resolved, with_widths
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Format",
     "IntegerGraph",
     "IntegerNetwork",
+    "Mixed",
     "Numbers",
     "Precision",
     "PrecisionRule",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from enum import IntEnum
 
 import torch
@@ -11,8 +12,8 @@ from torch import Tensor, nn
 
 from hass_train.precision.folding import filter_exponents, folded, gated_weight
 from hass_train.precision.formats import RANGES, best_range, exponents_of, squared_errors
-from hass_train.precision.graph import LAYERS, IntegerGraph
-from hass_train.precision.rules import Precision
+from hass_train.precision.graph import LAYERS, IntegerGraph, Node
+from hass_train.precision.rules import Mixed, Precision
 from hass_train.precision.values import Values
 from hass_train.runtime import ranks
 
@@ -39,6 +40,8 @@ class Calibration(nn.Module):
         exponents: (values,) int64, the exponents of the values.
         weight_exponents: (filters of all layers,) int64.
         input_signed: scalar bool, whether images have negative values.
+        chosen_bits: (layers,) int64, bits of the weights of the layers that a `Mixed` precision leaves free; without
+            such a precision there is none.
     """
 
     stage: Tensor
@@ -46,6 +49,7 @@ class Calibration(nn.Module):
     exponents: Tensor
     weight_exponents: Tensor
     input_signed: Tensor
+    chosen_bits: Tensor
 
     def __init__(self, graph: IntegerGraph, precision: Precision, model: nn.Module) -> None:
         super().__init__()
@@ -63,12 +67,21 @@ class Calibration(nn.Module):
         self.register_buffer("exponents", torch.zeros(count, dtype=torch.int64))
         self.register_buffer("weight_exponents", torch.zeros(filters, dtype=torch.int64))
         self.register_buffer("input_signed", torch.tensor(True))
+        self.free_layers = precision.free_layers(model, graph.workload) if isinstance(precision, Mixed) else []
+        if isinstance(precision, Mixed):
+            self.register_buffer("chosen_bits", torch.full((len(self.free_layers),), precision.weight_bits))
         self._seen: Tensor | None = None
         self.synchronize()
 
     def synchronize(self) -> None:
         """Update the plain copies of the buffers, after a checkpoint was loaded or exponents changed."""
         self._stage = Stage(int(self.stage))
+        if self.free_layers:
+            own = self.layer_bits()
+            bits = {
+                node.name: own[node.layer] for node in self.graph.nodes if node.kind in LAYERS and node.layer in own
+            }
+            self.values = replace(self.values, weight_bits={**self.values.weight_bits, **bits})
         exponents = dict(zip(self._places, self.exponents.tolist(), strict=True))
         self.formats = self.values.formats(exponents, bool(self.input_signed))
 
@@ -81,6 +94,23 @@ class Calibration(nn.Module):
     def stage_now(self) -> Stage:
         """The present stage, known without reading a tensor."""
         return self._stage
+
+    def layer_bits(self) -> dict[str, int]:
+        """The bits of the weights of the layers that a `Mixed` precision leaves free, by the paths of their modules."""
+        return dict(zip(self.free_layers, self.chosen_bits.tolist(), strict=True)) if self.free_layers else {}
+
+    @torch.no_grad()
+    def set_layer_bits(self, bits: Mapping[str, int]) -> None:
+        """Change the bits of the weights of some free layers, and choose the exponents of their filters anew.
+
+        Args:
+            bits: by the path of a layer's module.
+        """
+        for name, own in bits.items():
+            self.chosen_bits[self.free_layers.index(name)] = own
+        self.synchronize()
+        self._choose_weights([node for node in self.graph.nodes if node.kind in LAYERS and node.layer in bits])
+        self.synchronize()
 
     def set_stage(self, stage: Stage) -> None:
         """Change what the network's forward pass does."""
@@ -121,13 +151,16 @@ class Calibration(nn.Module):
             self.exponents[place] = own[int(best[place])]
         self.errors.mul_(keep)
         self.synchronize()  # weights' exponents depend on the formats of what they meet
-        for node in self.graph.nodes:
-            if node.kind in LAYERS:
-                weight, bias = folded(self.model, node, gated_weight(self.model, node))
-                bits, source = self.values.weight_bits[node.name], self.formats[node.inputs[0]]
-                limit = self.precision.accumulator_bits
-                self.weight_exponents[self._filters[node.name]] = filter_exponents(weight, bias, bits, source, limit)
+        self._choose_weights([node for node in self.graph.nodes if node.kind in LAYERS])
         self.synchronize()
+
+    def _choose_weights(self, layers: Iterable[Node]) -> None:
+        """Choose the exponents of the filters of some layers by their present weights."""
+        for node in layers:
+            weight, bias = folded(self.model, node, gated_weight(self.model, node))
+            bits, source = self.values.weight_bits[node.name], self.formats[node.inputs[0]]
+            limit = self.precision.accumulator_bits
+            self.weight_exponents[self._filters[node.name]] = filter_exponents(weight, bias, bits, source, limit)
 
     def _observe(self, seen: Tensor, name: str, x: Tensor) -> None:
         """Add the squared errors of a value in each range to those that were seen before."""

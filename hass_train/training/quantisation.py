@@ -7,12 +7,13 @@ zeros, and keeps these exponents. Plain training calibrates first, and keeps exp
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 from torch import Tensor, nn
 
-from hass_train.precision import Stage, quantisers_of
+from hass_train.precision import QUANTISERS, Stage, quantisers_of
 
 BATCHES = 4
 """Number of training batches by which exponents are chosen."""
@@ -61,6 +62,29 @@ def choose_exponents(model: nn.Module) -> None:
     quantisers = quantisers_of(model)
     if quantisers is not None and quantisers.stage_now is Stage.QUANTISED:
         quantisers.choose(_KEEP)
+
+
+def layer_bits(model: nn.Module, state: Mapping[str, Any] | None = None) -> dict[str, int]:
+    """The bits of the weights of those layers whose precision leaves them free (`Mixed`), by their paths.
+
+    Args:
+        model: the network.
+        state: a state dict from a checkpoint that is about to be loaded into it; by default the present bits count.
+    """
+    quantisers = quantisers_of(model)
+    if quantisers is None or not quantisers.free_layers:
+        return {}
+    if state is None:
+        return quantisers.layer_bits()
+    (saved,) = (value for key, value in state.items() if key.endswith(f"{QUANTISERS}.chosen_bits"))
+    return dict(zip(quantisers.free_layers, saved.tolist(), strict=True))
+
+
+def set_layer_bits(model: nn.Module, bits: Mapping[str, int]) -> None:
+    """Change the bits of the weights of free layers, by their paths; none = nothing changes."""
+    quantisers = quantisers_of(model)
+    if quantisers is not None and bits:
+        quantisers.set_layer_bits(bits)
 
 
 def synchronize(model: nn.Module) -> None:
