@@ -59,7 +59,7 @@ class AieAccelerator(Accelerator):
         hz = 1e6 * array.clock_mhz
         return Estimate.of_layers(
             [
-                _row(one, cost, plan[one.name], layers.get(one.name), array.of(one))
+                _row(one, cost, plan[one.name], layers.get(one.name), array)
                 for one, cost in zip(operations, costs, strict=True)
             ],
             array.clock_mhz,
@@ -116,7 +116,7 @@ def _bottleneck(operations: Sequence[Operation], costs: Sequence[LayerCost], cyc
 def _row(
     operation: Operation, cost: LayerCost, fusion: Fusion, sparsity: LayerSparsity | None, array: AieArray
 ) -> LayerEstimate:
-    """The row of the estimate for one operation, on the array as it runs on it."""
+    """The row of the estimate for one operation."""
     tiling = cost.tiling
     folds = {}
     if tiling is not None:
@@ -138,6 +138,6 @@ def _row(
         pair_density=sparsity.pair_density if sparsity else 1.0,
         block_density=cost.density if operation.multiplies else None,
         block_imbalance=cost.imbalance if operation.multiplies else None,
-        weight_bits=array.weight_bits if operation.has_weights else 0,
-        activation_bits=array.activation_bits,
+        weight_bits=(operation.weight_bits or array.weight_bits) if operation.has_weights else 0,
+        activation_bits=operation.activation_bits or array.activation_bits,
     )
