@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -14,11 +15,13 @@ from hass_train.data.evaluate import accuracy
 from hass_train.export.initial import read_tensors
 from hass_train.export.weights import DENSE_WEIGHTS, save_dense
 from hass_train.runtime import ranks
+from hass_train.search.engine import Choice
 from hass_train.search.phases import Phase
 from hass_train.search.subject import Subject
+from hass_train.search.widths import chosen_widths
 from hass_train.sparsity import sparse_layers, watching
 from hass_train.training.module import SparseClassifier, classifier, search_state
-from hass_train.training.quantisation import BATCHES, calibrate_precision
+from hass_train.training.quantisation import BATCHES, calibrate_precision, set_layer_bits
 from hass_train.training.state import SearchState
 from hass_train.training.steps import completed
 
@@ -103,7 +106,9 @@ class Phases(pl.Callback):
         state = module.state
         subject = Subject(module.model, state.asked, _data(trainer), self.calibration_images, self.margin, self.output)
         # the first process chooses for all
-        state.choice = ranks.from_first(lambda: state.engine.choose(subject))
+        state.choice, bits = ranks.from_first(lambda: self._choose(state, subject, module))
+        set_layer_bits(module.model, bits)
+        state.widen(bits)
         layers = [layer for _, layer in sparse_layers(module.model)]
         ranks.shared([one for layer in layers for one in (*layer.thresholds, layer.activation_scale)])
         self._charge(state)
@@ -111,6 +116,19 @@ class Phases(pl.Callback):
         ranks.check_same([layer.mask for _, layer in sparse_layers(module.model)], "masks")
         self._renew_batch_norm(trainer, module)
         self._calibrate(trainer, module)
+
+    def _choose(self, state: SearchState, subject: Subject, module: SparseClassifier) -> tuple[Choice, dict[str, int]]:
+        """Let the search engine choose thresholds; then choose the bits of weights that the precision leaves free, by
+        layer, and scale thresholds back to the goal, which fewer bits exceed."""
+        choice = state.engine.choose(subject)
+        images = next(iter(subject.data.images("train", module, batches=1)))
+        bits = chosen_widths(subject, images)
+        if bits:
+            set_layer_bits(module.model, bits)
+            faster = replace(subject, question=subject.question.with_weight_bits(bits))
+            if faster.question.target_ips is not None:
+                choice = replace(choice, settled_ips=faster.survive())
+        return choice, bits
 
     def _calibrate(self, trainer: pl.Trainer, module: SparseClassifier) -> None:
         """Choose the exponents of integers by training images."""

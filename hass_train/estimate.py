@@ -44,7 +44,7 @@ def main(config: DictConfig) -> dict[str, Any]:
     seconds = {"trace": tracing - started, "explore": exploring - tracing, "total": exploring - started}
     answer = Estimation(
         workload.name, workload.input_shape, workload.macs, workload.weights, profile.pair_sparsity(workload),
-        asdict(asked.config.profile), asked.config.hw, estimate, seconds, job_command(),
+        asdict(asked.config.profile), asked.hardware, estimate, seconds, job_command(),
     )  # fmt: skip
     files, name = [output / ESTIMATE, output / "estimate.png"], accelerator.name
     answer.save(files[0])

@@ -15,6 +15,7 @@ from hass_train.config.checks import checked_estimate, made
 from hass_train.config.schema import EstimateConfig, ProfileConfig
 from hass_train.export.profile import load_profile
 from hass_train.hardware import Accelerator, SparsityProfile, Workload
+from hass_train.precision import Mixed, Numbers, resolved, with_widths
 from hass_train.results.estimation import measured_network
 from hass_train.runtime.errors import UserError
 from hass_train.training.networks import create_network, deployed, given, traced
@@ -40,9 +41,25 @@ class EstimateExperiment:
         return cls(checked_estimate(config))
 
     @cached_property
+    def precision(self) -> Numbers:
+        """What the network computes with."""
+        found = made(self.config.precision, "precision", Numbers)
+        if isinstance(found, Mixed):
+            raise UserError(
+                "precision=mixed chooses bits in a search; for an estimate take precision=int8 or int4, with rules for "
+                "layers"
+            )
+        return found
+
+    @property
+    def hardware(self) -> dict[str, Any]:
+        """The section of the configuration that says what the accelerator is, with all widths."""
+        return resolved(self.config.hw, self.precision)
+
+    @cached_property
     def accelerator(self) -> Accelerator:
         """The accelerator."""
-        return made(self.config.hw, "hw", Accelerator)  # type: ignore[type-abstract]
+        return made(self.hardware, "hw", Accelerator)  # type: ignore[type-abstract]
 
     @cached_property
     def workload(self) -> Workload:
@@ -60,7 +77,9 @@ class EstimateExperiment:
         channels = given(model.kwargs).get("in_chans", size[0])
         if shape is not None and channels != size[0]:
             raise UserError(f"model.kwargs.in_chans is {channels}, but images have {size[0]} channels; leave it out")
-        return traced(deployed(network), (channels, size[1], size[2]), model.name)
+        network = deployed(network)
+        workload = traced(network, (channels, size[1], size[2]), model.name)
+        return with_widths(workload, network, self.precision, self.config.hw)
 
     @cached_property
     def profile(self) -> SparsityProfile:

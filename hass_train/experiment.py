@@ -21,7 +21,7 @@ from hass_train.config.values import without_password
 from hass_train.export.initial import Loaded, initialise
 from hass_train.export.weights import DENSE_WEIGHTS
 from hass_train.hardware import Accelerator, Workload
-from hass_train.precision import Numbers, Precision, integer_graph, quantise
+from hass_train.precision import Mixed, Numbers, Precision, integer_graph, quantise, resolved, with_widths
 from hass_train.runtime.errors import UserError
 from hass_train.runtime.files import weights_file
 from hass_train.sparsity import LayerRule, Mode, Pattern, link_norms, sparse_layers, sparsify
@@ -84,6 +84,11 @@ class Experiment:
         _ = self.goal, self.precision  # which may be refused
         if self.config.export.onnx and not isinstance(self.precision, Precision):
             raise UserError("export.onnx=true writes integers, and precision=float has none; say precision=int8")
+        if isinstance(self.precision, Mixed) and self.config.hw.get("weight_bits") is not None:
+            raise UserError(
+                f"hw.weight_bits is {self.config.hw['weight_bits']} for all layers, so precision=mixed, which chooses "
+                "bits by layer, gains nothing; leave it out, or take precision=int8"
+            )
         if search.activation_sparsity and not accelerator.uses_activations:
             raise UserError(
                 f"search.activation_sparsity is {search.activation_sparsity}, but {accelerator.name} gains "
@@ -102,7 +107,7 @@ class Experiment:
     @cached_property
     def accelerator(self) -> Accelerator:
         """The accelerator, with exact estimates."""
-        return made(self.config.hw, "hw", Accelerator)  # type: ignore[type-abstract]
+        return made(resolved(self.config.hw, self.precision), "hw", Accelerator)  # type: ignore[type-abstract]
 
     @cached_property
     def engine(self) -> SearchEngine:
@@ -217,8 +222,9 @@ class Experiment:
             workload = traced(model, self.data.input_size, name)
             return self.made_sparse(model, workload), workload, parameters
         graph = integer_graph(model, self.data.input_size, name)  # of the dense network, as workloads are
+        workload = with_widths(graph.workload, model, self.precision, self.config.hw)
         quantise(self.made_sparse(model, graph.workload), graph, self.precision)
-        return model, graph.workload, parameters
+        return model, workload, parameters
 
     def quantised(self, model: nn.Module) -> nn.Module:
         """Give a dense network fake quantisers in place, if it is to compute with integers, and return it.
@@ -226,6 +232,11 @@ class Experiment:
         Raises:
             UserError: an operation has no integer meaning, or a rule matches no layer.
         """
+        if isinstance(self.precision, Mixed):
+            raise UserError(
+                "precision=mixed chooses bits where a search freezes its thresholds, and train.py has none; take "
+                "precision=int8 or int4, with rules for layers"
+            )
         if isinstance(self.precision, Precision):
             quantise(model, integer_graph(model, self.data.input_size, self.config.model.name), self.precision)
         return model

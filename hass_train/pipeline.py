@@ -38,16 +38,19 @@ from hass_train.search.goals import Reached
 from hass_train.search.phases import Phase, PhasePlan
 from hass_train.search.subject import Subject
 from hass_train.sparsity import SparseLayer, apply_masks, masks_hold, sparse_layers
-from hass_train.tracking.board import publish_dense
+from hass_train.tracking.board import publish_dense, publish_integers
 from hass_train.tracking.loggers import WandbLog
 from hass_train.training.finish import finish
 from hass_train.training.module import SparseClassifier
+from hass_train.training.quantisation import as_floats
 from hass_train.training.resume import Checkpoint
 from hass_train.training.run import Run, running
 
 
 def train(config: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     """Train a dense network without a search, or fine-tune one with `init_from=`.
+
+    With an integer precision the accuracies are those of the integers, and `float_test_acc` is the float twin's.
 
     Returns:
         The accuracies and the path of the weights; and the objects that were made, by name.
@@ -68,12 +71,18 @@ def train(config: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
         save_dense(module.model, path)
         save_integers(module.model, run.output, experiment.config.export.onnx)
         accuracies = {f"{split}_acc": run.accuracy(module.model, split) for split in ("val", "test")}
+        with as_floats(module.model) as twin:
+            if twin:
+                accuracies["float_test_acc"] = run.accuracy(module.model, "test")
         run.log({f"dense/{name}": value for name, value in accuracies.items()})
         write_text(run.output / "accuracy.json", json.dumps(accuracies))
         for logger in run.trainer.loggers:
             if isinstance(logger, WandbLog):
-                publish_dense(logger, experiment.config.model.name, path, {**accuracies, "data": run.data.name})
-        print(f"val {accuracies['val_acc']:.4f}  test {accuracies['test_acc']:.4f}  {path}")
+                about = {**accuracies, "data": run.data.name}
+                publish_dense(logger, experiment.config.model.name, path, about)
+                publish_integers(logger, experiment.config.model.name, run.output, about)
+        twin_words = f" (float twin {accuracies['float_test_acc']:.4f})" if "float_test_acc" in accuracies else ""
+        print(f"val {accuracies['val_acc']:.4f}  test {accuracies['test_acc']:.4f}{twin_words}  {path}")
         return {**accuracies, "model": str(path)}, {"module": module, "trainer": run.trainer, "data": run.data}
 
 
@@ -98,7 +107,7 @@ def search(config: DictConfig) -> tuple[Result, dict[str, Any]]:
         result = _measured(run, module, started)
         result, files, note = finish(run, module, result)
         print_result(result, files, report_console(), note)
-        objects = {"module": module, "trainer": run.trainer, "data": run.data, "workload": experiment.workload}
+        objects = {"module": module, "trainer": run.trainer, "data": run.data, "workload": module.state.asked.workload}
         return result, objects
 
 
@@ -182,15 +191,17 @@ def _measured(run: Run, module: SparseClassifier, started: float) -> Result:
         started: `time.monotonic()` at the start of the search.
     """
     experiment, state, asked = run.experiment, module.state, time.monotonic()
-    question, workload = state.asked, experiment.workload
+    question, workload = state.asked, state.asked.workload
     profile = run.profile(module.model)
     estimate = question.accelerator.estimate(workload, profile)
     dense_model = experiment.made_sparse(experiment.dense_network(), workload)
     initialise(dense_model, run.output / DENSE_WEIGHTS)
     natural = run.profile(dense_model)
-    natural_estimate = question.accelerator.estimate(workload, natural)
+    natural_estimate = question.accelerator.estimate(experiment.workload, natural)  # with the bits of the dense network
     state.wall_s["hardware"] += time.monotonic() - asked
     val, test = (run.accuracy(module.model, split) for split in ("val", "test"))
+    with as_floats(module.model) as twin:
+        float_test = run.accuracy(module.model, "test") if twin else None
     dense_val = run.accuracy(dense_model, "val")
     met = question.goal.met(Reached(module.model, dense_val, val, question.dense_ips, estimate.throughput_ips))
     return Result(
@@ -206,7 +217,7 @@ def _measured(run: Run, module: SparseClassifier, started: float) -> Result:
         natural=NaturalNetwork(natural.pair_sparsity(workload), natural_estimate, natural),
         sparse=SparseNetwork(
             val, test, profile.weight_sparsity(workload), profile.activation_sparsity(workload),
-            profile.pair_sparsity(workload), estimate, profile,
+            profile.pair_sparsity(workload), estimate, profile, float_test,
         ),
         goal=Outcome(
             question.goal.name, question.goal.value, question.goal.words(), question.target_ips, met,

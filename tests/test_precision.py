@@ -15,10 +15,15 @@ from safetensors.torch import load_file
 from hass_train import pipeline
 from hass_train.experiment import Experiment
 from hass_train.export.__main__ import main
+from hass_train.export.profile import load_profile
 from hass_train.precision import IntegerNetwork, Precision, Stage, quantisers_of
+from hass_train.report import columns
+from hass_train.results import playing
 from hass_train.results.result import Result
 from hass_train.runtime import stopping
 from hass_train.runtime.errors import UserError
+from hass_train.tracking.board import final_scalars
+from hass_train.training.replay import simulate_run
 from tests.chaos.kills import NETWORK, numbers
 from tests.conftest import SMALL as RUN_SMALL
 from tests.conftest import composed, run_small
@@ -108,6 +113,9 @@ def test_a_search_reports_the_accuracy_of_integers_and_their_zeros(searched: Pat
         right += int((network(images).argmax(1) == labels).sum())
         seen += len(labels)
     assert result.sparse.test_acc == pytest.approx(right / seen)
+    assert result.sparse.float_test_acc is not None
+    assert ("… of its float twin", ["–", "–", f"{result.sparse.float_test_acc:.4f}"]) in columns.rows(result)
+    assert final_scalars(result)["pareto/float_test_acc"] == result.sparse.float_test_acc
     weights = load_file(searched / "model.safetensors")
     pruned = 0
     for name, integers in network.tensors.items():
@@ -116,6 +124,17 @@ def test_a_search_reports_the_accuracy_of_integers_and_their_zeros(searched: Pat
             pruned += int((weights[name] == 0).sum())
     assert pruned > 100
     assert any(one.threshold > 0 for one in network.operations)
+
+
+def test_simulations_of_such_runs_play_the_integers(searched: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(playing, "simulate_design", lambda design, workload, network, *more: network)
+    network = simulate_run(searched, 1)
+    assert isinstance(network, IntegerNetwork)
+    profile = load_profile(searched)
+    for one in network.operations:
+        if one.name in profile.layers:
+            density = float((network.tensors[f"{one.name}.weight"] != 0).double().mean())
+            assert profile.layers[one.name].weight_density == pytest.approx(density), one.name
 
 
 def test_finished_runs_are_written_as_onnx(

@@ -72,6 +72,7 @@ def checked_estimate(config: DictConfig) -> EstimateConfig:
     typed, plain = _typed(config, EstimateConfig)
     check_values(typed)
     _check_target("hw", plain["hw"])
+    _check_target("precision", plain["precision"])
     profile, size = typed.profile, typed.model.input_size
     if profile.kind not in ("uniform", "run"):
         raise unknown("kind of profile", profile.kind, ["uniform", "run"])

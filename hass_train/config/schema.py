@@ -246,6 +246,7 @@ class EstimateConfig:
         tolerance: how far from the optimum designs may be, as a fraction; for accelerators that search designs.
         model: the network.
         hw: the accelerator: a class (`_target_`) and its arguments.
+        precision: what the network computes with, likewise.
         profile: the sparsity.
         paths: the folders that are read and written.
     """
@@ -253,5 +254,6 @@ class EstimateConfig:
     tolerance: float = within(0.001, 0.0, 1.0)
     model: ModelConfig = field(default_factory=ModelConfig)
     hw: dict[str, Any] = field(default_factory=dict)
+    precision: dict[str, Any] = field(default_factory=dict)
     profile: ProfileConfig = field(default_factory=ProfileConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)

@@ -48,6 +48,8 @@ def save_design(path: AnyPath, design: Design, workload: Workload, estimate: Est
                 "multiplier": row.multiplier,
                 "folds": dict(row.folds),
                 "filter_order": list(row.filter_order),
+                "weight_bits": row.weight_bits,
+                "activation_bits": row.activation_bits,
                 "engine_fifo": row.engine_fifo,
                 "fifos": {name: fifos[name] for name in names if name in fifos},
                 "weights_in": row.weights_in,

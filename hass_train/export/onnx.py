@@ -163,7 +163,7 @@ def _average(graph: OnnxGraph, one: IntegerOperation, operands: list[str], tenso
 def _pair(graph: OnnxGraph, one: IntegerOperation, operands: list[str], tensors: Tensors) -> str:
     """A sum, difference or product."""
     kind = "Mul" if one.kind is Kind.MULTIPLY else "Add" if one.arguments[1] > 0 else "Sub"
-    if width_of(one.node, one.sources) <= EXACT_BITS:
+    if width_of(one, one.sources) <= EXACT_BITS:
         return graph.rounded(graph.node(kind, *operands), one.output, one.name)
     result = graph.node(kind, *(graph.cast(each, "DOUBLE") for each in operands))
     return graph.rounded(graph.rounded_double(result, 1 / one.output.scale, one.output), one.output, one.name)

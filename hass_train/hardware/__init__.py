@@ -1,6 +1,6 @@
 """Analytical accelerator models. Imports no Lightning, timm, Hydra or W&B; usable from a notebook."""
 
-from hass_train.hardware.accelerator import Accelerator
+from hass_train.hardware.accelerator import WIDTHS, Accelerator
 from hass_train.hardware.aie.array import AieArray
 from hass_train.hardware.aie.model import AieAccelerator
 from hass_train.hardware.dataflow.model import DataflowAccelerator
@@ -14,6 +14,7 @@ from hass_train.hardware.trace import UnsupportedOperation, trace
 from hass_train.hardware.workload import Operation, OperationKind, Workload
 
 __all__ = [
+    "WIDTHS",
     "Accelerator",
     "AieAccelerator",
     "AieArray",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import math
 import typing
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -68,6 +69,30 @@ class Accelerator(ABC):
             anchors: plain data from a checkpoint.
         """
 
+    def width_gains(
+        self, workload: Workload, profile: SparsityProfile, choices: Mapping[str, Sequence[int]]
+    ) -> dict[str, dict[int, float]]:
+        """Return what other widths of weights are worth: the log of the factor by which the network becomes faster.
+
+        Here each width is estimated by itself. An accelerator whose answers jump says instead what they are worth at
+        the present design, as its prices do.
+
+        Args:
+            workload: the network, with present widths.
+            profile: its sparsity.
+            choices: the widths in question, bits, by the path of a layer's module; all its operations have the same.
+
+        Raises:
+            CannotFit: no design fits the device.
+        """
+        present, found = self.estimate(workload, profile).throughput_ips, dict[str, dict[int, float]]()
+        for layer, widths in choices.items():
+            found[layer] = {}
+            for bits in widths:
+                other = workload.with_bits(dict.fromkeys(workload.uses[layer], bits), {})
+                found[layer][bits] = math.log(self.estimate(other, profile).throughput_ips / present)
+        return found
+
     def design(self, workload: Workload, estimate: Estimate) -> Design | None:
         """Return the design behind an estimate, for those who build or simulate it; None where there is none to build.
 
@@ -78,11 +103,15 @@ class Accelerator(ABC):
         return None
 
 
+WIDTHS = ("weight_bits", "activation_bits", "accumulator_bits")
+"""Arguments of accelerators that a configuration may leave open (null): they follow the network's numbers."""
+
+
 def with_fields_of(*kinds: type) -> Callable[[_Function], _Function]:
     """Give a function that takes any keywords the signature of some dataclasses' fields.
 
     A configuration's keys are checked against the signature of what `_target_` names; so the fields of a device and of
-    its design rules can stand side by side under `hw`, and are declared only once.
+    its design rules can stand side by side under `hw`, and are declared only once. `WIDTHS` may be None as well.
     """
 
     def dress(function: _Function) -> _Function:
@@ -91,11 +120,10 @@ def with_fields_of(*kinds: type) -> Callable[[_Function], _Function]:
             types = typing.get_type_hints(kind)
             for item in fields(kind):
                 default = inspect.Parameter.empty if item.default is MISSING else item.default
-                hints[item.name] = types[item.name]
+                hint = types[item.name] | None if item.name in WIDTHS else types[item.name]
+                hints[item.name] = hint
                 parameters.append(
-                    inspect.Parameter(
-                        item.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=types[item.name]
-                    )
+                    inspect.Parameter(item.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
                 )
         function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         function.__annotations__ = hints

@@ -91,6 +91,7 @@ class LayerEstimate:
         block_density: fraction of its blocks of weights that an array computes; None where zeros are not skipped so.
         block_imbalance: the block density of the busiest row of cores over that of the layer; None likewise.
         reason: why it is built with its kind of compute engine, in a few words; empty where there is no choice.
+        weight_bits, activation_bits: bits of its weights, 0 where it has none, and of what it reads; 0 = unknown.
     """
 
     name: str
@@ -117,6 +118,8 @@ class LayerEstimate:
     multiplier: str = "dsp"
     filter_order: tuple[int, ...] = ()
     reason: str = ""
+    weight_bits: int = 0
+    activation_bits: int = 0
 
 
 @dataclass(frozen=True, slots=True)

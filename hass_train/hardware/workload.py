@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from functools import cached_property
@@ -80,6 +80,7 @@ class Operation:
             that is called n times is one layer and n operations.
         fixed: whether its weights are no layer's own (a constant filter, or weights that another module reads).
             Hardware computes it as it is; profiles do not cover it.
+        weight_bits, activation_bits: bits of its weights and of what it reads; 0 = the accelerator's own widths.
     """
 
     name: str
@@ -96,6 +97,8 @@ class Operation:
     function: str = ""
     layer: str = ""
     fixed: bool = False
+    weight_bits: int = 0
+    activation_bits: int = 0
 
     @property
     def has_weights(self) -> bool:
@@ -283,6 +286,33 @@ class Workload:
             crossing[place + 1] -= 1
         totals = list(itertools.accumulate(crossing))
         return [k for k in range(1, len(self.operations)) if totals[k] == 1]
+
+    def with_bits(self, weights: Mapping[str, int], activations: Mapping[str, int]) -> Workload:
+        """The network with other widths of its numbers.
+
+        Args:
+            weights, activations: bits of the weights of operations, and of what they read, by name; those that are not
+                named keep theirs.
+        """
+        operations = (
+            replace(
+                one, weight_bits=weights.get(one.name, one.weight_bits),
+                activation_bits=activations.get(one.name, one.activation_bits),
+            )
+            for one in self.operations
+        )  # fmt: skip
+        return Workload(self.name, self.input_shape, tuple(operations))
+
+    def crossing_bits(self, cut: int, bits: int) -> int:
+        """The bits of the feature map that crosses a cut.
+
+        Args:
+            cut: as of `crossing`.
+            bits: bits of a word that no operation with a width of its own reads.
+        """
+        before = {operation.name for operation in self.operations[:cut]} or {NETWORK_INPUT}
+        readers = [one for one in self.operations[cut:] if before.intersection(one.inputs)]
+        return self.crossing(cut).words * max((one.activation_bits or bits for one in readers), default=bits)
 
     def crossing(self, cut: int) -> FeatureMap:
         """The feature map that crosses a cut: the network's input at 0, its result at the end.

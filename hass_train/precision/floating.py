@@ -15,14 +15,14 @@ from torch.nn import functional as F
 
 from hass_train.precision.folding import norm_scale, width_of
 from hass_train.precision.formats import Format, largest_weight, reciprocal, to_grid
-from hass_train.precision.graph import Kind, Node
+from hass_train.precision.graph import Kind, Node, Step
 from hass_train.sparsity.gate import keep_strides
 
 EXACT_BITS = 25
 """Bits of a signed integer that single precision holds exactly, whatever its value: magnitudes below 2^24."""
 
 
-def layer_output(node: Node, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def layer_output(node: Step, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """A convolution or linear layer, of floats or integers.
 
     Args:
@@ -40,19 +40,19 @@ def layer_output(node: Node, x: Tensor, weight: Tensor, bias: Tensor | None) -> 
     return F.conv2d(x, weight, bias, node.stride, sides, node.dilation, node.groups)
 
 
-def window_sums(node: Node, x: Tensor) -> Tensor:
+def window_sums(node: Step, x: Tensor) -> Tensor:
     """The sums of the windows of an average pool."""
     left, _, top, _ = node.padding
     return F.avg_pool2d(x, node.kernel, node.stride, (top, left), divisor_override=1)
 
 
-def max_pool(node: Node, x: Tensor) -> Tensor:
+def max_pool(node: Step, x: Tensor) -> Tensor:
     """A max pool, of floats or integers."""
     left, _, top, _ = node.padding
     return F.max_pool2d(x, node.kernel, node.stride, (top, left), node.dilation)
 
 
-def moved(node: Node, operands: Sequence[Tensor]) -> Tensor:
+def moved(node: Step, operands: Sequence[Tensor]) -> Tensor:
     """A reshape, permutation, slice or concatenation, of floats or integers."""
     x = operands[0]
     if node.kind is Kind.RESHAPE:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hass_train.precision.formats import Format, largest_weight, weight_exponents
-from hass_train.precision.graph import Kind, Node
+from hass_train.precision.graph import Kind, Node, Step
 from hass_train.runtime.errors import UserError
 from hass_train.sparsity.layers import SparseLayer
 
@@ -135,7 +135,7 @@ def accumulator_bits(bounds: Tensor | Sequence[int]) -> int:
     return int(torch.as_tensor(bounds).max()).bit_length() + 1
 
 
-def width_of(node: Node, sources: Sequence[Format]) -> int:
+def width_of(node: Step, sources: Sequence[Format]) -> int:
     """The bits of what an operation without weights computes before it is requantised."""
     if node.kind is Kind.MULTIPLY:
         return accumulator_bits([sources[0].largest * sources[1].largest])

@@ -37,8 +37,8 @@ _IF_OPERANDS_ARE_NOT = frozenset({Kind.MULTIPLY, Kind.CONCAT, Kind.AVERAGE_POOL,
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
-    """One integer operation.
+class Step:
+    """What an integer operation does to the shape of its operands, whatever its numbers.
 
     Args:
         name: as in the `Workload`, where that has the operation; unique.
@@ -51,13 +51,6 @@ class Node:
         shape: shape of the result, the images (one) first.
         arguments: axes of a mean; the axis of a concatenation; (axis, start, stop, step) of a slice; the order of axes
             of a permutation; the sign of each operand of a sum.
-        function: name of the torch operation that makes a table; `lowest` for a padding that no maximum selects.
-        options: further arguments of that operation; `low` and `high` of a clip, where it has them.
-        layer: path of the module of a convolution or linear layer, or of what drops values in training.
-        weight: path of the parameter or buffer that holds the weights; empty = ones.
-        bias: likewise; empty = none.
-        norms: paths of the batch norms that fold into the layer, in order.
-        count: number of values in each average of a mean or average pool.
     """
 
     name: str
@@ -70,6 +63,22 @@ class Node:
     groups: int = 1
     shape: tuple[int, ...] = ()
     arguments: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Node(Step):
+    """One integer operation of a network's graph, with the places of its parameters in the network.
+
+    Args:
+        function: name of the torch operation that makes a table; `lowest` for a padding that no maximum selects.
+        options: further arguments of that operation; `low` and `high` of a clip, where it has them.
+        layer: path of the module of a convolution or linear layer, or of what drops values in training.
+        weight: path of the parameter or buffer that holds the weights; empty = ones.
+        bias: likewise; empty = none.
+        norms: paths of the batch norms that fold into the layer, in order.
+        count: number of values in each average of a mean or average pool.
+    """
+
     function: str = ""
     options: Mapping[str, float | str] = field(default_factory=dict)
     layer: str = ""

@@ -12,11 +12,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from hass_train.hardware.workload import NETWORK_INPUT
+from hass_train.precision.calibration import Stage
 from hass_train.precision.floating import clip_limits
 from hass_train.precision.formats import Format, reciprocal
-from hass_train.precision.graph import LAYERS, Kind, Node
+from hass_train.precision.graph import LAYERS, Kind, Node, Step
 from hass_train.precision.operation import IntegerOperation
-from hass_train.precision.quantisers import Quantisers, Stage, quantisers_of
+from hass_train.precision.quantisers import Quantisers, quantisers_of
 from hass_train.runtime.errors import UserError
 from hass_train.runtime.files import AnyPath
 from hass_train.runtime.plain import from_plain, to_plain
@@ -29,7 +30,7 @@ _ABOUT = (
     "of a layer with |q| <= threshold count as 0; tensors are NAME.weight, NAME.bias, NAME.exponents (of the filters' "
     "weights), NAME.table (from the smallest q upwards)"
 )
-_SAME = tuple(one.name for one in fields(Node) if one.name in {two.name for two in fields(IntegerOperation)})
+_SAME = tuple(one.name for one in fields(Step))
 
 
 @dataclass(frozen=True)

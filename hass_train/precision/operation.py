@@ -11,15 +11,14 @@ from torch.nn import functional as F
 
 from hass_train.precision.floating import layer_output, max_pool, moved, window_sums
 from hass_train.precision.formats import Format, requantised
-from hass_train.precision.graph import LAYERS, Kind, Node
+from hass_train.precision.graph import LAYERS, Kind, Step
 
 
-@dataclass(frozen=True)
-class IntegerOperation:
-    """An operation on integers.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntegerOperation(Step):
+    """An operation on integers, with its numbers.
 
     Args:
-        name, kind, inputs, kernel, stride, dilation, padding, groups, shape, arguments: as in `Node`.
         sources: formats of the operands.
         output: format of the result.
         threshold: operands of a layer of at most this magnitude count as 0.
@@ -28,32 +27,14 @@ class IntegerOperation:
         low, high: the limits of a clip; low is also what a padding pads with.
     """
 
-    name: str
-    kind: Kind
-    inputs: tuple[str, ...]
     sources: tuple[Format, ...]
     output: Format
-    kernel: tuple[int, int] = (1, 1)
-    stride: tuple[int, int] = (1, 1)
-    dilation: tuple[int, int] = (1, 1)
-    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
-    groups: int = 1
-    shape: tuple[int, ...] = ()
-    arguments: tuple[int, ...] = ()
     threshold: int = 0
     accumulator_bits: int = 0
     multiplier: int = 1
     shift: int = 0
     low: int = 0
     high: int = 0
-
-    @property
-    def node(self) -> Node:
-        """The operation without its numbers."""
-        return Node(
-            self.name, self.kind, self.inputs, self.kernel, self.stride, self.dilation, self.padding, self.groups,
-            self.shape, self.arguments,
-        )  # fmt: skip
 
     def gated(self, x: Tensor) -> Tensor:
         """A layer's input after its threshold."""
@@ -66,13 +47,13 @@ class IntegerOperation:
             operands: int64 (n, …) each.
             tensors: `weight`, `bias` and `exponents` of a layer, or the `table` of a function; all integers.
         """
-        x, node, to = operands[0], self.node, self.output
+        x, to = operands[0], self.output
         if self.kind in LAYERS:
-            return self._layer(self.gated(x), node, tensors)
+            return self._layer(self.gated(x), tensors)
         if self.kind is Kind.TABLE:
             return tensors["table"].long()[x - self.sources[0].low]
         if self.kind in (Kind.MEAN, Kind.AVERAGE_POOL):
-            sums = x.sum(self.arguments) if self.kind is Kind.MEAN else window_sums(node, x)
+            sums = x.sum(self.arguments) if self.kind is Kind.MEAN else window_sums(self, x)
             return requantised(sums * self.multiplier, self.shift, to).reshape(len(x), *self.shape[1:])
         if self.kind is Kind.ADD:
             exponent = min(one.exponent for one in self.sources)
@@ -83,20 +64,20 @@ class IntegerOperation:
             return requantised(x * operands[1], to.exponent - sum(one.exponent for one in self.sources), to)
         if self.kind is Kind.CONCAT:
             pairs = zip(operands, self.sources, strict=True)
-            return moved(node, [requantised(one, to.exponent - source.exponent, to) for one, source in pairs])
+            return moved(self, [requantised(one, to.exponent - source.exponent, to) for one, source in pairs])
         if self.kind is Kind.MAX_POOL:
-            return max_pool(node, x)
+            return max_pool(self, x)
         if self.kind is Kind.CLIP:
             return x.clamp(self.low, self.high)
-        return F.pad(x, self.padding, value=self.low) if self.kind is Kind.PAD else moved(node, operands)
+        return F.pad(x, self.padding, value=self.low) if self.kind is Kind.PAD else moved(self, operands)
 
-    def _layer(self, x: Tensor, node: Node, tensors: Mapping[str, Tensor]) -> Tensor:
+    def _layer(self, x: Tensor, tensors: Mapping[str, Tensor]) -> Tensor:
         """A layer: products and sums in accumulators of 32 bits, or 64 where these are too narrow."""
         kind = torch.int32 if self.accumulator_bits <= 32 else torch.int64
-        weight = tensors["weight"].to(kind)
-        if node.dilation != (1, 1):  # torch dilates no integers: the kernel with its gaps does the same
-            weight, node = _with_gaps(weight, node.dilation), replace(node, dilation=(1, 1))
-        sums = layer_output(node, x.to(kind), weight, tensors["bias"].to(kind)).long()
+        weight, step = tensors["weight"].to(kind), self
+        if self.dilation != (1, 1):  # torch dilates no integers: the kernel with its gaps does the same
+            weight, step = _with_gaps(weight, self.dilation), replace(self, dilation=(1, 1))
+        sums = layer_output(step, x.to(kind), weight, tensors["bias"].to(kind)).long()
         shift = self.output.exponent - self.sources[0].exponent - tensors["exponents"].long()
         rank = 1 if self.kind is Kind.LINEAR else 3
         return requantised(sums, shift.reshape(-1, *[1] * (rank - 1)), self.output)

@@ -14,15 +14,14 @@ into integer weights and biases, and every value equals that of `IntegerNetwork`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from enum import IntEnum
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from hass_train.hardware.workload import NETWORK_INPUT
+from hass_train.precision.calibration import Calibration, Stage
 from hass_train.precision.floating import (
     EXACT_BITS,
     exact,
@@ -32,172 +31,41 @@ from hass_train.precision.floating import (
     real,
     table_integers,
 )
-from hass_train.precision.folding import (
-    LayerIntegers,
-    filter_exponents,
-    folded,
-    gated_weight,
-    layer_integers,
-    tensor_at,
-)
-from hass_train.precision.formats import (
-    RANGES,
-    Format,
-    best_range,
-    exponents_of,
-    fake_quantised,
-    squared_errors,
-)
+from hass_train.precision.folding import LayerIntegers, folded, gated_weight, layer_integers, tensor_at
+from hass_train.precision.formats import Format, fake_quantised
 from hass_train.precision.graph import LAYERS, IntegerGraph, Kind, Node
 from hass_train.precision.rules import Precision
-from hass_train.precision.values import Values
-from hass_train.runtime import ranks
 from hass_train.sparsity.layers import SparseLayer
 
 NAME = "quantisers"
 """Name of the child that a quantised network has."""
 
 
-class Stage(IntEnum):
-    """What a network's forward pass does: FLOAT is its own, CALIBRATE measures values, QUANTISED rounds them."""
-
-    FLOAT = 0
-    CALIBRATE = 1
-    QUANTISED = 2
-
-
-class Quantisers(nn.Module):
-    """The formats of a network's values and weights, and its forward pass on rounded values.
+class Quantisers(Calibration):
+    """The fake quantisers of a network: its forward pass on values and weights that are rounded to their formats.
 
     Args:
         graph: the network's operations.
         precision: how many bits its numbers have.
         model: the network.
-
-    Attributes:
-        stage: scalar integer, a `Stage`.
-        errors: (values, ranges) float64, squared errors of each value in each range, over what was observed.
-        exponents: (values,) int64, the exponents of the values.
-        weight_exponents: (filters of all layers,) int64.
-        input_signed: scalar bool, whether images have negative values.
     """
 
-    stage: Tensor
-    errors: Tensor
-    exponents: Tensor
-    weight_exponents: Tensor
-    input_signed: Tensor
-
     def __init__(self, graph: IntegerGraph, precision: Precision, model: nn.Module) -> None:
-        super().__init__()
-        self.graph, self.precision, self.values = graph, precision, Values.of(graph, precision, model)
-        self._model = (model,)  # a tuple, so that the network does not become a child of its child
-        self._places = {name: place for place, name in enumerate(self.values.bits)}
-        self._rectified = graph.rectified()
+        super().__init__(graph, precision, model)
         self._last_reads = _last_reads(graph)
         self._found: dict[str, nn.Module] = {}
-        self._filters: dict[str, slice] = {}
-        for node in graph.nodes:
-            if node.kind in LAYERS:
-                first = self._filters[next(reversed(self._filters))].stop if self._filters else 0
-                self._filters[node.name] = slice(first, first + len(gated_weight(model, node)))
-        count, filters = len(self._places), next(reversed(self._filters.values())).stop
-        self.register_buffer("stage", torch.tensor(int(Stage.FLOAT)))
-        self.register_buffer("errors", torch.zeros(count, len(RANGES), dtype=torch.float64))
-        self.register_buffer("exponents", torch.zeros(count, dtype=torch.int64))
-        self.register_buffer("weight_exponents", torch.zeros(filters, dtype=torch.int64))
-        self.register_buffer("input_signed", torch.tensor(True))
-        self._seen: Tensor | None = None
-        self.synchronize()
+        self._nodes = {node.name: node for node in graph.nodes}
 
     def synchronize(self) -> None:
-        """Update the plain copies of the buffers, after a checkpoint was loaded or exponents changed."""
-        self._stage = Stage(int(self.stage))
-        exponents = dict(zip(self._places, self.exponents.tolist(), strict=True))
-        self.formats = self.values.formats(exponents, bool(self.input_signed))
+        super().synchronize()
         self._tables: dict[str, Tensor] = {}
         self._all_steps: Tensor | None = None
-
-    @property
-    def model(self) -> nn.Module:
-        """The network."""
-        return self._model[0]
 
     def _module(self, path: str) -> nn.Module:
         """The network's module of a path, which is searched once."""
         if path not in self._found:
             self._found[path] = self.model.get_submodule(path)
         return self._found[path]
-
-    @property
-    def stage_now(self) -> Stage:
-        """The present stage, known without reading a tensor."""
-        return self._stage
-
-    def set_stage(self, stage: Stage) -> None:
-        """Change what the network's forward pass does."""
-        self.stage.fill_(int(stage))
-        self.synchronize()
-
-    # ---- exponents -------------------------------------------------------------------------------------------------
-
-    @torch.no_grad()
-    def calibrate(self, batches: Iterable[Tensor]) -> None:
-        """Choose all exponents by least squared error on some images, and round from now on.
-
-        Args:
-            batches: (n, channels, height, width) each; the network's training mode is restored afterwards.
-        """
-        images, model, training = list(batches), self.model, self.model.training
-        self.input_signed.fill_(min(float(one.min()) for one in images) < 0)
-        self.errors.zero_()
-        self.set_stage(Stage.CALIBRATE)
-        model.eval()
-        try:
-            for batch in images:
-                with self.observed():
-                    model(batch)
-        finally:
-            model.train(training)
-        self.set_stage(Stage.QUANTISED)
-        self.choose()
-
-    @torch.no_grad()
-    def choose(self, keep: float = 1.0) -> None:
-        """Choose exponents anew by what was observed of values, and by the present weights.
-
-        Args:
-            keep: factor of what was observed before, in the choices after this one.
-        """
-        best = best_range(self.errors)
-        for name, place in self._places.items():
-            own = exponents_of(self.values.bits[name], self.formats[name].signed)
-            self.exponents[place] = own[int(best[place])]
-        self.errors.mul_(keep)
-        self.synchronize()  # weights' exponents depend on the formats of what they meet
-        for node in self.graph.nodes:
-            if node.kind in LAYERS:
-                weight, bias = folded(self.model, node, gated_weight(self.model, node))
-                bits, source = self.values.weight_bits[node.name], self.formats[node.inputs[0]]
-                limit = self.precision.accumulator_bits
-                self.weight_exponents[self._filters[node.name]] = filter_exponents(weight, bias, bits, source, limit)
-        self.synchronize()
-
-    def _observe(self, seen: Tensor, name: str, x: Tensor) -> None:
-        """Add the squared errors of a value in each range to those that were seen before."""
-        seen[self._places[name]] += squared_errors(x, self.values.bits[name], self.formats[name].signed)
-
-    @contextmanager
-    def observed(self) -> Iterator[None]:
-        """Let forward passes in the body observe values, in all processes that train together."""
-        self._seen = torch.zeros_like(self.errors)
-        try:
-            yield
-            self.errors += ranks.summed(self._seen)
-        finally:
-            self._seen = None
-
-    # ---- the forward pass ------------------------------------------------------------------------------------------
 
     def forward(self, images: Tensor) -> Tensor:
         """Classify images as the stage says.
@@ -307,6 +175,16 @@ class Quantisers(nn.Module):
             self.formats[node.inputs[0]], self.precision.accumulator_bits,
         )  # fmt: skip
 
+    def rounding(self, operation: str, weight: Tensor) -> Tensor:
+        """The integers of a layer's gated weight in one of its operations; the weight itself before calibration.
+
+        Raises:
+            UserError: an accumulator could overflow.
+        """
+        if self._stage is not Stage.QUANTISED:
+            return weight
+        return self.integers(self._nodes[operation], weight).weight
+
     def table(self, node: Node, device: torch.device) -> Tensor:
         """The integers of a pointwise function's table, int64."""
         if node.name not in self._tables or self._tables[node.name].device != device:
@@ -338,6 +216,9 @@ def quantise(model: nn.Module, graph: IntegerGraph, precision: Precision) -> Qua
         UserError: a rule matches no layer.
     """
     quantisers = Quantisers(graph, precision, model)
+    for module in model.modules():
+        if isinstance(module, SparseLayer):
+            module.rounding = quantisers.rounding
     model.add_module(NAME, quantisers)
     model.__dict__["forward"] = quantisers.forward
     return quantisers

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -72,12 +73,13 @@ class Precision(Numbers):
                 if getattr(rule, name) is not None:
                     _check(f"precision.rules.{key}.{name}", getattr(rule, name), LEAST_BITS, MOST_BITS)
 
-    def of_layers(self, model: nn.Module, workload: Workload) -> dict[str, LayerBits]:
+    def of_layers(self, model: nn.Module, workload: Workload, unset: int | None = None) -> dict[str, LayerBits]:
         """Return the bits of each layer of a network, by the path of its module.
 
         Args:
             model: the network.
             workload: the same, traced.
+            unset: weight bits of layers that no rule is about; by default `weight_bits`.
 
         Raises:
             UserError: a rule matches no layer.
@@ -86,7 +88,7 @@ class Precision(Numbers):
         ends = {FIRST: workload.first_layers, LAST: workload.last_layers}
         used, result = set[str](), dict[str, LayerBits]()
         for name in workload.uses:
-            weight, activation = self.weight_bits, self.activation_bits
+            weight, activation = self.weight_bits if unset is None else unset, self.activation_bits
             for key, rule in self.rules.items():
                 if matches(rule, name, modules[name], ends):
                     used.add(key)
@@ -94,6 +96,43 @@ class Precision(Numbers):
             result[name] = LayerBits(weight, activation)
         check_used("precision", self.rules, used, [*result])
         return result
+
+
+@dataclass(frozen=True)
+class Mixed(Precision):
+    """Integers whose weights have bits of each layer's own, chosen where a search freezes its thresholds.
+
+    Until then all weights have `weight_bits`. Layers that rules give weight bits keep these.
+
+    Args:
+        choices: bits that a layer's weights may have; the most are `weight_bits`.
+        output_error: squared error of the answers that fewer bits may add, as a fraction of the answers' variance over
+            classes, summed over layers each of which is measured by itself; above 0.
+
+    Raises:
+        UserError: see `Precision`; or the choices do not begin at `weight_bits`, or the error is not above 0.
+    """
+
+    choices: Sequence[int] = (8, 4, 2)
+    output_error: float = 0.05
+
+    def __post_init__(self) -> None:
+        Precision.__post_init__(self)
+        for bits in self.choices:
+            _check("precision.choices", bits, LEAST_BITS, MOST_BITS)
+        object.__setattr__(self, "choices", tuple(sorted({*self.choices}, reverse=True)))
+        if max(self.choices, default=0) != self.weight_bits:
+            raise UserError(
+                f"precision.choices is {list(self.choices)}; the most must be precision.weight_bits, which is "
+                f"{self.weight_bits} and with which a search trains until it chooses"
+            )
+        if not 0 < self.output_error < math.inf:
+            raise UserError(f"precision.output_error is {self.output_error}; it must be above 0")
+
+    def free_layers(self, model: nn.Module, workload: Workload) -> list[str]:
+        """The layers whose weight bits are chosen: those to which no rule gives any, by the paths of their modules."""
+        given = self.of_layers(model, workload, unset=0)
+        return [name for name, bits in given.items() if not bits.weight]
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,8 @@ def rows(result: Result) -> list[tuple[str, list[str]]]:
             ("validation accuracy", dense.val_acc, sparse.val_acc),
         )
     ]
+    if sparse.float_test_acc is not None:
+        found.insert(1, ("… of its float twin", ["–", "–", f"{sparse.float_test_acc:.4f}"]))
     found += [
         ("pair sparsity", ["–", f"{result.natural.pair_sparsity:.1%}", f"{sparse.pair_sparsity:.1%}"]),
         ("weight sparsity", ["–", "–", f"{sparse.weight_sparsity:.1%}"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,11 +45,18 @@ def print_result(result: Result, files: Iterable[Path], console: Console, note: 
     if note:
         console.print(f"{note}.")
     console.print(f"Why not faster: {result.sparse.estimate.bottleneck.reason} (binds: {goal.binding}).")
+    if len(counts := weight_widths(result.sparse.estimate)) > 1:
+        console.print(f"Bits of weights: {', '.join(f'{bits} in {count}' for bits, count in counts.items())} layers.")
     console.print()
     print_slowest("Slowest layers of the searched network", result.sparse.estimate, console)
     seconds = ", ".join(f"{name} {value:.0f} s" for name, value in result.wall_s.items())
     console.print(f"Time: {seconds}.")
     print_files(files, console)
+
+
+def weight_widths(estimate: Estimate) -> dict[int, int]:
+    """How many layers have weights of so many bits, the most bits first."""
+    return dict(sorted(Counter(row.weight_bits for row in estimate.layers if row.weight_bits).items(), reverse=True))
 
 
 def print_files(files: Iterable[Path], console: Console) -> None:
@@ -92,7 +100,7 @@ def print_slowest(title: str, estimate: Estimate, console: Console) -> None:
     table = Table(title=title, title_justify="left")
     blocks = any(layer.block_density is not None for layer in estimate.layers)
     density = "block density" if blocks else "pair density"
-    for heading in ("layer", "kind", "cycles", "bound by", "engine", density, "folds", "weights in"):
+    for heading in ("layer", "kind", "bits", "cycles", "bound by", "engine", density, "folds", "weights in"):
         right = heading in ("cycles", density)
         table.add_column(heading, justify="right" if right else "left", overflow="fold")
     slowest = estimate.slowest(5)
@@ -107,11 +115,16 @@ def print_slowest(title: str, estimate: Estimate, console: Console) -> None:
         console.print("Their engines:", reasons, sep="\n")
 
 
+def _bits(layer: LayerEstimate) -> str:
+    """Bits of weights × activations, as far as they are known."""
+    return "×".join(str(bits) for bits in (layer.weight_bits, layer.activation_bits) if bits) or "–"
+
+
 def _cells(layer: LayerEstimate) -> list[str]:
     folds = " ".join(f"{name}={value}" for name, value in layer.folds.items())
     density = layer.pair_density if layer.block_density is None else layer.block_density
     return [
-        layer.name, layer.kind, f"{layer.interval_cycles:,}", layer.bound, layer.engine,
+        layer.name, layer.kind, _bits(layer), f"{layer.interval_cycles:,}", layer.bound, layer.engine,
         f"{density:.3f}" if layer.macs else "–", folds,
         layer.weights_in.replace("_", "-") or "–",
     ]  # fmt: skip

@@ -32,6 +32,7 @@ def save_layers(path: Path, result: Result, workload: Workload) -> None:
         profile, used = measured.layers.get(row.name), row.resources
         lines.append({
             "layer": row.name, "kind": row.kind, "macs": operation.macs, "weights": operation.weights,
+            "weight_bits": row.weight_bits or None, "activation_bits": row.activation_bits or None,
             "weight_density": profile.weight_density if profile else None,
             "activation_density": profile.activation_density if profile else None,
             "pair_density": profile.pair_density if profile else None,

@@ -12,6 +12,8 @@ from hass_train.hardware.dataflow.simulator.depths import size
 from hass_train.hardware.dataflow.simulator.packing import NonZeros
 from hass_train.hardware.dataflow.simulator.pipeline import Pipeline, check_design, steady
 from hass_train.hardware.dataflow.simulator.results import Deadlock
+from hass_train.precision import IntegerNetwork
+from hass_train.precision.nonzeros import integer_nonzeros
 from hass_train.results.simulation import DesignSimulation, PartSimulation
 from hass_train.runtime.errors import UserError
 from hass_train.sparsity.nonzeros import observe_nonzeros
@@ -20,7 +22,7 @@ from hass_train.sparsity.nonzeros import observe_nonzeros
 def simulate_design(
     design: Design,
     workload: Workload,
-    model: nn.Module,
+    model: nn.Module | IntegerNetwork,
     images: Tensor,
     profile: SparsityProfile,
     sized: bool = False,
@@ -30,7 +32,7 @@ def simulate_design(
 
     Args:
         design: the design to play.
-        workload, model: the network as it was traced, and as a module with sparse layers.
+        workload, model: the network as it was traced, and as a module with sparse layers or as integers.
         images: tensor of shape (n, channels, height, width).
         profile: the sparsity that the design was made for; it says which engine takes which channel.
         sized: whether to find the smallest FIFOs too.
@@ -51,7 +53,10 @@ def simulate_design(
     skipping = [one.name for part in design.parts for one in part.designs if one.skips_zeros]
     try:
         check_design(workload, [one for part in design.parts for one in part.designs])
-        nonzeros = observe_nonzeros(model, workload, skipping, images)
+        if isinstance(model, IntegerNetwork):
+            nonzeros = integer_nonzeros(model, skipping, images)
+        else:
+            nonzeros = observe_nonzeros(model, workload, skipping, images)
     except ValueError as error:
         raise UserError(str(error)) from error
     parts = tuple(_part(part, design, workload, nonzeros, profile, sized, told) for part in design.parts)

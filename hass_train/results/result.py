@@ -100,6 +100,8 @@ class SparseNetwork:
         pair_sparsity: fraction of weight–activation pairs with a zero, weighted by multiply-accumulates.
         estimate: what the accelerator makes of it.
         profile: the measured sparsity of every layer; None in a result that was read back, since profile.json holds it.
+        float_test_acc: test accuracy of the float twin, the same network without rounding, where `test_acc` is that of
+            the integers; None where the network computes with floating-point numbers.
     """
 
     val_acc: float
@@ -109,6 +111,7 @@ class SparseNetwork:
     pair_sparsity: float
     estimate: Estimate
     profile: SparsityProfile | None = None
+    float_test_acc: float | None = None
 
 
 @dataclass(frozen=True)

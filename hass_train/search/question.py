@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from types import MappingProxyType
 
@@ -64,6 +64,16 @@ class HardwareQuestion:
         if self.dense is None:
             raise RuntimeError("only the process that began the search has the dense network's estimate")
         return self.dense
+
+    def with_weight_bits(self, layers: Mapping[str, int]) -> HardwareQuestion:
+        """The same question about a network whose layers have other widths of weights.
+
+        Args:
+            layers: bits of weights, by the path of a layer's module; others keep theirs.
+        """
+        uses = self.workload.uses
+        weights = {operation: bits for layer, bits in layers.items() for operation in uses[layer]}
+        return replace(self, workload=self.workload.with_bits(weights, {})) if weights else self
 
     @classmethod
     def of(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from timm.layers import get_same_padding
 from timm.layers.conv2d_same import Conv2dSame
@@ -11,6 +13,7 @@ from torch.nn import functional as F
 from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.lanes import Lanes
 from hass_train.hardware.profile import LayerSparsity
+from hass_train.hardware.structure import Structure
 from hass_train.runtime import ranks
 from hass_train.sparsity.count_kernel import occurrences
 from hass_train.sparsity.independence import RUN, bundle_sizes, bundled, measure_lanes, sample_size, spread
@@ -30,16 +33,22 @@ class NonzeroCounter:
 
     Args:
         layer: the layer that is measured.
+        operation: the name of that of its operations.
         samples: whether this process measures single channels and windows on the first images.
         closely: whether anybody does; otherwise only whole dot products are counted.
         like: a sparsity nearby, of which the independence of compute engines is taken over.
     """
 
     def __init__(
-        self, layer: SparseLayer, samples: bool = True, closely: bool = True, like: LayerSparsity | None = None
+        self,
+        layer: SparseLayer,
+        operation: str,
+        samples: bool = True,
+        closely: bool = True,
+        like: LayerSparsity | None = None,
     ) -> None:
         self.layer, self.samples, self.like = layer, samples and closely, like
-        self.weight = (layer.gated_weight().detach() != 0).float()
+        self.weight = (layer.stored_weight(operation) != 0).float()
         window = self.weight[0, 0].numel() if self.weight.dim() == 4 else 1
         channels = self.weight.shape[1]
         sizes = bundle_sizes(channels, window) if closely else [channels]
@@ -259,11 +268,20 @@ class NonzeroCounter:
             histograms=histograms,
             channel_densities=per_channel,
             channel_activations=read,
-            structure=layer.pattern.structure(self.weight != 0, layer.kernel_groups) if layer.prune_weights else None,
+            structure=self._structure() if layer.prune_weights else None,
             activation_histograms=activations,
             filter_nonzeros=tuple(self.weight.flatten(1).sum(1, dtype=torch.int64).tolist()),
             **self._lanes(),
         )
+
+    def _structure(self) -> Structure | None:
+        """Where the pattern leaves zeros. Filters are dead where it prunes them, not where they are rounded to zero."""
+        pattern, groups = self.layer.pattern, self.layer.kernel_groups
+        found = pattern.structure(self.weight != 0, groups)
+        if found is None or not found.dead_filters:
+            return found
+        pruned = pattern.structure(self.layer.gated_weight().detach() != 0, groups)
+        return replace(found, dead_filters=pruned.dead_filters if pruned else ())
 
     def _histograms(self, counts: dict[int, Tensor], densities: tuple[float, ...]) -> dict[int, tuple[float, ...]]:
         """The distributions by bundle size; those of some images have the mean that all images say.

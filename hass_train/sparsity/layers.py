@@ -103,8 +103,12 @@ class SparseLayer(nn.Module):
         layer.register_buffer("turn", torch.tensor(0))
         layer._mode, layer._level, layer._seen, layer._live = Mode.DENSE, 0.0, False, None
         layer.watched, layer.step_state, layer.penalty_densities = False, None, ()
+        layer.rounding = None
         layer.batch_norms = ()  # a tuple, so that they do not become children of this layer
         return layer
+
+    rounding: Callable[[str, Tensor], Tensor] | None
+    """What hardware holds of a gated weight in one of the layer's operations, by name; None = the weight as it is."""
 
     # plain copies of the buffers: reading a tensor in every forward pass would stall a GPU
     _mode: Mode
@@ -238,6 +242,12 @@ class SparseLayer(nn.Module):
         if self._mode is not Mode.SEARCH or not self.prune_weights:
             return self.weight
         return self.pattern.apply(self.weight.detach(), self.kernel_groups, self.weight_level())
+
+    def stored_weight(self, operation: str) -> Tensor:
+        """The weight that hardware holds for one of the layer's operations, up to scales: where the network computes
+        with integers, small weights are zero there that the gate has kept."""
+        weight = self.gated_weight().detach()
+        return weight if self.rounding is None else self.rounding(operation, weight)
 
     def gated_input(self, x: Tensor) -> Tensor:
         """The input as the present mode uses it, without a gradient to the threshold and without statistics."""

@@ -39,7 +39,7 @@ def observe_nonzeros(
     def note(name: str, layer: nn.Module, x: Tensor) -> None:
         weight: Tensor = layer.weight  # type: ignore[assignment]
         if isinstance(layer, SparseLayer):
-            x, weight = layer.gated_input(x), layer.gated_weight()
+            x, weight = layer.gated_input(x), layer.stored_weight(name)
         read = pad(layer, x).movedim(1, -1) if isinstance(layer, nn.Conv2d) else x.reshape(len(x), 1, -1, x.shape[-1])
         present = (read != 0).detach()
         kernels = (weight != 0).detach().reshape(*weight.shape[:2], *(weight.shape[2:] or (1, 1)))

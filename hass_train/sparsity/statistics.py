@@ -67,7 +67,7 @@ def calibrate(
     Each layer's histogram of non-zero pairs per dot product is found by convolving the two indicator tensors
     (activation ≠ 0, weight ≠ 0), which costs one more convolution (sparsity-and-search, section 3). Windows larger than
     one pixel also have a histogram per input channel. So do the non-zero activations of windows. Padding counts as
-    zeros.
+    zeros, and so does what is rounded to zero where the network computes with integers.
 
     Args:
         model: a network with sparse layers, in any mode.
@@ -85,7 +85,9 @@ def calibrate(
     layers = [layer for _, layer in sparse_layers(model)]
     known = like.layers if like is not None else {}
     counters = {
-        name: NonzeroCounter(layer, samples, closely, known.get(name)) for layer in layers for name in layer.operations
+        name: NonzeroCounter(layer, name, samples, closely, known.get(name))
+        for layer in layers
+        for name in layer.operations
     }
     images = passes = 0
     with _evaluating(model), _called(layers, lambda name, x: counters[name].observe(x)) as calls:

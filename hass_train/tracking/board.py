@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from hass_train.export.design import DESIGN
+from hass_train.export.onnx import MODEL, QONNX_MODEL
 from hass_train.export.profile import PROFILE
 from hass_train.export.weights import DENSE_WEIGHTS, SPARSE_WEIGHTS, SPARSITY
 from hass_train.hardware import Estimate, SparsityProfile, Workload
+from hass_train.precision.integer_network import INTEGERS, INTEGERS_JSON
 from hass_train.results.result import RESULT, Result
 from hass_train.runtime.files import BEST, FOLDER, LAST
 from hass_train.tracking.loggers import WandbLog
@@ -36,7 +38,7 @@ LAYERS = "layers"
 HEADS = [
     "layer", "kind", "macs", "weight_density", "activation_density", "pair_density", "price", "engine", "cycles", "dsp",
 ]  # fmt: skip
-_MODEL, _DENSE = "model.onnx", "dense-network"
+_DENSE = "dense-network"
 
 
 def layer_rows(
@@ -78,6 +80,7 @@ def final_scalars(result: Result) -> dict[str, float]:
         "sparsity/activation": sparse.activation_sparsity,
         "sparsity/pair": sparse.pair_sparsity,
         "pareto/test_acc": sparse.test_acc,
+        **({} if sparse.float_test_acc is None else {"pareto/float_test_acc": sparse.float_test_acc}),
         "pareto/accuracy_drop": gain.accuracy_drop,
         "pareto/throughput_ips": estimate.throughput_ips,
         "pareto/speedup": gain.throughput,
@@ -105,16 +108,34 @@ def publish(
         "test_acc": result.sparse.test_acc, **asdict(result.gain), "init_from": result.config["init_from"],
     }  # fmt: skip
     kinds = {
-        (f"{network}-{device}-sparse", "sparse-network"): (SPARSE_WEIGHTS, SPARSITY, PROFILE, "layers.csv", _MODEL),
+        (f"{network}-{device}-sparse", "sparse-network"): (SPARSE_WEIGHTS, SPARSITY, PROFILE, "layers.csv"),
         (f"{network}-{device}-design", "design"): (DESIGN, RESULT),
         (f"{network}-{device}-checkpoint", "checkpoint"): (f"{FOLDER}/{BEST}", f"{FOLDER}/{LAST}"),
     }
     for (name, kind), files in kinds.items():
-        there = {Path(file).name: output / file for file in files if (output / file).is_file()}
-        if there:
-            log.log_artifact(name, kind, there, about)
+        _publish(log, name, kind, output, files, about)
+    publish_integers(log, f"{network}-{device}", output, about)
     if (output / DENSE_WEIGHTS).is_file():
         publish_dense(log, network, output / DENSE_WEIGHTS, about)
+
+
+def publish_integers(log: WandbLog, name: str, output: Path, about: Mapping[str, Any]) -> None:
+    """Log the integer network of a run as an artifact, with its ONNX models, if the run has written them.
+
+    Args:
+        log: the W&B logger of the run.
+        name: name of the network, and of the device it was searched for.
+        output: the run's directory.
+        about: metadata of the artifact.
+    """
+    _publish(log, f"{name}-integers", "integer-network", output, (INTEGERS, INTEGERS_JSON, MODEL, QONNX_MODEL), about)
+
+
+def _publish(log: WandbLog, name: str, kind: str, output: Path, files: Iterable[str], about: Mapping[str, Any]) -> None:
+    """Log those of some files that there are in a directory as an artifact."""
+    there = {Path(file).name: output / file for file in files if (output / file).is_file()}
+    if there:
+        log.log_artifact(name, kind, there, about)
 
 
 def publish_dense(log: WandbLog, network: str, file: Path, about: Mapping[str, Any]) -> None:

@@ -44,7 +44,7 @@ def finish(run: Run, module: SparseClassifier, result: Result) -> tuple[Result, 
         The result, with the simulation if one was asked for; the files that were written; and the simulation in a
         sentence, which is empty without one.
     """
-    design = run.experiment.accelerator.design(run.experiment.workload, result.sparse.estimate)
+    design = run.experiment.accelerator.design(module.state.asked.workload, result.sparse.estimate)
     files, note = _write(run, module, result, design), ""
     if run.experiment.config.simulate and design is not None:
         with _extra("simulation", f"try {module_command('simulate', run.output)}"):
@@ -86,7 +86,7 @@ def _extra(what: str, hint: str = "") -> Iterator[None]:
 
 def _write(run: Run, module: SparseClassifier, result: Result, design: Design | None) -> list[Path]:
     """Write the files that could be made only by another search, and return their paths."""
-    output, workload, profile = run.output, run.experiment.workload, result.sparse.profile
+    output, workload, profile = run.output, module.state.asked.workload, result.sparse.profile
     if profile is None:
         raise RuntimeError("a result that was just measured has its profile")
     save_sparse(module.model, output, {"name": result.model.name, **result.model.arguments})
@@ -107,4 +107,4 @@ def _simulate(run: Run, module: SparseClassifier, result: Result, design: Design
 
     images = torch.cat(list(run.data.images("val", module.model, images=_PLAYED)))
     assert result.sparse.profile is not None
-    return simulate_design(design, run.experiment.workload, module.model, images, result.sparse.profile)
+    return simulate_design(design, module.state.asked.workload, module.model, images, result.sparse.profile)

@@ -29,6 +29,7 @@ from hass_train.training.quantisation import (
     calibrate_precision,
     choose_exponents,
     fixed,
+    layer_bits,
     observing,
     synchronize,
 )
@@ -317,6 +318,7 @@ class SparseClassifier(pl.LightningModule):
         """Restore what `on_save_checkpoint` added; limits of time count anew, else a resumed run would end at once."""
         for key in [key for key in checkpoint.get("callbacks", {}) if key.startswith(Timer.__name__)]:
             del checkpoint["callbacks"][key]
+        self.state.widen(layer_bits(self.model, checkpoint["state_dict"]))  # before anchors, which belong to widths
         self.state.load_state_dict(checkpoint["hass_train"])
         self._search_step.load_state_dict(checkpoint["hass_train"]["known"])
 

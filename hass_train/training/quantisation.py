@@ -7,12 +7,13 @@ zeros, and keeps these exponents. Plain training calibrates first, and keeps exp
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 from torch import Tensor, nn
 
-from hass_train.precision import Stage, quantisers_of
+from hass_train.precision import QUANTISERS, Stage, quantisers_of
 
 BATCHES = 4
 """Number of training batches by which exponents are chosen."""
@@ -31,6 +32,25 @@ def calibrate_precision(model: nn.Module, images: Iterable[Tensor]) -> None:
         quantisers.calibrate(images)
 
 
+@contextmanager
+def as_floats(model: nn.Module) -> Iterator[bool]:
+    """Let a network compute without rounding in the body: its float twin, with the same weights, masks and thresholds.
+
+    Yields:
+        Whether that makes a difference: whether the network rounds otherwise.
+    """
+    quantisers = quantisers_of(model)
+    if quantisers is None or quantisers.stage_now is Stage.FLOAT:
+        yield False
+        return
+    stage = quantisers.stage_now
+    quantisers.set_stage(Stage.FLOAT)
+    try:
+        yield True
+    finally:
+        quantisers.set_stage(stage)
+
+
 def observing(model: nn.Module) -> AbstractContextManager[None]:
     """Return the context of a forward pass that observes values, if the network rounds them."""
     quantisers = quantisers_of(model)
@@ -42,6 +62,29 @@ def choose_exponents(model: nn.Module) -> None:
     quantisers = quantisers_of(model)
     if quantisers is not None and quantisers.stage_now is Stage.QUANTISED:
         quantisers.choose(_KEEP)
+
+
+def layer_bits(model: nn.Module, state: Mapping[str, Any] | None = None) -> dict[str, int]:
+    """The bits of the weights of those layers whose precision leaves them free (`Mixed`), by their paths.
+
+    Args:
+        model: the network.
+        state: a state dict from a checkpoint that is about to be loaded into it; by default the present bits count.
+    """
+    quantisers = quantisers_of(model)
+    if quantisers is None or not quantisers.free_layers:
+        return {}
+    if state is None:
+        return quantisers.layer_bits()
+    (saved,) = (value for key, value in state.items() if key.endswith(f"{QUANTISERS}.chosen_bits"))
+    return dict(zip(quantisers.free_layers, saved.tolist(), strict=True))
+
+
+def set_layer_bits(model: nn.Module, bits: Mapping[str, int]) -> None:
+    """Change the bits of the weights of free layers, by their paths; none = nothing changes."""
+    quantisers = quantisers_of(model)
+    if quantisers is not None and bits:
+        quantisers.set_layer_bits(bits)
 
 
 def synchronize(model: nn.Module) -> None:

@@ -15,6 +15,8 @@ from hass_train.data import ImageData
 from hass_train.export.design import load_design
 from hass_train.export.profile import load_profile
 from hass_train.export.weights import load_sparse
+from hass_train.precision import IntegerNetwork
+from hass_train.precision.integer_network import INTEGERS_JSON
 from hass_train.results.result import Result
 from hass_train.results.simulation import DesignSimulation
 from hass_train.runtime.errors import UserError
@@ -48,7 +50,8 @@ def simulate_run(
     model = load_sparse(network, folder)
     data = _data_of(result, folder)
     images = torch.cat(list(data.images("val", model, images=count)))
-    return simulate_design(design, workload, model, images, profile, sized, told)
+    integers = IntegerNetwork.load(folder) if (folder / INTEGERS_JSON).is_file() else None
+    return simulate_design(design, workload, integers or model, images, profile, sized, told)
 
 
 def _data_of(result: Result, folder: Path) -> ImageData:

@@ -68,6 +68,15 @@ class SearchState:
             raise RuntimeError("the hardware penalty has no controller; callbacks.HardwarePenalty sets it up")
         return self.controller
 
+    def widen(self, layers: Mapping[str, int]) -> None:
+        """Ask from now on about the network with other widths of weights.
+
+        Args:
+            layers: bits of weights, by the path of a layer's module; none = nothing changes.
+        """
+        if self.question is not None:
+            self.question = self.question.with_weight_bits(layers)
+
     def state_dict(self) -> dict[str, Any]:
         """Return the state as plain data, for a checkpoint."""
         return {

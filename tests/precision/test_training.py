@@ -14,6 +14,7 @@ from hass_train.precision import IntegerNetwork, Precision, Stage, integer_graph
 from hass_train.precision.floating import fake_weight
 from hass_train.precision.formats import largest_weight
 from hass_train.sparsity import LayerRule, Mode, SearchStep, apply_masks, sparse_layers, sparsify
+from hass_train.training.quantisation import as_floats
 from tests.precision.networks import TOYS, Convolutions, Sums, images, quantised, settled
 
 SIZE = 14
@@ -173,6 +174,26 @@ def test_exponents_follow_what_is_observed() -> None:
     assert quantisers.formats["input"].exponent > before
     quantisers.set_stage(Stage.FLOAT)
     assert quantisers.formats["input"].exponent > before
+
+
+def test_the_float_twin_does_not_round() -> None:
+    torch.manual_seed(0)
+    model = quantised(Convolutions(), SIZE)
+    quantisers, batch = quantisers_of(model), images(4, SIZE, 7)
+    assert quantisers is not None
+    plain = copy.deepcopy(model)
+    quantisers_of(plain).set_stage(Stage.FLOAT)  # type: ignore[union-attr]
+    with torch.no_grad():
+        rounded = model(batch)
+        with as_floats(model) as differs:
+            assert differs
+            assert torch.equal(model(batch), plain(batch))
+        assert torch.equal(model(batch), rounded)
+        assert not torch.equal(plain(batch), rounded)
+    with as_floats(plain) as differs:
+        assert not differs
+    with as_floats(Convolutions()) as differs:
+        assert not differs
 
 
 def test_weights_use_their_range() -> None:

@@ -113,6 +113,30 @@ def test_a_file_that_is_not_taken_leaves_the_log_alive(tmp_path: Path, capsys: p
     assert "a" in OfflineRun.read(tmp_path).keys
 
 
+def test_integer_networks_are_an_artifact_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record: Record
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(record.folder, run)
+    files = {"integers.safetensors", "integers.json", "model.onnx", "model.qonnx.onnx"}
+    for name in files:
+        (run / name).write_text(name)
+    log, made = wandb_logger("hass-train-test", str(tmp_path)), dict[str, set[str]]()
+    monkeypatch.setattr(log, "log_artifact", lambda name, kind, files, about: made.update({kind: {*files}}))
+    board.publish(log, run, record.result, [], None, 1)
+    assert made["integer-network"] == files
+    assert not made["sparse-network"] & files
+    made.clear()
+    (run / "model.onnx").unlink()
+    board.publish_integers(log, "a network", run, {})
+    assert made == {"integer-network": files - {"model.onnx"}}
+    for name in files - {"model.onnx"}:
+        (run / name).unlink()
+    made.clear()
+    board.publish_integers(log, "a network", run, {})
+    assert not made
+
+
 def test_artifacts_can_be_left_out(tmp_path: Path, record: Record) -> None:
     log = wandb_logger("hass-train-test", str(tmp_path), artifacts=False)
     board.publish(log, record.folder, record.result, [], None, 1)

@@ -17,7 +17,8 @@ from rich.console import Console
 import callbacks.progress
 from hass_train import pipeline
 from hass_train.cli import CONFIG_DIR
-from hass_train.hardware import DataflowAccelerator, SparsityProfile, load_device, trace
+from hass_train.hardware import DataflowAccelerator, DataflowOptions, SparsityProfile, load_device, trace
+from hass_train.report.console import print_slowest, weight_widths
 from hass_train.report.summary import parts, print_summary
 from tests.conftest import ROOT, composed
 from tests.test_resume import SMALL
@@ -118,3 +119,20 @@ def test_help_can_be_cut_off() -> None:
     command = f"{shlex.quote(sys.executable)} search.py --help | head -1"
     done = subprocess.run(command, cwd=ROOT, shell=True, capture_output=True, text=True, check=True)
     assert "Traceback" not in done.stderr
+
+
+def test_bits_of_layers_are_shown() -> None:
+    workload = trace(timm.create_model("test_resnet.r160_in1k"), (3, 32, 32), "a network")
+    layers = [one.name for one in workload.compute_layers]
+    mixed = workload.with_bits({**dict.fromkeys(layers[:3], 8), **dict.fromkeys(layers[3:], 4)}, {layers[0]: 6})
+    options = DataflowOptions(weight_bits=8, activation_bits=8, tolerance=0.02)
+    estimate = DataflowAccelerator(load_device("zcu104"), options).estimate(mixed, SparsityProfile.dense(mixed))
+    assert weight_widths(estimate) == {8: 3, 4: len(layers) - 3}
+    stream = io.StringIO()
+    print_slowest("slowest", estimate, Console(file=stream, width=110))
+    shown = {
+        row.name: f"{row.weight_bits}×{row.activation_bits}" if row.weight_bits else "8" for row in estimate.layers
+    }
+    for row in estimate.slowest(5):
+        (line,) = (one for one in stream.getvalue().splitlines() if f"│ {row.name} " in one)
+        assert line.split("│")[3].strip() == shown[row.name]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Literal
+
+from hass_train.hardware.workload import Operation
 
 WeightStorage = Literal["dense", "compressed"]
 
@@ -31,7 +33,7 @@ class AieArray:
         ddr_gbs: bandwidth of each channel between DDR and a memory tile, GB/s; a tile has one to read and one to write.
         stream_gbs: bandwidth of each stream between a memory tile and cores, GB/s; activations of a column, weights of
             a row and results of a core have streams of their own.
-        weight_bits, activation_bits, accumulator_bits: word widths, bits.
+        weight_bits, activation_bits, accumulator_bits: word widths, bits, of operations that have none of their own.
         weights: `compressed` = blocks of zeros are neither stored nor moved; `dense` = they are moved, but not
             multiplied.
         square_kernels: whether kernels that are not square, such as 1×7, are padded to squares.
@@ -91,14 +93,27 @@ class AieArray:
             if getattr(self, name) > 64:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must lie in 1 … 64")
         for name in ("weight_bits", "activation_bits", "accumulator_bits"):
-            if not 4 <= getattr(self, name) <= 64:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must lie in 4 … 64")
+            if not _LEAST_BITS <= getattr(self, name) <= 64:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must lie in {_LEAST_BITS} … 64")
         for name in ("kernel_efficiency", "stream_efficiency", "ddr_efficiency"):
             if getattr(self, name) > 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must lie in (0, 1]")
         for name in _OPEN:
             if not 0 <= getattr(self, name) < 1e6:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be ≥ 0")
+
+    def of(self, operation: Operation) -> AieArray:
+        """The array as an operation runs on it, whose numbers may have widths of their own; at least 4 bits."""
+        if not (operation.weight_bits or operation.activation_bits):
+            return self
+        weight, activation = (
+            max(own or array, _LEAST_BITS)
+            for own, array in (
+                (operation.weight_bits, self.weight_bits),
+                (operation.activation_bits, self.activation_bits),
+            )
+        )
+        return replace(self, weight_bits=weight, activation_bits=activation)
 
     @property
     def macs(self) -> float:
@@ -116,4 +131,5 @@ class AieArray:
         return self.ddr_gbs * 1e3 / self.clock_mhz * self.ddr_efficiency
 
 
+_LEAST_BITS = 4  # of a word
 _OPEN = ("static_w", "mac_pj", "onchip_pj_per_bit", "offchip_pj_per_bit")

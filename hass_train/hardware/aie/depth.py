@@ -48,9 +48,9 @@ def fusions(workload: Workload, profile: SparsityProfile, array: AieArray) -> di
 
 def _fit(operation: Operation, follower: Operation, rows: int, own: int, array: AieArray) -> bool:
     """Whether a column's input, the map between and the result fit half a memory tile; the rest is for weights."""
-    byte = array.activation_bits / 8
+    first, second = (array.of(one).activation_bits / 8 for one in (operation, follower))
     seen = min((rows - 1) * operation.stride[0] + operation.reach[0], operation.source.height)
-    words = seen * operation.source.width * operation.source.channels
-    words += rows * operation.result.width * operation.result.channels
-    words += own * follower.result.width * follower.result.channels
-    return words * byte <= array.tile_kb * 1024 / 2
+    held = first * seen * operation.source.width * operation.source.channels
+    held += second * rows * operation.result.width * operation.result.channels
+    held += second * own * follower.result.width * follower.result.channels
+    return held <= array.tile_kb * 1024 / 2

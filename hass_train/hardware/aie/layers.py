@@ -96,6 +96,7 @@ def layer_cost(
     Raises:
         CannotFit: not even the smallest tile fits in a core.
     """
+    array = array.of(operation)
     if operation.multiplies:
         try:
             return _multiplying_cost(operation, sparsity or LayerSparsity(), array, fusion or Fusion(), blocks)

@@ -59,35 +59,39 @@ class AieAccelerator(Accelerator):
         hz = 1e6 * array.clock_mhz
         return Estimate.of_layers(
             [
-                _row(one, cost, plan[one.name], layers.get(one.name))
+                _row(one, cost, plan[one.name], layers.get(one.name), array)
                 for one, cost in zip(operations, costs, strict=True)
             ],
             array.clock_mhz,
             dict.fromkeys(prices, 0.0),  # zeros among activations gain nothing
             prices_asked(prices, "weight_density", profile, asked),
-            self._energy(costs, cycles / hz),
-            self._utilization(costs, cycles),
+            self._energy(operations, costs, cycles / hz),
+            self._utilization(operations, costs, cycles),
             _bottleneck(operations, costs, cycles),
             array.rows * array.columns,
         )
 
-    def _utilization(self, costs: Sequence[LayerCost], cycles: float) -> dict[str, float]:
+    def _products(self, operations: Sequence[Operation], costs: Sequence[LayerCost]) -> float:
+        """The multiply-accumulates of an image, in those of 8×8 bits that take as long."""
+        each = zip(map(self.array.of, operations), costs, strict=True)
+        return sum(cost.multiplied * own.weight_bits * own.activation_bits / 64 for own, cost in each)
+
+    def _utilization(
+        self, operations: Sequence[Operation], costs: Sequence[LayerCost], cycles: float
+    ) -> dict[str, float]:
         """The fractions of all cores' multiplications, of DDR and of the streams into cores that are made use of."""
-        array = self.array
-        bits = array.weight_bits * array.activation_bits
-        peak = array.macs_per_cycle * 64 / bits * array.rows * array.columns
+        peak = self.array.macs_per_cycle * self.array.rows * self.array.columns
         return {
-            "cores": sum(cost.multiplied for cost in costs) / (peak * cycles),
+            "cores": self._products(operations, costs) / (peak * cycles),
             "ddr": sum(cost.ddr for cost in costs) / cycles,
             "streams": sum(cost.load + cost.weights for cost in costs) / cycles,
         }
 
-    def _energy(self, costs: Sequence[LayerCost], seconds: float) -> Energy:
+    def _energy(self, operations: Sequence[Operation], costs: Sequence[LayerCost], seconds: float) -> Energy:
         """The energy of an image that takes so many seconds."""
         array = self.array
-        mac = array.mac_pj * array.weight_bits * array.activation_bits / 64
         return Energy(
-            compute_j=1e-12 * mac * sum(cost.multiplied for cost in costs),
+            compute_j=1e-12 * array.mac_pj * self._products(operations, costs),
             onchip_j=1e-12 * 8 * array.onchip_pj_per_bit * sum(cost.onchip_bytes for cost in costs),
             offchip_j=1e-12 * 8 * array.offchip_pj_per_bit * sum(cost.offchip_bytes for cost in costs),
             static_j=array.static_w * seconds,
@@ -109,7 +113,9 @@ def _bottleneck(operations: Sequence[Operation], costs: Sequence[LayerCost], cyc
     return Bottleneck(slowest, binds, reason)
 
 
-def _row(operation: Operation, cost: LayerCost, fusion: Fusion, sparsity: LayerSparsity | None) -> LayerEstimate:
+def _row(
+    operation: Operation, cost: LayerCost, fusion: Fusion, sparsity: LayerSparsity | None, array: AieArray
+) -> LayerEstimate:
     """The row of the estimate for one operation."""
     tiling = cost.tiling
     folds = {}
@@ -132,4 +138,6 @@ def _row(operation: Operation, cost: LayerCost, fusion: Fusion, sparsity: LayerS
         pair_density=sparsity.pair_density if sparsity else 1.0,
         block_density=cost.density if operation.multiplies else None,
         block_imbalance=cost.imbalance if operation.multiplies else None,
+        weight_bits=(operation.weight_bits or array.weight_bits) if operation.has_weights else 0,
+        activation_bits=operation.activation_bits or array.activation_bits,
     )

@@ -68,8 +68,8 @@ def design_of(workload: Workload, estimate: Estimate, hardware: dict[str, Any]) 
         stretch = workload if len(estimate.parts) == 1 else workload.part(start, end)
         designs = tuple(StageDesign.of(row) for row in rows)
         intervals = {row.name: row.interval_cycles for row in rows}
-        moved = workload.crossing(start).words + workload.crossing(end).words
-        bits = moved * int(hardware["activation_bits"]) + sum(row.resources.offchip_bits for row in rows)
+        moved = sum(workload.crossing_bits(cut, int(hardware["activation_bits"])) for cut in (start, end))
+        bits = moved + sum(row.resources.offchip_bits for row in rows)
         fifos = rule(Pipeline(stretch, designs), intervals, {row.name: row.urgency for row in rows})
         parts.append(PartDesign(start, end, designs, intervals, fifos, part.interval_cycles, part.replicas, bits))
         start = end

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from hass_train.hardware.dataflow.exploration.explore import Explorer
 from hass_train.hardware.dataflow.exploration.network import ExploredPart, Network, budget_of
 from hass_train.hardware.dataflow.exploration.objectives import best_design
 from hass_train.hardware.dataflow.exploration.partition import best_partition
+from hass_train.hardware.dataflow.exploration.width_gains import width_gains
 from hass_train.hardware.dataflow.options import LIMITS, DataflowOptions
 from hass_train.hardware.dataflow.steering import Anchors
 from hass_train.hardware.device import Device
@@ -107,13 +108,7 @@ class DataflowAccelerator(Accelerator):
         profile.check_covers(workload)
         asked = profile
         workload, profile = without_dead_channels(workload, profile)
-        network = self.network(workload, profile)
-        connections = tuple(operation.inputs for operation in workload)
-        key = (workload.input_shape, connections, *network.tables)  # tables compare by identity, and the key holds them
-        if key not in self._explored:
-            self._explored[key] = self._explore(network)
-        parts, explorers = self._explored[key]
-        found = EstimateBuilder(network, profile, parts, explorers).estimate()
+        found = self._built(workload, profile).estimate()
         if self._anchors is not None:
             # what is left of a layer whose channels other layers emptied cannot be told from its own sparsity
             emptied = any(layer.structure and layer.structure.dead_filters for layer in asked.layers.values())
@@ -125,6 +120,29 @@ class DataflowAccelerator(Accelerator):
             weight_prices=prices_asked(found.weight_prices, "weight_density", profile, asked),
             activation_prices=prices_asked(found.activation_prices, "activation_density", profile, asked),
         )
+
+    def _built(self, workload: Workload, profile: SparsityProfile) -> EstimateBuilder:
+        """The best design of a network, as it was found before if it was."""
+        network = self.network(workload, profile)
+        connections = tuple(operation.inputs for operation in workload)
+        key = (workload.input_shape, connections, *network.tables)  # tables compare by identity, and the key holds them
+        if key not in self._explored:
+            self._explored[key] = self._explore(network)
+        return EstimateBuilder(network, profile, *self._explored[key])
+
+    def width_gains(
+        self, workload: Workload, profile: SparsityProfile, choices: Mapping[str, Sequence[int]]
+    ) -> dict[str, dict[int, float]]:
+        """See `Accelerator`: to first order at the present design, since the exact answers jump."""
+        profile.check_covers(workload)
+        workload, profile = without_dead_channels(workload, profile)
+        fifos, space = self._fifos(workload), self._space(workload)
+
+        def table_at(operation: Operation, bits: int) -> Table:
+            other = replace(operation, weight_bits=bits)
+            return self._designs(other, profile.layers[operation.name], fifos[operation.name], space)
+
+        return width_gains(self._built(workload, profile), choices, table_at)
 
     def _forget(self) -> None:
         """Forget what follows from profiles: whether a question was asked before must not matter beside the anchors."""
@@ -152,14 +170,14 @@ class DataflowAccelerator(Accelerator):
     def _fifos(self, workload: Workload) -> dict[str, OperandFifos]:
         """The operand FIFOs of a network's operations, by name."""
         if workload not in self._operand_fifos:
-            self._operand_fifos[workload] = operand_fifos(workload, urgencies(workload, self._memory_words))
+            self._operand_fifos[workload] = operand_fifos(workload, urgencies(workload, self._memory_words(workload)))
         return self._operand_fifos[workload]
 
-    @property
-    def _memory_words(self) -> float:
-        """The activations that the device's block RAMs and UltraRAMs hold."""
-        device = self.device
-        return (device.bram18 * memory.BRAM18_BITS + device.uram * memory.URAM_BITS) / self.options.activation_bits
+    def _memory_words(self, workload: Workload) -> float:
+        """The activations that the device's block RAMs and UltraRAMs hold, as wide as they are on average."""
+        device, words = self.device, sum(one.source.words for one in workload)
+        bits = sum(one.source.words * (one.activation_bits or self.options.activation_bits) for one in workload)
+        return (device.bram18 * memory.BRAM18_BITS + device.uram * memory.URAM_BITS) * words / bits
 
     def _designs(
         self, operation: Operation, sparsity: LayerSparsity | None, fifos: OperandFifos, space: DesignSpace

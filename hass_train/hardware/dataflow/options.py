@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
@@ -13,9 +13,11 @@ from hass_train.hardware.dataflow.costs.models import CostSource, cost_model
 from hass_train.hardware.dataflow.costs.modules.parameters import Family
 from hass_train.hardware.dataflow.costs.peer import PeerCosts
 from hass_train.hardware.dataflow.costs.rounds import Engines
-from hass_train.hardware.dataflow.costs.synthesised import LEAST_BITS, MOST_BITS
+from hass_train.hardware.dataflow.costs.synthesised_engines import MOST_BITS
+from hass_train.hardware.estimate import CannotFit
 from hass_train.hardware.resources import LIMITS as LIMITS
 from hass_train.hardware.resources import Limit as Limit
+from hass_train.hardware.workload import Operation
 from hass_train.runtime.errors import suggested
 
 Folding = Literal["free", "divisors"]
@@ -30,7 +32,8 @@ class DataflowOptions:
     """Design rules of the dataflow accelerator.
 
     Args:
-        weight_bits, activation_bits, accumulator_bits: word widths, bits.
+        weight_bits, activation_bits, accumulator_bits: word widths, bits, of operations that have none of their own.
+            Modules have at least 4 bits; memories may be narrower.
         folding: the folds of a dimension: `free`, or only its `divisors` (the peer's rule).
         bundle: input channels in one compute engine: `ends` = 1 or, in 1×1 and linear layers, all parallel channels,
             and as many as multipliers can choose among; `auto` = every divisor of the parallel channels, in all layers.
@@ -154,10 +157,10 @@ class DataflowOptions:
                 )
             return
         for name in ("weight_bits", "activation_bits"):
-            if not LEAST_BITS <= getattr(self, name) <= MOST_BITS:
+            if getattr(self, name) > MOST_BITS:
                 raise ValueError(
-                    f"{name} is {getattr(self, name)}; modules are synthesised for {LEAST_BITS} … {MOST_BITS} bits: "
-                    "choose such a width, or costs=peer"
+                    f"{name} is {getattr(self, name)}; modules are synthesised for at most {MOST_BITS} bits: choose "
+                    "such a width, or costs=peer"
                 )
         if self.skip_all_zero:
             raise ValueError("skip_all_zero is true, but no module does that: a round takes a cycle; say costs=peer")
@@ -165,6 +168,17 @@ class DataflowOptions:
             raise ValueError(
                 f"max_pixels is {self.max_pixels}; windows are synthesised for 1, 2 or 4, or say costs=peer"
             )
+
+    def of(self, operation: Operation) -> DataflowOptions:
+        """The rules for an operation, whose numbers may have widths of their own."""
+        weight = operation.weight_bits or self.weight_bits
+        activation = operation.activation_bits or self.activation_bits
+        if (weight, activation) == (self.weight_bits, self.activation_bits):
+            return self
+        try:
+            return replace(self, weight_bits=weight, activation_bits=activation)
+        except ValueError as error:
+            raise CannotFit(f"{operation.name}: {error}") from error
 
     def cost_model(self, family: Family) -> CostModel:
         """What designs cost on devices of a family."""

@@ -32,17 +32,17 @@ def image_energy(
         seconds: time between two images, all replicas together.
         static_w: static power of the device, W.
     """
-    macs = bits = 0.0
+    products = bits = 0.0  # bits of both operands of products
     for operation, row, sparsity in operations:
+        own = options.of(operation)
         if kind := KINDS.get(row.engine):
             computed = kind.computed_fraction(sparsity)
-            macs += operation.macs * computed
+            products += operation.macs * computed * own.weight_bits * own.activation_bits
             # a weight is read for each product, but the columns computed at once share it
-            bits += operation.macs * options.weight_bits * computed / row.folds.get("p", 1)
-        bits += (_words_read(operation) + operation.result.words) * options.activation_bits
-    per_mac = options.mac_pj * options.weight_bits * options.activation_bits / 256
+            bits += operation.macs * own.weight_bits * computed / row.folds.get("p", 1)
+        bits += (_words_read(operation) + operation.result.words) * own.activation_bits
     return Energy(
-        compute_j=macs * per_mac * 1e-12,
+        compute_j=products * options.mac_pj / 256 * 1e-12,
         onchip_j=bits * options.onchip_pj_per_bit * 1e-12,
         offchip_j=offchip_bits * options.offchip_pj_per_bit * 1e-12,
         static_j=static_w * seconds,

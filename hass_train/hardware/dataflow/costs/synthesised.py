@@ -13,6 +13,8 @@ is priced by its formula (`formulas`), exactly as its RTL would be instantiated.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,14 +31,12 @@ from hass_train.hardware.dataflow.costs.modules import windows as maps
 from hass_train.hardware.dataflow.costs.modules.memories import SMALL_PRODUCT, state_bits
 from hass_train.hardware.dataflow.costs.modules.parameters import Family
 from hass_train.hardware.dataflow.costs.stream_logic import WHOLE_PIXELS, stream_dsp, stream_logic
-from hass_train.hardware.dataflow.costs.synthesised_engines import Engines, sum_bits
+from hass_train.hardware.dataflow.costs.synthesised_engines import LEAST_BITS, Engines, sum_bits
 from hass_train.hardware.workload import Operation, OperationKind
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-LEAST_BITS, MOST_BITS = 4, 16
-"""Word widths that all engines support."""
 _CHOICES = 64  # positions among which a multiplier chooses at most
 _LUT, _FF, _DSP, _BRAM = range(4)
 _PLAIN = ("relu", "relu6", "identity")  # what requantising to unsigned values does at no cost
@@ -46,7 +46,7 @@ class SynthesisedCosts(CostModel):
     """What synthesis says of our modules.
 
     Args:
-        bits: word widths, `LEAST_BITS` to `MOST_BITS`.
+        bits: word widths, at most `MOST_BITS`; modules have at least `LEAST_BITS`, memories of weights may be narrower.
         family: what they are synthesised for.
     """
 
@@ -55,8 +55,9 @@ class SynthesisedCosts(CostModel):
     most_choices = _CHOICES
 
     def __init__(self, bits: Widths, family: Family) -> None:
-        self.bits, self.family = bits, family
-        self.small_products = family == "xc7" and bits.data + bits.weight <= SMALL_PRODUCT
+        self.bits, self.family = replace(bits, data=max(bits.data, LEAST_BITS)), family
+        operands = self.bits.data + max(bits.weight, LEAST_BITS)
+        self.small_products = family == "xc7" and operands <= SMALL_PRODUCT
 
     # ---- operations with multipliers -------------------------------------------------------------------------
 

@@ -23,9 +23,18 @@ Ints = NDArray[np.int64]
 _LUT = 0  # column of `module_costs`
 
 
-def weight_bits(bits: Widths, layer: Operation) -> int:
-    """Bits of a layer's second operands: those of a matrix product are activations."""
+LEAST_BITS, MOST_BITS = 4, 16
+"""Word widths that all engines support."""
+
+
+def stored_bits(bits: Widths, layer: Operation) -> int:
+    """Bits of a layer's second operands in memory: those of a matrix product are activations."""
     return bits.data if layer.kind is OperationKind.MATMUL else bits.weight
+
+
+def weight_bits(bits: Widths, layer: Operation) -> int:
+    """Bits of a layer's second operands in engines, which take no fewer than `LEAST_BITS`."""
+    return max(stored_bits(bits, layer), LEAST_BITS)
 
 
 def sum_bits(bits: Widths, layer: Operation, positions: Ints) -> Ints:
@@ -162,7 +171,7 @@ class Engines:
     def weights(self, schedule: Schedule) -> WeightBanks:
         """Their memories: rows that all engines read together, or banks that each multiplier addresses by itself."""
         folds = self.folds
-        bits, one = weight_bits(self.bits, self.layer), np.ones(len(folds), np.int64)
+        bits, one = stored_bits(self.bits, self.layer), np.ones(len(folds), np.int64)
         lanes, windows = folds.n * folds.bundles * folds.g, folds.p * folds.bundles * folds.g
         plain, masked = np.full(len(folds), bits), np.full(len(folds), 1 + 1 / bits)
         match self.kind.engine:

@@ -323,6 +323,8 @@ class ComputeDesigns(Table):
             lanes=kind.lanes,
             multiplier=kind.multiplier,
             filter_order=self._filter_order(kind),
+            weight_bits=self.options.weight_bits if layer.has_weights else 0,
+            activation_bits=self.options.activation_bits,
         )
 
     def _filter_order(self, kind: EngineKind) -> tuple[int, ...]:

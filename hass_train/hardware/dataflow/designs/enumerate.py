@@ -34,7 +34,12 @@ def designs_of(
     options: DataflowOptions,
     space: DesignSpace,
 ) -> Table:
-    """Enumerate the designs of an operation; only those of operations with multipliers depend on its sparsity."""
+    """Enumerate the designs of an operation; only those of operations with multipliers depend on its sparsity.
+
+    Raises:
+        CannotFit: nothing can be built for its widths, or with the kinds of compute engine that are allowed.
+    """
+    options = options.of(operation)
     if operation.multiplies:
         return ComputeDesigns(operation, sparsity or LayerSparsity(), fifos, options, space)
     return StreamDesigns(operation, fifos, options, space)

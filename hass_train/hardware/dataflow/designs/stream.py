@@ -34,7 +34,7 @@ class StreamDesigns(Table):
     """
 
     def __init__(self, operation: Operation, fifos: OperandFifos, options: DataflowOptions, space: DesignSpace) -> None:
-        self.operation = operation
+        self.operation, self.options = operation, options
         self.urgency = fifos.urgency
         streams = np.array(
             useful_folds(max(operation.source.channels, operation.result.channels), options.folding == "divisors"),
@@ -75,6 +75,7 @@ class StreamDesigns(Table):
             folds={"s": int(self.streams[design])},
             resources=resources,
             weights_in=str(where),
+            activation_bits=self.options.activation_bits,
         )
 
 

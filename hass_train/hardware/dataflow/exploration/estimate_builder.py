@@ -56,7 +56,7 @@ class EstimateBuilder:
         network, explored = self.network, self.parts
         workload, clock, options = network.workload, network.clock_hz, network.options
         used = [self._utilization(s, e) for s, e in zip(explored, self.explorers, strict=True)]
-        worths = [self._worth(*part) for part in zip(explored, self.explorers, used, strict=True)]
+        worths = self.worths()
         rows = self._rows(worths)
         parts = tuple(
             Part(
@@ -70,8 +70,8 @@ class EstimateBuilder:
         )
         one = explored[0].design if len(explored) == 1 else None
         batch_s = network.batch_seconds(explored)
-        seconds = one.interval / one.replicas / clock if one else batch_s / network.options.batch
-        prices = self._all_prices(worths, seconds)
+        seconds = self.image_seconds
+        prices = self._all_prices(worths)
         return Estimate(
             throughput_ips=1 / seconds,
             interval_cycles=one.interval if one else int(np.ceil(seconds * clock)),
@@ -92,6 +92,24 @@ class EstimateBuilder:
             available=network.device.available,
             objective=options.objective,
         )
+
+    @property
+    def image_seconds(self) -> float:
+        """The seconds between two images, on average."""
+        network, explored = self.network, self.parts
+        if len(explored) == 1:
+            return explored[0].design.interval / explored[0].design.replicas / network.clock_hz
+        return network.batch_seconds(explored) / network.options.batch
+
+    def worths(self) -> list[NDArray[np.float64]]:
+        """(6,) what a unit of each resource is worth, as a share of all that binds, for each part."""
+        found = zip(self.parts, self.explorers, strict=True)
+        return [self._worth(part, explorer, self._utilization(part, explorer)) for part, explorer in found]
+
+    def shares(self) -> list[float]:
+        """The share that each part has of the time between two images."""
+        return [part.design.interval / part.design.replicas / self.network.clock_hz / self.image_seconds
+                for part in self.parts]  # fmt: skip
 
     def _rows(self, worths: Sequence[NDArray[np.float64]]) -> list[LayerEstimate]:
         """A row for the chosen design of every operation; (6,) what a unit of each resource is worth in each part."""
@@ -151,16 +169,14 @@ class EstimateBuilder:
 
     # ---- prices ----------------------------------------------------------------------------------------------
 
-    def _all_prices(self, worths: Sequence[NDArray[np.float64]], seconds: float) -> dict[str, dict[str, float]]:
+    def _all_prices(self, worths: Sequence[NDArray[np.float64]]) -> dict[str, dict[str, float]]:
         """The prices of every density, those of a part in proportion to its share of the time.
 
         Args:
             worths: (6,) what a unit of each resource is worth in each part.
-            seconds: of one image.
         """
         prices: dict[str, dict[str, float]] = {density: {} for density in DENSITIES}
-        for part, weights in zip(self.parts, worths, strict=True):
-            weight = part.design.interval / part.design.replicas / self.network.clock_hz / seconds
+        for part, weights, weight in zip(self.parts, worths, self.shares(), strict=True):
             for density, found in self._prices(part, weights).items():
                 prices[density] |= {name: price * weight for name, price in found.items()}
         return prices

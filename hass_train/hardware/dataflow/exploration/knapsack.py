@@ -29,7 +29,7 @@ answers repeat."""
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silence the standard output: now and then HiGHS 1.12 prints a stray line to it, whatever it is told."""
     try:
         sys.stdout.flush()
@@ -147,7 +147,7 @@ class Knapsack:
         one_each = csr_array((np.ones(count), (owner, np.arange(count))), shape=(self.operations, count))
         # the solver keeps constraints to about 1e-6: rows of this size keep them to far less than one unit
         spend = csr_array((self.resources[left] * (self.scale * _ROW_SIZE)).T)
-        with _quiet():
+        with quiet():
             result = milp(
                 c=np.zeros(count),
                 constraints=[

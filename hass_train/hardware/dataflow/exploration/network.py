@@ -59,12 +59,12 @@ class Network:
     def limits(self, start: int = 0, end: int | None = None) -> Limits:
         """What a design of operations start … end−1 may spend; the maps that cross its ends share the bandwidth."""
         ends = (start, len(self.workload.operations) if end is None else end)
-        words = sum(self.workload.crossing(cut).words for cut in ends)
+        bits = sum(self.workload.crossing_bits(cut, self.options.activation_bits) for cut in ends)
         bits_per_cycle = np.inf
         if "bandwidth" in self.options.limits:
             bits_per_cycle = self.device.bandwidth_gbps * 1e3 / self.device.clock_mhz
         counts = budget_of(self.device, self.options)[:-1]
-        return Limits(counts, bits_per_cycle, words * self.options.activation_bits)
+        return Limits(counts, bits_per_cycle, bits)
 
     def explorer(self, start: int, end: int, tolerance: float, prove: bool) -> Explorer:
         """An explorer of operations start … end−1 as one configuration."""
