@@ -73,10 +73,10 @@ class Lanes:
     def of_bundle(self, bundle: int) -> Floats:
         """(columns, channels, filters, levels) k for one bundle size, log-linear between those measured."""
         weights = interpolation(self.bundles, np.array([bundle]))[0]
-        return np.asarray(np.exp(np.tensordot(weights, self._logs, axes=1)))
+        return np.asarray(np.exp(np.tensordot(weights, self.logs, axes=1)))
 
     @cached_property
-    def _logs(self) -> Floats:
+    def logs(self) -> Floats:
         """(bundles, columns, channels, filters, levels) log k."""
         return np.log(np.asarray(self.independent, float))
 
@@ -127,7 +127,7 @@ def nested(values: Floats) -> Any:
     return tuple(nested(value) for value in values) if values.ndim else float(values)
 
 
-def axis_place(axis: tuple[int, ...], at: NDArray[np.int64]) -> Floats:
+def axis_place(axis: tuple[int, ...], at: NDArray[np.int64] | Floats) -> Floats:
     """(points,) places among the grid points of an axis, by its logarithm; constant beyond its ends."""
     points = np.log2(np.asarray(axis, float))
     return np.interp(np.log2(at), points, np.arange(len(axis), dtype=float))

@@ -33,6 +33,7 @@ class LayerSparsity:
         filter_nonzeros: for each filter, group after group, how many of its weights are not zero. Empty = unknown, all
             are equally dense.
         channel_activations: as `channel_densities`, of the activations that are read, whatever weights they meet.
+        activation_lanes: as `lanes`, of engines that skip zero activations; filters do not matter to them.
 
     Raises:
         ValueError: a density lies outside [0, 1], a histogram is negative or does not sum to 1, or a number of weights
@@ -49,6 +50,7 @@ class LayerSparsity:
     activation_histograms: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
     filter_nonzeros: tuple[int, ...] = ()
     channel_activations: tuple[float, ...] = ()
+    activation_lanes: Lanes | None = None
 
     def __post_init__(self) -> None:
         for name in ("weight_density", "activation_density", "pair_density"):
@@ -82,6 +84,7 @@ class LayerSparsity:
             },
             "filter_nonzeros": list(self.filter_nonzeros),
             "channel_activations": list(self.channel_activations),
+            "activation_lanes": self.activation_lanes.to_dict() if self.activation_lanes else None,
         }
 
     @classmethod
@@ -99,6 +102,7 @@ class LayerSparsity:
             channel_densities=_fractions(_entry(data, "channel_densities", list), "channel_densities"),
             channel_activations=_fractions(data.get("channel_activations", []), "channel_activations"),
             lanes=Lanes.from_dict(data["lanes"]) if data.get("lanes") else None,
+            activation_lanes=Lanes.from_dict(data["activation_lanes"]) if data.get("activation_lanes") else None,
             structure=Structure.from_dict(data["structure"]) if data.get("structure") else None,
             activation_histograms=_histograms(data, "activation_histograms") if "activation_histograms" in data else {},
             filter_nonzeros=tuple(

@@ -8,15 +8,17 @@ from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.lanes import Lanes
 from hass_train.hardware.profile import LayerSparsity
 from hass_train.runtime import ranks
-from hass_train.sparsity.independence import RUN, bundle_sizes, bundled, measure_lanes, sample_size
+from hass_train.sparsity.independence import RUN, bundle_sizes, bundled, measure_lanes, sample_size, spread
 from hass_train.sparsity.layers import SparseLayer
 from hass_train.sparsity.tilt import tilted
 
-_CHUNK_WORDS = 2**25
-"""Limit on the outputs of one per-channel indicator convolution; filters beyond it are convolved afterwards."""
+_PAIRS = 2**19
+"""Limit on the windows of single channels whose pairs are counted in an image; filters beyond it are left to the
+others."""
 _WINDOW_IMAGES = 16
 """Number of images for the histograms of single-channel windows and bundles; each gives filters × channels × pixels
 of them. What all images say of their means is put in afterwards."""
@@ -36,15 +38,12 @@ class NonzeroCounter:
         self.weight = (layer.gated_weight().detach() != 0).float()
         window = self.weight[0, 0].numel() if self.weight.dim() == 4 else 1
         channels = self.weight.shape[1]
-        # a single pair has no distribution beyond its density, and engines take bundles of channels
-        sizes = sorted({1, channels}) if window > 1 else bundle_sizes(channels)
-        if not closely:
-            sizes = [channels]
+        sizes = bundle_sizes(channels, window) if closely else [channels]
         self.pairs, self.reads = (
             {size: torch.zeros(window * size + 1, dtype=torch.float64) for size in sizes} for _ in range(2)
         )  # how many windows of so many channels have 0, 1, … non-zero pairs, and non-zero activations
         self.activations = self.nonzero = self.images = 0
-        self.dealt: dict[int, Tensor] = {}  # the channels of each size's bundles, as they were dealt
+        self.dealt: dict[int, tuple[Tensor, Tensor]] = {}  # the channels of bundles for pairs, and for activations
         self.runs: list[Tensor] = []  # sampled windows, for the independence of compute engines
         self.meetings: Tensor | None = None  # (input channels, kernel positions) non-zero activations read there
 
@@ -61,7 +60,9 @@ class NonzeroCounter:
             self._meet(present.reshape(-1, channels, 1, 1).sum(0))
             _count(self.pairs[channels], F.linear(present, self.weight))
             _count(self.reads[channels], present.sum(-1))
-            self._count_bundles(present[:closely].reshape(-1, channels))
+            if closely:
+                self._deal(1)
+                self._count_bundles(present[:closely].reshape(-1, channels))
             self.images += len(present)
             return
         layer = self.layer
@@ -69,9 +70,13 @@ class NonzeroCounter:
         self._meet(present.sum(0))
         _count(self.pairs[channels], self._convolve(present, self.weight, layer.groups))
         _count(self.reads[channels], self._add_windows(present.unflatten(1, (layer.groups, channels)).sum(2)))
-        if 1 in self.pairs and channels > 1:
+        if closely:
+            self._deal(layer.groups)
+        if not self.dealt or not closely:
+            pass
+        elif 1 in self.pairs or layer.groups > 1:
             self._count_windows(present[:closely], layer)
-        elif len(self.pairs) > 1 and layer.groups == 1:
+        else:
             some = present[:closely, :, :: layer.stride[0], :: layer.stride[1]]
             self._count_bundles(some.permute(0, 2, 3, 1).reshape(-1, channels))
         self.images += len(present)
@@ -104,7 +109,7 @@ class NonzeroCounter:
         if not isinstance(layer, nn.Conv2d):
             tokens = present.reshape(-1, channels)
             runs = sample_size(filters, len(tokens))
-            at = torch.linspace(0, len(tokens) - 1, runs, device=present.device).long()
+            at = spread(runs, len(tokens)).to(present.device)
             # neighbouring tokens are not columns: engines compute the results of one token at a time
             self.runs.append(tokens[at[:, None]][:, :, None, :, None])
             return
@@ -116,17 +121,23 @@ class NonzeroCounter:
         run = min(RUN, width)
         across = width // run
         runs = sample_size(filters * channels, images * height * width)
-        at = torch.linspace(0, images * height * across - 1, runs).long()
+        at = spread(runs, images * height * across)
         column = (at % across * run)[:, None] + torch.arange(run)
         image, row = (at // (height * across))[:, None], (at // across % height)[:, None]
         picked = windows[image, :, row, column]  # (runs, run, C, Kh, Kw)
         self.runs.append(picked.flatten(3).unflatten(2, (layer.groups, channels)))
 
-    def _lanes(self) -> Lanes:
+    def _lanes(self) -> dict[str, Lanes]:
+        """How engines depend on each other, those that skip pairs and those that skip activations."""
+        if not self.runs:
+            return {}
         windows = self.runs[0]
-        groups, channels = windows.shape[2:4]
-        kernels = self.weight.reshape(groups, -1, channels, windows.shape[4])
-        return measure_lanes(windows, kernels)
+        groups, channels, taps = windows.shape[2:]
+        kernels = self.weight.reshape(groups, -1, channels, taps)
+        return {
+            "lanes": measure_lanes(windows, kernels),
+            "activation_lanes": measure_lanes(windows, torch.ones_like(kernels[:, :1])),
+        }
 
     def _channel_densities(self) -> tuple[float, ...]:
         """The fraction of each input channel's pairs that are not zero, (input channels,).
@@ -135,11 +146,16 @@ class NonzeroCounter:
         """
         assert self.meetings is not None
         groups = self.layer.groups if isinstance(self.layer, nn.Conv2d) else 1
+        dots = self.pairs[max(self.pairs)].sum()  # each filter of the channel's group has one per output pixel
+        return tuple((self._met_pairs() / (dots / groups * self.meetings.shape[1])).tolist())
+
+    def _met_pairs(self) -> Tensor:
+        """(input channels,) non-zero pairs of each."""
+        assert self.meetings is not None
+        groups = self.layer.groups if isinstance(self.layer, nn.Conv2d) else 1
         channels, window = self.meetings.shape
         readers = self.weight.reshape(groups, -1, channels // groups, window).sum(1).cpu().double()
-        nonzero = (readers.reshape(channels, window) * self.meetings).sum(1)
-        dots = self.pairs[max(self.pairs)].sum()  # each filter of the channel's group has one per output pixel
-        return tuple((nonzero / (dots / groups * window)).tolist())
+        return (readers.reshape(channels, window) * self.meetings).sum(1)
 
     def _channel_activations(self) -> tuple[float, ...]:
         """The fraction of what each input channel is read of that is not zero, padding included, (input channels,)."""
@@ -148,24 +164,43 @@ class NonzeroCounter:
         read = dots / len(self.weight) * self.meetings.shape[1]
         return tuple((self.meetings.sum(1) / read).clamp(max=1.0).tolist())
 
+    def _deal(self, groups: int) -> None:
+        """Give channels to bundles as a design does, by what the first images say of their densities."""
+        if self.dealt:
+            return
+        assert self.meetings is not None
+        channels = self.weight.shape[1]
+        for size in self.pairs:
+            if size < channels:
+                pairs, reads = (
+                    bundled(one.reshape(groups, channels).mean(0), size).to(self.weight.device)
+                    for one in (self._met_pairs(), self.meetings.sum(1))
+                )
+                self.dealt[size] = pairs, reads
+
     def _count_windows(self, present: Tensor, layer: nn.Conv2d) -> None:
-        """Count the pairs and activations in windows of single channels; the pairs by a depthwise convolution with
-        every (filter, channel).
+        """Count the pairs and activations in windows of single channels and of bundles; the pairs by a depthwise
+        convolution with every (filter, channel), or in each image with some of them if they are very many.
 
         Args:
             present: (images, channels, height, width) 1 where the input is not zero.
             layer: the convolution.
         """
-        _count(self.reads[1], self._add_windows(present))
-        filters, channels = self.weight.shape[:2]
-        for image in present:
+        channels = self.weight.shape[1]
+        reads = self._add_windows(present).unflatten(1, (layer.groups, channels))
+        for size, (_, dealt) in self.dealt.items():
+            _count(self.reads[size], reads[:, :, dealt].sum(3))
+        kernels = self.weight.unflatten(0, (layer.groups, -1))
+        apart = ceil_div(kernels[:, :, :, 0, 0].numel() * reads[0, 0, 0].numel(), _PAIRS)
+        apart = min(apart, kernels.shape[1], _WINDOW_IMAGES)
+        for place, image in enumerate(present, self.images):
             for group in range(layer.groups):
                 own = image[None, group * channels : (group + 1) * channels]
-                kernels = self.weight[group * filters // layer.groups : (group + 1) * filters // layer.groups]
-                step = max(1, _CHUNK_WORDS // max(own.numel(), 1))
-                for start in range(0, len(kernels), step):
-                    some = kernels[start : start + step].transpose(0, 1).reshape(-1, 1, *kernels.shape[2:])
-                    _count(self.pairs[1], self._convolve(own, some, channels))
+                some = kernels[group, place % apart :: apart]
+                one = some.transpose(0, 1).reshape(-1, 1, *kernels.shape[3:])
+                pairs = self._convolve(own, one, channels)[0].unflatten(0, (channels, -1))
+                for size, (dealt, _) in self.dealt.items():
+                    _count(self.pairs[size], pairs[dealt].sum(1) if size > 1 else pairs)
 
     def _count_bundles(self, pixels: Tensor) -> None:
         """Count the pairs and activations in bundles of channels.
@@ -173,16 +208,10 @@ class NonzeroCounter:
         Args:
             pixels: (pixels, channels) 1 where the input is not zero.
         """
-        if not len(pixels):
-            return
-        channels, kernels = pixels.shape[1], self.weight.flatten(1)
-        for size in self.pairs:
-            if size < channels:
-                dealt = bundled(pixels.mean(0) * kernels.mean(0), size)
-                self.dealt[size] = dealt.flatten().cpu()
-                bundles = pixels[:, dealt]
-                _count(self.pairs[size], torch.einsum("pbm,fbm->pbf", bundles, kernels[:, dealt]))
-                _count(self.reads[size], bundles.sum(2))
+        kernels = self.weight.flatten(1)
+        for size, (dealt, read) in self.dealt.items():
+            _count(self.pairs[size], torch.einsum("pbm,fbm->pbf", pixels[:, dealt], kernels[:, dealt]))
+            _count(self.reads[size], pixels[:, read].sum(2))
 
     def _add_windows(self, maps: Tensor) -> Tensor:
         """The sums of the windows that the layer reads, map by map: (images, maps, height, width) of the result."""
@@ -223,10 +252,10 @@ class NonzeroCounter:
             histograms=histograms,
             channel_densities=per_channel,
             channel_activations=read,
-            lanes=self._lanes() if self.runs else None,
             structure=layer.pattern.structure(self.weight != 0, layer.kernel_groups) if layer.prune_weights else None,
             activation_histograms=activations,
             filter_nonzeros=tuple(self.weight.flatten(1).sum(1, dtype=torch.int64).tolist()),
+            **self._lanes(),
         )
 
     def _histograms(self, counts: dict[int, Tensor], densities: tuple[float, ...]) -> dict[int, tuple[float, ...]]:
@@ -237,11 +266,10 @@ class NonzeroCounter:
             densities: (input channels,) of what was counted.
         """
         result: dict[int, tuple[float, ...]] = {}
-        channels, each = self.weight.shape[1], torch.tensor(densities, dtype=torch.float64)
+        mean = sum(densities) / len(densities)
         for size, seen in counts.items():
-            if size < channels:
-                own = each[self.dealt[size]] if size in self.dealt else each
-                result[size] = tuple(tilted(seen, float(own.mean()) * (len(seen) - 1)).tolist())
+            if size < self.weight.shape[1]:
+                result[size] = tuple(tilted(seen, mean * (len(seen) - 1)).tolist())
             else:
                 result[size] = tuple((seen / seen.sum()).tolist())
         return result

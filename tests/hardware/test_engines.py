@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hass_train.hardware.dataflow.costs.initiation import binomial, multiplier_choices
 from hass_train.hardware.dataflow.costs.rounds import LockstepCycles, LockstepRounds, expected_maximum, round_cycles
 from hass_train.hardware.lanes import LEVELS, Lanes, interpolation
-from hass_train.sparsity.independence import bundled, measure_lanes
+from hass_train.sparsity.independence import bundled, measure_lanes, spread
 
 
 @given(st.sampled_from([(1, 1), (1, 4), (2, 1)]), st.floats(0.05, 0.95), st.integers(0, 1))
@@ -65,11 +65,48 @@ def test_single_pixels_are_bundled() -> None:
     windows = torch.ones((4, 1, 1, 20, 1))
     lanes = measure_lanes(windows, torch.ones((1, 8, 20, 1)))
     assert lanes.bundles == (4, 16, 20)
-    assert lanes.channels == (1,)
+    assert lanes.channels == (1, 4, 5)  # bundles of the smallest size side by side
     dealt = bundled(torch.arange(10.0), 4)
     assert dealt.shape == (2, 4)
-    assert {int(value) for value in dealt.flatten()} == set(range(2, 10))  # the remainder is the sparsest
+    assert len(set(dealt.flatten().tolist())) == 8
+    assert float(dealt.float().mean()) == 4.5  # what is left out is neither the densest nor the sparsest
     assert abs(float(dealt[0].float().mean() - dealt[1].float().mean())) <= 1
+
+
+def test_bundles_of_single_pixels_count_beside_each_other() -> None:
+    """20 channels of noise are five bundles of four that are independent; of channels that are all alike, one."""
+    random = torch.Generator().manual_seed(2)
+    noise, kernels = (torch.rand((2048, 1, 1, 20, 1), generator=random) < 0.5).float(), torch.ones((1, 1, 20, 1))
+    middle = LEVELS.index(0.5)
+    lanes = measure_lanes(noise, kernels)
+    table = np.asarray(lanes.independent)
+    assert table[0, 0, :, 0, middle] == pytest.approx([1, 4, 5], rel=0.15)
+    assert table[1:, 0, :, 0, middle] == pytest.approx(np.tile([1, 4, 5], (2, 1)), rel=0.15)  # as the smaller ones grow
+    alike = noise[..., :1, :].expand(2048, 1, 1, 20, 1)
+    assert np.asarray(measure_lanes(alike, kernels).independent).max() == 1
+
+
+def test_all_filters_side_by_side_are_measured() -> None:
+    """Six are no grid point of 1, 4, …: the two beyond four count as well."""
+    random = torch.Generator().manual_seed(3)
+    kernels = (torch.rand((1, 6, 1, 400), generator=random) < 0.5).float()
+    windows = (torch.rand((512, 1, 1, 1, 400), generator=random) < 0.5).float()
+    kernels[0, :, 0] = torch.eye(6).repeat(1, 67)[:, :400]  # no two filters meet the same activation
+    lanes = measure_lanes(windows, kernels)
+    assert lanes.filters == (1, 4, 6)
+    assert np.asarray(lanes.independent)[0, 0, 0, :, LEVELS.index(0.5)] == pytest.approx([1, 4, 6], rel=0.15)
+
+
+@given(st.integers(1, 64), st.integers(1, 40))
+def test_samples_are_one_of_each_part(runs: int, each: int) -> None:
+    places = spread(runs, runs * each)
+    assert (places // each).tolist() == list(range(runs))
+
+
+def test_samples_do_not_keep_time_with_rows() -> None:
+    """Of rows of eight pixels all columns are met, however many rows there are for each sample."""
+    for each in (2, 4, 8, 16):
+        assert len(set((spread(64, 64 * each) % 8).tolist())) == 8
 
 
 def slowest(alone: float, filters: float, channels: float, columns: float, spread: float = 0.0) -> LockstepCycles:

@@ -298,7 +298,7 @@ def test_every_property_of_an_operation_is_in_its_key() -> None:
 
 SPARSE = LayerSparsity(
     0.5, 0.5, 0.25, {1: (0.5, 0.5)}, (0.25,) * 16, Lanes.unknown(4, 16, 16), Structure((2, 4)),
-    filter_nonzeros=(8,) * 16, channel_activations=(0.5,) * 16,
+    filter_nonzeros=(8,) * 16, channel_activations=(0.5,) * 16, activation_lanes=Lanes.unknown(4, 16, 16),
 )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from hass_train.hardware.arithmetic import spaced
 from hass_train.hardware.dataflow.costs.density_scale import rounds_ratio
 from hass_train.hardware.dataflow.costs.initiation import multiplier_choices, nonzero_activations, nonzero_pairs
+from hass_train.hardware.dataflow.costs.padded_lanes import Borders, borders
 from hass_train.hardware.dataflow.costs.rounds import LockstepRounds
 from hass_train.hardware.dataflow.costs.weight_rounds import IndependentWeights, filter_histograms
 from hass_train.hardware.lanes import Lanes
@@ -85,14 +86,15 @@ class LayerWork:
         """The rounds of engines of so many bundled channels that skip zero pairs, by lanes or wherever they are."""
         if (bundle, lanes) not in self._pairs:
             histogram = nonzero_pairs(self.sparsity, self.layer.window, bundle, self.layer.channels_per_group)
-            self._pairs[bundle, lanes] = LockstepRounds(self.lanes, bundle, histogram, self.t_min, lanes)
+            self._pairs[bundle, lanes] = LockstepRounds(self.lanes, bundle, histogram, self.t_min, lanes, self.borders)
         return self._pairs[bundle, lanes]
 
     def activations(self, bundle: int) -> LockstepRounds:
         """The rounds of engines of so many bundled channels that skip zero activations, by lanes."""
         if bundle not in self._activations:
             histogram = nonzero_activations(self.sparsity, self.layer.window, bundle)
-            self._activations[bundle] = LockstepRounds(self.lanes, bundle, histogram, self.t_min, True)
+            lanes = self.sparsity.activation_lanes or self.lanes
+            self._activations[bundle] = LockstepRounds(lanes, bundle, histogram, self.t_min, True, self.borders)
         return self._activations[bundle]
 
     def weights(self, bundle: int, lanes: bool, g: int) -> IndependentWeights:
@@ -109,8 +111,13 @@ class LayerWork:
         return self._histograms[bundle]
 
     @cached_property
+    def borders(self) -> Borders:
+        """What windows read of the map."""
+        return borders(self.layer)
+
+    @cached_property
     def lanes(self) -> Lanes:
-        """How engines depend on each other."""
+        """How engines that skip pairs depend on each other."""
         layer = self.layer
         return self.sparsity.lanes or Lanes.unknown(self.max_pixels, layer.source.channels, layer.filters_per_group)
 

@@ -25,7 +25,7 @@ from hass_train.runtime.compiled import compiled
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_EXACT = 128  # positions up to which the product is formed; it takes M³ steps
+EXACT = 128  # positions up to which the product is formed; it takes M³ steps
 _POINTS = 65  # numbers of non-zeros that are looked at beyond
 
 
@@ -55,7 +55,7 @@ def fullest_lane(histogram: Floats) -> Floats:
         (…, rows) the probability that no lane has more than x, for the N and x of `loads`.
     """
     positions = np.shape(histogram)[-1] - 1
-    spread = histogram if positions <= _EXACT else histogram @ _between(positions)
+    spread = histogram if positions <= EXACT else histogram @ _between(positions)
     return np.clip(spread @ _given(positions).T, 0.0, 1.0)
 
 
@@ -77,17 +77,28 @@ def loads(positions: int) -> tuple[Ints, Ints, Ints]:
 
 @lru_cache(maxsize=256)
 def _given(positions: int) -> Floats:
-    """(rows, non-zeros) the probability that no lane has more than x, given 0 … M non-zeros or, beyond `_EXACT`
+    """(rows, non-zeros) the probability that no lane has more than x, given 0 … M non-zeros or, beyond `EXACT`
     positions, those of `_points`."""
-    one = _placed if positions <= _EXACT else _apart
-    return np.concatenate([one(positions, int(lanes)) for lanes in multiplier_choices(positions)])
+    choices = multiplier_choices(positions)
+    if positions > EXACT:
+        return np.concatenate([_apart(positions, int(lanes)) for lanes in choices])
+    own = (ceil_div(positions - np.arange(lanes), lanes) for lanes in choices)
+    return np.concatenate([placed(each, int(each[0])) for each in own])
 
 
-def _placed(positions: int, lanes: int) -> Floats:
-    """(⌈M/N⌉, M + 1) the probability that no lane has more than 1, 2, … of 0 … M non-zeros."""
-    own = ceil_div(positions - np.arange(lanes), lanes)
-    ways = np.zeros((own[0], positions + 1))
-    _place(ways, own, comb(own[:, None], np.arange(own[0] + 1)))
+def placed(own: Ints, most: int) -> Floats:
+    """The probability that no lane has more than so many non-zeros, which lie anywhere.
+
+    Args:
+        own: (lanes,) positions of each.
+        most: the largest load that is asked for, at least that of the largest lane.
+
+    Returns:
+        (most, positions of all + 1) for loads of 1, 2, … and 0, 1, … non-zeros.
+    """
+    positions = int(own.sum())
+    ways = np.zeros((most, positions + 1))
+    _place(ways, own, comb(own[:, None], np.arange(most + 1)))
     return np.asarray(ways / comb(positions, np.arange(positions + 1)))
 
 

@@ -30,7 +30,8 @@ from scipy.special import ndtri
 from hass_train.hardware.dataflow.costs import rounds_kernel
 from hass_train.hardware.dataflow.costs.engine_rounds import pooled_cycles
 from hass_train.hardware.dataflow.costs.initiation import initiation_intervals, multiplier_choices
-from hass_train.hardware.dataflow.costs.lane_cycles import fullest_lane, loads
+from hass_train.hardware.dataflow.costs.lane_cycles import loads
+from hass_train.hardware.dataflow.costs.padded_lanes import Borders, fullest_padded, lanes_in_use
 from hass_train.hardware.lanes import LEVELS, Lanes, axis_place, interpolation
 
 Floats = NDArray[np.float64]
@@ -50,6 +51,7 @@ class LockstepRounds:
         t_min: least cycles of an initiation where multipliers take any position; with lanes it is 1.
         by_lanes: whether each multiplier takes only positions of its own, so that its fullest lane sets an engine's
             cycles (`lane_cycles`).
+        borders: what the layer's windows read of the map.
     """
 
     lanes: Lanes
@@ -57,6 +59,7 @@ class LockstepRounds:
     histogram: Floats
     t_min: int
     by_lanes: bool = False
+    borders: Borders = ()
 
     @cached_property
     def alone(self) -> Floats:
@@ -85,7 +88,7 @@ class LockstepRounds:
     def _below(self) -> Floats:
         """(levels,) the probability that an engine has at most so many non-zeros, or its fullest lane at most x."""
         if self.by_lanes:
-            return fullest_lane(self.histogram)
+            return fullest_padded(self.histogram, self.borders)
         return np.asarray(np.clip(np.cumsum(self.histogram), 0.0, 1.0))
 
     def slowest(self, columns: int, channels: Ints, choice: Ints, filters: Ints) -> Floats:
@@ -120,19 +123,34 @@ class LockstepRounds:
         else:  # more than 0, N, 2N, … non-zeros
             step = multiplier_choices(pairs)
             first, last, least, empty = np.zeros_like(step), np.full_like(step, pairs), 0, self.t_min
-        k = self.lanes.of_bundle(self.bundle)
-        k = np.ascontiguousarray(k[:, :, : points or k.shape[2]])
+        logs = self.lanes.logs
+        logs = np.ascontiguousarray(logs[:, :, :, : points or logs.shape[3]])
+        sizes = axis_place(self.lanes.bundles, self.bundle / self._share)
         columns, channels = (np.concatenate(side) for side in zip(*beside, strict=True))
         found = rounds_kernel.slowest(
-            self._below, self._level, k, (first, last, step), least, empty, axis_place(self.lanes.columns, columns),
-            axis_place(self.lanes.channels, channels), choice,
+            self._below, self._level, logs, sizes, (first, last, step), least, empty,
+            axis_place(self.lanes.columns, columns), axis_place(self.lanes.channels, channels), choice,
         )  # fmt: skip
         return np.asarray(found.reshape(len(beside), len(choice), -1))
 
     @cached_property
+    def _share(self) -> Floats:
+        """(choices,) the number of parts of an engine's window that are counted apart.
+
+        A lane of N is to lanes of other engines about as a bundle of a N-th of the channels is to others, so that the
+        fullest of all depend on each other as those do at the level of a single lane.
+        """
+        pairs = len(self.histogram) - 1
+        return lanes_in_use(pairs, self.borders) if self.by_lanes else np.ones(len(multiplier_choices(pairs)))
+
+    @cached_property
     def _level(self) -> Floats:
         """(levels,) where the probabilities lie among `LEVELS`, by their logits; constant beyond them."""
-        return np.interp(logit(self._below), _LOGITS, np.arange(len(LEVELS), dtype=float))
+        below = self._below
+        if self.by_lanes:
+            lanes, _, first = loads(len(self.histogram) - 1)
+            below = below ** np.repeat(1.0 / self._share, np.diff(first, append=len(lanes)))
+        return np.interp(logit(below), _LOGITS, np.arange(len(LEVELS), dtype=float))
 
 
 def logit(level: Floats) -> Floats:

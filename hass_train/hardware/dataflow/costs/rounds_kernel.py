@@ -13,13 +13,17 @@ _ALIKE = 4.0  # pixels for which the density of activations lasts
 
 
 @compiled
-def slowest(below, at, k, levels, least, empty, columns, channels, choice):  # type: ignore[no-untyped-def]
+def slowest(  # type: ignore[no-untyped-def]
+    below, at, logs, bundle, levels, least, empty, columns, channels, choice
+):
     """The mean cycles of the slowest of some engines: least + Σ (1 − P(none has more)) + empty · P(none has any).
 
     Args:
         below: (levels,) probabilities that one engine has no more.
         at: (levels,) where they lie among the quantiles of k.
-        k: (columns, channels, filters, quantiles) how many independent engines those side by side amount to.
+        logs: (bundles, columns, channels, filters, quantiles) log of how many independent engines those side by side
+            amount to.
+        bundle: (choices,) places among the bundles, between which logarithms are interpolated.
         levels: the first level, the one after the last, and the step between them, (choices,) each.
         least, empty: cycles of any round, and of one without work.
         columns, channels: (times · rows,) places among the points of these axes, between which cycles are interpolated.
@@ -28,12 +32,13 @@ def slowest(below, at, k, levels, least, empty, columns, channels, choice):  # t
     Returns:
         (times · rows, filters) cycles.
     """
-    wide, deep, filters, quantiles = k.shape
+    bundles, wide, deep, filters, quantiles = logs.shape
+    many = np.empty(quantiles)
     first, last, step = levels
     known = np.full((wide, deep, len(first), filters), np.nan)
-    logs = np.empty(len(below))
+    rare = np.empty(len(below))
     for level in range(len(below)):
-        logs[level] = log(below[level]) if below[level] > 0 else -np.inf
+        rare[level] = log(below[level]) if below[level] > 0 else -np.inf
     result = np.zeros((len(columns), filters))
     for row in range(len(columns)):
         one = choice[row % len(choice)]
@@ -47,17 +52,21 @@ def slowest(below, at, k, levels, least, empty, columns, channels, choice):  # t
             column, channel = column + (corner & 1), channel + (corner >> 1)
             cycles = known[column, channel, one]
             if np.isnan(cycles[0]):
+                small = max(min(int(bundle[one]), bundles - 2), 0)
+                large, more = min(small + 1, bundles - 1), bundle[one] - small
                 for point in range(filters):
-                    many = k[column, channel, point]
+                    few = logs[small, column, channel, point]
+                    for level in range(quantiles):
+                        many[level] = exp(few[level] + more * (logs[large, column, channel, point, level] - few[level]))
                     total = float(least)
                     for level in range(first[one], last[one], step[one]):
                         low = min(int(at[level]), quantiles - 2)
                         engines = many[low] + (at[level] - low) * (many[low + 1] - many[low])
-                        total += 1.0 - exp(engines * logs[level])
+                        total += 1.0 - exp(engines * rare[level])
                     if empty:
                         low = min(int(at[0]), quantiles - 2)
                         engines = many[low] + (at[0] - low) * (many[low + 1] - many[low])
-                        total += empty * exp(engines * logs[0])
+                        total += empty * exp(engines * rare[0])
                     cycles[point] = total
             for point in range(filters):
                 result[row, point] += weight * cycles[point]
