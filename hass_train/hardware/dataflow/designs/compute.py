@@ -105,6 +105,27 @@ class ComputeDesigns(Table):
         found.sparsity, found.t, found.alone = sparsity, t[order], (self.alone * ratio)[order]
         return found
 
+    def at(self, rows: Ints, density: str, share: float) -> Ints:
+        """(rows,) the intervals of some designs if a density, a field of `LayerSparsity`, were so much of what it is.
+
+        Zeros are taken to be independent, as where the sparsity has `moved`.
+        """
+        layer, folds = self.layer, self.folds[rows]
+        sparsity = replace(self.sparsity, **{density: getattr(self.sparsity, density) * share})
+        before, after = (work_of(layer, one, self.options, self.costs) for one in (self.sparsity, sparsity))
+        ratio = np.full(len(rows), share)  # tiles of zeros that dense engines leave out
+        for kind, some in by_kind(folds.engine):
+            if not kind.density:
+                continue
+            for m in np.unique(folds.m[some]).tolist():
+                alike = some[folds.m[some] == m]
+                place = np.searchsorted(multiplier_choices(layer.window * m), folds.n[alike])
+                ratio[alike] = kind.growth(before, after, m)[place]
+        compute = cycles.compute_cycles(layer, folds.i, folds.o, folds.g, self.t[rows] * ratio, folds.p)
+        read = cycles.input_cycles(layer, folds.i, folds.g, folds.q)
+        written = cycles.output_cycles(layer, folds.o, folds.g, folds.p)
+        return np.asarray(np.maximum(cycles.interval(compute, read, written) * self.urgency, 1))
+
     def candidates(self, interval: int) -> ComputeDesigns:
         """The designs that a search nearby will choose among; see `worth_near`."""
         structure, folds = self.sparsity.structure, self.folds

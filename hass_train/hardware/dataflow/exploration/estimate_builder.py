@@ -23,7 +23,7 @@ from hass_train.hardware.dataflow.exploration.prices import (
     Prices,
     Usage,
     kind_demands,
-    smooth_prices,
+    prices_of,
     worth,
 )
 from hass_train.hardware.dataflow.options import LIMITS
@@ -159,13 +159,13 @@ class EstimateBuilder:
             seconds: of one image.
         """
         prices: dict[str, dict[str, float]] = {density: {} for density in DENSITIES}
-        for part, explorer, weights in zip(self.parts, self.explorers, worths, strict=True):
+        for part, weights in zip(self.parts, worths, strict=True):
             weight = part.design.interval / part.design.replicas / self.network.clock_hz / seconds
-            for density, found in self._prices(part, explorer, weights).items():
+            for density, found in self._prices(part, weights).items():
                 prices[density] |= {name: price * weight for name, price in found.items()}
         return prices
 
-    def _prices(self, part: ExploredPart, explorer: Explorer, weights: NDArray[np.float64]) -> Prices:
+    def _prices(self, part: ExploredPart, weights: NDArray[np.float64]) -> Prices:
         """The prices within one part, in which a unit of each resource is worth (6,) `weights`."""
         network = self.network
         layers = [
@@ -173,7 +173,7 @@ class EstimateBuilder:
             for k in range(part.start, part.end)
             if (operation := network.workload.operations[k]).is_compute
         ]
-        return smooth_prices(layers, _spent(part, explorer), weights)
+        return prices_of(layers)
 
     def _worth(self, part: ExploredPart, explorer: Explorer, utilization: dict[str, float]) -> NDArray[np.float64]:
         """(6,) the share of all that binds a part that one unit of each resource is."""
@@ -196,11 +196,8 @@ class EstimateBuilder:
         """What a layer needs on the smooth envelope around the present design."""
         options, sparsity = self.network.options, self.profile.layers[operation.name]
         assert isinstance(table, ComputeDesigns)  # that is what layers have
-        bits = operation.weights * options.weight_bits
         kinds = kind_demands(table, sparsity, options.compute_engines, interval, weights)
-        return LayerDemand(
-            operation.name, sparsity, kinds, bits, bits * options.stored_fraction(sparsity.weight_density)
-        )
+        return LayerDemand(operation.name, sparsity, kinds)
 
 
 def _spent(part: ExploredPart, explorer: Explorer) -> NDArray[np.float64]:

@@ -7,8 +7,9 @@ fully each resource is used; where the fastest layer's parallelism binds and no 
 nothing.
 
 What a layer needs depends on the kind of compute engine that it is built with, and each kind gains from another density
-or from none. Its design table says what every kind costs. The layer's need is a soft minimum over the kinds, so that
-a layer that is built with a kind that gains nothing still has a price for what would lead it to another kind.
+or from none. Its design table says what the cheapest design of every kind costs at T, and which cheaper ones would keep
+T at half of a density. The layer's need is a soft minimum over the kinds, so that a layer that is built with a kind
+that gains nothing still has a price for what would lead it to another kind.
 """
 
 from __future__ import annotations
@@ -22,16 +23,17 @@ from numpy.typing import NDArray
 from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
 from hass_train.hardware.dataflow.costs.engine_kinds import KINDS, variants
 from hass_train.hardware.dataflow.designs.compute import ComputeDesigns
-from hass_train.hardware.dataflow.designs.tables import BANDWIDTH, LOGIC, MEMORY
+from hass_train.hardware.dataflow.designs.tables import LOGIC, MEMORY
 from hass_train.hardware.profile import LayerSparsity
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 SHARPNESS = 8.0
 """Exponent of the soft maximum: a resource that is half as full as the fullest counts for 0.4 % of it."""
+_HARDNESS = 64.0  # exponent of the soft minimum over kinds: one that costs 5 % more counts for 4 % of the cheapest
 _STEP = 0.5  # fraction of a density to which a layer's need is followed
-_REACH = 1.25  # the costs of a kind are followed between T / _REACH and T · _REACH
-_UNBUILT = 2.0  # what a kind without any design in the table is taken to cost, over the cheapest one
+_UNBUILT = 2.0  # what a kind without any design is taken to cost, over the cheapest one
 _TINY = 1e-300  # instead of nothing, where what binds is nothing that a layer takes
 _NEGLIGIBLE = 1e-3  # share of memory and bandwidth below which designs are compared by their logic alone
 
@@ -47,35 +49,28 @@ class KindDemand:
     """What one layer needs if it is built with one kind of compute engine.
 
     Args:
-        cost: of its cheapest design that keeps the pipeline's interval, in shares of all that binds.
-        follows: how closely that cost follows the density that the kind gains from, ∂log cost/∂log density.
-        density: the density that it gains from, one of `DENSITIES`; empty if it gains from none.
-        stores_fewer: whether the bits that it stores follow the weight density.
+        cost: of its cheapest design that keeps the pipeline's interval, in shares of all that binds; infinite if none
+            does.
+        halved: the same at half of each density that the kind gains from, by the names of `DENSITIES`.
     """
 
     cost: float
-    follows: float
-    density: str
-    stores_fewer: bool
+    halved: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
 class LayerDemand:
-    """What one compute layer needs on the smooth envelope.
+    """What one compute layer needs.
 
     Args:
         name: name of the layer.
         sparsity: its sparsity.
         kinds: what it needs, by the kind that it is built with; at least one.
-        weight_bits: bits of its weights, uncompressed.
-        stored_bits: bits in which engines that compress weights store them at the present weight density.
     """
 
     name: str
     sparsity: LayerSparsity
     kinds: Sequence[KindDemand]
-    weight_bits: float
-    stored_bits: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +119,8 @@ def kind_demands(
 ) -> list[KindDemand]:
     """What a layer needs, kind by kind, of the kinds that it may be built with.
 
-    A kind whose round takes half the cycles needs about as much as if it had twice the time. So its cost follows the
-    density as it follows the interval, as long as a round has work for more than its least number of cycles.
+    A kind of which the table has no design, since it would find no zeros, is taken to cost twice as much as the
+    cheapest one and to gain from its density in proportion.
 
     Args:
         table: the layer's designs.
@@ -134,57 +129,59 @@ def kind_demands(
         interval: cycles per image of the pipeline.
         weights: (6,) what a unit of each resource is worth.
     """
-    end = int(np.searchsorted(table.interval, interval * _REACH, side="right"))
+    end = int(np.searchsorted(table.interval, interval / _STEP, side="right"))
     codes, logic = table.folds.engine[:end], table.logic[:end] @ weights[LOGIC]
     found = {}
     for engine in allowed:
         rows = np.flatnonzero(np.isin(codes, variants([engine], True)))
-        if len(rows) and table.interval[rows[0]] <= interval:
-            found[engine] = _followed(table, rows, logic[rows], interval, weights)
-    least = min((cost for cost, _, _ in found.values()), default=1.0)
-    steepest = max((follows for _, follows, _ in found.values()), default=0.0)
-    demands = []
+        if len(rows):
+            found[engine] = _demand(engine, table, rows, logic[rows], interval, weights)
+    least = min((one.cost for one in found.values()), default=1.0)
     for engine in allowed:
-        density = _gains_from(engine, sparsity)
-        cost, follows, operands = found.get(engine, (_UNBUILT * least, steepest, np.inf))
-        if KINDS[engine].density and table.options.t_min:
-            follows *= _busy(operands * getattr(sparsity, density))
-        stores_fewer = table.options.weights == "compressed" and engine in table.costs.lists
-        demands.append(KindDemand(cost, follows, density, stores_fewer))
-    return demands
+        if engine not in found and (density := _gains_from(engine, sparsity)):
+            found[engine] = KindDemand(_UNBUILT * least, {density: _STEP * _UNBUILT * least})
+    return list(found.values())
 
 
-def _followed(
-    table: ComputeDesigns, rows: NDArray[np.int64], cost: Floats, interval: int, weights: Floats
-) -> tuple[float, float, float]:
-    """The least cost of some designs at an interval, how closely it follows the interval, and M of the cheapest.
+def _demand(
+    engine: ComputeEngine, table: ComputeDesigns, rows: Ints, logic: Floats, interval: int, weights: Floats
+) -> KindDemand:
+    """What a layer needs if it is built with one kind.
+
+    Designs that are too slow now, and keep the interval once a density is halved, are what it saves; and a part of its
+    memories where these hold no zeros.
 
     Args:
+        engine: the kind.
         table: the layer's designs.
-        rows: the designs of one kind, in ascending order of interval; at least the first keeps the interval.
-        cost: of their logic.
-        interval: cycles per image.
+        rows: those of the kind, in ascending order of interval.
+        logic: what their logic costs.
+        interval: cycles per image of the pipeline.
         weights: (6,) what a unit of each resource is worth.
     """
-    shorter = max(interval / _REACH, float(table.interval[rows[0]]))
+    sparsity, options = table.sparsity, table.options
+    soon = int(np.searchsorted(table.interval[rows], interval, side="right"))
+    fixed, held = np.zeros(len(rows)), np.zeros((1, len(rows)))
     if weights[MEMORY].any():
-        cheap = int(cost[: np.searchsorted(table.interval[rows], shorter, side="right")].argmin())
-        most = cost[cheap] + (table.memory[:, rows[cheap]] @ weights[MEMORY]).min()
-        kept = cost <= most  # memories cannot make up for more
-        rows, cost = rows[kept], cost[kept]
-        cost = cost + (table.memory[:, rows] @ weights[MEMORY]).min(axis=0)
-    own, least = table.interval[rows], np.minimum.accumulate(cost)
-    short, now = (int(np.searchsorted(own, one, side="right")) - 1 for one in (shorter, interval))
-    grown = max(float(least[short]), _TINY) / max(float(least[-1]), _TINY)
-    follows = float(np.log(grown) / np.log(interval * _REACH / shorter))
-    design = rows[int(cost[: now + 1].argmin())]
-    return float(least[now]), follows, float(table.layer.window * table.folds.m[design])
-
-
-def _busy(mean: float) -> float:
-    """How much of a round follows the density if so many operands are left on average of all that an engine takes:
-    a round takes a cycle even if none is."""
-    return mean**SHARPNESS / (1 + mean**SHARPNESS) if mean < 10 else 1.0
+        memory = table.memory[:, rows]
+        fixed = memory[..., 0].min(axis=0) * weights[MEMORY][0]  # windows and FIFOs
+        held = memory @ weights[MEMORY] - fixed
+    cost = logic + fixed + held.min(axis=0)
+    least, halved = float(cost[:soon].min(initial=np.inf)), {}
+    faster = _gains_from(engine, sparsity)
+    stored = 1.0
+    if options.weights == "compressed" and engine in table.costs.lists:
+        kept = [options.stored_fraction(share * sparsity.weight_density) for share in (1.0, _STEP)]
+        stored = _STEP if faster == "weight_density" else kept[1] / kept[0]
+    for density in {faster, "weight_density" if stored < 1 else faster} - {""}:
+        moved = cost if density != "weight_density" else logic + fixed + stored * held.min(axis=0)
+        best = float(moved[:soon].min(initial=np.inf))
+        late = soon + np.flatnonzero(moved[soon:] < best)
+        if density == faster and len(late):
+            kept_up = table.at(rows[late], density, _STEP) <= interval
+            best = float(moved[late[kept_up]].min(initial=best))
+        halved[density] = best
+    return KindDemand(least, halved)
 
 
 def _gains_from(engine: ComputeEngine, sparsity: LayerSparsity) -> str:
@@ -198,43 +195,26 @@ def _gains_from(engine: ComputeEngine, sparsity: LayerSparsity) -> str:
     return "weight_density" if structure and (structure.block or structure.blocks or structure.filters) else ""
 
 
-def smooth_prices(layers: Sequence[LayerDemand], spent: Floats, weights: Floats) -> Prices:
+def prices_of(layers: Sequence[LayerDemand]) -> Prices:
     """The prices of every layer.
 
     The need of a layer is followed to half of each density, not only beside the present one: what gains nothing yet may
     gain much once another kind pays.
-
-    Args:
-        layers: what the compute layers need.
-        spent: (6,) what one replica takes of each resource, and moves off-chip for an image.
-        weights: (6,) what a unit of each resource is worth.
     """
     prices = {density: dict.fromkeys((layer.name for layer in layers), 0.0) for density in DENSITIES}
-    fewer = [_fewer_stored(layer.kinds) for layer in layers]
-    stored = sum(
-        layer.weight_bits + part * (layer.stored_bits - layer.weight_bits)
-        for layer, part in zip(layers, fewer, strict=True)
-    )
-    per_bit = float(weights[1:3] @ spent[1:3]) / max(stored, 1.0) + float(weights[BANDWIDTH])
-    for layer, part in zip(layers, fewer, strict=True):
+    for layer in layers:
         need = _need(layer.kinds)
-        for density in {kind.density for kind in layer.kinds if kind.density}:
+        for density in {density for kind in layer.kinds for density in kind.halved}:
             if present := getattr(layer.sparsity, density):
-                saved = need - _need(layer.kinds, density)
+                saved = max(need - _need(layer.kinds, density), 0.0)
                 prices[density][layer.name] = saved / (present * (1 - _STEP))
-        prices["weight_density"][layer.name] += part * layer.weight_bits * per_bit
     return prices
 
 
 def _need(kinds: Sequence[KindDemand], moved: str = "") -> float:
     """The soft minimum of what the kinds cost; at half of a density, if one is named."""
-    costs = np.array([one.cost * (_STEP**one.follows if moved and one.density == moved else 1.0) for one in kinds])
-    ratios = costs / max(costs.min(), _TINY)
-    return float(costs.min() * (np.maximum(ratios, 1.0) ** -SHARPNESS).sum() ** (-1 / SHARPNESS))
-
-
-def _fewer_stored(kinds: Sequence[KindDemand]) -> float:
-    """The share that kinds which store fewer weights than all have in the soft minimum of what the kinds cost."""
-    costs = np.array([kind.cost for kind in kinds])
-    shares = np.maximum(costs / max(costs.min(), _TINY), 1.0) ** -SHARPNESS
-    return float(shares @ [kind.stores_fewer for kind in kinds] / shares.sum())
+    costs = np.array([one.halved.get(moved, one.cost) for one in kinds])
+    if not np.isfinite(least := costs.min()):
+        return 0.0
+    ratios = np.maximum(costs / max(least, _TINY), 1.0)
+    return float(least * (ratios**-_HARDNESS).sum() ** (-1 / _HARDNESS))
