@@ -18,6 +18,7 @@ from hass_train.sparsity import (
     SparseConv2d,
     apply_masks,
     calibrate,
+    counting,
     running_profile,
     sparse_layers,
     sparsify,
@@ -240,7 +241,9 @@ def test_activations_are_counted_in_the_bundles_of_the_pairs() -> None:
     torch.manual_seed(0)
     windows = nn.Sequential(nn.Conv2d(3, 5, (3, 2), stride=2, padding=1, dilation=2, padding_mode="reflect"))
     pixels, tokens = nn.Sequential(nn.Conv2d(20, 5, 1, stride=2)), nn.Sequential(nn.Linear(20, 5))
-    for model, shape in ((windows, (18, 3, 9, 9)), (pixels, (3, 20, 5, 5)), (tokens, (2, 7, 20))):
+    grouped = nn.Sequential(nn.Conv2d(40, 6, 1, groups=2))
+    cases = ((windows, (18, 3, 9, 9)), (pixels, (3, 20, 5, 5)), (tokens, (2, 7, 20)), (grouped, (3, 40, 5, 5)))
+    for model, shape in cases:
         x = torch.randn(shape) * (torch.rand(shape) < torch.rand(shape[1]).reshape(-1, *[1] * (len(shape) - 2)))
         sparsify(model, ALL)
         measured = calibrate(model, [x[:1], x[1:]]).layers["0"]
@@ -249,6 +252,21 @@ def test_activations_are_counted_in_the_bundles_of_the_pairs() -> None:
             assert measured.activation_histograms[bundle] == pytest.approx(histogram, abs=1e-12)
         whole = calibrate(model, [x], closely=False).layers["0"]
         assert list(whole.activation_histograms) == list(whole.histograms)
+
+
+def test_filters_of_large_layers_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each image counts some of the filters; with as many images as turns every filter is counted."""
+    torch.manual_seed(0)
+    model = sparsify(nn.Sequential(nn.Conv2d(4, 8, 3, padding=1)), ALL)
+    with torch.no_grad():
+        weight = model[0].weight
+        weight.copy_(weight * (torch.rand(weight.shape) < torch.linspace(0.2, 0.9, 8).reshape(-1, 1, 1, 1)))
+    images = F.relu(torch.randn(1, 4, 6, 6)).expand(8, -1, -1, -1)
+    whole = calibrate(model, [images]).layers["0"].histograms
+    monkeypatch.setattr(counting, "_PAIRS", 4 * 36)  # a filter an image
+    in_turns = calibrate(model, [images[:3], images[3:]]).layers["0"].histograms
+    for size, histogram in whole.items():
+        assert in_turns[size] == pytest.approx(histogram, abs=1e-6)
 
 
 def test_calibration_without_images_is_refused() -> None:
