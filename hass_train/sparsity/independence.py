@@ -65,7 +65,7 @@ def measure_lanes(windows: Tensor, kernels: Tensor) -> Lanes:
         last = int(np.searchsorted(axes[1], there, "right")) - 1
         if last + 1 < len(axes[1]):
             grown = table[:, last : last + 1] * tables[-1][:, last + 1 :] / tables[-1][:, last : last + 1]
-            table = np.minimum(np.concatenate([table[:, : last + 1], grown], axis=1), most).round(3)
+            table = np.clip(np.concatenate([table[:, : last + 1], grown], axis=1), 1, most).round(3)
         tables.append(table)
         lasting.append(_lasting(pairs))
     return Lanes(tuple(sizes), tuple(axes[0]), tuple(axes[1]), tuple(axes[2]), nested(np.stack(tables)), tuple(lasting))

@@ -2,14 +2,16 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
 from hass_train.sparsity import LayerRule, calibrate, sparsify
 from hass_train.sparsity.count_kernel import occurrences
+from hass_train.sparsity.independence import measure_lanes
 
 
 @given(st.lists(st.integers(0, 30), max_size=50), st.sampled_from([torch.float32, torch.int16, torch.int64]))
@@ -34,3 +36,21 @@ def test_independence_of_engines_is_taken_over_and_all_else_measured() -> None:
     for name, layer in found.layers.items():
         before = known.layers[name]
         assert layer == replace(measured.layers[name], lanes=before.lanes, activation_lanes=before.activation_lanes)
+
+
+@settings(max_examples=40)
+@given(
+    st.integers(1, 4), st.integers(1, 4), st.integers(1, 20), st.integers(1, 18), st.sampled_from([1, 4]),
+    st.integers(0, 10**6),
+)  # fmt: skip
+def test_engines_amount_to_one_at_least_and_to_all_at_most(
+    runs: int, columns: int, channels: int, filters: int, taps: int, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    windows, kernels = (
+        torch.from_numpy((random.random(shape) < random.random()).astype(np.float32))
+        for shape in ((runs, columns, 1, channels, taps), (1, filters, channels, taps))
+    )
+    lanes = measure_lanes(windows, kernels)  # which refuses less than one
+    beside = np.multiply.outer(np.multiply.outer(lanes.columns, lanes.channels), lanes.filters)
+    assert (np.array(lanes.independent) <= beside[None, ..., None]).all()
