@@ -14,7 +14,9 @@ into integer weights and biases, and every value equals that of `IntegerNetwork`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import reduce
 from typing import Any
 
 import torch
@@ -31,7 +33,7 @@ from hass_train.precision.floating import (
     real,
     table_integers,
 )
-from hass_train.precision.folding import LayerIntegers, folded, gated_weight, layer_integers, tensor_at
+from hass_train.precision.folding import LayerIntegers, folded, gated_weight, layer_integers, norm_scales, tensor_at
 from hass_train.precision.formats import Format, fake_quantised
 from hass_train.precision.graph import LAYERS, IntegerGraph, Kind, Node
 from hass_train.precision.rules import Precision
@@ -54,6 +56,8 @@ class Quantisers(Calibration):
         super().__init__(graph, precision, model)
         self._last_reads = _last_reads(graph)
         self._found: dict[str, nn.Module] = {}
+        self._factors: dict[str, tuple[Tensor, Tensor]] = {}
+        self._held = False
 
     def synchronize(self) -> None:
         super().synchronize()
@@ -84,6 +88,8 @@ class Quantisers(Calibration):
             return self._walk(images.float())
 
     def _walk(self, images: Tensor) -> Tensor:
+        if self.model.training and self._stage is Stage.QUANTISED and not self._held:
+            self._factors = self._weight_factors()
         values = {NETWORK_INPUT: self._rounded(NETWORK_INPUT, images)}
         for node in self.graph.nodes:
             operands = [values[name] for name in node.inputs]
@@ -133,19 +139,43 @@ class Quantisers(Calibration):
         """A layer and the batch norms behind it, from its gated input and weight."""
         if self._stage is Stage.QUANTISED and not self.model.training:
             return self._exact_layer(node, x, weight)
-        norms = [self._module(path) for path in node.norms]
         if self._stage is Stage.QUANTISED:
-            weight = fake_weight(weight, norms, self._steps(node), self.values.weight_bits[node.name])
+            weight = fake_weight(weight, *self._factors[node.name], self.values.weight_bits[node.name])
         output = layer_output(node, x, weight, tensor_at(self.model, node.bias) if node.bias else None)
-        for norm in norms:
-            output = normalised(norm, output)
+        for path in node.norms:
+            output = normalised(self._module(path), output)
         return output
 
-    def _steps(self, node: Node) -> Tensor:
-        """2^-exponent of each filter of a layer, float32 (filters,)."""
-        if self._all_steps is None or self._all_steps.device != self.weight_exponents.device:
+    def _weight_factors(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """What makes integers of each layer's weights, and weights of these; float32 (filters,) both.
+
+        As Jacob et al. (2018, section 3.2) do: weights are scaled by the running statistics of the batch norms that
+        will be folded into them, rounded, and scaled back for the batch norm, which normalises by the batch.
+        """
+        device = self.weight_exponents.device
+        if self._all_steps is None or self._all_steps.device != device:
             self._all_steps = torch.exp2(-self.weight_exponents.double()).float()
-        return self._all_steps[self._filters[node.name]]
+        layers = [node for node in self.graph.nodes if node.kind in LAYERS]
+        scales = iter(norm_scales([self._module(path) for node in layers for path in node.norms], torch.float32))
+        factors = []
+        for node in layers:
+            filters = self._filters[node.name]
+            own = [next(scales) for _ in node.norms] or [torch.ones(filters.stop - filters.start, device=device)]
+            factors.append(reduce(torch.mul, own))
+        scale = torch.cat(factors)
+        up = torch.where(scale == 0, self._all_steps, scale * self._all_steps)
+        sizes = [len(one) for one in factors]
+        both = zip(up.split(sizes), up.reciprocal().split(sizes), strict=True)
+        return dict(zip((node.name for node in layers), both, strict=True))
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let weights be rounded, in the body, by what batch norms' statistics are now, whatever becomes of these."""
+        self._factors, self._held = self._weight_factors(), True
+        try:
+            yield
+        finally:
+            self._held = False
 
     def _exact_layer(self, node: Node, x: Tensor, weight: Tensor) -> Tensor:
         """A layer as hardware computes it: folded, with integer weights and biases, in sums that are exact."""

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.swa_utils import update_bn
 
 from hass_train.precision import Stage, quantisers_of
 
@@ -23,12 +25,32 @@ _FIXED = 0.25  # fraction of plain training, at its end, in which exponents stay
 def calibrate_precision(model: nn.Module, images: Iterable[Tensor]) -> None:
     """Choose the exponents of a network that has fake quantisers, which round from now on.
 
+    Batch norms that never saw an image are given the statistics of these first: weights are folded by them.
+
     Args:
         model: the network.
         images: (n, channels, height, width) each, the same in all processes.
     """
     if quantisers := quantisers_of(model):
-        quantisers.calibrate(images)
+        batches = list(images)
+        if any(not norm.num_batches_tracked for norm in model.modules() if isinstance(norm, _BatchNorm)):
+            update_bn(batches, model)
+        quantisers.calibrate(batches)
+
+
+def renew_batch_norm(model: nn.Module, images: Iterable[Tensor]) -> None:
+    """Measure batch-norm statistics again, as the plain mean over some batches.
+
+    While they are measured they are of few batches or of none, and no weights could be rounded by them: weights are
+    rounded by those before.
+
+    Args:
+        model: the network; its training mode is restored afterwards.
+        images: (n, channels, height, width) each, in the network's memory format.
+    """
+    quantisers = quantisers_of(model)
+    with nullcontext() if quantisers is None else quantisers.held():
+        update_bn(images, model)
 
 
 def observing(model: nn.Module) -> AbstractContextManager[None]:
