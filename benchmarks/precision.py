@@ -60,10 +60,10 @@ class Case:
 
 
 CASES = (
-    Case("MobileNetV3-Small", ("model=mobilenetv3",), (12, 3, 4), 1.8),
     Case(
         "ResNet-18, a quarter of the width", ("model=resnet18", "+model.kwargs.channels=[16,32,64,128]"), (8, 3, 4), 1.6
     ),
+    Case("MobileNetV3-Small", ("model=mobilenetv3",), (12, 3, 4), 1.8),
 )
 
 
@@ -171,8 +171,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", action="store_true", help="only write what is complete")
     only = parser.parse_args().table
-    for seed in SEEDS:
-        for case in CASES:
+    for case in CASES:
+        for seed in SEEDS:
             for precision in PRECISIONS:
                 if not only:
                     search(case, seed, precision)

@@ -77,6 +77,13 @@ def table_integers(node: Node, source: Format, to: Format) -> Tensor:
     return to.quantise(_pointwise(node, values))
 
 
+def table_fits(node: Node, source: Format, to: Format) -> bool:
+    """Whether no result of a pointwise function saturates."""
+    ends = torch.arange(source.low, source.high + 1, dtype=torch.float64) * source.scale
+    steps = (_pointwise(node, ends) / to.scale).round()
+    return bool(to.low <= steps.min()) and bool(steps.max() <= to.high)
+
+
 def _pointwise(node: Node, x: Tensor) -> Tensor:
     function: Any = getattr(torch.ops.aten, node.function)
     result: Tensor = function(x, **node.options)

@@ -31,6 +31,7 @@ from hass_train.precision.floating import (
     layer_output,
     normalised,
     real,
+    table_fits,
     table_integers,
 )
 from hass_train.precision.folding import LayerIntegers, folded, gated_weight, layer_integers, norm_scales, tensor_at
@@ -39,6 +40,8 @@ from hass_train.precision.graph import LAYERS, IntegerGraph, Kind, Node
 from hass_train.precision.rules import Precision
 from hass_train.sparsity.layers import SparseLayer
 
+_KEEP_INPUT = {"hardswish", "hardsigmoid", "silu", "gelu", "mish"}
+"""Functions of torch that keep their operand for the gradient, not their result."""
 NAME = "quantisers"
 """Name of the child that a quantised network has."""
 
@@ -55,6 +58,7 @@ class Quantisers(Calibration):
     def __init__(self, graph: IntegerGraph, precision: Precision, model: nn.Module) -> None:
         super().__init__(graph, precision, model)
         self._last_reads = _last_reads(graph)
+        self._only_readers = {name: one for name, one in _only_readers(graph).items() if name in self._places}
         self._found: dict[str, nn.Module] = {}
         self._factors: dict[str, tuple[Tensor, Tensor]] = {}
         self._held = False
@@ -63,6 +67,7 @@ class Quantisers(Calibration):
         super().synchronize()
         self._tables: dict[str, Tensor] = {}
         self._all_steps: Tensor | None = None
+        self._fits: set[str] | None = None
 
     def _module(self, path: str) -> nn.Module:
         """The network's module of a path, which is searched once."""
@@ -93,8 +98,8 @@ class Quantisers(Calibration):
         values = {NETWORK_INPUT: self._rounded(NETWORK_INPUT, images)}
         for node in self.graph.nodes:
             operands = [values[name] for name in node.inputs]
-            # torch's functions may keep their result for the gradient; what else has one of its own makes a new tensor
-            fresh = node.kind is not Kind.TABLE
+            # some functions keep their result for the gradient; what else has one of its own makes a new tensor
+            fresh = node.kind is not Kind.TABLE or node.function in _KEEP_INPUT
             values[node.name] = self._rounded(node.name, self._result(node, operands), fresh)
             for name in self._last_reads.get(node.name, ()):
                 del values[name]
@@ -108,7 +113,23 @@ class Quantisers(Calibration):
             self._observe(self._seen, name, x)
         if self._stage is Stage.CALIBRATE:
             return x
-        return fake_quantised(x, self.formats[name], fresh).to(x.dtype if self.model.training else torch.float32)
+        if not self.model.training:
+            return fake_quantised(x, self.formats[name], fresh).to(torch.float32)
+        return fake_quantised(x, self.formats[name], fresh, name in self._fitting(), self._fixed_level(name))
+
+    def _fitting(self) -> set[str]:
+        """The pointwise functions of whose results none saturates, with the present formats."""
+        if self._fits is None:
+            tables = [one for one in self.graph.nodes if one.kind is Kind.TABLE]
+            formats = self.formats
+            self._fits = {one.name for one in tables if table_fits(one, formats[one.inputs[0]], formats[one.name])}
+        return self._fits
+
+    def _fixed_level(self, name: str) -> float:
+        """The threshold by which a value's only reader would gate it, if that does not learn it; else 0."""
+        reader = self._only_readers.get(name)
+        module = None if reader is None else self._module(reader.layer)
+        return module.fixed_level() if isinstance(module, SparseLayer) else 0.0
 
     def _result(self, node: Node, operands: Sequence[Tensor]) -> Tensor:
         """The result of an operation, not yet rounded."""
@@ -127,7 +148,8 @@ class Quantisers(Calibration):
         """A layer's output: a sparse layer's module is called, which gates input and weight."""
         module = self._module(node.layer) if node.layer else None
         if isinstance(module, SparseLayer):
-            output: Tensor = module(x, lambda gated, weight: self._layer(node, gated, weight))
+            gated = self.model.training and self._stage is Stage.QUANTISED and self._fixed_level(node.inputs[0]) > 0
+            output: Tensor = module(x, lambda operand, weight: self._layer(node, operand, weight), gated)
             return output
         if module is not None:
             weight: Any = module.weight
@@ -221,6 +243,16 @@ def _last_reads(graph: IntegerGraph) -> dict[str, list[str]]:
     for name, reader in last.items():
         found.setdefault(reader, []).append(name)
     return found
+
+
+def _only_readers(graph: IntegerGraph) -> dict[str, Node]:
+    """The layer of each value that has no other reader."""
+    readers: dict[str, list[Node]] = {}
+    for node in graph.nodes:
+        for name in node.inputs:
+            readers.setdefault(name, []).append(node)
+    only = {name: found[0] for name, found in readers.items() if len(found) == 1 and name != graph.output}
+    return {name: node for name, node in only.items() if node.kind in LAYERS and node.layer}
 
 
 def quantise(model: nn.Module, graph: IntegerGraph, precision: Precision) -> Quantisers:

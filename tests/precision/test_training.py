@@ -10,13 +10,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from hass_train.precision import IntegerNetwork, Precision, Stage, integer_graph, quantise, quantisers_of
+from hass_train.precision import IntegerNetwork, Precision, Stage, formats, integer_graph, quantise, quantisers_of
 from hass_train.precision.floating import fake_weight
 from hass_train.precision.folding import norm_scales
 from hass_train.precision.formats import largest_weight
 from hass_train.sparsity import LayerRule, Mode, SearchStep, apply_masks, sparse_layers, sparsify
+from hass_train.sparsity.layers import SparseLayer
 from hass_train.training.quantisation import calibrate_precision, renew_batch_norm
-from tests.precision.networks import TOYS, Convolutions, Sums, images, quantised, settled
+from tests.precision.networks import FUNCTIONS, TOYS, Convolutions, Sums, images, quantised, settled
 
 SIZE = 14
 
@@ -27,7 +28,7 @@ def step(model: nn.Module, seed: int = 0) -> torch.Tensor:
     return F.cross_entropy(logits, torch.arange(8) % logits.shape[1])
 
 
-@pytest.mark.parametrize("name", ["convolutions", "pools", "sums", "gates", "silu"])
+@pytest.mark.parametrize("name", ["convolutions", "pools", "sums", "gates", *FUNCTIONS])
 def test_gradients_pass_to_all_weights(name: str) -> None:
     torch.manual_seed(0)
     model = quantised(TOYS[name](), SIZE, level=0.0).train()
@@ -36,6 +37,25 @@ def test_gradients_pass_to_all_weights(name: str) -> None:
         if not key.endswith("_threshold"):
             assert parameter.grad is not None, key
             assert bool(parameter.grad.any()), key
+
+
+@pytest.mark.parametrize("large", [1, 2**30])
+@pytest.mark.parametrize("name", ["convolutions", "pools", "sums", "gates", "hardswish", "sigmoid", "relu"])
+def test_gating_while_rounding_is_gating_behind_it(name: str, large: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    model = quantised(TOYS[name](), SIZE, level=0.6).train()
+    other = copy.deepcopy(model)
+    monkeypatch.setattr(formats, "_LARGE", large)
+    losses = []
+    for one in (model, other):
+        torch.manual_seed(0)  # of dropout
+        losses.append(step(one))
+        losses[-1].backward()
+        monkeypatch.setattr(SparseLayer, "fixed_level", lambda self: 0.0)
+    assert float(losses[0].detach()) == float(losses[1].detach())
+    for (key, own), expected in zip(model.named_parameters(), other.parameters(), strict=True):
+        if own.grad is not None and expected.grad is not None:
+            assert torch.allclose(own.grad, expected.grad, rtol=1e-3, atol=1e-6), key
 
 
 def test_weights_are_rounded_as_folded_and_their_gradient_passes() -> None:
