@@ -163,7 +163,7 @@ def reciprocal(count: int, exponent: int, to: Format) -> tuple[int, int]:
 # ---- choosing exponents ----------------------------------------------------------------------------------------------
 
 SAMPLE = 4096
-"""Number of values, about, on which the errors of rounding are measured."""
+"""Number of values, about, on which the errors of rounding are measured in a calibration."""
 RANGES = torch.arange(-16, 16)
 """Candidates of a tensor's range: 2^r, so that the exponent is r − bits (+ 1 if it is signed)."""
 _FINER = 4  # candidates of a filter's exponent, from that which saturates nothing downwards
@@ -174,7 +174,7 @@ def exponents_of(bits: int, signed: bool) -> Tensor:
     return RANGES - bits + int(signed)
 
 
-def squared_errors(values: Tensor, bits: int, signed: bool) -> Tensor:
+def squared_errors(values: Tensor, bits: int, signed: bool, sample: int = SAMPLE) -> Tensor:
     """The sum of the squared errors of values in each of the `RANGES`, (ranges,) float64.
 
     Rounding is measured on a sample, evenly spaced. Saturation, which few large values decide, is measured on all of
@@ -183,14 +183,15 @@ def squared_errors(values: Tensor, bits: int, signed: bool) -> Tensor:
     Args:
         values: real values of any shape; negative ones count as 0 if the format is unsigned.
         bits, signed: the format, without its exponent.
+        sample: about how many values rounding is measured on.
     """
     given, unit = values.detach().flatten().float(), Format(bits, 0, signed)
     given = given if signed else given.clamp_min(0)
     scales = torch.exp2(exponents_of(bits, signed).to(given))
-    sample = given[:: max(1, len(given) // SAMPLE)]
-    steps = sample / scales.unsqueeze(1)
+    some = given[:: max(1, len(given) // sample)]
+    steps = some / scales.unsqueeze(1)
     inside = steps.clamp(unit.low, unit.high)
-    squares = scales.double().square() * (len(given) / len(sample))
+    squares = scales.double().square() * (len(given) / len(some))
     saturated = (steps - inside).square_().sum(1, dtype=torch.float64) * squares
     rounding = inside.sub_(inside.round()).square_().sum(1, dtype=torch.float64) * squares
     largest = given.abs().max()
