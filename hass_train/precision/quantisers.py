@@ -14,8 +14,7 @@ into integer weights and biases, and every value equals that of `IntegerNetwork`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import reduce
 from typing import Any
 
@@ -61,7 +60,6 @@ class Quantisers(Calibration):
         self._only_readers = {name: one for name, one in _only_readers(graph).items() if name in self._places}
         self._found: dict[str, nn.Module] = {}
         self._factors: dict[str, tuple[Tensor, Tensor]] = {}
-        self._held = False
 
     def synchronize(self) -> None:
         super().synchronize()
@@ -93,7 +91,7 @@ class Quantisers(Calibration):
             return self._walk(images.float())
 
     def _walk(self, images: Tensor) -> Tensor:
-        if self.model.training and self._stage is Stage.QUANTISED and not self._held:
+        if self.model.training and self._stage is Stage.QUANTISED:
             self._factors = self._weight_factors()
         values = {NETWORK_INPUT: self._rounded(NETWORK_INPUT, images)}
         for node in self.graph.nodes:
@@ -189,15 +187,6 @@ class Quantisers(Calibration):
         sizes = [len(one) for one in factors]
         both = zip(up.split(sizes), up.reciprocal().split(sizes), strict=True)
         return dict(zip((node.name for node in layers), both, strict=True))
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Let weights be rounded, in the body, by what batch norms' statistics are now, whatever becomes of these."""
-        self._factors, self._held = self._weight_factors(), True
-        try:
-            yield
-        finally:
-            self._held = False
 
     def _exact_layer(self, node: Node, x: Tensor, weight: Tensor) -> Tensor:
         """A layer as hardware computes it: folded, with integer weights and biases, in sums that are exact."""

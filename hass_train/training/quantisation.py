@@ -41,16 +41,17 @@ def calibrate_precision(model: nn.Module, images: Iterable[Tensor]) -> None:
 def renew_batch_norm(model: nn.Module, images: Iterable[Tensor]) -> None:
     """Measure batch-norm statistics again, as the plain mean over some batches.
 
-    While they are measured they are of few batches or of none, and no weights could be rounded by them: weights are
-    rounded by those before.
+    A network with fake quantisers is measured as one of floats: while statistics are of few batches or of none, no
+    weights can be rounded by them, and old exponents do not fit the new zeros. Calibrate it afterwards.
 
     Args:
         model: the network; its training mode is restored afterwards.
         images: (n, channels, height, width) each, in the network's memory format.
     """
     quantisers = quantisers_of(model)
-    with nullcontext() if quantisers is None else quantisers.held():
-        update_bn(images, model)
+    if quantisers is not None:
+        quantisers.set_stage(Stage.FLOAT)
+    update_bn(images, model)
 
 
 def observing(model: nn.Module) -> AbstractContextManager[None]:

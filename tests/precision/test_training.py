@@ -9,6 +9,7 @@ import timm
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.optim.swa_utils import update_bn
 
 from hass_train.precision import IntegerNetwork, Precision, Stage, formats, integer_graph, quantise, quantisers_of
 from hass_train.precision.floating import fake_weight
@@ -89,17 +90,19 @@ def far_from_normal(model: nn.Module) -> nn.Module:
 def test_renewed_statistics_are_those_of_the_network_of_floats() -> None:
     torch.manual_seed(0)
     model = quantised(far_from_normal(Convolutions()), SIZE, level=0.0)
-    floats = copy.deepcopy(model)
+    floats, seen = copy.deepcopy(model), [images(16, SIZE, seed) for seed in range(8)]
     quantisers_of(floats).set_stage(Stage.FLOAT)  # type: ignore[union-attr]
-    for one in (model, floats):
-        renew_batch_norm(one, [images(16, SIZE, seed) for seed in range(8)])
-        assert not one.training
+    update_bn(seen, floats)
+    renew_batch_norm(model, seen)
+    assert not model.training
     for (path, own), other in zip(model.named_modules(), floats.modules(), strict=True):
         if isinstance(own, nn.modules.batchnorm._BatchNorm):
-            assert torch.allclose(own.running_var, other.running_var, rtol=0.1), path
-            assert (
-                float((own.running_mean - other.running_mean).abs().max()) < 0.1 * float(other.running_var.max()) ** 0.5
-            )
+            assert torch.equal(own.running_var, other.running_var), path
+    calibrate_precision(model, seen)
+    with torch.no_grad():
+        exact, real = model(seen[0]), floats(seen[0])
+    assert not torch.equal(exact, real)
+    assert float((exact - real).abs().mean()) <= 0.1 * float(real.std())
 
 
 def test_a_network_that_never_saw_an_image_gets_statistics_before_exponents() -> None:
