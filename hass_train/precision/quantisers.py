@@ -65,7 +65,8 @@ class Quantisers(Calibration):
         super().synchronize()
         self._tables: dict[str, Tensor] = {}
         self._all_steps: Tensor | None = None
-        self._fits: set[str] | None = None
+        tables, formats = [one for one in self.graph.nodes if one.kind is Kind.TABLE], self.formats
+        self._fits = {one.name for one in tables if table_fits(one, formats[one.inputs[0]], formats[one.name])}
 
     def _module(self, path: str) -> nn.Module:
         """The network's module of a path, which is searched once."""
@@ -113,15 +114,7 @@ class Quantisers(Calibration):
             return x
         if not self.model.training:
             return fake_quantised(x, self.formats[name], fresh).to(torch.float32)
-        return fake_quantised(x, self.formats[name], fresh, name in self._fitting(), self._fixed_level(name))
-
-    def _fitting(self) -> set[str]:
-        """The pointwise functions of whose results none saturates, with the present formats."""
-        if self._fits is None:
-            tables = [one for one in self.graph.nodes if one.kind is Kind.TABLE]
-            formats = self.formats
-            self._fits = {one.name for one in tables if table_fits(one, formats[one.inputs[0]], formats[one.name])}
-        return self._fits
+        return fake_quantised(x, self.formats[name], fresh, name in self._fits, self._fixed_level(name))
 
     def _fixed_level(self, name: str) -> float:
         """The threshold by which a value's only reader would gate it, if that does not learn it; else 0."""
