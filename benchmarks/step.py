@@ -3,7 +3,7 @@
     python benchmarks/step.py [--device cuda]
 
 Phases take turns within one process, so that noise meets all alike; means of 50 steps less the quickest and the slowest
-five.
+five. With OMP_NUM_THREADS=1 processor time is taken, which other work beside it disturbs less.
 """
 
 from __future__ import annotations
@@ -98,22 +98,29 @@ CASES = {
 MACHINES = {"cpu": ("step.md", "two noisy cores"), "cuda": ("step-cuda.md", "float32, TF32 in convolutions")}
 
 
+def alone() -> bool:
+    """Whether steps run in one thread."""
+    return torch.get_num_threads() == 1 and not torch.cuda.is_available()
+
+
 def milliseconds(steps: list[Callable[[], None]], turns: int) -> list[float]:
     """Mean time of each step function, taking turns, less a tenth of the steps at either end."""
+    clock = time.process_time if alone() else time.perf_counter
     times: list[list[float]] = [[] for _ in steps]
     for turn in range(turns + 5):
         for step, seen in zip(steps, times, strict=True):
-            started = time.perf_counter()
+            started = clock()
             step()
             if turn >= 5:
-                seen.append(1e3 * (time.perf_counter() - started))
+                seen.append(1e3 * (clock() - started))
     return [statistics.fmean(sorted(seen)[turns // 10 : -(turns // 10)]) for seen in times]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", choices=CASES, default="cpu")
-    device = parser.parse_args().device
+    parser.add_argument("--turns", type=int, default=50)
+    device, turns = (given := parser.parse_args()).device, given.turns
     cases = CASES[device]
     before = [milliseconds([stepper(name, None, batch, device=device)], 10)[0] for name, batch in cases]
     keep_freed_memory()  # as runs do
@@ -124,15 +131,18 @@ def main() -> None:
             (Mode.FROZEN, 1, False), (Mode.SEARCH, SPARED, True), (Mode.FROZEN, 1, True),
         )  # fmt: skip
         steps = [stepper(name, mode, batch, every, device, integers) for mode, every, integers in modes]
-        dense, *others = milliseconds(steps, 50)
+        dense, *others = milliseconds(steps, turns)
         ratios = " | ".join(f"{one / dense:.2f}×" for one in (slow, *others))
         rows.append(f"| {name} | {batch} | {dense:.{0 if dense > 50 else 1}f} | {ratios} |")
         print(rows[-1], flush=True)
     file, machine = MACHINES[device]
     if device == "cuda":
         machine = f"{torch.cuda.get_device_name()}, {machine}"
+    elif alone():
+        machine = "one thread, processor time"
     option = "" if device == "cpu" else f" --device {device}"
-    text = f"Made by `python benchmarks/step.py{option}`; {machine}. Ratios are to the dense step.\n\n"
+    command = f"{'OMP_NUM_THREADS=1 ' if alone() else ''}python benchmarks/step.py --turns {turns}{option}"
+    text = f"Made by `{command}`; {machine}. Ratios are to the dense step.\n\n"
     (ROOT / "benchmarks" / "results" / file).write_text(text + "\n".join(rows) + "\n")
 
 
