@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
-from torch.optim.swa_utils import update_bn
 
 from hass_train.data import ImageData
 from hass_train.data.evaluate import accuracy
@@ -21,7 +20,7 @@ from hass_train.search.subject import Subject
 from hass_train.search.widths import chosen_widths
 from hass_train.sparsity import sparse_layers, watching
 from hass_train.training.module import SparseClassifier, classifier, search_state
-from hass_train.training.quantisation import BATCHES, calibrate_precision, set_layer_bits
+from hass_train.training.quantisation import BATCHES, calibrate_precision, renew_batch_norm, set_layer_bits
 from hass_train.training.state import SearchState
 from hass_train.training.steps import completed
 
@@ -114,7 +113,8 @@ class Phases(pl.Callback):
         self._charge(state)
         module.enter(Phase.RECOVER)
         ranks.check_same([layer.mask for _, layer in sparse_layers(module.model)], "masks")
-        self._renew_batch_norm(trainer, module)
+        # the running means of the search lag behind the thresholds
+        renew_batch_norm(module.model, _data(trainer).images("train", module, batches=_NORM_BATCHES))
         self._calibrate(trainer, module)
 
     def _choose(self, state: SearchState, subject: Subject, module: SparseClassifier) -> tuple[Choice, dict[str, int]]:
@@ -133,13 +133,6 @@ class Phases(pl.Callback):
     def _calibrate(self, trainer: pl.Trainer, module: SparseClassifier) -> None:
         """Choose the exponents of integers by training images."""
         calibrate_precision(module.model, _data(trainer).images("train", module, batches=BATCHES))
-
-    def _renew_batch_norm(self, trainer: pl.Trainer, module: SparseClassifier) -> None:
-        """Measure batch-norm statistics again, as the plain mean over some batches, since the running means of the
-        search lag behind the thresholds."""
-        training = module.training
-        update_bn(_data(trainer).images("train", module, batches=_NORM_BATCHES), module)
-        module.train(training)
 
 
 def _data(trainer: pl.Trainer) -> ImageData:

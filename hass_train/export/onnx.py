@@ -57,7 +57,7 @@ def onnx_model(network: IntegerNetwork, graph: OnnxGraph) -> Any:
         tensors = {key: value.numpy() for key, value in network.tensors_of(operation).items()}
         operands = [names[name] for name in operation.inputs]
         names[operation.name] = _WRITERS[operation.kind](graph, operation, operands, tensors)
-    graph.node("Identity", names[network.output], output="logits")
+    graph.rename(names[network.output], "logits")
     result = next(one.shape for one in network.operations if one.name == network.output)
     inputs = [helper.make_tensor_value_info("input", kind, [graph.images, *network.input_shape])]
     outputs = [helper.make_tensor_value_info("logits", kind, [graph.images, *result[1:]])]
@@ -81,21 +81,29 @@ def _layer(graph: OnnxGraph, one: IntegerOperation, operands: list[str], tensors
     own = scales * source.scale
     if one.accumulator_bits <= EXACT_BITS:
         written = graph.weight(f"{name}.weight", weight, scales, bits)
-        bias = graph.bias(f"{name}.bias", tensors["bias"], own, one.accumulator_bits)
-        return graph.rounded(_product(graph, one, x, written, bias), one.output, name)
+        bias = graph.bias(f"{name}.bias", tensors["bias"], own)
+        sums = _product(graph, one, x, written, bias, weight.shape[2:])
+        if not bias:
+            sums = graph.node("Add", sums, graph.constant(_at_channels(one, tensors["bias"] * own)))
+        return graph.rounded(sums, one.output, name)
     parts = _parts(one, weight)
-    sums = graph.constant((tensors["bias"] * own).reshape(-1, *[1] * (len(one.shape) - 2)), np.float64)
+    sums = graph.constant(_at_channels(one, tensors["bias"] * own), np.float64)
     for place, part in enumerate(parts):
         written = graph.weight(f"{name}.weight.{place}", part, scales, bits)
-        sums = graph.node("Add", sums, graph.cast(_product(graph, one, x, written, ""), "DOUBLE"))
+        sums = graph.node("Add", sums, graph.cast(_product(graph, one, x, written, "", weight.shape[2:]), "DOUBLE"))
     return graph.rounded(graph.rounded_double(sums, 1 / one.output.scale, one.output), one.output, name)
 
 
-def _product(graph: OnnxGraph, one: IntegerOperation, x: str, weight: str, bias: str) -> str:
+def _at_channels(one: IntegerOperation, values: Array) -> Array:
+    """Values of filters (filters,), in a shape that can be added to a layer's output."""
+    return values.reshape(-1, *[1] * (len(one.shape) - 2)) if one.kind is Kind.CONV else values
+
+
+def _product(graph: OnnxGraph, one: IntegerOperation, x: str, weight: str, bias: str, kernel: tuple[int, ...]) -> str:
     """A layer's products and sums; no bias if that is empty."""
     operands = [x, weight, *([bias] if bias else [])]
     if one.kind is Kind.CONV:
-        return graph.node("Conv", *operands, **_windows(one), group=one.groups)
+        return graph.node("Conv", *operands, **_windows(one, kernel), group=one.groups)
     if len(one.shape) == 2:
         return graph.node("Gemm", *operands, transB=1)
     product = graph.node("MatMul", x, graph.node("Transpose", weight, perm=[1, 0]))
@@ -127,12 +135,11 @@ def _parts(one: IntegerOperation, weight: Array) -> list[Array]:
     return parts
 
 
-def _windows(one: IntegerOperation) -> dict[str, Any]:
+def _windows(one: IntegerOperation, kernel: tuple[int, ...] = ()) -> dict[str, Any]:
     """The attributes of a convolution's or pool's windows; readers of ONNX do not all know defaults."""
     left, right, top, bottom = one.padding
-    kernel = {} if one.kind is Kind.CONV else {"kernel_shape": list(one.kernel)}
-    pads = [top, left, bottom, right]
-    return {"strides": list(one.stride), "dilations": list(one.dilation), "pads": pads, **kernel}
+    size, pads = list(kernel or one.kernel), [top, left, bottom, right]
+    return {"kernel_shape": size, "strides": list(one.stride), "dilations": list(one.dilation), "pads": pads}
 
 
 # ---- operations without weights --------------------------------------------------------------------------------------

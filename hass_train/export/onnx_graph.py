@@ -50,6 +50,14 @@ class OnnxGraph(ABC):
         self.nodes.append(made)
         return output
 
+    def rename(self, old: str, new: str) -> None:
+        """Give a node's output another name: nodes that only do so are lost by some readers."""
+        for node in self.nodes:
+            for names in (node.input, node.output):
+                for place, name in enumerate(names):
+                    if name == old:
+                        names[place] = new
+
     def constant(self, value: Array | float | int, kind: Any = np.float32, name: str = "") -> str:
         """Add a constant, unless the same is there, and return its name."""
         array = np.asarray(value, dtype=kind)
@@ -82,8 +90,9 @@ class OnnxGraph(ABC):
         """Append a weight of symmetric integers (filters, …), one scale for each filter."""
 
     @abstractmethod
-    def bias(self, name: str, integers: Array, scales: Array, bits: int) -> str:
-        """Append a bias of integers (filters,), each with a scale of its own."""
+    def bias(self, name: str, integers: Array, scales: Array) -> str:
+        """Append the bias of a layer, integers (filters,) each with a scale of its own; an empty name if it is to be
+        added behind the layer instead."""
 
 
 class QdqGraph(OnnxGraph):
@@ -105,7 +114,7 @@ class QdqGraph(OnnxGraph):
         given = (self.constant(scales), self.constant(np.zeros(len(scales)), kind))
         return self.node("DequantizeLinear", stored, *given, output=name, axis=0)
 
-    def bias(self, name: str, integers: Array, scales: Array, bits: int) -> str:
+    def bias(self, name: str, integers: Array, scales: Array) -> str:
         stored = self.constant(integers, np.int32, f"{name}.integers")
         return self.node("DequantizeLinear", stored, self.constant(scales), output=name, axis=0)
 
@@ -131,6 +140,6 @@ class QonnxGraph(OnnxGraph):
         stored = self.constant(integers * scales, name=f"{name}.real")
         return self._quant(stored, self.constant(scales), bits, signed=True, narrow=True, output=name)
 
-    def bias(self, name: str, integers: Array, scales: Array, bits: int) -> str:
-        stored = self.constant(integers * scales, name=f"{name}.real")
-        return self._quant(stored, self.constant(scales), bits, signed=True, narrow=False, output=name)
+    def bias(self, name: str, integers: Array, scales: Array) -> str:
+        # hls4ml knows biases of layers whose filters share a scale, and else sums behind layers
+        return self.constant(integers * scales, name=name) if np.ptp(scales) == 0 else ""

@@ -11,11 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from hass_train.precision.folding import filter_exponents, folded, gated_weight
-from hass_train.precision.formats import RANGES, best_range, exponents_of, squared_errors
+from hass_train.precision.formats import RANGES, SAMPLE, best_range, exponents_of, squared_errors
 from hass_train.precision.graph import LAYERS, IntegerGraph, Node
 from hass_train.precision.rules import Mixed, Precision
 from hass_train.precision.values import Values
 from hass_train.runtime import ranks
+
+IMAGES = 8
+"""Number of images of a batch on which a step of training observes values."""
 
 
 class Stage(IntEnum):
@@ -164,7 +167,10 @@ class Calibration(nn.Module):
 
     def _observe(self, seen: Tensor, name: str, x: Tensor) -> None:
         """Add the squared errors of a value in each range to those that were seen before."""
-        seen[self._places[name]] += squared_errors(x, self.values.bits[name], self.formats[name].signed)
+        bits, signed = self.values.bits[name], self.formats[name].signed
+        few = self._stage is Stage.QUANTISED  # steps of training, which are many and shall stay quick
+        errors = squared_errors(x[:IMAGES], bits, signed, SAMPLE // 4) if few else squared_errors(x, bits, signed)
+        seen[self._places[name]] += errors
 
     @contextmanager
     def observed(self) -> Iterator[None]:

@@ -13,10 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hass_train.precision.folding import norm_scale, width_of
-from hass_train.precision.formats import Format, largest_weight, reciprocal, to_grid
+from hass_train.precision.folding import width_of
+from hass_train.precision.formats import Format, largest_weight, reciprocal
 from hass_train.precision.graph import Kind, Node, Step
-from hass_train.sparsity.gate import keep_strides
 
 EXACT_BITS = 25
 """Bits of a signed integer that single precision holds exactly, whatever its value: magnitudes below 2^24."""
@@ -76,6 +75,13 @@ def table_integers(node: Node, source: Format, to: Format) -> Tensor:
     """The table of a pointwise function: the result (int64) of every integer of the source, the smallest first."""
     values = torch.arange(source.low, source.high + 1, dtype=torch.float64) * source.scale
     return to.quantise(_pointwise(node, values))
+
+
+def table_fits(node: Node, source: Format, to: Format) -> bool:
+    """Whether no result of a pointwise function saturates."""
+    ends = torch.arange(source.low, source.high + 1, dtype=torch.float64) * source.scale
+    steps = (_pointwise(node, ends) / to.scale).round()
+    return bool(to.low <= steps.min()) and bool(steps.max() <= to.high)
 
 
 def _pointwise(node: Node, x: Tensor) -> Tensor:
@@ -156,32 +162,23 @@ def normalised(norm: nn.Module, x: Tensor) -> Tensor:
 class _FakeWeight(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weight: Tensor, up: Tensor, down: Tensor, most: int) -> Tensor:
-        steps = weight * up
-        ctx.save_for_backward(steps)
-        ctx.most = most + 0.5
-        return keep_strides(to_grid(steps.clamp(-most, most), 1.0).mul_(down), weight)
+        steps = torch.empty_like(weight, dtype=up.dtype)  # which keeps the strides, and products alone would not
+        return torch.mul(weight, up, out=steps).round_().clamp_(-most, most).mul_(down).to(weight.dtype)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (steps,) = ctx.saved_tensors
-        return torch.ops.aten.hardtanh_backward(gradients[0], steps, -ctx.most, ctx.most), None, None, None
+        return gradients[0], None, None, None
 
 
-def fake_weight(weight: Tensor, norms: Sequence[nn.Module], steps: Tensor, bits: int) -> Tensor:
-    """Round a layer's weight as it will be once batch norms are folded in; the gradient passes where it is in range.
-
-    As Jacob et al. (2018, section 3.2) do: weights are scaled by the running statistics, rounded, and scaled back for
-    the batch norm behind the layer, which normalises by those of the batch. Zeros stay zeros.
+def fake_weight(weight: Tensor, up: Tensor, down: Tensor, bits: int) -> Tensor:
+    """Round a layer's weight; the gradient passes straight through, also where it saturates, so that it can return.
 
     Args:
         weight: (filters, …).
-        norms: the batch norms behind the layer.
-        steps: (filters,) 2^-exponent of the folded weights.
+        up: (filters,) what makes integers of the weights.
+        down: (filters,) 1 / up.
         bits: width of the integers.
     """
-    scale = torch.ones_like(steps)
-    for norm in norms:
-        scale = scale * norm_scale(norm, steps.dtype)
-    up = torch.where(scale == 0, steps, scale * steps).reshape(-1, *[1] * (weight.dim() - 1)).to(weight.dtype)
-    rounded: Tensor = _FakeWeight.apply(weight, up, 1 / up, largest_weight(bits))
+    shape = (-1, *[1] * (weight.dim() - 1))
+    rounded: Tensor = _FakeWeight.apply(weight, up.reshape(shape), down.reshape(shape), largest_weight(bits))
     return rounded

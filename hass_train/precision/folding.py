@@ -43,12 +43,25 @@ def tensor_at(model: nn.Module, path: str) -> Tensor:
     return value
 
 
-def norm_scale(norm: nn.Module, kind: torch.dtype = torch.float64) -> Tensor:
-    """γ/√(σ² + ε) of a batch norm by its running statistics, (channels,), computed in a type of numbers."""
-    assert isinstance(norm, nn.modules.batchnorm._BatchNorm)
-    assert norm.running_var is not None
-    scale = 1 / (norm.running_var.detach().to(kind) + norm.eps).sqrt()
-    return scale if norm.weight is None else scale * norm.weight.detach().to(kind)
+def norm_scales(norms: Sequence[nn.Module], kind: torch.dtype = torch.float64) -> list[Tensor]:
+    """γ/√(σ² + ε) of batch norms by their running statistics, (channels,) each, computed in a type of numbers.
+
+    All norms are computed in one call for each operation: a network has dozens, and training asks in every step.
+    """
+    if not norms:
+        return []
+    variances, scales, added = [], [], []
+    for norm in norms:
+        assert isinstance(norm, nn.modules.batchnorm._BatchNorm)
+        assert norm.running_var is not None
+        variances.append(norm.running_var.detach().to(kind))
+        scales.append(torch.ones_like(variances[-1]) if norm.weight is None else norm.weight.detach().to(kind))
+        added.append(norm.eps)
+    result = torch._foreach_add(variances, added)
+    torch._foreach_sqrt_(result)
+    torch._foreach_reciprocal_(result)
+    torch._foreach_mul_(result, scales)
+    return list(result)
 
 
 def gated_weight(model: nn.Module, node: Node) -> Tensor:
@@ -58,7 +71,7 @@ def gated_weight(model: nn.Module, node: Node) -> Tensor:
         return module.gated_weight().detach()
     if node.weight:
         return tensor_at(model, node.weight).detach()
-    norm = norm_scale(model.get_submodule(node.norms[0]))
+    (norm,) = norm_scales([model.get_submodule(node.norms[0])])
     return torch.ones_like(norm, dtype=torch.float32).reshape(-1, 1, 1, 1)
 
 
@@ -75,11 +88,10 @@ def folded(model: nn.Module, node: Node, weight: Tensor) -> tuple[Tensor, Tensor
     """
     weight = weight.double()
     bias = tensor_at(model, node.bias).detach().double() if node.bias else weight.new_zeros(len(weight))
-    for path in node.norms:
-        norm = model.get_submodule(path)
+    norms = [model.get_submodule(path) for path in node.norms]
+    for norm, scale in zip(norms, norm_scales(norms), strict=True):
         assert isinstance(norm, nn.modules.batchnorm._BatchNorm)
         assert norm.running_mean is not None
-        scale = norm_scale(norm)
         weight = weight * scale.reshape(-1, *[1] * (weight.dim() - 1))
         bias = (bias - norm.running_mean.double()) * scale
         bias = bias if norm.bias is None else bias + norm.bias.detach().double()

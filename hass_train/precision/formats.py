@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 MOST_BITS = 16
 """Widest format of weights and activations."""
@@ -91,38 +92,54 @@ def to_grid(x: Tensor, scale: float) -> Tensor:
     return x.add_(large).sub_(large)
 
 
+_LARGE = 2**15  # values below which torch's own functions, which copy, take less time than one in Python
+
+
 class _FakeQuantised(torch.autograd.Function):
+    """Saturates, rounds and gates in place; what it needs for the gradient is its result, which its reader keeps."""
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor, low: float, high: float, scale: float, in_place: bool) -> Tensor:
-        if in_place:
-            ctx.mark_dirty(x)
-            result = to_grid(x.clamp_(low, high), scale)
-        else:
-            wide = x if x.dtype.itemsize >= 4 else x.float()
-            result = to_grid(wide.clamp(low, high), scale).to(x.dtype)
-        ctx.save_for_backward(result)  # which whoever reads it keeps anyway
-        ctx.limits = (low, high)
+    def forward(ctx: Any, x: Tensor, limits: tuple[float, float] | None, scale: float, level: float) -> Tensor:
+        ctx.mark_dirty(x)
+        result = to_grid(x if limits is None else x.clamp_(*limits), scale)
+        if level > 0:
+            torch.ops.aten.hardshrink.out(result, level, out=result)
+        ctx.save_for_backward(result)
+        ctx.limits, ctx.level = limits, level
         return result
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (result,) = ctx.saved_tensors
-        return torch.ops.aten.hardtanh_backward(gradients[0], result, *ctx.limits), None, None, None, None
+        (result,), (gradient,) = ctx.saved_tensors, gradients
+        out = torch.empty_like(gradient)
+        if ctx.limits is not None:
+            gradient = torch.ops.aten.hardtanh_backward.grad_input(gradient, result, *ctx.limits, grad_input=out)
+        if ctx.level > 0 and (ctx.limits is None or ctx.limits[0] < 0):  # else zeros are at the lower limit
+            torch.ops.aten.hardshrink_backward.grad_input(gradient, result, ctx.level, grad_input=out)
+        return out, None, None, None
 
 
-def fake_quantised(x: Tensor, to: Format, in_place: bool = False) -> Tensor:
-    """Round and saturate real values (any shape) to a format.
+def fake_quantised(x: Tensor, to: Format, fresh: bool = False, fits: bool = False, level: float = 0.0) -> Tensor:
+    """Round and saturate real values (any shape) to a format, and perhaps gate them.
 
-    The gradient passes straight through, except where the result is the smallest or the largest value of the format.
+    The gradient passes straight through, except where values saturate or are gated.
 
     Args:
         x: the values.
         to: the format.
-        in_place: whether x may be overwritten: nobody else reads it, what made it included.
+        fresh: whether x may be overwritten: nobody else reads it, what made it included.
+        fits: whether no value saturates, whatever it is.
+        level: magnitudes up to this become 0, of the rounded values.
     """
-    whole = in_place and x.dtype.itemsize >= 4 and not torch.compiler.is_compiling()
-    rounded: Tensor = _FakeQuantised.apply(x, to.low * to.scale, to.high * to.scale, to.scale, whole)
-    return rounded
+    limits = None if fits else (to.low * to.scale, to.high * to.scale)
+    if fresh and fits and level == 0 and x.dtype.itemsize >= 4:
+        return to_grid(x, to.scale)
+    if fresh and x.dtype.itemsize >= 4 and x.numel() >= _LARGE and not torch.compiler.is_compiling():
+        rounded: Tensor = _FakeQuantised.apply(x, limits, to.scale, level)
+        return rounded
+    wide = x if x.dtype.itemsize >= 4 else x.float()
+    result = to_grid(wide.clone() if limits is None else F.hardtanh(wide, *limits), to.scale).to(x.dtype)
+    return F.hardshrink(result, level) if level > 0 else result
 
 
 def reciprocal(count: int, exponent: int, to: Format) -> tuple[int, int]:
@@ -146,7 +163,7 @@ def reciprocal(count: int, exponent: int, to: Format) -> tuple[int, int]:
 # ---- choosing exponents ----------------------------------------------------------------------------------------------
 
 SAMPLE = 4096
-"""Number of values, about, on which the errors of rounding are measured."""
+"""Number of values, about, on which the errors of rounding are measured in a calibration."""
 RANGES = torch.arange(-16, 16)
 """Candidates of a tensor's range: 2^r, so that the exponent is r − bits (+ 1 if it is signed)."""
 _FINER = 4  # candidates of a filter's exponent, from that which saturates nothing downwards
@@ -157,7 +174,7 @@ def exponents_of(bits: int, signed: bool) -> Tensor:
     return RANGES - bits + int(signed)
 
 
-def squared_errors(values: Tensor, bits: int, signed: bool) -> Tensor:
+def squared_errors(values: Tensor, bits: int, signed: bool, sample: int = SAMPLE) -> Tensor:
     """The sum of the squared errors of values in each of the `RANGES`, (ranges,) float64.
 
     Rounding is measured on a sample, evenly spaced. Saturation, which few large values decide, is measured on all of
@@ -166,14 +183,15 @@ def squared_errors(values: Tensor, bits: int, signed: bool) -> Tensor:
     Args:
         values: real values of any shape; negative ones count as 0 if the format is unsigned.
         bits, signed: the format, without its exponent.
+        sample: about how many values rounding is measured on.
     """
     given, unit = values.detach().flatten().float(), Format(bits, 0, signed)
     given = given if signed else given.clamp_min(0)
     scales = torch.exp2(exponents_of(bits, signed).to(given))
-    sample = given[:: max(1, len(given) // SAMPLE)]
-    steps = sample / scales.unsqueeze(1)
+    some = given[:: max(1, len(given) // sample)]
+    steps = some / scales.unsqueeze(1)
     inside = steps.clamp(unit.low, unit.high)
-    squares = scales.double().square() * (len(given) / len(sample))
+    squares = scales.double().square() * (len(given) / len(some))
     saturated = (steps - inside).square_().sum(1, dtype=torch.float64) * squares
     rounding = inside.sub_(inside.round()).square_().sum(1, dtype=torch.float64) * squares
     largest = given.abs().max()

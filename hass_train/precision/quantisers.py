@@ -15,6 +15,7 @@ into integer weights and biases, and every value equals that of `IntegerNetwork`
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 
 import torch
@@ -29,14 +30,17 @@ from hass_train.precision.floating import (
     layer_output,
     normalised,
     real,
+    table_fits,
     table_integers,
 )
-from hass_train.precision.folding import LayerIntegers, folded, gated_weight, layer_integers, tensor_at
+from hass_train.precision.folding import LayerIntegers, folded, gated_weight, layer_integers, norm_scales, tensor_at
 from hass_train.precision.formats import Format, fake_quantised
 from hass_train.precision.graph import LAYERS, IntegerGraph, Kind, Node
 from hass_train.precision.rules import Precision
 from hass_train.sparsity.layers import SparseLayer
 
+_KEEP_INPUT = {"hardswish", "hardsigmoid", "silu", "gelu", "mish"}
+"""Functions of torch that keep their operand for the gradient, not their result."""
 NAME = "quantisers"
 """Name of the child that a quantised network has."""
 
@@ -53,13 +57,17 @@ class Quantisers(Calibration):
     def __init__(self, graph: IntegerGraph, precision: Precision, model: nn.Module) -> None:
         super().__init__(graph, precision, model)
         self._last_reads = _last_reads(graph)
+        self._only_readers = {name: one for name, one in _only_readers(graph).items() if name in self._places}
         self._found: dict[str, nn.Module] = {}
         self._nodes = {node.name: node for node in graph.nodes}
+        self._factors: dict[str, tuple[Tensor, Tensor]] = {}
 
     def synchronize(self) -> None:
         super().synchronize()
         self._tables: dict[str, Tensor] = {}
         self._all_steps: Tensor | None = None
+        tables, formats = [one for one in self.graph.nodes if one.kind is Kind.TABLE], self.formats
+        self._fits = {one.name for one in tables if table_fits(one, formats[one.inputs[0]], formats[one.name])}
 
     def _module(self, path: str) -> nn.Module:
         """The network's module of a path, which is searched once."""
@@ -85,11 +93,13 @@ class Quantisers(Calibration):
             return self._walk(images.float())
 
     def _walk(self, images: Tensor) -> Tensor:
+        if self.model.training and self._stage is Stage.QUANTISED:
+            self._factors = self._weight_factors()
         values = {NETWORK_INPUT: self._rounded(NETWORK_INPUT, images)}
         for node in self.graph.nodes:
             operands = [values[name] for name in node.inputs]
-            # torch's functions may keep their result for the gradient; what else has one of its own makes a new tensor
-            fresh = node.kind is not Kind.TABLE
+            # some functions keep their result for the gradient; what else has one of its own makes a new tensor
+            fresh = node.kind is not Kind.TABLE or node.function in _KEEP_INPUT
             values[node.name] = self._rounded(node.name, self._result(node, operands), fresh)
             for name in self._last_reads.get(node.name, ()):
                 del values[name]
@@ -103,7 +113,15 @@ class Quantisers(Calibration):
             self._observe(self._seen, name, x)
         if self._stage is Stage.CALIBRATE:
             return x
-        return fake_quantised(x, self.formats[name], fresh).to(x.dtype if self.model.training else torch.float32)
+        if not self.model.training:
+            return fake_quantised(x, self.formats[name], fresh).to(torch.float32)
+        return fake_quantised(x, self.formats[name], fresh, name in self._fits, self._fixed_level(name))
+
+    def _fixed_level(self, name: str) -> float:
+        """The threshold by which a value's only reader would gate it, if that does not learn it; else 0."""
+        reader = self._only_readers.get(name)
+        module = None if reader is None else self._module(reader.layer)
+        return module.fixed_level() if isinstance(module, SparseLayer) else 0.0
 
     def _result(self, node: Node, operands: Sequence[Tensor]) -> Tensor:
         """The result of an operation, not yet rounded."""
@@ -122,7 +140,8 @@ class Quantisers(Calibration):
         """A layer's output: a sparse layer's module is called, which gates input and weight."""
         module = self._module(node.layer) if node.layer else None
         if isinstance(module, SparseLayer):
-            output: Tensor = module(x, lambda gated, weight: self._layer(node, gated, weight))
+            gated = self.model.training and self._stage is Stage.QUANTISED and self._fixed_level(node.inputs[0]) > 0
+            output: Tensor = module(x, lambda operand, weight: self._layer(node, operand, weight), gated)
             return output
         if module is not None:
             weight: Any = module.weight
@@ -134,19 +153,34 @@ class Quantisers(Calibration):
         """A layer and the batch norms behind it, from its gated input and weight."""
         if self._stage is Stage.QUANTISED and not self.model.training:
             return self._exact_layer(node, x, weight)
-        norms = [self._module(path) for path in node.norms]
         if self._stage is Stage.QUANTISED:
-            weight = fake_weight(weight, norms, self._steps(node), self.values.weight_bits[node.name])
+            weight = fake_weight(weight, *self._factors[node.name], self.values.weight_bits[node.name])
         output = layer_output(node, x, weight, tensor_at(self.model, node.bias) if node.bias else None)
-        for norm in norms:
-            output = normalised(norm, output)
+        for path in node.norms:
+            output = normalised(self._module(path), output)
         return output
 
-    def _steps(self, node: Node) -> Tensor:
-        """2^-exponent of each filter of a layer, float32 (filters,)."""
-        if self._all_steps is None or self._all_steps.device != self.weight_exponents.device:
+    def _weight_factors(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """What makes integers of each layer's weights, and weights of these; float32 (filters,) both.
+
+        As Jacob et al. (2018, section 3.2) do: weights are scaled by the running statistics of the batch norms that
+        will be folded into them, rounded, and scaled back for the batch norm, which normalises by the batch.
+        """
+        device = self.weight_exponents.device
+        if self._all_steps is None or self._all_steps.device != device:
             self._all_steps = torch.exp2(-self.weight_exponents.double()).float()
-        return self._all_steps[self._filters[node.name]]
+        layers = [node for node in self.graph.nodes if node.kind in LAYERS]
+        scales = iter(norm_scales([self._module(path) for node in layers for path in node.norms], torch.float32))
+        factors = []
+        for node in layers:
+            filters = self._filters[node.name]
+            own = [next(scales) for _ in node.norms] or [torch.ones(filters.stop - filters.start, device=device)]
+            factors.append(reduce(torch.mul, own))
+        scale = torch.cat(factors)
+        up = torch.where(scale == 0, self._all_steps, scale * self._all_steps)
+        sizes = [len(one) for one in factors]
+        both = zip(up.split(sizes), up.reciprocal().split(sizes), strict=True)
+        return dict(zip((node.name for node in layers), both, strict=True))
 
     def _exact_layer(self, node: Node, x: Tensor, weight: Tensor) -> Tensor:
         """A layer as hardware computes it: folded, with integer weights and biases, in sums that are exact."""
@@ -202,6 +236,16 @@ def _last_reads(graph: IntegerGraph) -> dict[str, list[str]]:
     for name, reader in last.items():
         found.setdefault(reader, []).append(name)
     return found
+
+
+def _only_readers(graph: IntegerGraph) -> dict[str, Node]:
+    """The layer of each value that has no other reader."""
+    readers: dict[str, list[Node]] = {}
+    for node in graph.nodes:
+        for name in node.inputs:
+            readers.setdefault(name, []).append(node)
+    only = {name: found[0] for name, found in readers.items() if len(found) == 1 and name != graph.output}
+    return {name: node for name, node in only.items() if node.kind in LAYERS and node.layer}
 
 
 def quantise(model: nn.Module, graph: IntegerGraph, precision: Precision) -> Quantisers:

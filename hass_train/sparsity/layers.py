@@ -254,10 +254,25 @@ class SparseLayer(nn.Module):
         level = self.activation_level() if self._mode is not Mode.DENSE else 0.0
         return F.hardshrink(x, level) if level > 0 else x
 
-    def _operands(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The input and the weight as the present mode uses them; in training, statistics are updated too."""
+    def fixed_level(self) -> float:
+        """The activation threshold, in the units of the input, that the next call in training only applies; 0 = none,
+        or one that learns or is compiled."""
         if self._mode is not Mode.SEARCH:
-            x = F.hardshrink(x, self._level) if self._level > 0 else x
+            return self._level
+        state = self.step_state
+        if state is None or state.learns or torch.compiler.is_compiling():
+            return 0.0
+        return state.levels.activation.value if state.levels.activation else 0.0
+
+    def _operands(self, x: Tensor, gated: bool) -> tuple[Tensor, Tensor]:
+        """The input and the weight as the present mode uses them; in training, statistics are updated too.
+
+        Args:
+            x: the input.
+            gated: whether values up to `fixed_level` are zero already.
+        """
+        if self._mode is not Mode.SEARCH:
+            x = F.hardshrink(x, self._level) if self._level > 0 and not gated else x
             if self.watched:
                 self._observe(x.detach()[:SAMPLE])
             return x, self.weight
@@ -268,7 +283,7 @@ class SparseLayer(nn.Module):
         step_state = self.step_state or StepState(levels_of([self])[0])
         levels = step_state.levels
         if not step_state.learns:
-            x = F.hardshrink(x, levels.activation.value) if levels.activation else x
+            x = F.hardshrink(x, levels.activation.value) if levels.activation and not gated else x
             return x, self._pruned(levels.weight, step_state.ranks, self.live)
         part = x.detach()[:SAMPLE]
         weight, density, weight_density = self.weight, None, None

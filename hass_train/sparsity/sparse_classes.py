@@ -13,8 +13,8 @@ from hass_train.sparsity.layers import Compute, SparseLayer
 class SparseConv2d(SparseLayer, nn.Conv2d):  # type: ignore[misc]
     """A convolution with weight and activation thresholds."""
 
-    def forward(self, x: Tensor, compute: Compute | None = None) -> Tensor:
-        x, weight = self._operands(x)
+    def forward(self, x: Tensor, compute: Compute | None = None, gated: bool = False) -> Tensor:
+        x, weight = self._operands(x, gated)
         if compute is not None:
             return compute(x, weight)
         return self._conv_forward(x, weight, self.bias)
@@ -23,8 +23,8 @@ class SparseConv2d(SparseLayer, nn.Conv2d):  # type: ignore[misc]
 class SparseConv2dSame(SparseLayer, Conv2dSame):
     """timm's convolution with TensorFlow's "same" padding, with weight and activation thresholds."""
 
-    def forward(self, x: Tensor, compute: Compute | None = None) -> Tensor:
-        x, weight = self._operands(x)
+    def forward(self, x: Tensor, compute: Compute | None = None, gated: bool = False) -> Tensor:
+        x, weight = self._operands(x, gated)
         if compute is not None:
             return compute(x, weight)
         return conv2d_same(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
@@ -33,8 +33,8 @@ class SparseConv2dSame(SparseLayer, Conv2dSame):
 class SparseLinear(SparseLayer, nn.Linear):  # type: ignore[misc]
     """A linear layer with weight and activation thresholds."""
 
-    def forward(self, x: Tensor, compute: Compute | None = None) -> Tensor:
-        x, weight = self._operands(x)
+    def forward(self, x: Tensor, compute: Compute | None = None, gated: bool = False) -> Tensor:
+        x, weight = self._operands(x, gated)
         if compute is not None:
             return compute(x, weight)
         return F.linear(x, weight, self.bias)

@@ -12,6 +12,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.swa_utils import update_bn
 
 from hass_train.precision import QUANTISERS, Stage, quantisers_of
 
@@ -24,12 +26,33 @@ _FIXED = 0.25  # fraction of plain training, at its end, in which exponents stay
 def calibrate_precision(model: nn.Module, images: Iterable[Tensor]) -> None:
     """Choose the exponents of a network that has fake quantisers, which round from now on.
 
+    Batch norms that never saw an image are given the statistics of these first: weights are folded by them.
+
     Args:
         model: the network.
         images: (n, channels, height, width) each, the same in all processes.
     """
     if quantisers := quantisers_of(model):
-        quantisers.calibrate(images)
+        batches = list(images)
+        if any(not norm.num_batches_tracked for norm in model.modules() if isinstance(norm, _BatchNorm)):
+            update_bn(batches, model)
+        quantisers.calibrate(batches)
+
+
+def renew_batch_norm(model: nn.Module, images: Iterable[Tensor]) -> None:
+    """Measure batch-norm statistics again, as the plain mean over some batches.
+
+    A network with fake quantisers is measured as one of floats: while statistics are of few batches or of none, no
+    weights can be rounded by them, and old exponents do not fit the new zeros. Calibrate it afterwards.
+
+    Args:
+        model: the network; its training mode is restored afterwards.
+        images: (n, channels, height, width) each, in the network's memory format.
+    """
+    quantisers = quantisers_of(model)
+    if quantisers is not None:
+        quantisers.set_stage(Stage.FLOAT)
+    update_bn(images, model)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Kill a search with SIGKILL at a random moment, resume it, and compare it with one that nobody touched.
 
 python -m tests.chaos.kills --kills 20     # as `make chaos`; the table goes to benchmarks/results/chaos.md
+python -m tests.chaos.kills --kills 10 --precision int8     # of integer networks; benchmarks/results/chaos-int8.md
 """
 
 from __future__ import annotations
@@ -122,7 +123,7 @@ class Kill:
     same: bool
 
 
-def kill_and_resume(phase: str, after_s: float, runs: Path, unbroken: Path) -> Kill:
+def kill_and_resume(phase: str, after_s: float, runs: Path, unbroken: Path, *more: str) -> Kill:
     """Run, kill, resume, compare.
 
     Args:
@@ -130,14 +131,15 @@ def kill_and_resume(phase: str, after_s: float, runs: Path, unbroken: Path) -> K
         after_s: seconds from its beginning to the kill.
         runs: an empty folder.
         unbroken: a finished run, untouched.
+        more: overrides of both.
     """
-    overrides = STUDY if phase == "study" else TINY
+    overrides = (*(STUDY if phase == "study" else TINY), *more)
     first = Search(runs, "first", overrides)
     first.wait_for(lambda: reached(first, phase))
     time.sleep(after_s)
     first.process.send_signal(signal.SIGKILL)
     first.end()
-    last = next((line.strip() for line in reversed(first.lines) if line.strip()), "")
+    last = next((line.strip() for line in reversed(first.lines) if line.strip()), "").replace(f"{runs}/", "")
     checkpoint = (first.folder / "checkpoints" / "last.ckpt").is_file()
     if (first.folder / "result.json").is_file():  # it was quicker
         return Kill(phase, after_s, last, checkpoint, same(phase, first.folder, unbroken))
@@ -162,9 +164,9 @@ def same(phase: str, found: Path, unbroken: Path) -> bool:
     return len(done) == len(different) == TRIALS == json.loads((found / "result.json").read_text())["spent"]["trials"]
 
 
-def unbroken_run(folder: Path) -> Path:
-    """A run to compare with."""
-    whole = Search(folder, "whole", TINY)
+def unbroken_run(folder: Path, *more: str) -> Path:
+    """A run to compare with; `more` are overrides."""
+    whole = Search(folder, "whole", (*TINY, *more))
     if whole.end():
         raise RuntimeError("\n".join(whole.lines[-12:]))
     return whole.folder
@@ -175,20 +177,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--precision", choices=["float", "int8", "int4"], default="float")
     arguments = parser.parse_args()
+    precision = f"precision={arguments.precision}"
     chance, kills = random.Random(arguments.seed), []
     with tempfile.TemporaryDirectory() as folder:
-        unbroken = unbroken_run(Path(folder) / "unbroken")
+        unbroken = unbroken_run(Path(folder) / "unbroken", precision)
         for number in range(arguments.kills):
             phase = PHASES[number % len(PHASES)]
             after_s = round(chance.uniform(0, _SECONDS[phase]), 2)
-            kill = kill_and_resume(phase, after_s, Path(folder) / str(number), unbroken)
+            kill = kill_and_resume(phase, after_s, Path(folder) / str(number), unbroken, precision)
             kills.append(kill)
             print(f"{number + 1}/{arguments.kills} {kill}", flush=True)
     survived = sum(kill.same for kill in kills)
+    command, suffix = "make chaos", ""
+    if arguments.precision != "float":
+        suffix = f"-{arguments.precision}"
+        command = f"python -m tests.chaos.kills --kills {arguments.kills} --precision {arguments.precision}"
     lines = [
         "# Killed and resumed", "",
-        f"`make chaos`: {survived} of {len(kills)} searches that were killed with SIGKILL and resumed with",
+        f"`{command}`: {survived} of {len(kills)} searches that were killed with SIGKILL and resumed with",
         "`ckpt_path=last` ended with the same numbers, bit for bit, as one that nobody touched; a search by trials",
         "with all its trials, none lost and none twice. Delays are random (`--seed`); a run that was killed before its",
         "first checkpoint starts anew.", "",
@@ -199,7 +207,7 @@ def main() -> None:
             for kill in kills
         ),
     ]  # fmt: skip
-    (ROOT / "benchmarks" / "results" / "chaos.md").write_text("\n".join(lines) + "\n")
+    (ROOT / "benchmarks" / "results" / f"chaos{suffix}.md").write_text("\n".join(lines) + "\n")
     if survived < len(kills):
         sys.exit(1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -102,6 +103,50 @@ def test_qonnx_executes_the_same(name: str, tmp_path: Path) -> None:
         assert torch.equal(torch.from_numpy(answer)[0].double(), expected.double())
 
 
+class Small(torch.nn.Module):
+    """What hls4ml reads: it has neither thresholds (Where) nor tables (Gather)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.norm = torch.nn.Conv2d(3, 4, 3, padding=1, bias=False), torch.nn.BatchNorm2d(4)
+        self.pool, self.conv, self.head = torch.nn.MaxPool2d(2), torch.nn.Conv2d(4, 6, 3), torch.nn.Conv2d(6, 5, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.pool(torch.relu(self.norm(self.stem(x))))
+        return self.head(torch.relu(self.conv(x))).flatten(1)
+
+
+@pytest.mark.nightly  # g++ takes half a minute
+@pytest.mark.skipif(not importlib.util.find_spec("hls4ml"), reason="hls4ml is not installed")
+@pytest.mark.skipif(not importlib.util.find_spec("qonnx"), reason="qonnx is not installed")
+@pytest.mark.skipif(not shutil.which("g++"), reason="there is no g++")
+def test_hls4ml_compiles_the_same(tmp_path: Path) -> None:
+    import hls4ml
+    from qonnx.core.modelwrapper import ModelWrapper
+    from qonnx.transformation.channels_last import ConvertToChannelsLastAndClean
+    from qonnx.util.cleanup import cleanup_model
+
+    torch.manual_seed(0)
+    network = IntegerNetwork.of(quantised(Small(), 6, level=0.0))
+    exponents = [value for name, value in network.tensors.items() if name.endswith(".exponents")]
+    assert any(len(one.unique()) > 1 for one in exponents)  # filters of different scales are read too
+    assert all(float((value == 0).float().mean()) > 0.4 for name, value in network.tensors.items() if "weight" in name)
+    save_onnx(network, tmp_path)
+    model = cleanup_model(ModelWrapper(str(tmp_path / QONNX_MODEL)))
+    model = cleanup_model(model.transform(ConvertToChannelsLastAndClean()))
+    for node in model.get_nodes_by_op_type("Add"):  # constants without the batch's axis, which is what hls4ml wants
+        model.set_initializer(node.input[1], model.get_initializer(node.input[1])[0])
+    wide = {"granularity": "name", "backend": "Vitis", "default_precision": "fixed<48,16>"}
+    config = hls4ml.utils.config.config_from_onnx_model(model, **wide)
+    compiled = hls4ml.converters.convert_from_onnx_model(
+        model, output_dir=str(tmp_path / "hls"), io_type="io_parallel", backend="Vitis", hls_config=config
+    )
+    compiled.compile()
+    batch = images(64, 6, 3)
+    expected = (network(batch) * network.output_format.scale).double()
+    assert torch.equal(torch.from_numpy(compiled.predict(batch.numpy())).double(), expected)
+
+
 def test_without_the_packages_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
     network = IntegerNetwork.of(quantised(TOYS["relu"](), SIZE))
@@ -109,10 +154,11 @@ def test_without_the_packages_the_extra_is_named(tmp_path: Path, monkeypatch: py
         save_onnx(network, tmp_path)
 
 
-def test_seven_bits_are_equal_with_fused_kernels_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["mobilenetv3_small_050", "resnet10t"])
+def test_seven_bits_are_equal_with_fused_kernels_too(name: str, tmp_path: Path) -> None:
     """Kernels that saturate sums of two 8-bit products at 16 bits have nothing to saturate."""
     torch.manual_seed(0)
-    model = quantised(timm.create_model("mobilenetv3_small_050", num_classes=10), 32, Precision(weight_bits=7))
+    model = quantised(timm.create_model(name, num_classes=10), 32, Precision(weight_bits=7))
     network, batch = IntegerNetwork.of(model), images(16, 32, 3)
     save_onnx(network, tmp_path)
     expected = (network(batch) * network.output_format.scale).double()

@@ -57,6 +57,31 @@ def test_fake_quantisers_do_what_hardware_does(values: list[int], exponent: int,
     assert torch.equal(to.quantise(real), expected)
 
 
+@pytest.mark.parametrize("large", [1, 2**30])  # in place by a function of our own, or by torch's
+@given(st.lists(st.integers(-600, 600), min_size=1), st.booleans(), st.booleans(), st.integers(0, 40), st.booleans())
+def test_all_ways_to_round_and_gate_agree(
+    large: int, values: list[int], signed: bool, fresh: bool, threshold: int, fits: bool
+) -> None:
+    to = Format(8, -3, signed)
+    real = torch.tensor(values, dtype=torch.float32) * 2.0**-5  # steps of a quarter
+    if fits:
+        real = real.clamp(to.low * to.scale, to.high * to.scale)
+    real.requires_grad_()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hass_train.precision.formats._LARGE", large)
+        result = fake_quantised(real * 1.0, to, fresh, fits, threshold * to.scale)
+    steps = to.quantise(real.detach())
+    gated = torch.where(steps.abs() > threshold, steps, 0)
+    assert torch.equal(result.detach().double(), gated * to.scale)
+    result.backward(torch.ones_like(result))
+    inside = (steps > to.low) & (steps < to.high) | fits
+    assert real.grad is not None
+    decided = steps.float() * to.scale != real.detach().clamp(to.low * to.scale, to.high * to.scale)  # no edge
+    expected = (inside & ((steps.abs() > threshold) | (threshold == 0))).float()
+    where = ~decided | (steps > to.low) & (steps < to.high)
+    assert torch.equal(real.grad[where], expected[where])
+
+
 @given(st.data(), st.integers(4, 16), st.integers(0, 1), st.integers(0, 20))
 def test_requantising_agrees_with_the_module(data: st.DataObject, bits: int, signed: int, shift: int) -> None:
     sums = data.draw(st.lists(st.integers(-(2**23), 2**23 - 1), min_size=1))

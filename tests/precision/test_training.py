@@ -9,13 +9,16 @@ import timm
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.optim.swa_utils import update_bn
 
-from hass_train.precision import IntegerNetwork, Precision, Stage, integer_graph, quantise, quantisers_of
+from hass_train.precision import IntegerNetwork, Precision, Stage, formats, integer_graph, quantise, quantisers_of
 from hass_train.precision.floating import fake_weight
+from hass_train.precision.folding import norm_scales
 from hass_train.precision.formats import largest_weight
 from hass_train.sparsity import LayerRule, Mode, SearchStep, apply_masks, sparse_layers, sparsify
-from hass_train.training.quantisation import as_floats
-from tests.precision.networks import TOYS, Convolutions, Sums, images, quantised, settled
+from hass_train.sparsity.layers import SparseLayer
+from hass_train.training.quantisation import as_floats, calibrate_precision, renew_batch_norm
+from tests.precision.networks import FUNCTIONS, TOYS, Convolutions, Sums, images, quantised, settled
 
 SIZE = 14
 
@@ -26,7 +29,7 @@ def step(model: nn.Module, seed: int = 0) -> torch.Tensor:
     return F.cross_entropy(logits, torch.arange(8) % logits.shape[1])
 
 
-@pytest.mark.parametrize("name", ["convolutions", "pools", "sums", "gates", "silu"])
+@pytest.mark.parametrize("name", ["convolutions", "pools", "sums", "gates", *FUNCTIONS])
 def test_gradients_pass_to_all_weights(name: str) -> None:
     torch.manual_seed(0)
     model = quantised(TOYS[name](), SIZE, level=0.0).train()
@@ -37,16 +40,81 @@ def test_gradients_pass_to_all_weights(name: str) -> None:
             assert bool(parameter.grad.any()), key
 
 
-def test_the_gradient_of_a_weight_passes_within_the_range() -> None:
+@pytest.mark.parametrize("large", [1, 2**30])
+@pytest.mark.parametrize("name", ["convolutions", "pools", "sums", "gates", "hardswish", "sigmoid", "relu"])
+def test_gating_while_rounding_is_gating_behind_it(name: str, large: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    model = quantised(TOYS[name](), SIZE, level=0.6).train()
+    other = copy.deepcopy(model)
+    monkeypatch.setattr(formats, "_LARGE", large)
+    losses = []
+    for one in (model, other):
+        torch.manual_seed(0)  # of dropout
+        losses.append(step(one))
+        losses[-1].backward()
+        monkeypatch.setattr(SparseLayer, "fixed_level", lambda self: 0.0)
+    assert float(losses[0].detach()) == float(losses[1].detach())
+    for (key, own), expected in zip(model.named_parameters(), other.parameters(), strict=True):
+        if own.grad is not None and expected.grad is not None:
+            assert torch.allclose(own.grad, expected.grad, rtol=1e-3, atol=1e-6), key
+
+
+def test_weights_are_rounded_as_folded_and_their_gradient_passes() -> None:
     weight = torch.tensor([[0.3, -0.26, 5.0, 0.0], [0.3, 0.1, -1.9, 0.0]], requires_grad=True)
     norm = nn.BatchNorm1d(2, eps=0.0).requires_grad_(False)
     norm.weight.copy_(torch.tensor([2.0, -0.5]))
-    rounded = fake_weight(weight, [norm], torch.tensor([16.0, 32.0]), 4)
-    steps = rounded.detach() * torch.tensor([[2.0 * 16], [-0.5 * 32]])
-    assert steps.tolist() == [[7, -7, 7, 0], [-5, -2, 7, 0]]
-    rounded.sum().backward()
+    (scale,) = norm_scales([norm], torch.float32)
+    up = scale * torch.tensor([16.0, 32.0])
+    rounded = fake_weight(weight, up, 1 / up, 4)
+    assert (rounded.detach() * up[:, None]).tolist() == [[7, -7, 7, 0], [-5, -2, 7, 0]]
+    rounded.backward(torch.arange(8.0).reshape(2, 4))
     assert weight.grad is not None
-    assert weight.grad.tolist() == [[0, 0, 0, 1], [1, 1, 0, 1]]
+    assert weight.grad.tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]  # those that saturate can return
+
+
+@pytest.mark.parametrize("shape", [(8, 4, 3, 3), (8, 4, 1, 1), (8, 1, 3, 3)])
+def test_rounding_keeps_the_layout_of_weights(shape: tuple[int, ...]) -> None:
+    weight, up = torch.randn(shape).to(memory_format=torch.channels_last), torch.full((8,), 64.0)
+    assert fake_weight(weight, up, 1 / up, 8).stride() == weight.stride()
+
+
+def far_from_normal(model: nn.Module) -> nn.Module:
+    """The network with weights so small that variances are far from 1, and statistics that fit."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.dim() > 1 and "head" not in name:
+                parameter.mul_(0.01)
+    return settled(model, SIZE)
+
+
+def test_renewed_statistics_are_those_of_the_network_of_floats() -> None:
+    torch.manual_seed(0)
+    model = quantised(far_from_normal(Convolutions()), SIZE, level=0.0)
+    floats, seen = copy.deepcopy(model), [images(16, SIZE, seed) for seed in range(8)]
+    quantisers_of(floats).set_stage(Stage.FLOAT)  # type: ignore[union-attr]
+    update_bn(seen, floats)
+    renew_batch_norm(model, seen)
+    assert not model.training
+    for (path, own), other in zip(model.named_modules(), floats.modules(), strict=True):
+        if isinstance(own, nn.modules.batchnorm._BatchNorm):
+            assert torch.equal(own.running_var, other.running_var), path
+    calibrate_precision(model, seen)
+    with torch.no_grad():
+        exact, real = model(seen[0]), floats(seen[0])
+    assert not torch.equal(exact, real)
+    assert float((exact - real).abs().mean()) <= 0.1 * float(real.std())
+
+
+def test_a_network_that_never_saw_an_image_gets_statistics_before_exponents() -> None:
+    torch.manual_seed(0)
+    model, seen = Convolutions(), [images(16, SIZE, seed) for seed in range(4)]
+    with torch.no_grad():
+        model.stem.weight.mul_(0.01)
+    quantise(model, integer_graph(model, (3, SIZE, SIZE)), Precision())
+    calibrate_precision(model, seen)
+    with torch.no_grad():
+        exact, trained = model.eval()(torch.cat(seen)), model.train()(torch.cat(seen))
+    assert float((exact - trained).abs().mean()) <= 0.1 * float(exact.std())
 
 
 def test_steps_in_all_modes_keep_zeros_and_learn() -> None:

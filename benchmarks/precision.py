@@ -1,0 +1,201 @@
+"""What integers cost in accuracy: the same search with floating-point numbers, int8 and int4.
+
+    python benchmarks/precision.py     # Fashion-MNIST; MobileNetV3-Small and a narrow ResNet-18, three seeds
+
+For every network and seed a dense network is trained once, with floating-point numbers. The same search then starts
+from it in every precision, for the same speed-up on the same device, whose words have 8 bits for all: so it asks for
+about the same density of weight–activation pairs. Accuracies are of all 10,000 test images; those of int8 and int4 are
+the integer network's. Runs lie in runs/precision-benchmark/ and are not repeated; `--table` runs nothing and writes the
+table of those that are complete.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from hass_train.results.result import Result
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results" / "precision.md"
+RUNS = ROOT / "runs" / "precision-benchmark"
+PRECISIONS, SEEDS = ("float", "int8", "int4"), (0, 1, 2)
+DATA = (
+    "data=fashion_mnist",
+    "data.train_images=12800",
+    "trainer=cpu",
+    "+trainer.limit_val_batches=16",
+    "logger=csv",
+    "report=false",
+)
+HARDWARE = ("hw=zcu104", "hw.weight_bits=8", "hw.activation_bits=8")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network, and what is asked of it.
+
+    Args:
+        model: overrides that name it.
+        epochs: of warm-up, search and recovery.
+        speedup: `search.target_speedup`.
+    """
+
+    name: str
+    model: tuple[str, ...]
+    epochs: tuple[int, int, int]
+    speedup: float
+
+    @property
+    def goal(self) -> tuple[str, ...]:
+        """Overrides of a search."""
+        _, search, recover = self.epochs
+        phases = ("warmup.epochs=0", f"search.epochs={search}", f"recover.epochs={recover}")
+        return (*(f"search.{one}" for one in phases), f"search.target_speedup={self.speedup:g}")
+
+
+CASES = (
+    Case(
+        "ResNet-18, a quarter of the width", ("model=resnet18", "+model.kwargs.channels=[16,32,64,128]"), (8, 3, 4), 1.6
+    ),
+    Case("MobileNetV3-Small", ("model=mobilenetv3",), (12, 3, 4), 1.8),
+)
+
+
+def run(script: str, folder: Path, overrides: tuple[str, ...]) -> None:
+    """Run a command into a folder, unless it has ended there before; what a broken one left is kept aside."""
+    if (folder / "ended").exists():
+        return
+    if folder.exists():
+        folder.rename(folder.with_name(f"{folder.name}.broken-{len(list(folder.parent.iterdir()))}"))
+    print(f"-> {folder.relative_to(RUNS)}", flush=True)
+    command = [sys.executable, script, *overrides, f"hydra.run.dir={folder}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
+    (folder / "ended").touch()
+
+
+def place(case: Case, seed: int, what: str) -> Path:
+    """The folder of a run."""
+    return RUNS / f"{case.model[0].partition('=')[2]}-{seed}-{what}"
+
+
+def search(case: Case, seed: int, precision: str) -> None:
+    """Search in a precision, from a dense network that all share."""
+    same, dense = (*case.model, *DATA, f"seed={seed}"), place(case, seed, "dense")
+    run("train.py", dense, (*same, f"search.warmup.epochs={case.epochs[0]}"))
+    start = (f"init_from={dense / 'model.safetensors'}", f"precision={precision}")
+    run("search.py", place(case, seed, precision), (*same, *start, *HARDWARE, *case.goal))
+
+
+@dataclass(frozen=True)
+class Found:
+    """A search that has ended."""
+
+    case: Case
+    precision: str
+    seed: int
+    result: Result
+
+
+def complete() -> Iterator[Found]:
+    """All searches that have ended."""
+    for case in CASES:
+        for seed in SEEDS:
+            for precision in PRECISIONS:
+                folder = place(case, seed, precision)
+                if (folder / "ended").exists():
+                    yield Found(case, precision, seed, Result.load(folder))
+
+
+def table(found: list[Found]) -> str:
+    """A row for every search."""
+    head = (
+        "network",
+        "seed",
+        "precision",
+        "dense, float",
+        "sparse",
+        "images/s",
+        "speed-up",
+        "pairs left",
+        "weights left",
+    )
+    rows = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for one in found:
+        dense, sparse = one.result.dense, one.result.sparse
+        cells = (
+            one.case.name, str(one.seed), one.precision, f"{dense.test_acc:.4f}", f"{sparse.test_acc:.4f}",
+            f"{sparse.estimate.throughput_ips:,.0f}", f"{one.result.gain.throughput:.2f}×",
+            f"{1 - sparse.pair_sparsity:.1%}", f"{1 - sparse.weight_sparsity:.1%}",
+        )  # fmt: skip
+        rows.append("| " + " | ".join(cells) + " |")
+    return "\n".join(rows) + "\n"
+
+
+def differences(found: list[Found]) -> str:
+    """For every network and precision of integers, points of accuracy and of pair density less those of floats."""
+    head = (
+        "network",
+        "precision",
+        "test accuracy less float's, points",
+        "each seed",
+        "pairs left less float's, points",
+    )
+    rows = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for case in CASES:
+        floats = {one.seed: one.result.sparse for one in found if one.case is case and one.precision == "float"}
+        for precision in PRECISIONS[1:]:
+            pairs = [
+                (one.result.sparse, floats[one.seed])
+                for one in found if one.case is case and one.precision == precision and one.seed in floats
+            ]  # fmt: skip
+            if pairs:
+                points = [100 * (own.test_acc - other.test_acc) for own, other in pairs]
+                density = statistics.fmean(100 * (other.pair_sparsity - own.pair_sparsity) for own, other in pairs)
+                spread = f" ± {statistics.stdev(points):.2f}" if len(points) > 1 else ""
+                each = ", ".join(f"{one:+.2f}" for one in points)
+                mean = f"{statistics.fmean(points):+.2f}{spread}"
+                rows.append(f"| {case.name} | {precision} | {mean} | {each} | {density:+.1f} |")
+    return "\n".join(rows) + "\n"
+
+
+def main() -> None:
+    """Run what is missing, and write the tables after every run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--table", action="store_true", help="only write what is complete")
+    only = parser.parse_args().table
+    for case in CASES:
+        for seed in SEEDS:
+            for precision in PRECISIONS:
+                if not only:
+                    search(case, seed, precision)
+                write()
+
+
+def write() -> None:
+    """Write the tables of what is complete."""
+    found = list(complete())
+    if not found:
+        return
+    asked = "; ".join(
+        f"{case.name}: {case.epochs[0]} epochs of dense training, {case.epochs[1]} of search, {case.epochs[2]} of "
+        f"recovery, `{' '.join((*case.model, *case.goal))}`" for case in CASES
+    )  # fmt: skip
+    text = (
+        "# What integers cost in accuracy\n\n"
+        "`python benchmarks/precision.py`; Fashion-MNIST, 12,800 training images of 32 pixels in batches of 128, all "
+        f"10,000 test images. {asked}; `{' '.join(HARDWARE)}` for all. Accuracies of int8 and int4 are the integer "
+        "network's.\n\n"
+    )
+    RESULTS.write_text(f"{text}{differences(found)}\n± is the standard deviation of the seeds.\n\n{table(found)}")
+
+
+if __name__ == "__main__":
+    main()
