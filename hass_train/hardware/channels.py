@@ -106,8 +106,12 @@ def _denser(sparsity: LayerSparsity, operation: Operation, read: frozenset[int],
     by_channel = whole[0] / max(channels, 1)
     # windows of single channels lose those of dead filters and dead channels; whole dot products those of filters, and
     # all that they could count beyond the channels left; activations are those of windows, whatever filters there are
+    # bundles between are only those of live channels where there are no others
+    sizes = {*sparsity.histograms, *sparsity.activation_histograms} if not read else ()
     pairs, activations = (
-        {1: (1, 1 / (by_channel * copies)), whole[0]: (channels, 1 / copies)} for copies in (by_filter, 1.0)
+        {size: (size, 1 / copies) for size in sizes}
+        | {1: (1, 1 / (by_channel * copies)), whole[0]: (channels, 1 / copies)}
+        for copies in (by_filter, 1.0)
     )
     densities = tuple(
         min(one * (1.0 if single else by_filter), 1.0)

@@ -206,7 +206,7 @@ def test_devices_are_checked(field: str) -> None:
 def test_a_closed_standard_output_hurts_nobody() -> None:
     """HiGHS is kept quiet by turning file descriptor 1 away; there may be none."""
     room = "hass_train.hardware.dataflow.exploration"
-    code = f"import os; os.close(1)\nfrom {room}.knapsack import _quiet\nwith _quiet(): pass"
+    code = f"import os; os.close(1)\nfrom {room}.knapsack import quiet\nwith quiet(): pass"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

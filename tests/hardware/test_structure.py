@@ -111,8 +111,9 @@ def test_nm_is_measured_and_makes_faster_designs_than_as_many_zeros_anywhere() -
     accelerator = DataflowAccelerator(load_device("zedboard"), DataflowOptions(limits=("dsp",), tolerance=0.0))
     ours, theirs = (accelerator.estimate(workload, one) for one in (profile, anywhere))
     assert ours.throughput_ips > theirs.throughput_ips
-    waits = [next(row.waiting for row in one.layers if row.name == "2") for one in (ours, theirs)]
-    assert waits[0] < waits[1]  # engines differ only by what padding leaves them
+    rows = [next(row for row in one.layers if row.name == "2") for one in (ours, theirs)]
+    uneven = [row.initiation_interval / row.initiation_interval_of_mean for row in rows]
+    assert uneven[0] < uneven[1]  # engines differ only by what padding leaves them
 
 
 @given(
@@ -204,9 +205,10 @@ def test_windows_of_the_channels_left_are_those_that_were_measured() -> None:
         for found, exact in (
             (ours.histograms, theirs.histograms), (ours.activation_histograms, theirs.activation_histograms)
         ):  # fmt: skip
-            assert found.keys() == exact.keys()
-            for bundle, histogram in exact.items():
-                assert found[bundle] == pytest.approx(histogram, abs=1e-9)
+            # of bundles with dead channels among others it is not known which were measured
+            assert set(found) == (set(exact) if name == "0" else {1, 12})
+            for bundle, histogram in found.items():
+                assert histogram == pytest.approx(exact[bundle], abs=1e-9)
 
 
 @pytest.mark.parametrize("structure", [Structure(nm=(2, 4)), Structure(bank=(5, 4)), Structure(block=(4, 4))])
