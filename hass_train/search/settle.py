@@ -87,9 +87,9 @@ def meet(
 ) -> None:
     """Scale thresholds so that a throughput is reached, and hardly exceeded, on the exact hardware model.
 
-    The factor is found on the steering model and rough measurements, since exact ones take many times as long. Where
-    these are off, the target of the next try is corrected. If the last try still misses the target, the factor is
-    found on exact ones; if it exceeds the target, it is accepted.
+    The factor is found on the steering model and rough measurements, since exact ones take many times as long. A try's
+    target is corrected by how far these are off at the present thresholds. If the last try still misses the target, the
+    factor is found on exact ones; if it exceeds the target, it is accepted.
 
     Args:
         model: a network with sparse layers, all in the search or all in the frozen mode.
@@ -103,15 +103,15 @@ def meet(
     def reached(hardware: Accelerator, measured: SparsityProfile) -> float:
         return hardware.estimate(question.workload, measured).throughput_ips
 
-    aim, known = target, profile()
+    known = profile()
     exact = reached(question.accelerator, known)
     for _ in range(tries):
         if target <= exact <= target * (1 + BEYOND):
             return
-        settle(model, lambda known=known: reached(question.steering, nearby(known)), aim)  # type: ignore[misc]
+        roughly = partial(lambda known: reached(question.steering, nearby(known)), known)
+        settle(model, roughly, target * (1 + BEYOND / 2) * roughly() / exact)
         known = profile()
         exact = reached(question.accelerator, known)
-        aim *= target * (1 + BEYOND / 2) / exact
     if exact < target:
         settle(model, lambda: reached(question.accelerator, profile()), target, BEYOND)
 
