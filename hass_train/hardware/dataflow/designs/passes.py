@@ -192,6 +192,20 @@ def within(logic, memory, end, weights, most):  # type: ignore[no-untyped-def]
 
 
 @compiled
+def _held(memory, design, weights):  # type: ignore[no-untyped-def]
+    """The weighted sum of a design's memories, in the place where it is least."""
+    least = np.inf
+    for place in range(memory.shape[0]):
+        least = min(
+            least,
+            memory[place, design, 0] * weights[1]
+            + memory[place, design, 1] * weights[2]
+            + memory[place, design, 2] * weights[5],
+        )
+    return least
+
+
+@compiled
 def steps(interval, logic, memory, weights):  # type: ignore[no-untyped-def]
     """Find the least weighted sum of resources with which a design reaches each interval.
 
@@ -208,14 +222,7 @@ def steps(interval, logic, memory, weights):  # type: ignore[no-untyped-def]
         own = logic[design, 0] * weights[0] + logic[design, 1] * weights[3] + logic[design, 2] * weights[4]
         if own >= best:
             continue
-        least = np.inf
-        for place in range(memory.shape[0]):
-            least = min(
-                least,
-                memory[place, design, 0] * weights[1]
-                + memory[place, design, 1] * weights[2]
-                + memory[place, design, 2] * weights[5],
-            )
+        least = _held(memory, design, weights)
         if own + least >= best:
             continue
         best = own + least
@@ -251,14 +258,7 @@ def worth_near(interval, logic, memory, group, worths, shortest):  # type: ignor
             one = group[design]
             if own >= best[one]:
                 continue
-            least = np.inf
-            for place in range(memory.shape[0]):
-                least = min(
-                    least,
-                    memory[place, design, 0] * worth[1]
-                    + memory[place, design, 1] * worth[2]
-                    + memory[place, design, 2] * worth[5],
-                )
+            least = _held(memory, design, worth)
             if own + least >= best[one]:
                 continue
             if last[one] >= 0 and interval[design] > shortest:
