@@ -114,20 +114,16 @@ def complete() -> Iterator[Found]:
                     yield Found(case, precision, seed, Result.load(folder))
 
 
+def _headed(*columns: str) -> list[str]:
+    """The first two rows of a table."""
+    return ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
+
+
 def table(found: list[Found]) -> str:
     """A row for every search."""
-    head = (
-        "network",
-        "seed",
-        "precision",
-        "dense, float",
-        "sparse",
-        "images/s",
-        "speed-up",
-        "pairs left",
-        "weights left",
+    rows = _headed(
+        "network", "seed", "precision", "dense, float", "sparse", "images/s", "speed-up", "pairs left", "weights left"
     )
-    rows = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for one in found:
         dense, sparse = one.result.dense, one.result.sparse
         cells = (
@@ -141,14 +137,9 @@ def table(found: list[Found]) -> str:
 
 def differences(found: list[Found]) -> str:
     """For every network and precision of integers, points of accuracy and of pair density less those of floats."""
-    head = (
-        "network",
-        "precision",
-        "test accuracy less float's, points",
-        "each seed",
-        "pairs left less float's, points",
+    rows = _headed(
+        "network", "precision", "test accuracy less float's, points", "each seed", "pairs left less float's, points"
     )
-    rows = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for case in CASES:
         floats = {one.seed: one.result.sparse for one in found if one.case is case and one.precision == "float"}
         for precision in PRECISIONS[1:]:

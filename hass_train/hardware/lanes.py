@@ -70,11 +70,6 @@ class Lanes:
         """The share of the variance that lies between kernels, at one bundle size."""
         return float(interpolation(self.bundles, np.array([bundle]))[0] @ np.asarray(self.lasting))
 
-    def of_bundle(self, bundle: int) -> Floats:
-        """(columns, channels, filters, levels) k for one bundle size, log-linear between those measured."""
-        weights = interpolation(self.bundles, np.array([bundle]))[0]
-        return np.asarray(np.exp(np.tensordot(weights, self.logs, axes=1)))
-
     @cached_property
     def logs(self) -> Floats:
         """(bundles, columns, channels, filters, levels) log k."""

@@ -103,12 +103,14 @@ def meet(
     def reached(hardware: Accelerator, measured: SparsityProfile) -> float:
         return hardware.estimate(question.workload, measured).throughput_ips
 
+    def roughly() -> float:
+        return reached(question.steering, nearby(known))
+
     known = profile()
     exact = reached(question.accelerator, known)
     for _ in range(tries):
         if target <= exact <= target * (1 + BEYOND):
             return
-        roughly = partial(lambda known: reached(question.steering, nearby(known)), known)
         settle(model, roughly, target * (1 + BEYOND / 2) * roughly() / exact)
         known = profile()
         exact = reached(question.accelerator, known)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from timm.layers import get_same_padding
-from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -18,6 +16,7 @@ from hass_train.runtime import ranks
 from hass_train.sparsity.count_kernel import occurrences
 from hass_train.sparsity.independence import RUN, bundle_sizes, bundled, measure_lanes, sample_size, spread
 from hass_train.sparsity.layers import SparseLayer
+from hass_train.sparsity.padding import pad, pads
 from hass_train.sparsity.tilt import tilted
 
 _PAIRS = 2**19
@@ -237,7 +236,7 @@ class NonzeroCounter:
     def _convolve(self, present: Tensor, weight: Tensor, groups: int) -> Tensor:
         layer = self.layer
         assert isinstance(layer, nn.Conv2d)
-        left, right, top, bottom = _pads(layer, present)
+        left, right, top, bottom = pads(layer, present)
         if (left, top) == (right, bottom) and layer.padding_mode == "zeros":
             return F.conv2d(present, weight, None, layer.stride, (top, left), layer.dilation, groups)
         return F.conv2d(pad(layer, present), weight, None, layer.stride, 0, layer.dilation, groups)
@@ -303,29 +302,3 @@ class NonzeroCounter:
 def _count(histogram: Tensor, nonzeros: Tensor) -> None:
     """Add numbers of non-zeros to the counts of a histogram."""
     histogram += occurrences(nonzeros, len(histogram) - 1)
-
-
-def pad(layer: nn.Conv2d, images: Tensor) -> Tensor:
-    """Images (…, height, width) with the padding that a convolution reads: of zeros, or as its padding mode says."""
-    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-    return F.pad(images, _pads(layer, images), mode=mode)
-
-
-def _pads(layer: nn.Conv2d, images: Tensor) -> tuple[int, int, int, int]:
-    """The pixels of padding left, right, above and below images (…, height, width), in the order of `F.pad`.
-
-    TensorFlow's "same" padding is as large as ⌈size/stride⌉ outputs need; an odd pixel is added right or below.
-    """
-    padding = layer.padding
-    if padding == "valid":
-        return 0, 0, 0, 0
-    if not isinstance(padding, str) and not isinstance(layer, Conv2dSame):
-        return padding[1], padding[1], padding[0], padding[0]
-    pads: list[int] = []
-    for axis in (1, 0):
-        whole = get_same_padding(
-            images.shape[axis - 2], layer.kernel_size[axis], layer.stride[axis], layer.dilation[axis]
-        )
-        pads += [whole // 2, whole - whole // 2]
-    left, right, top, bottom = pads
-    return left, right, top, bottom

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from hass_train.hardware.dataflow.simulator.packing import NonZeros
 from hass_train.hardware.workload import Workload
-from hass_train.sparsity.counting import pad
 from hass_train.sparsity.layers import SparseLayer
+from hass_train.sparsity.padding import pad
 
 
 def observe_nonzeros(

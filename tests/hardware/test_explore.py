@@ -15,6 +15,7 @@ import pytest
 import timm
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from hass_train.hardware import (
     CannotFit,
@@ -32,7 +33,7 @@ from hass_train.hardware.dataflow.designs.laid import lay
 from hass_train.hardware.dataflow.designs.tables import LOGIC, MEMORY, DesignSpace, Table, per_unit
 from hass_train.hardware.dataflow.exploration import walk
 from hass_train.hardware.dataflow.exploration.knapsack import Knapsack, NoSelection
-from hass_train.hardware.dataflow.exploration.relax import cutting_plane, undominated
+from hass_train.hardware.dataflow.exploration.relax import cutting_plane
 from hass_train.hardware.dataflow.model import DataflowAccelerator
 from hass_train.hardware.dataflow.options import DataflowOptions
 from hass_train.hardware.trace import trace
@@ -220,10 +221,16 @@ def test_a_solver_that_gives_up_proves_nothing(status: int) -> None:
         assert knapsack._by_integer_programming(1) is (NoSelection.IMPOSSIBLE if status == 2 else NoSelection.UNKNOWN)
 
 
+def _undominated(rows: NDArray[np.float64], cost: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The ascending indices of rows that none of less cost matches or beats in every column."""
+    order = np.argsort(cost, kind="stable")
+    return np.sort(order[passes.alive(rows[order])])
+
+
 @given(st.integers(1, 700), st.integers(1, 6), st.sampled_from([2, 5, 1000]), st.integers(0, 99))
 def test_undominated_rows_are_those_of_brute_force(count: int, columns: int, values: int, seed: int) -> None:
     rows = np.random.default_rng(seed).integers(0, values, (count, columns)).astype(float)
-    left = undominated(rows, rows.sum(axis=1))
+    left = _undominated(rows, rows.sum(axis=1))
     below = (rows[:, None] <= rows[None]).all(axis=2) & (rows[:, None] < rows[None]).any(axis=2)
     wanted = rows[~below.any(axis=0)]
     assert sorted(map(tuple, rows[left])) == sorted(set(map(tuple, wanted)))
@@ -327,7 +334,7 @@ def test_tables_laid_end_to_end_are_passed_as_single_ones_are(shapes: list[tuple
     for k, (table, end, limit) in enumerate(zip(tables, ends, limits, strict=True)):
         near, where, cost = passes.near(table.logic, table.memory, end, weights, limit)
         rows = passes.gathered(table.logic, table.memory, near, where)
-        best, own = undominated(rows, cost), slice(begin[k], begin[k + 1])
+        best, own = _undominated(rows, cost), slice(begin[k], begin[k + 1])
         assert [list(design[own]), list(place[own])] == [list(near[best]), list(where[best])]
         assert (resources[own] == rows[best]).all()
         kept = left[5][left[0][k] : left[0][k + 1]]

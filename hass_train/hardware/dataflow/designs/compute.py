@@ -19,7 +19,7 @@ from hass_train.hardware.dataflow.costs.engine_kinds import VARIANTS, by_kind
 from hass_train.hardware.dataflow.costs.fifos import input_depth, rows_depth
 from hass_train.hardware.dataflow.costs.logic import Folds
 from hass_train.hardware.dataflow.costs.weight_rounds import filter_order
-from hass_train.hardware.dataflow.designs import passes
+from hass_train.hardware.dataflow.designs import table_kernel
 from hass_train.hardware.dataflow.designs.candidates import worth_near
 from hass_train.hardware.dataflow.designs.input_side import InputFolds, InputSide, work_of
 from hass_train.hardware.dataflow.designs.known_costs import known_costs
@@ -164,7 +164,7 @@ class ComputeDesigns(Table):
         decoupled = self.options.engines == "decoupled"
         # FIFOs are only for engines that would otherwise wait for others
         fewest = np.where(waits, 0 if decoupled else 1 // (side.g * side.p * side.bundles), -1 if decoupled else 2**62)
-        found: tuple[Ints, ...] = passes.worth_building(
+        found: tuple[Ints, ...] = table_kernel.worth_building(
             t, rounds, ceil_div(layer.filters_per_group, filters),
             cycles.input_cycles(layer, side.i, side.g, side.q), written, side.blocks, side.wider, filters, fewest,
             np.array(fifos), floor,

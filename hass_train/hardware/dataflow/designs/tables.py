@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hass_train.hardware.dataflow.costs.modules.parameters import Family
-from hass_train.hardware.dataflow.designs import passes
+from hass_train.hardware.dataflow.designs import passes, table_kernel
 from hass_train.hardware.estimate import LayerEstimate
 from hass_train.hardware.workload import Operation
 
@@ -81,10 +81,10 @@ class Table:
         columns = np.ascontiguousarray(logic.T, float)
         planes = np.ascontiguousarray(memory.transpose(0, 2, 1), float)
         self.least = np.empty(6)
-        order = np.flatnonzero(passes.fitting(columns, planes, space.budget, self.least))
+        order = np.flatnonzero(table_kernel.fitting(columns, planes, space.budget, self.least))
         self.kept = order[np.argsort(interval[order], kind="stable")]
         self.interval = interval[self.kept].astype(np.int64)
-        self.logic, self.memory = passes.rounded(columns, planes, self.kept)
+        self.logic, self.memory = table_kernel.rounded(columns, planes, self.kept)
         self._rows: dict[tuple[int, int], LayerEstimate] = {}
 
     def __len__(self) -> int:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from hass_train.hardware.dataflow.designs import laid, passes
+from hass_train.hardware.dataflow.designs import laid
 from hass_train.hardware.dataflow.designs.laid import Laid, by_size, lay
 from hass_train.hardware.dataflow.designs.tables import Table, per_unit
 from hass_train.hardware.dataflow.exploration import walk
@@ -190,14 +190,3 @@ def cutting_plane(cuts: Sequence[Floats]) -> tuple[float, Floats]:
     """
     roof, weights, _ = walk.dearest(np.asarray(cuts))
     return float(roof), np.asarray(weights)
-
-
-def undominated(resources: Floats, cost: Floats) -> Ints:
-    """The ascending indices of the rows that no other row matches or beats in every column; of equal rows one is kept.
-
-    Args:
-        resources: (rows, k) what each row spends.
-        cost: (rows,) less for a row than for any other that it beats; where it is not, a beaten row may stay.
-    """
-    order = np.argsort(cost, kind="stable")
-    return np.sort(order[passes.alive(np.ascontiguousarray(resources[order]))])
