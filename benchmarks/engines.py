@@ -15,17 +15,23 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from hass_train.export.profile import load_profile
+from hydra.utils import instantiate
+from torch import nn
+
+from hass_train.data import ImageData
+from hass_train.export.weights import load_sparse
 from hass_train.hardware import DataflowAccelerator, DataflowOptions, SparsityProfile, Workload, load_device, trace
 from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
 from hass_train.results.result import Result
+from hass_train.sparsity import calibrate
 
 # isort: split
 import timm  # after hass_train, which makes a torchvision without its operators importable
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS, RUNS = ROOT / "benchmarks" / "results", ROOT / "runs" / "engines"
-MODELS = {"resnet18": "resnet18", "mobilenetv3": "mobilenetv3_small_100"}
+MODELS = ("resnet18", "mobilenetv3")
+IMAGES = 256  # on which sparsity is measured, as a search does it
 DEVICES, PATTERNS = ("u250", "zcu104"), ("balanced", "unstructured")
 RECIPES = {  # a plain one for the network that bears it, and a search at 8 bits for the one that does not
     ("resnet18", "balanced"): ("search=one_shot", "search.sparsity=0.67", "search.activation_sparsity=0.15"),
@@ -51,6 +57,21 @@ def recovered(model: str, pattern: str) -> Path:
     return folder
 
 
+def opened(folder: Path, result: Result) -> tuple[Workload, nn.Module, ImageData]:
+    """The network of a finished run, traced and loaded, and its data."""
+    made = timm.create_model(result.model.name, **result.model.arguments)
+    workload = trace(made, result.model.input_size, result.model.name)
+    data: ImageData = instantiate(result.config["data"])
+    data.setup()
+    return workload, load_sparse(made, folder), data
+
+
+def measured(folder: Path, result: Result) -> tuple[Workload, SparsityProfile]:
+    """A recovered network, and its sparsity as it is measured today, whatever version trained it."""
+    workload, network, data = opened(folder, result)
+    return workload, calibrate(network, data.images("val", network, images=IMAGES))
+
+
 def row(
     name: str, workload: Workload, profile: SparsityProfile, device: str, bits: int, engines: tuple[ComputeEngine, ...],
     dense: float,
@@ -74,15 +95,14 @@ def main() -> None:
     """Make the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bits", type=int, nargs="+", default=[8, 16])
-    parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
     arguments = parser.parse_args()
     lines, accuracies = [], []
     for model in arguments.models:
         for pattern in PATTERNS:
             folder = recovered(model, pattern)
-            result, profile = Result.load(folder), load_profile(folder / "profile.json")
-            network = timm.create_model(MODELS[model], num_classes=10, in_chans=1)
-            workload = trace(network, (1, 32, 32))
+            result = Result.load(folder)
+            workload, profile = measured(folder, result)
             weights = sum(
                 layer.weights * profile.layers[layer.name].weight_density for layer in workload.compute_layers
             )

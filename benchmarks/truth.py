@@ -21,9 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
+from engines import opened
 
-from hass_train.export.weights import load_sparse
 from hass_train.hardware import (
     CannotFit,
     DataflowAccelerator,
@@ -141,12 +140,7 @@ def sparse(digits: bool) -> str:
 def observed(model: str, digits: bool) -> tuple[Workload, SparsityProfile, dict[str, NonZeros]]:
     """A searched network, its sparsity, and where the operands of its layers are not zero on some images."""
     folder = searched(model, digits)
-    result = Result.load(folder)
-    arguments = result.model.arguments
-    network = load_sparse(timm.create_model(result.model.name, **arguments), folder)
-    workload = trace(timm.create_model(result.model.name, **arguments), result.model.input_size, result.model.name)
-    data = instantiate(result.config["data"])
-    data.setup()
+    workload, network, data = opened(folder, Result.load(folder))
     images = torch.cat(list(data.images("val", network, images=IMAGES)))
     profile = calibrate(network, [images])  # the images that are played, so that what differs is the model
     names = [layer.name for layer in workload.compute_layers]
