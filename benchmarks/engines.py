@@ -13,12 +13,14 @@ import argparse
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from hydra.utils import instantiate
 from torch import nn
 
 from hass_train.data import ImageData
+from hass_train.export.profile import load_profile
 from hass_train.export.weights import load_sparse
 from hass_train.hardware import DataflowAccelerator, DataflowOptions, SparsityProfile, Workload, load_device, trace
 from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
@@ -67,9 +69,15 @@ def opened(folder: Path, result: Result) -> tuple[Workload, nn.Module, ImageData
 
 
 def measured(folder: Path, result: Result) -> tuple[Workload, SparsityProfile]:
-    """A recovered network, and its sparsity as it is measured today, whatever version trained it."""
+    """A recovered network, and its sparsity as it is measured today, whatever version trained it.
+
+    Which pattern the zeros keep to is what the run says: weights alone do not tell.
+    """
     workload, network, data = opened(folder, result)
-    return workload, calibrate(network, data.images("val", network, images=IMAGES))
+    found = calibrate(network, data.images("val", network, images=IMAGES))
+    kept = load_profile(folder).layers
+    layers = {name: replace(layer, structure=kept[name].structure) for name, layer in found.layers.items()}
+    return workload, SparsityProfile(layers)
 
 
 def row(
