@@ -150,7 +150,7 @@ class Calibration(nn.Module):
         """
         best = best_range(self.errors)
         for name, place in self._places.items():
-            own = exponents_of(self.values.bits[name], self.formats[name].signed)
+            own = exponents_of(self.formats[name].bits, self.formats[name].signed)
             self.exponents[place] = own[int(best[place])]
         self.errors.mul_(keep)
         self.synchronize()  # weights' exponents depend on the formats of what they meet
@@ -167,7 +167,7 @@ class Calibration(nn.Module):
 
     def _observe(self, seen: Tensor, name: str, x: Tensor) -> None:
         """Add the squared errors of a value in each range to those that were seen before."""
-        bits, signed = self.values.bits[name], self.formats[name].signed
+        bits, signed = self.formats[name].bits, self.formats[name].signed
         few = self._stage is Stage.QUANTISED  # steps of training, which are many and shall stay quick
         errors = squared_errors(x[:IMAGES], bits, signed, SAMPLE // 4) if few else squared_errors(x, bits, signed)
         seen[self._places[name]] += errors

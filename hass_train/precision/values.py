@@ -56,15 +56,18 @@ class Values:
     def formats(self, exponents: Mapping[str, int], input_signed: bool) -> dict[str, Format]:
         """The format of every value.
 
+        Words are signed, as compute engines multiply them; values that are never negative need one bit less.
+
         Args:
             exponents: the exponents of those values that have one of their own.
             input_signed: whether the images have negative values.
         """
         signed = self.graph.signs(input_signed)
-        found = {NETWORK_INPUT: Format(self.bits[NETWORK_INPUT], exponents[NETWORK_INPUT], input_signed)}
+        found = {
+            name: Format(bits - (not signed[name]), exponents[name], signed[name]) for name, bits in self.bits.items()
+        }
         for node in self.graph.nodes:
             if node.kind not in KEEPS:
-                found[node.name] = Format(self.bits[node.name], exponents[node.name], signed[node.name])
                 continue
             source = found[node.inputs[0]]
             halved = node.kind is Kind.CLIP and source.signed and not signed[node.name]

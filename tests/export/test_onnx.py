@@ -72,7 +72,7 @@ def test_networks_are_equal(name: str, tmp_path: Path) -> None:
 def test_wide_accumulators_are_exact(tmp_path: Path) -> None:
     """A layer of more than 25 bits is written in parts."""
     torch.manual_seed(0)
-    model = torch.nn.Sequential(torch.nn.Conv2d(3, 300, 3), torch.nn.ReLU(), torch.nn.Conv2d(300, 8, 3))
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 600, 3), torch.nn.ReLU(), torch.nn.Conv2d(600, 8, 3))
     network = IntegerNetwork.of(quantised(model, 7, weights=0.0, level=0.0))
     assert network.operations[-1].accumulator_bits > 25
     written = check(network, tmp_path, images(8, 7, 3))

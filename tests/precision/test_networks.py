@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from hass_train.hardware.workload import NETWORK_INPUT
 from hass_train.precision import IntegerNetwork, Precision, PrecisionRule, Stage, quantisers_of
-from hass_train.precision.graph import Kind
+from hass_train.precision.graph import LAYERS, Kind
 from hass_train.runtime.errors import UserError
 from hass_train.sparsity import sparse_layers
 from tests.precision.networks import PRESETS, TOYS, Convolutions, images, quantised
@@ -131,7 +131,7 @@ def test_rules_give_layers_their_bits() -> None:
     assert largest == {"stem": 31, "depthwise": 7, "last": 1}
     assert network.input.bits == 5
     formats = {one.name: one.sources[0] for one in network.operations}
-    assert formats["grouped"].bits == 3
+    assert formats["grouped"].bits == 3 - (not formats["grouped"].signed)
     assert formats["even"].bits == 8
     assert network.output_format.bits == 16
 
@@ -153,3 +153,12 @@ def test_networks_of_floats_have_no_integers() -> None:
     quantisers_of(model).set_stage(Stage.FLOAT)  # type: ignore[union-attr]
     with pytest.raises(UserError, match="precision=int8"):
         IntegerNetwork.of(model)
+
+
+def test_values_that_are_never_negative_fit_into_signed_words() -> None:
+    """Engines multiply signed words: whatever a layer reads lies within them."""
+    torch.manual_seed(0)
+    network = IntegerNetwork.of(quantised(Convolutions(), SIZE))
+    read = [one.sources[0] for one in network.operations if one.kind in LAYERS]
+    assert {one.signed for one in read} == {True, False}
+    assert all(-128 <= one.low and one.high <= 127 for one in read)
