@@ -161,4 +161,4 @@ def test_values_that_are_never_negative_fit_into_signed_words() -> None:
     network = IntegerNetwork.of(quantised(Convolutions(), SIZE))
     read = [one.sources[0] for one in network.operations if one.kind in LAYERS]
     assert {one.signed for one in read} == {True, False}
-    assert all(-128 <= one.low and one.high <= 127 for one in read)
+    assert all(one.low >= -128 and one.high <= 127 for one in read)
