@@ -1,18 +1,24 @@
-"""How a network's numbers get their exponents: by the squared errors of what passes through it (calibration)."""
+"""How a network's numbers get their exponents: by the squared errors of what passes through it (calibration).
+
+A value that only the table of a function reads counts by the results of that function. MobileNetV3's last convolution,
+for instance, gives values of −60 to 8, and hard-swish makes 0 of all those below −3: a range up to 64 would be wasted.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from enum import IntEnum
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from hass_train.precision.floating import pointwise
 from hass_train.precision.folding import filter_exponents, folded, gated_weight
 from hass_train.precision.formats import RANGES, SAMPLE, best_range, exponents_of, squared_errors
-from hass_train.precision.graph import LAYERS, IntegerGraph, Node
+from hass_train.precision.graph import LAYERS, IntegerGraph, Kind, Node
 from hass_train.precision.rules import Mixed, Precision
 from hass_train.precision.values import Values
 from hass_train.runtime import ranks
@@ -27,6 +33,17 @@ class Stage(IntEnum):
     FLOAT = 0
     CALIBRATE = 1
     QUANTISED = 2
+
+
+def _itself(x: Tensor) -> Tensor:
+    return x
+
+
+def _functions(graph: IntegerGraph) -> dict[str, Callable[[Tensor], Tensor]]:
+    """The function of each value that nothing but the table of one function reads."""
+    readers = graph.readers()
+    only = {name: found[0] for name, found in readers.items() if len(found) == 1 and name != graph.output}
+    return {name: partial(pointwise, node) for name, node in only.items() if node.kind is Kind.TABLE}
 
 
 class Calibration(nn.Module):
@@ -59,6 +76,7 @@ class Calibration(nn.Module):
         self.graph, self.precision, self.values = graph, precision, Values.of(graph, precision, model)
         self._model = (model,)  # a tuple, so that the network does not become a child of its child
         self._places = {name: place for place, name in enumerate(self.values.bits)}
+        self._functions = _functions(graph)
         self._filters: dict[str, slice] = {}
         for node in graph.nodes:
             if node.kind in LAYERS:
@@ -169,8 +187,9 @@ class Calibration(nn.Module):
         """Add the squared errors of a value in each range to those that were seen before."""
         bits, signed = self.formats[name].bits, self.formats[name].signed
         few = self._stage is Stage.QUANTISED  # steps of training, which are many and shall stay quick
-        errors = squared_errors(x[:IMAGES], bits, signed, SAMPLE // 4) if few else squared_errors(x, bits, signed)
-        seen[self._places[name]] += errors
+        function = self._functions.get(name, _itself)
+        some, sample = (x[:IMAGES], SAMPLE // 4) if few else (x, SAMPLE)
+        seen[self._places[name]] += squared_errors(some, bits, signed, sample, function)
 
     @contextmanager
     def observed(self) -> Iterator[None]:

@@ -74,17 +74,18 @@ def clip_limits(node: Node, source: Format) -> tuple[int, int]:
 def table_integers(node: Node, source: Format, to: Format) -> Tensor:
     """The table of a pointwise function: the result (int64) of every integer of the source, the smallest first."""
     values = torch.arange(source.low, source.high + 1, dtype=torch.float64) * source.scale
-    return to.quantise(_pointwise(node, values))
+    return to.quantise(pointwise(node, values))
 
 
 def table_fits(node: Node, source: Format, to: Format) -> bool:
     """Whether no result of a pointwise function saturates."""
     ends = torch.arange(source.low, source.high + 1, dtype=torch.float64) * source.scale
-    steps = (_pointwise(node, ends) / to.scale).round()
+    steps = (pointwise(node, ends) / to.scale).round()
     return bool(to.low <= steps.min()) and bool(steps.max() <= to.high)
 
 
-def _pointwise(node: Node, x: Tensor) -> Tensor:
+def pointwise(node: Node, x: Tensor) -> Tensor:
+    """The pointwise function of a table, of real values."""
     function: Any = getattr(torch.ops.aten, node.function)
     result: Tensor = function(x, **node.options)
     return result
@@ -100,7 +101,7 @@ def real(node: Node, operands: Sequence[Tensor], sources: Sequence[Format] | Non
     """
     x = operands[0]
     if node.kind is Kind.TABLE:
-        return _pointwise(node, x)
+        return pointwise(node, x)
     if node.kind is Kind.MEAN:
         return x.mean(node.arguments).reshape(len(x), *node.shape[1:])
     if node.kind is Kind.AVERAGE_POOL:

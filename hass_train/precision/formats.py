@@ -5,6 +5,7 @@ Rounding is half to even and what is out of range saturates, as in `requantise.s
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -174,16 +175,23 @@ def exponents_of(bits: int, signed: bool) -> Tensor:
     return RANGES - bits + int(signed)
 
 
-def squared_errors(values: Tensor, bits: int, signed: bool, sample: int = SAMPLE) -> Tensor:
-    """The sum of the squared errors of values in each of the `RANGES`, (ranges,) float64.
+def squared_errors(
+    values: Tensor,
+    bits: int,
+    signed: bool,
+    sample: int = SAMPLE,
+    function: Callable[[Tensor], Tensor] = lambda values: values,
+) -> Tensor:
+    """The sum of the squared errors of values, or of a function of them, in each of the `RANGES`, (ranges,) float64.
 
     Rounding is measured on a sample, evenly spaced. Saturation, which few large values decide, is measured on all of
-    them, in ranges that end below the largest value by a factor of up to 16, and beyond on the sample and that value.
+    them, in ranges that end below the largest value by a factor of up to 16, and beyond on the sample and the extremes.
 
     Args:
         values: real values of any shape; negative ones count as 0 if the format is unsigned.
         bits, signed: the format, without its exponent.
         sample: about how many values rounding is measured on.
+        function: of each value; what alone reads them, whose result matters.
     """
     given, unit = values.detach().flatten().float(), Format(bits, 0, signed)
     given = given if signed else given.clamp_min(0)
@@ -191,14 +199,18 @@ def squared_errors(values: Tensor, bits: int, signed: bool, sample: int = SAMPLE
     some = given[:: max(1, len(given) // sample)]
     steps = some / scales.unsqueeze(1)
     inside = steps.clamp(unit.low, unit.high)
-    squares = scales.double().square() * (len(given) / len(some))
-    saturated = (steps - inside).square_().sum(1, dtype=torch.float64) * squares
-    rounding = inside.sub_(inside.round()).square_().sum(1, dtype=torch.float64) * squares
-    largest = given.abs().max()
-    saturated = torch.maximum(saturated, (largest - scales * unit.high).clamp_min(0).double().square())
+    weight = len(given) / len(some)
+    near = inside * scales.unsqueeze(1)
+    exact, rounded_ = function(near), function(inside.round() * scales.unsqueeze(1))
+    saturated = (function(some) - exact).square_().sum(1, dtype=torch.float64) * weight
+    rounding = (exact - rounded_).square_().sum(1, dtype=torch.float64) * weight
+    extremes = torch.stack(given.aminmax())
+    largest = extremes.abs().max()
+    clipped = extremes.clamp((scales * unit.low).unsqueeze(1), (scales * unit.high).unsqueeze(1))
+    saturated = torch.maximum(saturated, (function(extremes) - function(clipped)).double().square().amax(1))
     for place in ((scales * unit.high < largest) & (scales * unit.high * 16 >= largest)).nonzero().flatten().tolist():
         scale = float(scales[place])
-        beyond = given - given.clamp(unit.low * scale, unit.high * scale)
+        beyond = function(given) - function(given.clamp(unit.low * scale, unit.high * scale))
         saturated[place] = beyond.square_().sum(dtype=torch.float64)
     return rounding + saturated
 
