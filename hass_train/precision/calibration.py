@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from hass_train.precision.floating import pointwise
 from hass_train.precision.folding import filter_exponents, folded, gated_weight
-from hass_train.precision.formats import RANGES, SAMPLE, best_range, exponents_of, squared_errors
+from hass_train.precision.formats import FEW_BITS, RANGES, SAMPLE, best_range, exponents_of, squared_errors
 from hass_train.precision.graph import LAYERS, IntegerGraph, Kind, Node
 from hass_train.precision.rules import Mixed, Precision
 from hass_train.precision.values import Values
@@ -175,10 +175,19 @@ class Calibration(nn.Module):
         self._choose_weights([node for node in self.graph.nodes if node.kind in LAYERS])
         self.synchronize()
 
+    @torch.no_grad()
+    def follow_weights(self) -> None:
+        """Choose the exponents of filters of more than `FEW_BITS` bits anew, by their present weights."""
+        wide = self.values.weight_bits
+        self._choose_weights([one for one in self.graph.nodes if one.kind in LAYERS and wide[one.name] > FEW_BITS])
+
     def _choose_weights(self, layers: Iterable[Node]) -> None:
         """Choose the exponents of the filters of some layers by their present weights."""
         for node in layers:
-            weight, bias = folded(self.model, node, gated_weight(self.model, node))
+            gated = gated_weight(self.model, node)
+            if self.values.weight_bits[node.name] > FEW_BITS:
+                gated = gated.flatten(1).abs().amax(1, keepdim=True)
+            weight, bias = folded(self.model, node, gated)
             bits, source = self.values.weight_bits[node.name], self.formats[node.inputs[0]]
             limit = self.precision.accumulator_bits
             self.weight_exponents[self._filters[node.name]] = filter_exponents(weight, bias, bits, source, limit)

@@ -99,10 +99,10 @@ def folded(model: nn.Module, node: Node, weight: Tensor) -> tuple[Tensor, Tensor
 
 
 def filter_exponents(weight: Tensor, bias: Tensor, bits: int, source: Format, limit: int) -> Tensor:
-    """Choose the exponent of each filter, int64 (filters,): by least squared error, as far as the bias allows.
+    """Choose the exponent of each filter, int64 (filters,): see `weight_exponents`, and as far as the bias allows.
 
     Args:
-        weight: (filters, …) folded weights.
+        weight: (filters, …) folded weights; the largest of each are enough beyond `FEW_BITS`.
         bias: (filters,) folded biases.
         bits: width of a weight.
         source: format of the layer's input.

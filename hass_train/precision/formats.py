@@ -168,6 +168,9 @@ SAMPLE = 4096
 RANGES = torch.arange(-16, 16)
 """Candidates of a tensor's range: 2^r, so that the exponent is r − bits (+ 1 if it is signed)."""
 _FINER = 4  # candidates of a filter's exponent, from that which saturates nothing downwards
+FEW_BITS = 4
+"""Widest weights of which the largest may saturate for the sake of the others. Of wider ones none does: rounding costs
+little there, and gradients pass straight through what saturates, so that such weights drift away in training."""
 
 
 def exponents_of(bits: int, signed: bool) -> Tensor:
@@ -223,7 +226,8 @@ def best_range(errors: Tensor) -> Tensor:
 
 
 def weight_exponents(weight: Tensor, bits: int) -> Tensor:
-    """The exponent of each filter by least squared error, int64 (filters,).
+    """The exponent of each filter, int64 (filters,): by least squared error, or, beyond `FEW_BITS`, the least at which
+    no weight saturates.
 
     Args:
         weight: (filters, …) real weights.
@@ -232,6 +236,8 @@ def weight_exponents(weight: Tensor, bits: int) -> Tensor:
     filters, most = weight.double().flatten(1), largest_weight(bits)
     mantissa, power = torch.frexp(filters.abs().amax(1) / most)
     top = torch.where(mantissa == 0, 1 - bits, power.long() - (mantissa == 0.5).long())
+    if bits > FEW_BITS:
+        return top
     candidates = top - torch.arange(_FINER, device=weight.device).unsqueeze(1)
     scales = torch.exp2(candidates.double()).unsqueeze(2)
     steps = (filters / scales).round_().clamp_(-most, most)

@@ -69,6 +69,10 @@ class Quantisers(Calibration):
         tables, formats = [one for one in self.graph.nodes if one.kind is Kind.TABLE], self.formats
         self._fits = {one.name for one in tables if table_fits(one, formats[one.inputs[0]], formats[one.name])}
 
+    def follow_weights(self) -> None:
+        super().follow_weights()
+        self._all_steps = None
+
     def _module(self, path: str) -> nn.Module:
         """The network's module of a path, which is searched once."""
         if path not in self._found:

@@ -29,6 +29,7 @@ from hass_train.training.quantisation import (
     calibrate_precision,
     choose_exponents,
     fixed,
+    follow_weights,
     layer_bits,
     observing,
     synchronize,
@@ -151,6 +152,8 @@ class SparseClassifier(pl.LightningModule):
         learns = state.engine.trains and anew
         if state.phase is Phase.SEARCH:
             state.searched_images += len(labels) * ranks.processes()
+        if step % WATCH == 0 and not self.options.compiled:
+            follow_weights(self.model)
         with self._observed(step, learns, anew):
             logits = self._train_forward(images)
         loss = F.cross_entropy(logits, labels, label_smoothing=self.options.label_smoothing)
@@ -330,6 +333,7 @@ class SparseClassifier(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Choose exponents anew."""
+        follow_weights(self.model)
         if self.follows:
             choose_exponents(self.model)
 

@@ -2,7 +2,8 @@
 
 A search begins with floating-point numbers. Its search phase begins with a calibration, observes values in some steps,
 and chooses exponents anew after every epoch. Recovery begins with another calibration, of the network with its final
-zeros, and keeps these exponents. Plain training calibrates first, and keeps exponents in its last quarter.
+zeros, and keeps these exponents. Plain training calibrates first, and keeps exponents in its last quarter. All that is
+of values; the exponents of filters follow their weights in all phases, since weights that saturate would drift away.
 """
 
 from __future__ import annotations
@@ -78,6 +79,13 @@ def observing(model: nn.Module) -> AbstractContextManager[None]:
     """Return the context of a forward pass that observes values, if the network rounds them."""
     quantisers = quantisers_of(model)
     return nullcontext() if quantisers is None or quantisers.stage_now is Stage.FLOAT else quantisers.observed()
+
+
+def follow_weights(model: nn.Module) -> None:
+    """Choose the exponents of filters anew by their present weights, if the network rounds them."""
+    quantisers = quantisers_of(model)
+    if quantisers is not None and quantisers.stage_now is Stage.QUANTISED:
+        quantisers.follow_weights()
 
 
 def choose_exponents(model: nn.Module) -> None:

@@ -7,11 +7,13 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hass_train.precision.floating import table_integers
 from hass_train.precision.formats import (
+    FEW_BITS,
     RANGES,
     Format,
     best_range,
@@ -153,14 +155,29 @@ def test_weights_have_an_exponent_a_filter() -> None:
     weight = torch.randn(4, 50, generator=torch.Generator().manual_seed(0)) * torch.tensor(
         [[1.0], [8.0], [0.0], [1e-3]]
     )
-    exponents = weight_exponents(weight, 8)
+    exponents = weight_exponents(weight, 4)
     for filter_, exponent in zip(weight, exponents.tolist(), strict=True):
 
         def error(e: int, filter_: torch.Tensor = filter_) -> float:
-            return float(((filter_ / 2.0**e).round().clamp(-127, 127) * 2.0**e - filter_).square().sum())
+            return float(((filter_ / 2.0**e).round().clamp(-7, 7) * 2.0**e - filter_).square().sum())
 
         assert error(exponent) <= min(error(e) for e in range(-25, 5)) * (1 + 1e-6)
     assert exponents[1] - exponents[0] in (2, 3, 4)
+
+
+@given(st.lists(st.floats(-9, 9, width=32), min_size=1), st.integers(FEW_BITS + 1, 16))
+def test_no_weight_of_many_bits_saturates(weights: list[float], bits: int) -> None:
+    exponent = int(weight_exponents(torch.tensor([weights]), bits))
+    largest, most = max(map(abs, weights)), 2 ** (bits - 1) - 1
+    assert largest <= most * 2.0**exponent
+    assert largest == 0 or largest > most * 2.0 ** (exponent - 1)
+
+
+def test_values_count_by_what_a_function_makes_of_them() -> None:
+    """Hard-swish makes 0 of all values below −3, so a range up to 64 is of no use."""
+    values = torch.cat((torch.linspace(-60, 0, 10_000), torch.linspace(0, 5, 10_000)))
+    assert int(RANGES[best_range(squared_errors(values, 8, True))]) == 6
+    assert int(RANGES[best_range(squared_errors(values, 8, True, function=F.hardswish))]) == 3
 
 
 def test_largest_weights_of_a_power_of_two_fit() -> None:

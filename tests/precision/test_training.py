@@ -15,9 +15,10 @@ from hass_train.precision import IntegerNetwork, Precision, Stage, formats, inte
 from hass_train.precision.floating import fake_weight
 from hass_train.precision.folding import norm_scales
 from hass_train.precision.formats import largest_weight
+from hass_train.precision.graph import LAYERS
 from hass_train.sparsity import LayerRule, Mode, SearchStep, apply_masks, sparse_layers, sparsify
 from hass_train.sparsity.layers import SparseLayer
-from hass_train.training.quantisation import as_floats, calibrate_precision, renew_batch_norm
+from hass_train.training.quantisation import as_floats, calibrate_precision, follow_weights, renew_batch_norm
 from tests.precision.networks import FUNCTIONS, TOYS, Convolutions, Sums, images, quantised, settled
 
 SIZE = 14
@@ -270,3 +271,21 @@ def test_weights_use_their_range() -> None:
     for name, value in network.tensors.items():
         if name.endswith(".weight"):
             assert int(value.abs().max()) > largest_weight(8) // 2 - 1
+
+
+def test_the_exponents_of_filters_follow_weights_that_grow() -> None:
+    """Steps do so in all phases: weights that saturate get gradients as if they did not, and drift away."""
+    torch.manual_seed(0)
+    model = quantised(Convolutions(), SIZE)
+    with torch.no_grad():
+        for _, layer in sparse_layers(model):
+            layer.weight.mul_(3)
+
+    def saturated() -> bool:
+        network = IntegerNetwork.of(model)
+        return any(int((network.tensors[f"{one.name}.weight"].abs() == 127).sum()) > 2
+                   for one in network.operations if one.kind in LAYERS)  # fmt: skip
+
+    assert saturated()
+    follow_weights(model)
+    assert not saturated()
