@@ -4,10 +4,10 @@
 
 For every network and seed a dense network is trained once, with floating-point numbers. The same search then starts
 from it in every precision, for the same speed-up on the same device, whose words have 8 bits for all: so it asks for
-about the same density of weight–activation pairs. A second table lets the device's words follow the precision: int4 and
-mixed are searched for the throughput that was asked of int8, which they may reach by bits instead of zeros. Accuracies
-are of all 10,000 test images; those of integers are the integer network's. Runs lie in runs/precision-benchmark/ and
-are not repeated; `--table` runs nothing and writes the table of those that are complete.
+about the same density of weight–activation pairs. A second table, of the first seed, lets the device's words follow
+the precision: int4 and mixed are searched for the throughput that was asked of int8, which they may reach by bits
+instead of zeros. Accuracies are of all 10,000 test images; those of integers are the integer network's. Runs lie in
+runs/precision-benchmark/ and are not repeated; `--table` runs nothing and writes the table of those that are complete.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def main() -> None:
         for precision in () if only else PRECISIONS:
             search(case, seed, precision)
             write()
-        for precision in () if only else FOLLOWED:
+        for precision in () if only or seed != SEEDS[0] else FOLLOWED:
             search_followed(case, seed, precision)
             write()
     write()
