@@ -78,8 +78,7 @@ def play(cases: Sequence[Case], sources: Path = SOURCES, models: Path | None = N
     Raises:
         UserError: Verilator or a C++ compiler is missing, or the modules do not compile.
     """
-    if shutil.which("verilator") is None:
-        raise UserError("Verilator is not installed; on Debian: apt-get install verilator")
+    require_verilator()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         results = [case.module.reference(case.words, case.memories) for case in cases]
@@ -117,6 +116,12 @@ def _run(command: list[str], folder: Path) -> str:
         told = [line for line in (done.stdout + done.stderr).splitlines() if "rror" in line]
         raise UserError(f"{Path(command[0]).name} failed: {told[0] if told else done.stderr.strip()[-300:]}")
     return done.stdout
+
+
+def require_verilator() -> None:
+    """Raise UserError, which names the package, where Verilator is missing."""
+    if shutil.which("verilator") is None:
+        raise UserError("Verilator is not installed; on Debian: apt-get install verilator")
 
 
 def _write_words(folder: Path, number: int, case: Case, results: dict[str, Ints]) -> None:
