@@ -122,20 +122,43 @@ class Parts:
 
     def _synthesise(self, numbers: list[int]) -> int:
         """Synthesise some parts, keep their netlists and costs, and return how many these are."""
-        kinds = self._kinds
-        lines = [*LIBRARIES[self.family], "read_rtlil elaborated.il", "design -save sources"]
+        kinds, sources = self._kinds, _split((self.kept / "elaborated.il").read_text())
+        lines = [*LIBRARIES[self.family], "design -save cells"]
         for number in numbers:
             module = MODULES.get(kinds[number].split("\\")[1])
             flow = FLOWS[self.family, module is None or module.block_ram]
-            lines += ["design -load sources", f"hierarchy -top {kinds[number]}", "rename -top synthesised", *flow]
+            lines += ["design -load cells", f"read_rtlil source_{number}.il", f"hierarchy -top {kinds[number]}"]
+            lines += ["rename -top synthesised", *flow]
             lines += [f"tee -q -o {number}.json stat -json", f"rename synthesised part_{number}"]
             lines += [f"select part_{number}", f"write_rtlil -selected {number}.il"]
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            shutil.copy(self.kept / "elaborated.il", folder)
+            for number in numbers:
+                (folder / f"source_{number}.il").write_text(_with_inner(kinds[number], sources))
             run_yosys(lines, folder)
             for number in numbers:
                 costs = counted(cells_of(folder / f"{number}.json"), self.family)
                 write_text(self.kept / f"{number}.il", (folder / f"{number}.il").read_text())
                 write_text(self.kept / f"{number}.json", json.dumps(asdict(costs)))  # last: it says that both are whole
         return len(numbers)
+
+
+def _split(elaborated: str) -> dict[str, str]:
+    """The modules of a design that Yosys wrote, by name; the first line, a counter, is with each of them."""
+    head = next(line for line in elaborated.splitlines() if line.startswith("autoidx"))
+    blocks = elaborated.split("\nend\n")[:-1]
+    named = {
+        re.search(r"^module (\S+)$", block, re.MULTILINE): block.partition(f"{head}\n")[2] or block for block in blocks
+    }
+    return {name[1]: f"{head}\n{block}\nend\n" for name, block in named.items() if name}
+
+
+def _with_inner(name: str, modules: dict[str, str]) -> str:
+    """The text of a module and of all that are in it."""
+    found, left = dict[str, str](), [name]
+    while left:
+        one = left.pop()
+        if one not in found and one in modules:
+            found[one] = modules[one]
+            left += [kind for kind, _ in _INSTANCE.findall(modules[one])]
+    return "".join(found.values())
