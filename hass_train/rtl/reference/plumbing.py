@@ -52,6 +52,37 @@ class StreamFork(costs.StreamFork, Module):
 
 
 @dataclass(frozen=True, kw_only=True)
+class StreamJoin(costs.StreamJoin, Module):
+    """Words of several streams side by side."""
+
+    @property
+    def inputs(self) -> dict[str, Stream]:
+        return {f"in_{copy}": Stream(1, self.width) for copy in range(self.copies)}
+
+    @property
+    def outputs(self) -> dict[str, Stream]:
+        return {"out": Stream(self.copies, self.width)}
+
+    @property
+    def vectors(self) -> dict[str, tuple[str, ...]]:
+        return {"in": tuple(self.inputs)}
+
+    def reference(self, words: Words, memories: Mapping[str, Memory]) -> dict[str, Ints]:
+        return {"out": np.concatenate([words[name] for name in self.inputs], 1)}
+
+    @classmethod
+    def random(cls, rng: np.random.Generator) -> Self:
+        return cls(width=int(rng.integers(1, 41)), copies=int(rng.integers(1, 6)))
+
+    def stimulus(self, rng: np.random.Generator, words: int) -> dict[str, Ints]:
+        return {name: _random_words(rng, words, stream) for name, stream in self.inputs.items()}
+
+    @classmethod
+    def typical(cls, rng: np.random.Generator) -> Self:
+        return cls(width=int(rng.choice([8, 16, 32, 64])), copies=int(rng.integers(2, 17)))
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Fifo(costs.Fifo, Module):
     """A queue of `depth` words of `width` bits."""
 

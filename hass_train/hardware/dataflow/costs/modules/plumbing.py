@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from math import gcd
 from typing import ClassVar
 
-from hass_train.hardware.dataflow.costs.modules.memories import block_rams, lutram, multiplexer, state_bits
+from hass_train.hardware.dataflow.costs.modules.memories import (
+    block_rams,
+    lutram,
+    multiplexer,
+    state_bits,
+    tree,
+)
 from hass_train.hardware.dataflow.costs.modules.parameters import Family, ModuleParameters
 from hass_train.hardware.dataflow.costs.stream_cycles import repacking_cycles
 
@@ -24,6 +30,21 @@ class StreamFork(ModuleParameters):
 
     def ff_terms(self, family: Family) -> dict[str, float]:
         return {"copies": self.copies}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamJoin(ModuleParameters):
+    """The words of several streams side by side, when all are there."""
+
+    name: ClassVar[str] = "stream_join"
+    width: int
+    copies: int
+
+    def lut_terms(self, family: Family) -> dict[str, float]:
+        return {"valid": tree(self.copies + 1, family)}
+
+    def ff_terms(self, family: Family) -> dict[str, float]:
+        return {"none": 0}
 
 
 @dataclass(frozen=True, kw_only=True)

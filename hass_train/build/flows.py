@@ -1,0 +1,109 @@
+"""Maps in flight: forks, FIFOs, and conversions between the words that one layer writes and another reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import gcd
+
+from hass_train.build.layout import NOTHING, Layout
+from hass_train.build.netlist import Netlist, Signal
+from hass_train.hardware.dataflow.costs.memory import LUTRAM_BITS
+from hass_train.precision.formats import Format
+from hass_train.rtl.module import Module
+from hass_train.rtl.reference import BlockFifo, LutramFifo, RegisterFifo, StreamFork, WidthConverter
+
+_REGISTERS = 2  # the depth of a FIFO that only cuts paths
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """A map on its way: a signal, and how the map lies in it."""
+
+    signal: Signal
+    layout: Layout
+
+
+def fork(net: Netlist, flow: Flow, copies: int) -> list[Flow]:
+    """The same map for several readers."""
+    if copies < 2:
+        return [flow] * copies
+    module = StreamFork(width=flow.signal.width, copies=copies)
+    made = net.add("fork", module, {"in": flow.signal})
+    return [Flow(made[f"out_{copy}"], flow.layout) for copy in range(copies)]
+
+
+def fifo(net: Netlist, what: str, signal: Signal, depth: int, bits: int, role: str = "") -> Signal:
+    """A queue of words.
+
+    Args:
+        net: the netlist.
+        what: a word for its name.
+        signal: what comes in.
+        depth: words that it holds; one is made two, with which a word passes in every cycle.
+        bits: of a value; a bank of `LUTRAM_BITS` and more is in block RAM (hardware-model, section 4).
+        role: the name of the FIFO in the design.
+    """
+    module: Module
+    if depth <= _REGISTERS:
+        module = RegisterFifo(width=signal.width, depth=_REGISTERS)
+    elif depth * bits < LUTRAM_BITS:
+        module = LutramFifo(width=signal.width, depth=depth, shift_registers=1)
+    else:
+        module = BlockFifo(width=signal.width, depth=depth)
+    return net.add(what, module, {"in": signal}, role=role)["out"]
+
+
+def converted(net: Netlist, flow: Flow, streams: int, pixels: int = 1) -> Flow:
+    """The map in words of other sizes.
+
+    Args:
+        net: the netlist.
+        flow: the map.
+        streams: places in a word.
+        pixels: pixels in a word; more than one only with all places.
+    """
+    layout = flow.layout
+    if (layout.streams, layout.pixels) == (streams, pixels):
+        return flow
+    whole = len(layout.places)
+    if layout.pixels == pixels == 1:
+        return _repacked(net, flow, streams, 1, whole)
+    if layout.pixels == 1 and whole % layout.streams:
+        flow = _repacked(net, flow, whole, 1, whole)
+    if pixels == 1 and whole % streams:
+        return converted(net, _repacked(net, flow, whole, 1, layout.width * whole), streams)
+    if (flow.layout.streams, flow.layout.pixels) == (streams, pixels):
+        return flow
+    return _repacked(net, flow, streams, pixels, layout.width * whole)
+
+
+def _repacked(net: Netlist, flow: Flow, streams: int, pixels: int, total: int) -> Flow:
+    """The map behind a width converter, whose frames (a pixel, or a row) have `total` values."""
+    layout = flow.layout
+    module = WidthConverter(
+        bits=layout.format.bits, in_values=layout.streams * layout.pixels, out_values=streams * pixels, total=total
+    )
+    made = net.add("converter", module, {"in": flow.signal})
+    return Flow(made["out"], replace(layout, streams=streams, pixels=pixels))
+
+
+def widened(net: Netlist, flow: Flow, format_: Format) -> Flow:
+    """The same integers in another format that holds them: more bits, or a sign."""
+    layout = flow.layout
+    if (layout.format.bits, layout.format.signed) == (format_.bits, format_.signed):
+        return Flow(flow.signal, replace(layout, format=format_))
+    values = range(layout.stream.values)
+    made = net.values("wide", flow.signal, layout.stream, values, format_.bits, layout.format.signed)
+    return Flow(made, replace(layout, format=format_))
+
+
+def common_streams(layout: Layout, streams: int) -> int:
+    """The most places in a word, a divisor of `streams`, that words of a map fill without a rest."""
+    return gcd(len(layout.places), streams)
+
+
+def trimmed(places: Sequence[int]) -> Sequence[int]:
+    """Places without the empty ones at the end."""
+    last = max(place for place, channel in enumerate(places) if channel != NOTHING)
+    return places[: last + 1]
