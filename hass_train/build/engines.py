@@ -137,9 +137,7 @@ def _placed(net: Netlist, design: EngineDesign, windows: Signal, weights: Ints) 
         return net.add("engine", module, {"in": windows}, memories)["out"], module.sum_bits
     if design.engine is ComputeEngine.WEIGHT:
         rows = listed_rows(flat, n, bits, lanes=design.lanes, packed=products > 1)
-        lists = WeightEngine(
-            **same, columns=design.columns, rows=len(rows), lanes=int(design.lanes), products=products
-        )
+        lists = WeightEngine(**same, columns=design.columns, rows=len(rows), lanes=int(design.lanes), products=products)
         memories = {"weight": whole(net, "weights", Stream(rows.shape[1], 1), rows)}
         return net.add("engine", lists, {"in": windows}, memories)["out"], lists.sum_bits
     kind = PairEngine if design.engine is ComputeEngine.PAIR else CrossbarEngine

@@ -220,9 +220,7 @@ def _engine_design(given: Given, folds: Folds, layout: Layout, weights: Ints) ->
     )  # fmt: skip
 
 
-def _operands(
-    net: Netlist, folds: Folds, found: Windows, layout: Layout, data_bits: int, weights: Ints
-) -> Signal:
+def _operands(net: Netlist, folds: Folds, found: Windows, layout: Layout, data_bits: int, weights: Ints) -> Signal:
     """The windows of the columns that are computed, in the bits of engines."""
     values = folds.g * folds.i * weights.shape[-1] // folds.m
     stream = Stream(values * found.columns, layout.format.bits)
@@ -230,9 +228,7 @@ def _operands(
     return net.values("operands", found.signal, stream, chosen, data_bits, layout.format.signed)
 
 
-def _results(
-    net: Netlist, given: Given, folds: Folds, sums: tuple[Signal, int], found: Windows, read: Layout
-) -> Flow:
+def _results(net: Netlist, given: Given, folds: Folds, sums: tuple[Signal, int], found: Windows, read: Layout) -> Flow:
     """The values of the result: biases, shifts, saturation."""
     operation, tensors = given.operation, {name: one.numpy().astype(np.int64) for name, one in given.tensors.items()}
     order = _order(given, folds, read).reshape(folds.turns * folds.rounds, folds.g * folds.o)
@@ -243,9 +239,7 @@ def _results(
     magnitudes = np.abs(tensors["weight"]).reshape(len(tensors["weight"]), -1).sum(1) * source.largest
     largest = np.where(nothing, 0, (magnitudes + np.abs(tensors["bias"]))[order])
     biases, shifts, largest = (np.tile(one, (1, folds.p)) for one in (biases, shifts, largest))
-    signal, bits = accumulated(
-        net, *sums, biases, folds.passes, folds.turns, operation.accumulator_bits
-    )
+    signal, bits = accumulated(net, *sums, biases, folds.passes, folds.turns, operation.accumulator_bits)
     signal = as_values(net, signal, bits, shifts, largest, to)
     places = order.ravel().tolist()
     least = (len(order) - 1) * order.shape[1] + 1  # the last word stays, whatever it holds

@@ -38,11 +38,11 @@ from hass_train.rtl.place import require_nextpnr
 from hass_train.rtl.simulate import require_verilator
 from hass_train.rtl.synthesise import FLOWS, require_yosys, yosys_version
 from hass_train.runtime.errors import UserError, unknown
-from hass_train.runtime.files import AnyPath, write_text
+from hass_train.runtime.files import AnyPath
 
 Images = Callable[[int], Tensor]
 """Gives a number of a run's validation images, (n, channels, height, width)."""
-BITSTREAM = "board.bit"
+NETLISTS, BITSTREAM = "netlists", "board.bit"
 _TOOLS = {"verify": (require_verilator,), "synthesise": (require_yosys,), "place": (require_nextpnr, require_ecppack)}
 
 
@@ -125,9 +125,10 @@ class _Builder:
         return self.folder / RTL
 
     @property
-    def kept(self) -> Path:
-        """The folder of netlists."""
-        return self.rtl / self.inputs.device.family
+    def parts(self) -> Parts:
+        """The accelerator for the synthesiser; netlists outlive another design's generation."""
+        family = self.inputs.device.family
+        return Parts(self.rtl, self.rtl / "elaborated", self.folder / NETLISTS, family)
 
     @cached_property
     def stages(self) -> Sequence[str]:
@@ -230,13 +231,10 @@ class _Builder:
 
     def _synthesise(self, started: float) -> Build:
         device = self.inputs.device
-        parts, made_from = Parts(self.rtl, self.kept, device.family), self.kept / "fingerprint"
-        if not made_from.is_file() or made_from.read_text() != self.fingerprint("synthesise"):
-            shutil.rmtree(self.kept, ignore_errors=True)
-            write_text(made_from, self.fingerprint("synthesise"))
+        parts = self.parts
         for done, count in parts.complete(os.cpu_count() or 1):
             self.told(f"synthesise: {done} of {count} parts")
-        costs = {number: Resources(dsp=c.dsp, bram18=c.bram, lut=c.lut, ff=c.ff) for number, c in parts.costs().items()}
+        costs = {part: Resources(dsp=c.dsp, bram18=c.bram, lut=c.lut, ff=c.ff) for part, c in parts.costs().items()}
         owners, taken = self.owners, dict[str, list[Resources]]()
         for instance, part in parts.instances().items():
             taken.setdefault(owners[instance], []).append(costs[part])
@@ -258,9 +256,9 @@ class _Builder:
 
     def _place(self, started: float) -> Build:
         device, chip = self.inputs.device, CHIPS[self.inputs.device.name]
-        parts, output = Parts(self.rtl, self.kept, device.family), self.kept / "placed"
+        output = self.rtl / "placed"
         streams = (self.plan.input.layout.stream, self.plan.output.layout.stream)
-        board = place_board(parts, streams, chip, round(device.clock_mhz), output)
+        board = place_board(self.parts, streams, chip, round(device.clock_mhz), output)
         interval = self.build.interval_cycles
         assert interval is not None
         found = Placement(

@@ -67,9 +67,7 @@ def accumulated(
     return net.add("accumulator", module, {"in": sums}, {"bias": memory})["out"], whole_bits
 
 
-def as_values(
-    net: Netlist, sums: Signal, bits: int, shifts: Ints, largest: Ints, to: Format
-) -> Signal:
+def as_values(net: Netlist, sums: Signal, bits: int, shifts: Ints, largest: Ints, to: Format) -> Signal:
     """Divide sums by 2^shift, each its own, round half to even and saturate.
 
     Args:

@@ -88,9 +88,7 @@ def windows(
     flow = padded(net, flow, step.padding, value)
     layout = flow.layout
     if kernel == step.stride == (1, 1):
-        return Windows(
-            flow.signal, layout.pixels, layout.height, layout.width, layout.depth, layout.streams, 0
-        )
+        return Windows(flow.signal, layout.pixels, layout.height, layout.width, layout.depth, layout.streams, 0)
     rows = f"{step.name} rows"
     if rows in fifos:
         queued = fifo(net, "rows", flow.signal, fifos[rows], layout.format.bits, rows)

@@ -82,9 +82,7 @@ def place_board(
     wrapper, pins = board_source(*streams, chip)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        lines = parts.joined()
-        for path in parts.kept.glob("*.il"):
-            shutil.copy(path, folder)
+        lines = parts.joined(folder)
         shutil.copytree(SOURCES, folder / "modules")
         (folder / "board.sv").write_text(wrapper)
         modules = " ".join(f"modules/{path.name}" for path in sorted(SOURCES.glob("*.sv")))

