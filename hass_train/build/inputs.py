@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from hass_train.build.folds import check_folds
 from hass_train.export.design import DESIGN, load_design
 from hass_train.hardware.dataflow.design import Design
 from hass_train.hardware.dataflow.simulator.results import Simulation
@@ -59,6 +60,7 @@ class Inputs:
                 f"the design of {folder} is in {len(design.parts)} parts between which the device is reconfigured, and "
                 "none of them is generated; search with hw.partitions=never"
             )
+        check_folds(design, network)
         rows: list[dict[str, Any]] = json.loads((folder / DESIGN).read_text())["layers"]
         try:
             own = {one.name: design.hardware[one.name] for one in fields(Device) if one.name in design.hardware}

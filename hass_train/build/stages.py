@@ -64,6 +64,8 @@ class Wanted:
     probe: bool = False
 
     def __post_init__(self) -> None:
+        if self.stages == ():
+            raise UserError(f"--stages names none; choose from {', '.join(STAGES)}")
         for stage in self.stages or ():
             if stage not in STAGES:
                 raise unknown("stage", stage, STAGES)
