@@ -16,16 +16,9 @@ from hass_train.build.windows import padded, windows
 from hass_train.precision.formats import Format
 from hass_train.precision.graph import Kind
 from hass_train.precision.operation import IntegerOperation
-from hass_train.rtl.reference import (
-    AveragePool,
-    Concatenate,
-    GlobalPool,
-    LookupTable,
-    MaxPool,
-    Requantise,
-    StreamAdd,
-    StreamMultiply,
-)
+from hass_train.rtl.reference.plumbing import Concatenate
+from hass_train.rtl.reference.pointwise import LookupTable, Requantise, StreamAdd, StreamMultiply
+from hass_train.rtl.reference.pools import AveragePool, GlobalPool, MaxPool
 from hass_train.rtl.streams import Ints, Stream
 
 _DSP_BITS = 18  # of an operand of `stream_multiply`
@@ -73,11 +66,15 @@ def requantised(net: Netlist, flow: Flow, to: Format) -> Flow:
     if shift < 0:
         values, low = layout.stream.values, -shift
         signal = net.wire(
-            "scaled", signal, [bit for one in range(values) for bit in (*[-1] * low, *range(one * bits, (one + 1) * bits))]
+            "scaled",
+            signal,
+            [bit for one in range(values) for bit in (*[-1] * low, *range(one * bits, (one + 1) * bits))],
         )
         bits, shift = bits + low, 0
     if shift >= bits:
-        signal = net.values("sign", signal, Stream(layout.stream.values, bits), range(layout.stream.values), shift + 1, True)
+        signal = net.values(
+            "sign", signal, Stream(layout.stream.values, bits), range(layout.stream.values), shift + 1, True
+        )
         bits = shift + 1
     module = Requantise(
         streams=layout.stream.values, in_bits=bits, out_bits=to.bits, shift=shift, signed_out=int(to.signed)
@@ -137,7 +134,9 @@ def mean(net: Netlist, task: Task, flows: Sequence[Flow]) -> Flow:
     """
     operation = task.operation
     if operation.arguments != (2, 3):
-        raise refused(operation.name, f"a mean over axes {operation.arguments}, not over all pixels", "use another network")
+        raise refused(
+            operation.name, f"a mean over axes {operation.arguments}, not over all pixels", "use another network"
+        )
     flow, to = _same_format(net, task, flows[0])
     layout = flow.layout
     module = GlobalPool(
@@ -289,9 +288,7 @@ def concatenate(net: Netlist, task: Task, flows: Sequence[Flow]) -> Flow:
     streams = task.streams or flows[0].layout.streams
     for flow in flows:
         streams = common_streams(flow.layout, streams)
-    read = [
-        requantised(net, operand(net, task, flow, number, streams), to) for number, flow in enumerate(flows)
-    ]
+    read = [requantised(net, operand(net, task, flow, number, streams), to) for number, flow in enumerate(flows)]
     joined, places, before = read[0], read[0].layout.places, read[0].layout.channels
     for flow in read[1:]:
         layout = flow.layout

@@ -7,7 +7,8 @@ import numpy as np
 from hass_train.build.engines import whole
 from hass_train.build.netlist import Netlist, Signal
 from hass_train.precision.formats import Format
-from hass_train.rtl.reference import Accumulator, AdderTree, Align, Requantise
+from hass_train.rtl.reference.pointwise import Requantise
+from hass_train.rtl.reference.sums import Accumulator, AdderTree, Align
 from hass_train.rtl.streams import Ints, Stream
 
 
@@ -67,9 +68,7 @@ def accumulated(
     return net.add("accumulator", module, {"in": sums}, {"bias": memory})["out"], whole_bits
 
 
-def as_values(
-    net: Netlist, sums: Signal, bits: int, shifts: Ints, largest: Ints, to: Format
-) -> Signal:
+def as_values(net: Netlist, sums: Signal, bits: int, shifts: Ints, largest: Ints, to: Format) -> Signal:
     """Divide sums by 2^shift, each its own, round half to even and saturate.
 
     Args:

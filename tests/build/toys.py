@@ -89,9 +89,7 @@ class Joined(nn.Module):
         return self.multiplied(self.average(x)).mean((2, 3))
 
 
-TOYS: dict[str, Callable[[], nn.Module]] = {
-    "plain": Plain, "residual": Residual, "gated": Gated, "joined": Joined
-}
+TOYS: dict[str, Callable[[], nn.Module]] = {"plain": Plain, "residual": Residual, "gated": Gated, "joined": Joined}
 PRECISIONS = {"int8": Precision(), "int4": Precision(4), "fixed16": Precision(16, 16, accumulator_bits=48)}
 
 

@@ -95,7 +95,13 @@ class StageDesign:
         """The design that a row of an estimate describes."""
         fetched = row.weights_in == "off_chip" and row.engine != "stream"
         return cls(
-            row.name, row.engine, row.folds, row.bands if fetched else 0, row.engine_fifo, row.lanes, row.filter_order,
+            row.name,
+            row.engine,
+            row.folds,
+            row.bands if fetched else 0,
+            row.engine_fifo,
+            row.lanes,
+            row.filter_order,
             row.multiplier,
         )
 
