@@ -98,7 +98,8 @@ def bench(plan: Plan, probes: Sequence[Probe], images: int, seed: int) -> str:
         "    if (reset) begun <= 0;",
         '    else if (in_valid && !begun) begin begun <= 1; $display("BEGIN %0d", cycle); end',
         "  end",
-        f'  source #(.WIDTH({width}), .WORDS({images * read.layout.words}), .FILE("{DATA}/in.hex"), .SEED({seed})) source ('
+        f"  source #(.WIDTH({width}), .WORDS({images * read.layout.words}), .SEED({seed}),"
+        f' .FILE("{DATA}/in.hex")) source (',
         "    .clock(clock), .reset(reset), .stall(stall), .out_valid(in_valid), .out_ready(in_ready),",
         "    .out_data(in_data), .taken(entered));",
         f"  taker #(.SEED({seed + 1})) taker (.clock(clock), .reset(reset), .stall(stall), .ready(out_ready));",

@@ -13,18 +13,9 @@ from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
 from hass_train.hardware.dataflow.costs.formulas import module_costs
 from hass_train.hardware.dataflow.costs.modules import dense
 from hass_train.hardware.dataflow.costs.modules.parameters import Family
-from hass_train.rtl.reference import (
-    ActivationEngine,
-    CrossbarEngine,
-    DenseEngine,
-    LutramFifo,
-    PairEngine,
-    StreamFork,
-    StreamJoin,
-    WeightEngine,
-)
-from hass_train.rtl.reference.dense import packed_weights
-from hass_train.rtl.reference.sparse import SparseEngine
+from hass_train.rtl.reference.dense import ActivationEngine, DenseEngine, packed_weights
+from hass_train.rtl.reference.plumbing import LutramFifo, StreamFork, StreamJoin
+from hass_train.rtl.reference.sparse import CrossbarEngine, PairEngine, SparseEngine, WeightEngine
 from hass_train.rtl.streams import Ints, Stream
 from hass_train.rtl.weights import addressed_rows, listed_rows, stepped, zero_rows
 
@@ -103,11 +94,11 @@ def _decoupled(net: Netlist, design: EngineDesign, windows: Signal, weights: Int
     for copy, source in enumerate(copied):
         bundle, first = divmod(copy * each, filters)
         own = net.wire("window", source, range(bundle * width, (bundle + 1) * width))
-        queue = LutramFifo(width=width, depth=depth, shift_registers=1)
+        queue = LutramFifo(width=width, depth=depth, shift_registers=0)
         own = net.add("window_fifo", queue, {"in": own})["out"]
         part = weights[:, :, bundle : bundle + 1, first : first + each]
         result, bits = _placed(net, design, own, part)
-        queue = LutramFifo(width=result.width, depth=depth, shift_registers=1)
+        queue = LutramFifo(width=result.width, depth=depth, shift_registers=0)
         sums.append(net.add("sum_fifo", queue, {"in": result})["out"])
     if copies == 1:
         return sums[0], bits
@@ -157,7 +148,7 @@ def _accumulates(given: dict[str, int], family: Family) -> int:
     return int(luts[1] < luts[0])
 
 
-# ---- memories ----------------------------------------------------------------------------------------------------------
+# ---- memories ------------------------------------------------------------------------------------------------------
 
 
 def whole(net: Netlist, what: str, word: Stream, rows: Ints, ports: int = 1) -> Ports:

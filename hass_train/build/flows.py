@@ -11,7 +11,7 @@ from hass_train.build.netlist import Netlist, Signal
 from hass_train.hardware.dataflow.costs.memory import LUTRAM_BITS
 from hass_train.precision.formats import Format
 from hass_train.rtl.module import Module
-from hass_train.rtl.reference import BlockFifo, LutramFifo, RegisterFifo, StreamFork, WidthConverter
+from hass_train.rtl.reference.plumbing import BlockFifo, LutramFifo, RegisterFifo, StreamFork, WidthConverter
 
 _REGISTERS = 2  # the depth of a FIFO that only cuts paths
 
@@ -48,7 +48,7 @@ def fifo(net: Netlist, what: str, signal: Signal, depth: int, bits: int, role: s
     if depth <= _REGISTERS:
         module = RegisterFifo(width=signal.width, depth=_REGISTERS)
     elif depth * bits < LUTRAM_BITS:
-        module = LutramFifo(width=signal.width, depth=depth, shift_registers=1)
+        module = LutramFifo(width=signal.width, depth=depth, shift_registers=0)
     else:
         module = BlockFifo(width=signal.width, depth=depth)
     return net.add(what, module, {"in": signal}, role=role)["out"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
@@ -20,9 +20,8 @@ from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
 from hass_train.hardware.dataflow.costs.modules.parameters import Family
 from hass_train.hardware.dataflow.costs.synthesised_engines import LEAST_BITS
 from hass_train.hardware.dataflow.simulator.stages import StageDesign
-from hass_train.precision.graph import Kind
 from hass_train.precision.operation import IntegerOperation
-from hass_train.rtl.reference import Threshold
+from hass_train.rtl.reference.pointwise import Threshold
 from hass_train.rtl.streams import Ints, Stream
 
 
@@ -72,6 +71,7 @@ class Given:
         tensors: its integers.
         design: how it is built.
         fifos: depths of FIFOs by name.
+        busy: cycles of an image for which the layer's engines work, by the design.
         interval: cycles between two images that the design promises.
         family: what is synthesised for.
     """
@@ -80,6 +80,7 @@ class Given:
     tensors: Mapping[str, Tensor]
     design: StageDesign
     fifos: Mapping[str, int]
+    busy: int
     interval: int
     family: Family
 
@@ -97,8 +98,8 @@ def layer(net: Netlist, given: Given, flow: Flow) -> Flow:
     queued = fifo(net, "fifo", flow.signal, depth, flow.layout.format.bits, design.name)
     flow = _pruned(net, operation, Flow(queued, flow.layout))
     weights = _weights(given, folds, flow.layout)
-    kernel, pace = _kernel(given.tensors["weight"]), _pace(given, folds, weights)
-    found = windows(net, operation, kernel, flow, 0, given.fifos, pace, given.interval)
+    kernel = _kernel(given.tensors["weight"])
+    found = windows(net, operation, kernel, flow, 0, given.fifos, given.busy, given.interval)
     engine = _engine_design(given, folds, flow.layout, weights)
     sums, bits = engines(net, engine, _operands(net, folds, found, flow.layout, engine.data_bits, weights), weights)
     sums, bits = added(net, sums, bits, (folds.p, folds.g, folds.i // folds.m, folds.o))
@@ -197,16 +198,6 @@ def _weights(given: Given, folds: Folds, layout: Layout) -> Ints:
     chosen = flat[filters, channels]
     shape = (folds.turns * folds.passes, folds.rounds, folds.g * (folds.i // folds.m), folds.o, -1)
     return np.ascontiguousarray(chosen.reshape(shape))
-
-
-def _pace(given: Given, folds: Folds, weights: Ints) -> int:
-    """Cycles for which engines keep a window, where they may wait for none without being slower than the design."""
-    positions = weights.shape[-1]
-    most = int(ceil_div(positions, folds.n))
-    if given.design.engine == ComputeEngine.DENSE:
-        return max(most * folds.rounds, 1)
-    counts = (weights != 0).sum(-1)
-    return int(np.maximum(ceil_div(counts, folds.n), 1).max((2, 3)).sum(1).min())
 
 
 def _engine_design(given: Given, folds: Folds, layout: Layout, weights: Ints) -> EngineDesign:

@@ -16,16 +16,9 @@ from hass_train.build.windows import padded, windows
 from hass_train.precision.formats import Format
 from hass_train.precision.graph import Kind
 from hass_train.precision.operation import IntegerOperation
-from hass_train.rtl.reference import (
-    AveragePool,
-    Concatenate,
-    GlobalPool,
-    LookupTable,
-    MaxPool,
-    Requantise,
-    StreamAdd,
-    StreamMultiply,
-)
+from hass_train.rtl.reference.plumbing import Concatenate
+from hass_train.rtl.reference.pointwise import LookupTable, Requantise, StreamAdd, StreamMultiply
+from hass_train.rtl.reference.pools import AveragePool, GlobalPool, MaxPool
 from hass_train.rtl.streams import Ints, Stream
 
 _DSP_BITS = 18  # of an operand of `stream_multiply`

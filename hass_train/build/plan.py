@@ -156,7 +156,8 @@ class _Planner:
             if operation.kind is Kind.LINEAR and len(operation.shape) != 2:
                 raise refused(operation.name, "a linear layer over tokens", "use another network")
             tensors = self.network.tensors_of(operation)
-            given = Given(operation, tensors, design, self.part.fifos, self.part.interval_cycles, self.family)
+            busy, interval = self.part.intervals.get(operation.name, 0), self.part.interval_cycles
+            given = Given(operation, tensors, design, self.part.fifos, busy, interval, self.family)
             flow = flows[0]
             if flow.layout.pixels > 1 and design.folds["q"] != flow.layout.pixels:
                 flow = converted(self.net, flow, min(design.folds["i"] * design.folds["g"], len(flow.layout.places)))

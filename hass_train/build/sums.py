@@ -7,7 +7,8 @@ import numpy as np
 from hass_train.build.engines import whole
 from hass_train.build.netlist import Netlist, Signal
 from hass_train.precision.formats import Format
-from hass_train.rtl.reference import Accumulator, AdderTree, Align, Requantise
+from hass_train.rtl.reference.pointwise import Requantise
+from hass_train.rtl.reference.sums import Accumulator, AdderTree, Align
 from hass_train.rtl.streams import Ints, Stream
 
 

@@ -21,6 +21,7 @@ from hass_train.runtime.errors import UserError
 from hass_train.runtime.files import write_text
 
 _OWN = Path(__file__).parent / "bench"
+_EFFORT = "OPT_FAST=-O1 OPT_SLOW=-O0 OPT_GLOBAL=-O1"  # of the C++ compiler
 _PLACE = "verify"  # a folder beside the sources, with the compiled program: it is compiled once
 _PATIENCE = 3  # intervals without any word after which the network stands still
 _SETTLE = 20_000  # cycles beyond that
@@ -134,7 +135,8 @@ def _compiled(folder: Path, place: Path, text: str) -> Path:
         "verilator", "--cc", "--exe", "--build", "-j", "2", "-O3", "--x-assign", "fast", "--x-initial", "fast",
         "--noassert", "--top-module", "bench", "-Wno-fatal", "-Werror-USERERROR",
         *(f"-Wno-{warning}" for warning in (*WARNINGS, "REDEFMACRO", "BLKSEQ")),
-        "--output-split", "20000", "-CFLAGS", "-O1", "--Mdir", str(built.resolve()), str((place / "bench.sv").resolve()),
+        "--output-split", "20000", "-MAKEFLAGS", _EFFORT, "--Mdir", str(built.resolve()),
+        str((place / "bench.sv").resolve()),
         *(str(one.resolve()) for one in files), str(_OWN / "main.cpp"),
     ]  # fmt: skip
     _run(command, place)
