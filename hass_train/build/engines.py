@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hass_train.build.netlist import Bank, Netlist, Ports, Signal
+from hass_train.build.netlist import Bank, Netlist, Ports, Signal, whole
 from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
 from hass_train.hardware.dataflow.costs.formulas import module_costs
@@ -149,12 +149,6 @@ def _accumulates(given: dict[str, int], family: Family) -> int:
 
 
 # ---- memories ------------------------------------------------------------------------------------------------------
-
-
-def whole(net: Netlist, what: str, word: Stream, rows: Ints, ports: int = 1) -> Ports:
-    """One memory for all ports of a module."""
-    bank = Bank(net.name(what), 0, ports, ((0, word.width),), word, rows)
-    return Ports(ports, word.width, len(rows), (bank,))
 
 
 def _banked(net: Netlist, rows: Ints, bits: int, ports: Sequence[Sequence[int]]) -> Ports:

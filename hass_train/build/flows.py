@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import gcd
 
+import numpy as np
+
 from hass_train.build.layout import NOTHING, Layout
-from hass_train.build.netlist import Netlist, Signal
+from hass_train.build.netlist import Netlist, Signal, whole
 from hass_train.hardware.dataflow.costs.memory import LUTRAM_BITS
+from hass_train.hardware.dataflow.costs.stream_cycles import repacking_cycles
 from hass_train.precision.formats import Format
 from hass_train.rtl.module import Module
-from hass_train.rtl.reference.plumbing import BlockFifo, LutramFifo, RegisterFifo, StreamFork, WidthConverter
+from hass_train.rtl.reference.plumbing import BlockFifo, LutramFifo, RegisterFifo, Reorder, StreamFork, WidthConverter
 
 _REGISTERS = 2  # the depth of a FIFO that only cuts paths
 
@@ -84,8 +87,40 @@ def _repacked(net: Netlist, flow: Flow, streams: int, pixels: int, total: int) -
     module = WidthConverter(
         bits=layout.format.bits, in_values=layout.streams * layout.pixels, out_values=streams * pixels, total=total
     )
-    made = net.add("converter", module, {"in": flow.signal})
+    frames = layout.height * (1 if max(layout.pixels, pixels) > 1 or total > len(layout.places) else layout.width)
+    cycles = frames * repacking_cycles(total, module.in_values, module.out_values)
+    made = net.add("converter", module, {"in": flow.signal}, cycles=cycles)
     return Flow(made["out"], replace(layout, streams=streams, pixels=pixels))
+
+
+def reordered(net: Netlist, flow: Flow, places: Sequence[int]) -> Flow:
+    """The map with the places of a pixel in another order: wires if a word has them all, else a memory of two pixels.
+
+    Args:
+        net: the netlist.
+        flow: the map.
+        places: the channel at every place; all channels, or `NOTHING`.
+    """
+    layout = flow.layout
+    if tuple(places) == layout.places:
+        return flow
+    if layout.pixels > 1:
+        flow = converted(net, flow, len(layout.places))
+        layout = flow.layout
+    at = {channel: place for place, channel in enumerate(layout.places)}
+    from_ = np.array([at.get(channel, 0) for channel in places])
+    streams = len(places) if layout.depth == 1 else layout.streams
+    made = replace(layout, places=tuple(places), streams=streams)
+    if layout.depth == 1:
+        bits, signed = layout.format.bits, layout.format.signed
+        return Flow(net.values("order", flow.signal, layout.stream, from_.tolist(), bits, signed), made)
+    module = Reorder(
+        bits=layout.format.bits, in_words=layout.depth, in_values=streams, out_words=made.depth, out_values=streams
+    )
+    order = module.entries(np.pad(from_, (0, made.depth * streams - len(from_))))
+    memory = whole(net, "order", order.word, order.rows)
+    cycles = layout.height * layout.width * max(layout.depth, made.depth)
+    return Flow(net.add("reorder", module, {"in": flow.signal}, {"order": memory}, cycles=cycles)["out"], made)
 
 
 def widened(net: Netlist, flow: Flow, format_: Format) -> Flow:

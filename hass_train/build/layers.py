@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hass_train.build.engines import EngineDesign, engines
 from hass_train.build.errors import refused
-from hass_train.build.flows import Flow, converted, fifo, trimmed
+from hass_train.build.flows import Flow, converted, fifo, reordered, trimmed
 from hass_train.build.layout import NOTHING, Layout
 from hass_train.build.netlist import Netlist, Signal
 from hass_train.build.sums import accumulated, added, as_values, signed_bits
@@ -92,6 +92,7 @@ def layer(net: Netlist, given: Given, flow: Flow) -> Flow:
         UserError: its design cannot be built.
     """
     operation, design = given.operation, given.design
+    flow = _grouped(net, operation, flow)
     folds = _folds(given, flow.layout)
     flow = converted(net, flow, folds.i * folds.g, folds.q)
     depth = given.fifos.get(design.name, 2)
@@ -139,7 +140,7 @@ def _folds(given: Given, layout: Layout) -> Folds:
     if groups == 1:
         channels = len(places)
     else:
-        groups = _groups(given, layout, channels)
+        groups = len(places) // channels
         if g > 1 and i < channels:
             raise refused(name, f"g={g} groups at once need all {channels} channels of each, and i={i}")
         if channels % i:
@@ -151,20 +152,18 @@ def _folds(given: Given, layout: Layout) -> Folds:
     return Folds(i, o, g, m, n, q, p, groups, channels, filters)
 
 
-def _groups(given: Given, layout: Layout, channels: int) -> int:
-    """Groups of places, those of empty ones included.
-
-    Raises:
-        UserError: the channels of a group do not lie side by side.
-    """
-    places = np.array(layout.places)
+def _grouped(net: Netlist, operation: IntegerOperation, flow: Flow) -> Flow:
+    """The map with the channels of a group side by side, if the layer has groups."""
+    if operation.groups == 1:
+        return flow
+    channels, places = flow.layout.channels // operation.groups, np.array(flow.layout.places)
     if len(places) % channels == 0:
         of_group = places.reshape(-1, channels)
         empty = (of_group == NOTHING).all(1)
         alike = (of_group // channels == of_group[:, :1] // channels).all(1) & (of_group != NOTHING).all(1)
         if (empty | alike).all():
-            return len(of_group)
-    raise refused(given.operation.name, "the layer before writes the channels of its groups in another order")
+            return flow
+    return reordered(net, flow, range(flow.layout.channels))
 
 
 def _order(given: Given, folds: Folds, layout: Layout) -> Ints:

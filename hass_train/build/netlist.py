@@ -81,6 +81,7 @@ class Instance:
         streams: the signals of its streams, by the prefix in its port list; several where a port carries several.
         memories: the memories of its memory ports, likewise.
         role: what it is for, where that is not plain: the name of a FIFO of the design.
+        cycles: of an image for which it is busy, where the design does not tell.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Instance:
     streams: Mapping[str, tuple[Signal, ...]] = field(repr=False)
     memories: Mapping[str, Ports] = field(repr=False)
     role: str = ""
+    cycles: int = 0
 
 
 class Netlist:
@@ -122,6 +124,7 @@ class Netlist:
         sources: Mapping[str, Signal],
         memories: Mapping[str, Ports] | None = None,
         role: str = "",
+        cycles: int = 0,
     ) -> dict[str, Signal]:
         """Place a module.
 
@@ -131,6 +134,7 @@ class Netlist:
             sources: what its input streams read.
             memories: what its memory ports read.
             role: the name of a FIFO of the design that it is.
+            cycles: of an image for which it is busy, where the design does not tell.
 
         Returns:
             The signals of its output streams.
@@ -147,7 +151,7 @@ class Netlist:
         for port, signal in {**sources, **made}.items():
             group = together.get(port, port)
             streams[group] = (*streams.get(group, ()), signal)
-        self.instances.append(Instance(name, self.layer, module, streams, memories or {}, role))
+        self.instances.append(Instance(name, self.layer, module, streams, memories or {}, role, cycles))
         return made
 
     def wire(self, what: str, source: Signal, bits: Sequence[int]) -> Signal:
@@ -175,3 +179,9 @@ class Netlist:
             top = low + stream.bits - 1 if signed else -1
             bits += [-1] * to if value < 0 else [*range(low, low + kept), *[top] * (to - kept)]
         return self.wire(what, source, bits)
+
+
+def whole(net: Netlist, what: str, word: Stream, rows: Ints, ports: int = 1) -> Ports:
+    """One memory for all ports of a module."""
+    bank = Bank(net.name(what), 0, ports, ((0, word.width),), word, rows)
+    return Ports(ports, word.width, len(rows), (bank,))

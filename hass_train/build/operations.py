@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from torch import Tensor
 
-from hass_train.build.engines import whole
 from hass_train.build.errors import refused
-from hass_train.build.flows import Flow, common_streams, converted, fifo, widened
-from hass_train.build.netlist import Netlist
+from hass_train.build.flows import Flow, common_streams, converted, fifo, reordered, widened
+from hass_train.build.netlist import Netlist, whole
 from hass_train.build.windows import padded, windows
 from hass_train.precision.formats import Format
 from hass_train.precision.graph import Kind
@@ -197,22 +196,16 @@ def reshape(net: Netlist, task: Task, flows: Sequence[Flow]) -> Flow:
     return Flow(flow.signal, replace(layout, height=1, width=1, places=tuple(places)))
 
 
-def _together(task: Task, flows: Sequence[Flow]) -> None:
-    """Check that operands bring their channels in the same order.
-
-    Raises:
-        UserError: they do not.
-    """
-    first = flows[0].layout.places
-    if any(flow.layout.places != first for flow in flows):
-        raise refused(task.operation.name, "its operands bring their channels in different orders")
+def _together(net: Netlist, flows: Sequence[Flow]) -> list[Flow]:
+    """Operands with their channels in the same order: that of the largest map, which then needs none of its own."""
+    first = max(flows, key=lambda flow: flow.layout.height * flow.layout.width)
+    return [reordered(net, flow, first.layout.places) for flow in flows]
 
 
 def add(net: Netlist, task: Task, flows: Sequence[Flow]) -> Flow:
     """A sum or a difference."""
     operation, to = task.operation, task.operation.output
-    _together(task, flows)
-    read = [operand(net, task, flow, number) for number, flow in enumerate(flows)]
+    read = [operand(net, task, flow, number) for number, flow in enumerate(_together(net, flows))]
     read = [_negated(net, flow) if sign < 0 else flow for flow, sign in zip(read, operation.arguments, strict=True)]
     formats = [flow.layout.format for flow in read]
     exponent = min(one.exponent for one in formats)
@@ -249,8 +242,7 @@ def multiply(net: Netlist, task: Task, flows: Sequence[Flow]) -> Flow:
         UserError: words or shapes that the multiplication has not.
     """
     operation, to = task.operation, task.operation.output
-    _together(task, flows)
-    read = [operand(net, task, flow, number) for number, flow in enumerate(flows)]
+    read = [operand(net, task, flow, number) for number, flow in enumerate(_together(net, flows))]
     gate = [flow.layout.height == flow.layout.width == 1 for flow in read]
     if gate[0] and not gate[1]:
         read.reverse()
@@ -293,7 +285,8 @@ def concatenate(net: Netlist, task: Task, flows: Sequence[Flow]) -> Flow:
     for flow in read[1:]:
         layout = flow.layout
         module = Concatenate(width=joined.signal.width, depth_a=len(places) // streams, depth_b=layout.depth)
-        made = net.add("concatenation", module, {"a": joined.signal, "b": flow.signal})["out"]
+        cycles = layout.height * layout.width * (module.depth_a + module.depth_b)
+        made = net.add("concatenation", module, {"a": joined.signal, "b": flow.signal}, cycles=cycles)["out"]
         places = (*places, *(before + one if one >= 0 else one for one in layout.places))
         before += layout.channels
         joined = Flow(made, replace(layout, places=places))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hass_train.build.engines import whole
-from hass_train.build.netlist import Netlist, Signal
+from hass_train.build.netlist import Netlist, Signal, whole
 from hass_train.precision.formats import Format
 from hass_train.rtl.reference.pointwise import Requantise
 from hass_train.rtl.reference.sums import Accumulator, AdderTree, Align

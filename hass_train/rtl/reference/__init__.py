@@ -7,6 +7,7 @@ from hass_train.rtl.reference.plumbing import (
     Concatenate,
     LutramFifo,
     RegisterFifo,
+    Reorder,
     StreamFork,
     StreamJoin,
     WidthConverter,
@@ -24,7 +25,7 @@ MODULES: dict[str, type[Module]] = {
         DenseEngine, ActivationEngine, WeightEngine, PairEngine, CrossbarEngine,
         AdderTree, Accumulator, Align, Requantise, Threshold, LookupTable,
         StreamAdd, StreamMultiply, MaxPool, AveragePool, GlobalPool,
-        StreamFork, StreamJoin, RegisterFifo, LutramFifo, BlockFifo, WidthConverter, Concatenate,
+        StreamFork, StreamJoin, Reorder, RegisterFifo, LutramFifo, BlockFifo, WidthConverter, Concatenate,
     )
 }  # fmt: skip
 """All modules by their names."""
