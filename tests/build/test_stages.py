@@ -19,6 +19,7 @@ from hass_train.build.stages import Wanted, build
 from hass_train.build.verify import Verified
 from hass_train.results.build import Build
 from hass_train.rtl import place, synthesise
+from hass_train.runtime.errors import UserError
 from tests.build.runs import finished
 from tests.build.toys import batch
 from tests.rtl.test_verify import simulated, synthesised
@@ -215,6 +216,23 @@ def test_a_toy_becomes_a_bitstream(run: Path) -> None:
     (run / found.place.bitstream).unlink()
     assert build(run, Wanted(images=2), batch).place is not None
     assert (run / found.place.bitstream).is_file()
+
+
+def test_a_search_ends_with_a_build(run: Path, calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
+    """What `build=true` does when everything else is written; the tools are notes."""
+    from hass_train.training import finish
+
+    def failing(*_: Any) -> None:
+        raise UserError("Yosys failed")
+
+    data = SimpleNamespace(images=lambda split, model, images: iter([batch(images)]))
+    search: Any = SimpleNamespace(output=run, data=data)
+    module: Any = SimpleNamespace(model=None)
+    stages._TOOLS["synthesise"] = (failing,)
+    with finish._extra("accelerator", "try again"):
+        finish._build(search, module)
+    assert "warning: no accelerator (Yosys failed); everything else is written; try again" in capsys.readouterr().err
+    assert calls == []
 
 
 # ---- what users do wrong -------------------------------------------------------------------------------------------
