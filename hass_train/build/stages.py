@@ -93,10 +93,9 @@ def build(folder: AnyPath, wanted: Wanted, images: Images, told: Callable[[str],
     builder = _Builder(Path(folder), wanted, images, told)
     builder.check_tools()
     for stage in builder.stages:
-        if builder.is_done(stage):
-            continue
-        told(stage)
-        builder.do(stage)
+        if not builder.is_done(stage):
+            told(stage)
+            builder.do(stage)
         if stage == "verify" and builder.build.verify is not None and builder.build.verify.mismatch:
             break
     return builder.build
@@ -222,10 +221,14 @@ class _Builder:
             self.told(f"verify: {len(images)} images, with stalls")
             held = self._played(images, stalls=True)
             words, mismatch = words + held.words, f"with stalls, {held.mismatch}" if held.mismatch else ""
-        return replace(self.build, verify=Verification(
+        found = replace(self.build, verify=Verification(
             self.fingerprint("verify"), time.monotonic() - started, len(images), self.wanted.probe, words, mismatch,
             free.interval_cycles, free.latency_cycles, dict(free.peaks),
         ))  # fmt: skip
+        if found.place is None or found.interval_cycles is None:
+            return found
+        measured = found.throughput_ips(found.interval_cycles, found.place.mhz)
+        return replace(found, place=replace(found.place, throughput_ips=measured))
 
     def _played(self, images: Tensor, stalls: bool) -> Verified:
         """Images played by Verilator."""

@@ -59,7 +59,8 @@ def verdict(build: Build) -> str:
     if found is None:
         return ""
     if found.mismatch:
-        return f"Words differ from the integer network's: {found.mismatch}."
+        where = "" if found.probed else "; --probe names the first layer that differs"
+        return f"Words differ from the integer network's: {found.mismatch}{where}."
     return f"All {found.words:,} output words of {found.images} images equal the integer network's."
 
 

@@ -6,6 +6,7 @@ import errno
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +18,7 @@ from hass_train.build import stages
 from hass_train.build.__main__ import main
 from hass_train.build.stages import Wanted, build
 from hass_train.build.verify import Verified
-from hass_train.results.build import Build
+from hass_train.results.build import Build, Placement
 from hass_train.rtl import place, synthesise
 from hass_train.runtime.errors import UserError
 from tests.build.runs import finished
@@ -154,10 +155,22 @@ def test_a_difference_is_told_and_ends_the_build(
         main([str(run), "--stages", "verify,synthesise", "--images", "2"])
     assert caught.value.code == 1
     told = " ".join(capsys.readouterr().out.split())
-    assert "Words differ from the integer network's: second: word 3 of image 0." in told
-    known = Build.load(run)
-    assert known is not None
-    assert known.synthesise is None
+    assert "Words differ from the integer network's: second: word 3 of image 0; --probe names the first layer" in told
+    again = build(run, Wanted(("verify", "synthesise"), images=2), batch)
+    assert calls == ["write", "verify"]  # it is known
+    assert again.synthesise is None
+    calls.fault = ""
+    assert build(run, Wanted(("verify",), images=2, probe=True), batch).verify is not None
+    assert calls[2:] == ["verify", "verify"]
+
+
+def test_the_clock_that_was_reached_meets_the_interval_that_was_measured(run: Path, calls: Calls) -> None:
+    first = build(run, Wanted(("generate",)), batch)
+    assert first.generate is not None
+    placed = Placement("f", 1.0, "25k", "CABGA381", 80.0, {}, {}, 60, 80e6 / first.generate.estimated_cycles, "b")
+    replace(first, place=placed).save(run)
+    found = build(run, Wanted(("verify",)), batch)
+    assert found.place == replace(placed, throughput_ips=80e6 / 128)
 
 
 def test_layers_are_counted_by_their_instances(run: Path, calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
