@@ -120,9 +120,9 @@ def publish_build(log: WandbLog, name: str, output: Path, about: Mapping[str, An
     if build is None or build.generate is None:
         return
     places = [output / RTL, output / RTL / "memories", output / RTL / "modules"]
-    files = [output / BUILD, *(file for place in places for file in sorted(place.glob("*")) if file.is_file())]
+    files = [output / BUILD, *(file for place in places for file in sorted(place.glob("*")))]
     files += [output / build.place.bitstream] if build.place else []
-    there = {str(file.relative_to(output)): file for file in files}
+    there = {str(file.relative_to(output)): file for file in files if file.is_file()}
     log.log_artifact(f"{name}-accelerator", "accelerator", there, about)
 
 

@@ -55,7 +55,7 @@ def test_the_last_numbers_are_the_final_networks(logged: OfflineRun, record: Rec
 
 def test_what_was_built_is_an_artifact_and_scalars(record: Record, tmp_path: Path) -> None:
     build = built(record)
-    for name in ("rtl/top.sv", "rtl/memories/a.hex", "rtl/modules/b.sv", "rtl/elaborated/top.il", "rtl/b", "other"):
+    for name in ("rtl/top.sv", "rtl/memories/a.hex", "rtl/modules/b.sv", "rtl/elaborated/top.il", "b", "other"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
     told: list[tuple[object, ...]] = []
@@ -65,7 +65,7 @@ def test_what_was_built_is_an_artifact_and_scalars(record: Record, tmp_path: Pat
     build.save(tmp_path)
     board.publish_build(log, "net-hw", tmp_path, {"test_acc": 1})  # type: ignore[arg-type]
     files = {name: tmp_path / name for name in ("build.json", "rtl/top.sv", "rtl/memories/a.hex", "rtl/modules/b.sv")}
-    assert told == [("net-hw-accelerator", "accelerator", {**files, "rtl/b": tmp_path / "rtl/b"}, {"test_acc": 1})]
+    assert told == [("net-hw-accelerator", "accelerator", {**files, "b": tmp_path / "b"}, {"test_acc": 1})]
     scalars = board.build_scalars(build)
     assert scalars["build/equal"] == 1
     assert scalars["build/lut"] - scalars["build/estimated_lut"] == 7 * len(record.result.sparse.estimate.layers)
