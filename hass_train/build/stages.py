@@ -240,9 +240,10 @@ class _Builder:
         for done, count in parts.complete(os.cpu_count() or 1):
             self.told(f"synthesise: {done} of {count} parts")
         costs = {part: Resources(dsp=c.dsp, bram18=c.bram, lut=c.lut, ff=c.ff) for part, c in parts.costs().items()}
-        owners, taken = self.owners, dict[str, list[Resources]]()
+        owners = self.owners
+        taken: dict[str, list[Resources]] = {one.layer: [] for one in self.plan.instances}
         for instance, part in parts.instances().items():
-            taken.setdefault(owners[instance], []).append(costs[part])
+            taken[owners[instance]].append(costs[part])
         layers = {name: total(several) for name, several in taken.items()}
         found = Synthesis(
             self.fingerprint("synthesise"), time.monotonic() - started, yosys_version(), device.family, layers,

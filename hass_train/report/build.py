@@ -107,7 +107,7 @@ def layers_chart(build: Build) -> Chart:
             for layer, guess, taken in found
         ]
         most = max(1, *(getattr(one, name) for _, *both in found for one in both))
-        x = look.axis_of(LABELS[name], alt.Scale(domain=[0, most * 1.05], nice=False), format="~s", tickCount=4)
+        x = look.axis_of(LABELS[name], alt.Scale(domain=[0, most * 1.05], nice=False), format=",.0f", tickCount=3)
         tips = [look.tip("layer:N", "layer")]
         tips += [look.tip(f"{key}:Q", key, ",.0f") for key in ("synthesised", _ESTIMATED)]
         table = look.rows(data).encode(y=look.by_layer(names=not number), tooltip=tips)
