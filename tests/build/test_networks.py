@@ -24,7 +24,7 @@ STATIC = (ComputeEngine.DENSE.value, ComputeEngine.WEIGHT.value)
 def check(name: str, seed: int, folder: Path, engines: tuple[str, ...] | None = None, precision: str = "int8") -> None:
     """Play a toy with random folds: all words are equal, and static engines take the simulator's cycles.
 
-    The simulator knows no order of the channels that a layer reads, which decides how many cycles `weight` engines take;
+    The simulator knows no order of the channels that a layer reads, which decides what `weight` engines take;
     so there filters keep the network's.
     """
     workload, network = toy(name, precision)
