@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -108,7 +108,11 @@ def divisors(number: int) -> list[int]:
 
 
 def random_design(
-    workload: Workload, network: IntegerNetwork, rng: np.random.Generator, engines: tuple[str, ...] | None = None
+    workload: Workload,
+    network: IntegerNetwork,
+    rng: np.random.Generator,
+    engines: tuple[str, ...] | None = None,
+    orders: bool = True,
 ) -> Design:
     """A design with random folds that can be built; FIFOs by the rule.
 
@@ -116,8 +120,11 @@ def random_design(
         workload, network: the network.
         rng: draws.
         engines: kinds of compute engine to choose from; None = all.
+        orders: whether filters of `weight` engines may be computed in any order.
     """
     designs = tuple(_random_stage(one, network, rng, engines) for one in workload)
+    if not orders:
+        designs = tuple(replace(one, filter_order=()) for one in designs)
     nonzeros = _nonzeros(designs, network)
     pipeline = Pipeline(workload, designs, nonzeros)
     found = pipeline.play(5)
@@ -184,13 +191,3 @@ def built(network: IntegerNetwork, design: Design, folder: Path) -> Plan:
 def played(network: IntegerNetwork, made: Plan, folder: Path, count: int = 4, stalls: bool = False) -> Verified:
     """What a play says, all streams compared."""
     return verify(folder, made, network, batch(count), stalls=stalls, probes=True)
-
-
-def without_orders(design: Design) -> Design:
-    """The design with filters in the network's order."""
-    (part,) = design.parts
-    designs = tuple(replace(one, filter_order=()) for one in part.designs)
-    return replace(design, parts=(replace(part, designs=designs),))
-
-
-Folds = Mapping[str, int]
