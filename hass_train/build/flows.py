@@ -10,6 +10,7 @@ import numpy as np
 
 from hass_train.build.layout import NOTHING, Layout
 from hass_train.build.netlist import Netlist, Signal, whole
+from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.dataflow.costs.memory import LUTRAM_BITS
 from hass_train.hardware.dataflow.costs.stream_cycles import repacking_cycles
 from hass_train.precision.formats import Format
@@ -79,6 +80,28 @@ def converted(net: Netlist, flow: Flow, streams: int, pixels: int = 1) -> Flow:
     if (flow.layout.streams, flow.layout.pixels) == (streams, pixels):
         return flow
     return _repacked(net, flow, streams, pixels, layout.width * whole)
+
+
+def buffered(net: Netlist, flow: Flow, streams: int, pixels: int, depth: int, role: str) -> Flow:
+    """The map in the words that a reader takes, with the reader's FIFO on the side where words are wider.
+
+    So a layer that writes wide words in a burst is not held up while they are divided.
+
+    Args:
+        net: the netlist.
+        flow: the map.
+        streams, pixels: of the reader's words.
+        depth: of the FIFO, in the reader's words.
+        role: the FIFO's name in the design.
+    """
+    written, read = flow.layout.stream.values, streams * pixels
+    bits = flow.layout.format.bits
+    if written > read:
+        deep = max(ceil_div(depth * read, written), 1)
+        queued = fifo(net, "fifo", flow.signal, int(deep), bits, role)
+        return converted(net, Flow(queued, flow.layout), streams, pixels)
+    flow = converted(net, flow, streams, pixels)
+    return Flow(fifo(net, "fifo", flow.signal, depth, bits, role), flow.layout)
 
 
 def _repacked(net: Netlist, flow: Flow, streams: int, pixels: int, total: int) -> Flow:

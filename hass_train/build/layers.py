@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hass_train.build.engines import EngineDesign, engines
 from hass_train.build.errors import refused
-from hass_train.build.flows import Flow, converted, fifo, reordered, trimmed
+from hass_train.build.flows import Flow, buffered, reordered, trimmed
 from hass_train.build.layout import NOTHING, Layout
 from hass_train.build.netlist import Netlist, Signal
 from hass_train.build.sums import accumulated, added, as_values, signed_bits
@@ -94,10 +94,9 @@ def layer(net: Netlist, given: Given, flow: Flow) -> Flow:
     operation, design = given.operation, given.design
     flow = _grouped(net, operation, flow)
     folds = _folds(given, flow.layout)
-    flow = converted(net, flow, folds.i * folds.g, folds.q)
     depth = given.fifos.get(design.name, 2)
-    queued = fifo(net, "fifo", flow.signal, depth, flow.layout.format.bits, design.name)
-    flow = _pruned(net, operation, Flow(queued, flow.layout))
+    flow = buffered(net, flow, folds.i * folds.g, folds.q, depth, design.name)
+    flow = _pruned(net, operation, flow)
     weights = _weights(given, folds, flow.layout)
     kernel = _kernel(given.tensors["weight"])
     found = windows(net, operation, kernel, flow, 0, given.fifos, given.busy, given.interval)

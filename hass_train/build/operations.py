@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from hass_train.build.errors import refused
-from hass_train.build.flows import Flow, common_streams, converted, fifo, reordered, widened
+from hass_train.build.flows import Flow, buffered, common_streams, converted, reordered, widened
 from hass_train.build.netlist import Netlist, whole
 from hass_train.build.windows import padded, windows
 from hass_train.precision.formats import Format
@@ -44,13 +44,11 @@ class Task:
 
 def operand(net: Netlist, task: Task, flow: Flow, number: int = 0, streams: int = 0) -> Flow:
     """An operand in the words that the design reads, behind its FIFO."""
-    wanted = streams or task.streams or flow.layout.streams
-    if flow.layout.pixels > 1 or wanted != flow.layout.streams:
-        flow = converted(net, flow, min(wanted, len(flow.layout.places)))
+    wanted = min(streams or task.streams or flow.layout.streams, len(flow.layout.places))
     name = task.names[number]
-    if name not in task.fifos:
-        return flow
-    return Flow(fifo(net, "fifo", flow.signal, task.fifos[name], flow.layout.format.bits, name), flow.layout)
+    if name in task.fifos:
+        return buffered(net, flow, wanted, 1, task.fifos[name], name)
+    return converted(net, flow, wanted)
 
 
 def requantised(net: Netlist, flow: Flow, to: Format) -> Flow:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hass_train.build.errors import refused
-from hass_train.build.flows import Flow, converted, fork
+from hass_train.build.flows import Flow, fork
 from hass_train.build.layers import Given, layer
 from hass_train.build.layout import Layout
 from hass_train.build.netlist import Bank, Instance, Netlist, Signal, Wire
@@ -56,6 +56,7 @@ class Plan:
         input, output: what the accelerator reads and writes.
         interval: cycles between two images that the design promises.
         fifos: the instances of the design's FIFOs, by the names that they have there.
+        depths: the depths that the design says, in words of their readers.
     """
 
     network: str
@@ -66,6 +67,7 @@ class Plan:
     output: Flow
     interval: int
     fifos: Mapping[str, Instance] = field(repr=False)
+    depths: Mapping[str, int] = field(repr=False)
 
     @property
     def memories(self) -> tuple[Bank, ...]:
@@ -111,7 +113,7 @@ class _Planner:
         roles = {one.role: one for one in self.net.instances if one.role}
         return Plan(
             self.network.name, tuple(self.net.instances), tuple(self.net.wires), tuple(layers), first, output,
-            self.part.interval_cycles, roles,
+            self.part.interval_cycles, roles, self.part.fifos,
         )  # fmt: skip
 
     def _input(self) -> Flow:
@@ -158,10 +160,7 @@ class _Planner:
             tensors = self.network.tensors_of(operation)
             busy, interval = self.part.intervals.get(operation.name, 0), self.part.interval_cycles
             given = Given(operation, tensors, design, self.part.fifos, busy, interval, self.family)
-            flow = flows[0]
-            if flow.layout.pixels > 1 and design.folds["q"] != flow.layout.pixels:
-                flow = converted(self.net, flow, min(design.folds["i"] * design.folds["g"], len(flow.layout.places)))
-            return layer(self.net, given, flow)
+            return layer(self.net, given, flows[0])
         if operation.kind not in OPERATIONS:
             raise refused(operation.name, f"a {operation.kind} moves values between words", "use another network")
         streams, names = design.folds.get("s", 0), self._fifo_names(operation)

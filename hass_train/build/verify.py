@@ -15,6 +15,7 @@ from torch import Tensor
 from hass_train.build.bench import bench, probes_of, write_words
 from hass_train.build.plan import Plan
 from hass_train.build.sources import MEMORIES, MODULES, TOP
+from hass_train.hardware.arithmetic import ceil_div
 from hass_train.precision.integer_network import IntegerNetwork
 from hass_train.rtl.simulate import BENCH, WARNINGS
 from hass_train.runtime.errors import UserError
@@ -38,7 +39,7 @@ class Verified:
         mismatch: the first difference with the name of the layer; empty if there is none.
         interval_cycles: between the ends of two images, in steady state; 0 with stalls, or for a single image.
         latency_cycles: from the first word offered to the first image's last one; 0 with stalls.
-        peaks: the most words that each FIFO of the design held, by name.
+        peaks: the most words that each FIFO of the design held, by name, in words of its reader.
         cycles: of the whole play.
     """
 
@@ -96,7 +97,7 @@ def verify(
     peaks = {}
     if fifo_peaks:
         held = {int(one): int(most) for one, most in re.findall(r"^PEAK (\d+) (\d+)$", printed, re.MULTILINE)}
-        peaks = {name: held[number] for number, name in enumerate(plan.fifos) if number in held}
+        peaks = {name: _entries(plan, name, held[number]) for number, name in enumerate(plan.fifos) if number in held}
     settle, interval, latency = len(images) // 2, 0.0, 0
     if not stalls and not mismatch:
         latency = ends[0] - int(begin[1]) + 1 if begin else 0
@@ -105,6 +106,12 @@ def verify(
             interval = (ends[-1] - ends[settle]) / (len(ends) - 1 - settle)
     cycles = int(played[2]) if played else 0
     return Verified(len(images), stalls, words, mismatch, interval, latency, peaks, cycles)
+
+
+def _entries(plan: Plan, name: str, held: int) -> int:
+    """What a FIFO held in words of its reader, as the design counts; it may stand where words are wider."""
+    depth = plan.fifos[name].module.parameters["DEPTH"]
+    return int(ceil_div(held * plan.depths[name], depth))
 
 
 def _mismatch(printed: str, names: list[str], played: re.Match[str] | None, ended: int, images: int) -> str:
