@@ -101,6 +101,12 @@ class Experiment:
             )
         if self.config.simulate and not accelerator.has_designs:
             raise UserError(f"simulate=true plays designs, and {accelerator.name} has none; leave it out")
+        if self.config.build and not accelerator.has_designs:
+            raise UserError(f"build=true builds designs, and {accelerator.name} has none; leave it out")
+        if self.config.build and not isinstance(self.precision, Precision):
+            raise UserError(
+                "build=true builds accelerators of integers, and precision=float has none; say precision=int8"
+            )
 
     # ---- what a configuration names --------------------------------------------------------------------------------
 

@@ -102,6 +102,7 @@ def test_an_estimate_of_an_array(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("own", "told"), [
     (("hw=aie2_2x2", "simulate=true"), "simulate=true plays .*"),
+    (("hw=aie2_2x2", "build=true"), "build=true builds designs, and aie2_2x2 has none"),
     (("hw=aie2_2x2", "hw.rows=0"), "rows"),
     (("hw=aie2_2x2", "hw.lanes=[4,8]"), "lanes"),
     (("hw=aie2_2x2", "+hw.rowz=3"), "rowz"),

@@ -174,6 +174,7 @@ def test_floating_point_is_the_default(tmp_path: Path) -> None:
         (("precision.weight_bits=7.5",), "precision.weight_bits is 7.5; it must be a whole number"),
         (("+precision.weight_bit=7",), r"there is no key 'precision.weight_bit'; did you mean 'precision.weight_bits'"),
         (("precision=float", "export.onnx=true"), "export.onnx=true writes integers, and precision=float has none"),
+        (("precision=float", "build=true"), "build=true builds accelerators of integers, and precision=float has none"),
         (("+precision.rules.a={match: nothing}",), "precision.rules.a matches no layer"),
         (("+precision.rules.a={match: '*', bits: 4}",), r"there is no key 'precision.rules.a.bits'; did you mean"),
         (("+precision.rules.a={weight_bits: 4}",), r"precision.rules.a is .* must hold match"),

@@ -184,6 +184,7 @@ class RunConfig:
         callbacks, logger: Lightning's callbacks and loggers by name: each a class (`_target_`) and its arguments.
         paths: the folders that are read and written.
         simulate: whether to simulate the searched design on validation images at the end.
+        build: whether to generate, verify, synthesise and, on ECP5, place the accelerator at the end.
         report: whether to write figures and the HTML report at the end.
         export: what is written of the integer network.
         summary_depth: number of parts of a layer's name by which the network's summary groups layers; 0 = every layer.
@@ -207,6 +208,7 @@ class RunConfig:
     logger: dict[str, Any] = field(default_factory=dict)
     paths: PathsConfig = field(default_factory=PathsConfig)
     simulate: bool = False
+    build: bool = False
     report: bool = True
     export: ExportConfig = field(default_factory=ExportConfig)
     summary_depth: int = within(2, 0)

@@ -118,6 +118,7 @@ def load_design(folder: AnyPath) -> Design:
                 StageDesign(
                     row["name"], _engine(row, schema, file), {k: int(v) for k, v in row["folds"].items()},
                     int(row["bands"]), int(row["engine_fifo"]), *_lanes_and_order(row, schema, file),
+                    str(row.get("multiplier", "dsp")),
                 )
                 for row in rows
             )  # fmt: skip

@@ -10,6 +10,7 @@ import yaml
 
 from hass_train.hardware.resources import LABELS
 from hass_train.report import columns
+from hass_train.report.build import COLUMNS, built_rows, verdict
 from hass_train.report.page import Block, Card, Cell, Page, Sheet, save_page
 from hass_train.report.panels import panels
 from hass_train.results.record import Record
@@ -25,8 +26,8 @@ def save_report(record: Record) -> Path:
     """
     path = record.folder / REPORT
     save_page(path, Page(
-        record.title, _subtitle(record), _cards(record), panels(record), [_comparison(record), _design(record)],
-        _blocks(record),
+        record.title, _subtitle(record), _cards(record), panels(record),
+        [_comparison(record), *_built(record), _design(record)], _blocks(record),
     ))  # fmt: skip
     return path
 
@@ -76,6 +77,19 @@ def _comparison(record: Record) -> Sheet:
         "search made is the step from the second column to the third."
     )
     return Sheet("designs", "Three designs", caption, heads, rows)
+
+
+def _built(record: Record) -> list[Sheet]:
+    """Estimated, simulated, verified, synthesised and placed side by side, where something was built."""
+    if record.build is None or record.build.generate is None:
+        return []
+    caption = (
+        "One replica, as the model estimates it, as it was simulated, as Verilator played its RTL on validation "
+        "images, and as it was synthesised and placed; the last images/s are at the clock that was reached. "
+        f"{verdict(record.build)}"
+    )
+    rows = [[Cell(label), *map(Cell, cells)] for label, cells in built_rows(record.build)]
+    return [Sheet("accelerator", "Built", caption, ["", *COLUMNS], rows)]
 
 
 @dataclass(frozen=True)

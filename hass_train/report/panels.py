@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hass_train.report import charts
+from hass_train.report.build import layers_chart
 from hass_train.report.look import Chart
 from hass_train.report.stacks import MOST_SHOWN
 from hass_train.results.record import Column, Record
@@ -33,13 +34,19 @@ def panels(record: Record) -> list[Panel]:
     return [Panel(name, _TITLES[name], _caption(record, name), _DRAWN[name](record)) for name in record.charts]
 
 
+def _built(record: Record) -> Chart:
+    assert record.build is not None
+    return layers_chart(record.build)
+
+
 _TITLES = {
     "history": "How the search went", "trials": "The trials' Pareto front", "pipeline": "Why it is not faster",
     "layers": "Where the zeros are", "resources": "What the design takes", "prices": "What the hardware asked for",
+    "built": "Estimated and synthesised",
 }  # fmt: skip
 _DRAWN: dict[str, Callable[[Record], Chart]] = {
     "history": charts.history, "trials": charts.trials, "pipeline": charts.pipeline, "layers": charts.densities,
-    "resources": charts.resources, "prices": charts.prices,
+    "resources": charts.resources, "prices": charts.prices, "built": _built,
 }  # fmt: skip
 _CAPTIONS = {
     "history": "Accuracy is of the validation split. Speed-up is the best design's, over the dense one's, asked of the "
@@ -58,6 +65,8 @@ _CAPTIONS = {
     "prices": "A layer's price is −∂ log(throughput)/∂ density of its pairs, weights and activations: how much faster "
     "the accelerator would get with fewer of them. The search pays it in the loss. Prices wander as layers take turns "
     "in binding.",
+    "built": "What each layer of the generated accelerator takes: bars as Yosys synthesised it, rings as the design "
+    "says. Layers that another one computes along with itself take nothing of their own.",
 }
 
 

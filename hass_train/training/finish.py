@@ -16,12 +16,14 @@ from hass_train.export.integers import save_integers
 from hass_train.export.profile import PROFILE, save_profile
 from hass_train.export.weights import DENSE_WEIGHTS, SPARSE_WEIGHTS, SPARSITY, save_sparse
 from hass_train.hardware.dataflow.design import Design
+from hass_train.report.build import verdict
 from hass_train.report.files import save_layers
 from hass_train.report.simulation import headline, save_simulation
+from hass_train.results.build import STAGES, Build
 from hass_train.results.record import Record
 from hass_train.results.result import Result
 from hass_train.results.simulation import DesignSimulation
-from hass_train.tracking.board import final_scalars, publish
+from hass_train.tracking.board import build_scalars, final_scalars, publish
 from hass_train.tracking.loggers import WandbLog
 from hass_train.training.module import SparseClassifier
 from hass_train.training.run import Run
@@ -52,6 +54,9 @@ def finish(run: Run, module: SparseClassifier, result: Result) -> tuple[Result, 
             files += save_simulation(run.output, found)
             result, note = replace(result, simulation=found), headline(found)
             result.save(run.output / "result.json")
+    if run.experiment.config.build:
+        with _extra("accelerator", f"try {module_command('build', run.output)}"):
+            note = " ".join(filter(None, [note and f"{note}.", _build(run, module)])).rstrip(".")
     page, pictures, again = None, [], f"try {module_command('report', run.output)}"
     if run.experiment.config.report:
         from hass_train.report.figures import save_figures  # late: altair takes half a second
@@ -61,7 +66,8 @@ def finish(run: Run, module: SparseClassifier, result: Result) -> tuple[Result, 
             pictures = save_figures(Record.read(run.output))
         with _extra(REPORT, again):
             page = save_report(Record.read(run.output))
-    run.log(final_scalars(result))
+    built = Build.load(run.output)
+    run.log({**final_scalars(result), **(build_scalars(built) if built else {})})
     for logger in run.trainer.loggers:
         if isinstance(logger, WandbLog):
             publish(logger, run.output, result, pictures, page, run.trainer.global_step)
@@ -99,6 +105,17 @@ def _write(run: Run, module: SparseClassifier, result: Result, design: Design | 
     designs = [] if design is None else [DESIGN]
     names = ["result.json", "layers.csv", *designs, PROFILE, SPARSE_WEIGHTS, SPARSITY, DENSE_WEIGHTS]
     return [*(output / name for name in names), *integers]
+
+
+def _build(run: Run, module: SparseClassifier) -> str:
+    """Build the accelerator on what was written, and say in a sentence how that went."""
+    from hass_train.build.stages import Wanted, build  # late: few runs need it
+
+    def images(count: int) -> torch.Tensor:
+        return torch.cat(list(run.data.images("val", module.model, images=count)))
+
+    found = build(run.output, Wanted(), images, lambda what: print(f"build: {what}") if what in STAGES else None)
+    return verdict(found)
 
 
 def _simulate(run: Run, module: SparseClassifier, result: Result, design: Design) -> DesignSimulation:

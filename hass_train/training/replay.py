@@ -9,6 +9,7 @@ from pkgutil import resolve_name
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from torch import Tensor
 
 from hass_train.config.schema import ModelConfig
 from hass_train.data import ImageData
@@ -48,13 +49,33 @@ def simulate_run(
     network = deployed(create_network(settings, **result.model.arguments))
     workload = traced(network, design.input_shape, settings.name)
     model = load_sparse(network, folder)
-    data = _data_of(result, folder)
+    data = data_of(result, folder)
     images = torch.cat(list(data.images("val", model, images=count)))
     integers = IntegerNetwork.load(folder) if (folder / INTEGERS_JSON).is_file() else None
     return simulate_design(design, workload, integers or model, images, profile, sized, told)
 
 
-def _data_of(result: Result, folder: Path) -> ImageData:
+def validation_images(folder: AnyPath, count: int) -> Tensor:
+    """The first validation images of a finished search, (n, channels, height, width).
+
+    Args:
+        folder: the run's directory.
+        count: number of images.
+
+    Raises:
+        UserError: the run has no result, or its data cannot be loaded.
+    """
+    folder = Path(folder)
+    data = data_of(Result.load(folder), folder)
+    found: list[Tensor] = []
+    for batch, _ in data.statistics_dataloader("val"):
+        found.append(batch)
+        if sum(map(len, found)) >= count:
+            break
+    return torch.cat(found)[:count]
+
+
+def data_of(result: Result, folder: Path) -> ImageData:
     """Make and load the data module of a run's configuration.
 
     Raises:

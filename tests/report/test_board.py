@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import wandb
@@ -14,6 +16,7 @@ from hass_train.results.record import Record, flat
 from hass_train.tracking import board, workspace
 from hass_train.tracking.loggers import STEP, wandb_logger
 from tests.conftest import composed
+from tests.report.test_report import built
 from tests.test_resume import SMALL
 from tests.wandb_file import OfflineRun
 
@@ -48,6 +51,28 @@ def test_the_last_numbers_are_the_final_networks(logged: OfflineRun, record: Rec
     last = {key: value for row in logged.history for key, value in row.items()}
     for key, value in board.final_scalars(record.result).items():
         assert last[key] == pytest.approx(value)
+
+
+def test_what_was_built_is_an_artifact_and_scalars(record: Record, tmp_path: Path) -> None:
+    build = built(record)
+    for name in ("rtl/top.sv", "rtl/memories/a.hex", "rtl/modules/b.sv", "rtl/elaborated/top.il", "b", "other"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    told: list[tuple[object, ...]] = []
+    log = SimpleNamespace(log_artifact=lambda *what: told.append(what))
+    board.publish_build(log, "net-hw", tmp_path, {})  # type: ignore[arg-type]
+    assert told == []
+    build.save(tmp_path)
+    board.publish_build(log, "net-hw", tmp_path, {"test_acc": 1})  # type: ignore[arg-type]
+    files = {name: tmp_path / name for name in ("build.json", "rtl/top.sv", "rtl/memories/a.hex", "rtl/modules/b.sv")}
+    assert told == [("net-hw-accelerator", "accelerator", {**files, "b": tmp_path / "b"}, {"test_acc": 1})]
+    scalars = board.build_scalars(build)
+    assert scalars["build/equal"] == 1
+    assert scalars["build/lut"] - scalars["build/estimated_lut"] == 7 * len(record.result.sparse.estimate.layers)
+    assert (scalars["build/interval_cycles"], scalars["build/clock_mhz"]) == (1008, 96)
+    assert board.build_scalars(replace(build, verify=None, synthesise=None, place=None)) == {
+        "build/estimated_interval_cycles": 1000
+    }
 
 
 def test_layers_pictures_and_report_are_logged(logged: OfflineRun, record: Record) -> None:

@@ -20,13 +20,23 @@ from hass_train import pipeline
 from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
 from hass_train.report import __main__ as command
 from hass_train.report import columns
+from hass_train.report.build import built_rows
 from hass_train.report.charts import history, prices
 from hass_train.report.charts import pipeline as pipeline_chart
 from hass_train.report.figures import save_chart, save_figures
-from hass_train.report.html import REPORT, save_report
+from hass_train.report.html import REPORT, _built, save_report
 from hass_train.report.look import KINDS, kind_name, log_domain, log_ticks
 from hass_train.report.panels import Panel, panels
 from hass_train.report.stacks import Stack, stacks
+from hass_train.results.build import (
+    Build,
+    BuiltLayer,
+    Generation,
+    Placement,
+    Synthesis,
+    Verification,
+    total,
+)
 from hass_train.results.history import METRICS, History, carry_over
 from hass_train.results.record import Record, flat
 from hass_train.runtime.errors import UserError
@@ -353,3 +363,69 @@ def test_logarithmic_axes_have_marks(values: tuple[float, ...], ticks: list[floa
     found = log_ticks(low, high)
     assert set(ticks) <= {round(tick, 9) for tick in found}
     assert 3 <= len(found) <= 12
+
+
+# ---- what was built ------------------------------------------------------------------------------------------------
+
+
+def built(record: Record) -> Build:
+    """A build of the run's design, as its stages would have found it."""
+    layers = tuple(
+        BuiltLayer(row.name, row.engine, row.folds, (f"{row.name}_engine",), row.resources)
+        for row in record.result.sparse.estimate.layers
+    )
+    taken = {layer.name: replace(layer.estimated, lut=layer.estimated.lut + 7) for layer in layers}
+    return Build(
+        "resnet10t", "zedboard", 200.0, Generation("f", 1.0, "d", len(layers), layers, 1, 1000, 5000, 1010.0, 5100),
+        Verification("f", 2.0, 32, False, 640, "", 1008.0, 5090, {}),
+        Synthesis("f", 3.0, "Yosys 0.70", "xc7", taken, total(taken.values())),
+        Placement("f", 4.0, "85k", "CABGA756", 96.0, {"TRELLIS_COMB": 4321}, {"TRELLIS_COMB": 83640}, 38, 95238.1, "b"),
+    )  # fmt: skip
+
+
+def test_what_was_built_stands_beside_what_was_estimated(record: Record) -> None:
+    cells = dict(built_rows(built(record)))
+    assert cells["interval, cycles"] == ["1,000", "1,010", "1,008", "–", "–"]
+    assert cells["latency, cycles"] == ["5,000", "5,100", "5,090", "–", "–"]
+    assert cells["images/s of a replica"] == ["200,000", "198,020", "198,413", "–", "95,238"]
+    guessed = sum(row.resources.lut for row in record.result.sparse.estimate.layers)
+    extra = 7 * len(record.result.sparse.estimate.layers)
+    assert cells["LUTs"] == [f"{guessed:,}", "–", "–", f"{guessed + extra:,}", "4,321"]
+    only = replace(built(record), verify=None, synthesise=None, place=None)
+    assert dict(built_rows(only))["LUTs"] == [f"{guessed:,}", "–", "–", "–", "–"]
+    assert built_rows(replace(only, generate=None)) == []
+
+
+def test_a_report_shows_what_was_built(record: Record, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(record.folder, folder, ignore=shutil.ignore_patterns("wandb", "checkpoints"))
+    assert "accelerator" not in {sheet.name for sheet in _built(record)}
+    built(record).save(folder)
+    again = Record.read(folder)
+    assert again.build == built(record)
+    page = save_report(again).read_text()
+    assert "All 640 output words of 32 images equal the integer network" in page
+    (panel,) = [panel for panel in panels(again) if panel.name == "built"]
+    assert {path.suffix for path in save_chart(panel.chart, tmp_path / "built", pdf=True)} == {".png", ".pdf"}
+    differs = replace(built(record), verify=Verification("f", 2.0, 32, True, 640, "layer2.0.add: word 3", 0.0, 0, {}))
+    differs.save(folder)
+    assert (
+        "Words differ from the integer network&#39;s: layer2.0.add: word 3."
+        in save_report(Record.read(folder)).read_text()
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "build.json cannot be read: "),
+        ("[]", "build.json has schema None; this version reads 1: delete it to build again"),
+        ('{"schema": 7}', "has schema 7"),
+        ('{"schema": 1, "network": "a", "device": "b"}', "clock_mhz is missing; delete it to build again"),
+    ],
+)
+def test_a_build_that_cannot_be_read_is_told(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "build.json").write_text(text)
+    with pytest.raises(UserError) as caught:
+        Build.load(tmp_path)
+    assert message in str(caught.value)

@@ -207,7 +207,9 @@ class DataflowAccelerator(Accelerator):
         ways = []
         if resource and resource != "bandwidth" and self.options.usable(resource) < 1:
             ways.append(f"raise hw.{usable} (now {self.options.usable(resource):g})")
-        if self.options.partitions == "never":
+        if self.options.buildable:
+            ways.append("allow designs that cannot be built (hw.buildable=false)")
+        elif self.options.partitions == "never":
             ways.append("allow hw.partitions=needed")
         ways.append("take a larger device or a smaller image")
         return ", or ".join(ways)

@@ -55,6 +55,10 @@ class DataflowOptions:
         objective: what to aim at: `throughput`; `latency` = the shortest interval of a single copy; `efficiency` = most
             images/s per DSP; `energy` = least joules per image; the last two at no less than `min_throughput`.
         min_throughput: least throughput, images/s. A network in parts is always designed for throughput.
+        buildable: whether to keep to designs of which `python -m hass_train.build` makes RTL: weights on the chip, one
+            part (`partitions` is then `never`), and folds whose streams need no words in another order: several output
+            columns at once only with all filters; of grouped convolutions, several groups at once only with all their
+            channels and filters, or one with divisors of them.
         partitions: whether to cut the network into parts that run one after another, the device being reconfigured
             between them: `needed` = where it does not fit otherwise, `never`, `best` = also where throughput gains.
         tolerance: how far above the shortest interval a design may be, as a fraction; 0 = proved the shortest. A small
@@ -86,6 +90,7 @@ class DataflowOptions:
     objective: Objective = "throughput"
     min_throughput: float = 0.0
     partitions: Partitioning = "needed"
+    buildable: bool = False
     batch: int = 256
     tolerance: float = 0.001
     max_dsp_utilization: float = 1.0
@@ -116,6 +121,10 @@ class DataflowOptions:
                 raise ValueError(
                     f"{name} is {getattr(self, name)!r}; choose {', '.join(choices[:-1])} or {choices[-1]}"
                 )
+        if self.buildable:
+            if self.partitions == "best":
+                raise ValueError("partitions is 'best', but buildable=true makes RTL of one part; say never, or needed")
+            object.__setattr__(self, "partitions", "never")
         for limit in self.limits:
             if limit not in LIMITS:
                 raise ValueError(f"limits names {limit!r}; choose from {', '.join(LIMITS)}")

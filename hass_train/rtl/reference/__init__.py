@@ -7,13 +7,15 @@ from hass_train.rtl.reference.plumbing import (
     Concatenate,
     LutramFifo,
     RegisterFifo,
+    Reorder,
     StreamFork,
+    StreamJoin,
     WidthConverter,
 )
 from hass_train.rtl.reference.pointwise import LookupTable, Requantise, StreamAdd, StreamMultiply, Threshold
 from hass_train.rtl.reference.pools import AveragePool, GlobalPool, MaxPool
 from hass_train.rtl.reference.sparse import CrossbarEngine, PairEngine, WeightEngine
-from hass_train.rtl.reference.sums import Accumulator, AdderTree
+from hass_train.rtl.reference.sums import Accumulator, AdderTree, Align
 from hass_train.rtl.reference.windows import Padding, SlidingWindow
 
 MODULES: dict[str, type[Module]] = {
@@ -21,9 +23,9 @@ MODULES: dict[str, type[Module]] = {
     for module in (
         Padding, SlidingWindow,
         DenseEngine, ActivationEngine, WeightEngine, PairEngine, CrossbarEngine,
-        AdderTree, Accumulator, Requantise, Threshold, LookupTable,
+        AdderTree, Accumulator, Align, Requantise, Threshold, LookupTable,
         StreamAdd, StreamMultiply, MaxPool, AveragePool, GlobalPool,
-        StreamFork, RegisterFifo, LutramFifo, BlockFifo, WidthConverter, Concatenate,
+        StreamFork, StreamJoin, Reorder, RegisterFifo, LutramFifo, BlockFifo, WidthConverter, Concatenate,
     )
 }  # fmt: skip
 """All modules by their names."""

@@ -10,6 +10,7 @@ from typing import Self
 import numpy as np
 
 from hass_train.hardware.dataflow.costs.modules import plumbing as costs
+from hass_train.hardware.dataflow.costs.modules.memories import address_bits
 from hass_train.hardware.dataflow.costs.stream_cycles import concatenation_cycles, repacking_cycles
 from hass_train.rtl.module import Module, Words
 from hass_train.rtl.streams import Ints, Memory, Stream
@@ -49,6 +50,91 @@ class StreamFork(costs.StreamFork, Module):
     @classmethod
     def typical(cls, rng: np.random.Generator) -> Self:
         return cls(width=int(rng.choice([8, 16, 32, 64])), copies=int(rng.integers(2, 9)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamJoin(costs.StreamJoin, Module):
+    """Words of several streams side by side."""
+
+    @property
+    def inputs(self) -> dict[str, Stream]:
+        return {f"in_{copy}": Stream(1, self.width) for copy in range(self.copies)}
+
+    @property
+    def outputs(self) -> dict[str, Stream]:
+        return {"out": Stream(self.copies, self.width)}
+
+    @property
+    def vectors(self) -> dict[str, tuple[str, ...]]:
+        return {"in": tuple(self.inputs)}
+
+    def reference(self, words: Words, memories: Mapping[str, Memory]) -> dict[str, Ints]:
+        return {"out": np.concatenate([words[name] for name in self.inputs], 1)}
+
+    @classmethod
+    def random(cls, rng: np.random.Generator) -> Self:
+        return cls(width=int(rng.integers(1, 41)), copies=int(rng.integers(1, 6)))
+
+    def stimulus(self, rng: np.random.Generator, words: int) -> dict[str, Ints]:
+        return {name: _random_words(rng, words, stream) for name, stream in self.inputs.items()}
+
+    @classmethod
+    def typical(cls, rng: np.random.Generator) -> Self:
+        return cls(width=int(rng.choice([8, 16, 32, 64])), copies=int(rng.integers(2, 17)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reorder(costs.Reorder, Module):
+    """The values of a frame in another order, which is in a memory."""
+
+    @property
+    def inputs(self) -> dict[str, Stream]:
+        return {"in": Stream(self.in_values, self.bits)}
+
+    @property
+    def outputs(self) -> dict[str, Stream]:
+        return {"out": Stream(self.out_values, self.bits)}
+
+    def entries(self, places: Ints) -> Memory:
+        """The memory of the order: (out_words × out_values) places in the frame as it is read."""
+        word, value = np.divmod(places.reshape(self.out_words, self.out_values), self.in_values)
+        bits = address_bits(self.in_words)
+        stream = Stream(self.out_values, bits + address_bits(self.in_values))
+        return Memory(stream, 1, word + (value << bits))
+
+    def reference(self, words: Words, memories: Mapping[str, Memory]) -> dict[str, Ints]:
+        rows, bits = memories["order"].rows.reshape(-1), address_bits(self.in_words)
+        places = (rows & (1 << bits) - 1) * self.in_values + (rows >> bits)
+        frames = words["in"].reshape(-1, self.in_words * self.in_values)
+        return {"out": frames[:, places].reshape(-1, self.out_values)}
+
+    def busy(self, words: Words, memories: Mapping[str, Memory]) -> int:
+        return len(words["in"]) // self.in_words * max(self.in_words, self.out_words)
+
+    @property
+    def latency(self) -> int:
+        """A frame is there before it is written, and the last one is written after that."""
+        return min(self.in_words, self.out_words) + 1
+
+    @classmethod
+    def random(cls, rng: np.random.Generator) -> Self:
+        return cls(
+            bits=int(rng.integers(1, 11)), in_words=int(rng.integers(1, 9)), in_values=int(rng.integers(1, 6)),
+            out_words=int(rng.integers(1, 9)), out_values=int(rng.integers(1, 6)),
+        )  # fmt: skip
+
+    def stimulus(self, rng: np.random.Generator, words: int) -> dict[str, Ints]:
+        frames = max(2, -(-words // self.in_words))
+        return {"in": _random_words(rng, frames * self.in_words, self.inputs["in"])}
+
+    def memories(self, rng: np.random.Generator) -> dict[str, Memory]:
+        places = rng.integers(0, self.in_words * self.in_values, (self.out_words, self.out_values))
+        return {"order": self.entries(places)}
+
+    @classmethod
+    def typical(cls, rng: np.random.Generator) -> Self:
+        values, words = int(rng.choice([1, 1, 2, 3, 4])), int(rng.integers(2, 65))
+        return cls(bits=8, in_words=words, in_values=values, out_words=words, out_values=values)
 
 
 @dataclass(frozen=True, kw_only=True)

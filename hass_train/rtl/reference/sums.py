@@ -98,3 +98,50 @@ class Accumulator(costs.Accumulator, Module):
             rounds=int(rng.choice([1, 2, 4, 8, 16, 32])), groups=1, in_bits=bits, bias_bits=bits,
             out_bits=bits + int(rng.integers(1, 6)),
         )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Align(costs.Align, Module):
+    """Sums moved to the left by the shifts in a memory, whose rows words take in turn."""
+
+    @property
+    def inputs(self) -> dict[str, Stream]:
+        return {"in": Stream(self.streams, self.in_bits)}
+
+    @property
+    def outputs(self) -> dict[str, Stream]:
+        return {"out": Stream(self.streams, self.out_bits)}
+
+    def reference(self, words: Words, memories: Mapping[str, Memory]) -> dict[str, Ints]:
+        shifts = memories["shift"].rows[np.arange(len(words["in"])) % self.rows]
+        half = 1 << self.out_bits - 1
+        return {"out": ((words["in"] << shifts) + half) % (2 * half) - half}
+
+    @property
+    def latency(self) -> int:
+        """One, and one in which the first shifts are fetched."""
+        return 2
+
+    @classmethod
+    def random(cls, rng: np.random.Generator) -> Self:
+        bits, shift_bits = int(rng.integers(2, 25)), int(rng.integers(1, 5))
+        return cls(
+            streams=int(rng.integers(1, 5)), in_bits=bits, out_bits=bits + int(rng.integers(1 << shift_bits)),
+            shift_bits=shift_bits, rows=int(rng.choice([1, 2, 3, 4, 7, 16])),
+        )  # fmt: skip
+
+    def stimulus(self, rng: np.random.Generator, words: int) -> dict[str, Ints]:
+        low, high = signed_range(self.in_bits)
+        return {"in": rng.integers(low, high, (words, self.streams), endpoint=True)}
+
+    def memories(self, rng: np.random.Generator) -> dict[str, Memory]:
+        rows = rng.integers(0, 1 << self.shift_bits, (self.rows, self.streams))
+        return {"shift": Memory(Stream(self.streams, self.shift_bits), 1, rows)}
+
+    @classmethod
+    def typical(cls, rng: np.random.Generator) -> Self:
+        bits, shift_bits = int(rng.integers(16, 25)), int(rng.integers(1, 4))
+        return cls(
+            streams=int(rng.integers(1, 9)), in_bits=bits, out_bits=bits + (1 << shift_bits) - 1,
+            shift_bits=shift_bits, rows=int(rng.choice([2, 4, 6, 8, 16, 32])),
+        )  # fmt: skip

@@ -35,6 +35,10 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
+_NEVER = 1e9
+"""Cycles of rounds of designs that may not be built: others are faster, and no dearer."""
+
+
 class ComputeDesigns(Table):
     """The designs of an operation with multipliers, at one sparsity.
 
@@ -73,6 +77,8 @@ class ComputeDesigns(Table):
         depths = self._fifo_choices(side)
         found = input_side.cycles(side, depths)
         self._leave_out_tiles(side, found.t)
+        if options.buildable:
+            found.t[:, ~self._buildable(side)] = _NEVER
         depth, row, place, interval = self._worth_building(side, found.t, depths, max(space.floor // self.urgency, 1))
         t = found.t[depth, row, place]
         folds = Folds(
@@ -146,6 +152,18 @@ class ComputeDesigns(Table):
             if kind.skips_tiles:
                 t[:, rows] *= self._zero_tiles.kept_fraction(side.i[rows, None], side.filters)
 
+    def _buildable(self, side: InputFolds) -> Bools:
+        """(rows, filters) which combinations of folds `hass_train.build` makes RTL of."""
+        layer, o = self.layer, side.filters
+        i, g, p = side.i[:, None], side.g[:, None], side.p[:, None]
+        every = (o == layer.filters_per_group) & (g == layer.groups)
+        fits = (p == 1) | every
+        if layer.groups == 1:
+            return np.asarray(fits)
+        alone = (g == 1) & (layer.channels_per_group % i == 0) & (layer.filters_per_group % o == 0)
+        beside = (i == layer.channels_per_group) & (o == layer.filters_per_group)
+        return np.asarray(fits & (alone | beside))
+
     def _worth_building(self, side: InputFolds, t: Floats, fifos: list[int], floor: int) -> tuple[Ints, ...]:
         """The designs worth building among all input folds with all numbers of filters.
 
@@ -187,7 +205,8 @@ class ComputeDesigns(Table):
         """
         layer, options = self.layer, self.options
         streamed = layer.kind is OperationKind.MATMUL
-        bands = [] if streamed or space.budget[BANDWIDTH] <= 0 else self._band_choices()
+        fetched = not streamed and space.budget[BANDWIDTH] > 0 and not options.buildable
+        bands = self._band_choices() if fetched else []
         size, key = 2 * len(side.n) * len(side.filters), (side, space.family, self.fifos.bypass, *bands)
         fixed = known_costs(key, size, 4 + 2 * len(bands), cells, lambda some: self._fixed_costs(folds[some], bands))
         banks, streams = self._weight_banks(folds, t), folds.i * folds.g

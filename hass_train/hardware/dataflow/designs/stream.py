@@ -52,7 +52,8 @@ class StreamDesigns(Table):
         if space.budget[2] > 0:
             places.append(np.stack([none, held.uram, none], 1))
         held_back = sum(fifos.words) * bits
-        if held_back > _DEEP_BITS and space.budget[BANDWIDTH] > 0:  # written out and read back, a burst at a time
+        outside = held_back > _DEEP_BITS and space.budget[BANDWIDTH] > 0 and not options.buildable
+        if outside:  # written out and read back, a burst at a time
             burst = memory.bram18(bits * streams, _BURST_WORDS) * 2 * len(fifos.words)
             places.append(np.stack([burst, none, none + 2 * held_back], 1))
         super().__init__(interval * self.urgency, columns, np.stack(places), space)

@@ -68,6 +68,7 @@ class StageDesign:
         lanes: of `weight` engines, whether each multiplier takes only positions of its own; other kinds do or do not.
         filter_order: the order in which filters are computed, group after group; empty = the network's for `weight`
             engines, and dealt by density for other kinds.
+        multiplier: what products are made in, `dsp` or `lut`.
     """
 
     name: str
@@ -77,6 +78,7 @@ class StageDesign:
     engine_fifo: int = 0
     lanes: bool = False
     filter_order: tuple[int, ...] = ()
+    multiplier: str = "dsp"
 
     @property
     def skips_zeros(self) -> bool:
@@ -93,7 +95,14 @@ class StageDesign:
         """The design that a row of an estimate describes."""
         fetched = row.weights_in == "off_chip" and row.engine != "stream"
         return cls(
-            row.name, row.engine, row.folds, row.bands if fetched else 0, row.engine_fifo, row.lanes, row.filter_order
+            row.name,
+            row.engine,
+            row.folds,
+            row.bands if fetched else 0,
+            row.engine_fifo,
+            row.lanes,
+            row.filter_order,
+            row.multiplier,
         )
 
 

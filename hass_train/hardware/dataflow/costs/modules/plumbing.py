@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from math import gcd
 from typing import ClassVar
 
-from hass_train.hardware.dataflow.costs.modules.memories import block_rams, lutram, multiplexer, state_bits
+from hass_train.hardware.dataflow.costs.modules.memories import (
+    block_rams,
+    lutram,
+    multiplexer,
+    state_bits,
+    tree,
+)
 from hass_train.hardware.dataflow.costs.modules.parameters import Family, ModuleParameters
 from hass_train.hardware.dataflow.costs.stream_cycles import repacking_cycles
 
@@ -24,6 +30,50 @@ class StreamFork(ModuleParameters):
 
     def ff_terms(self, family: Family) -> dict[str, float]:
         return {"copies": self.copies}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamJoin(ModuleParameters):
+    """The words of several streams side by side, when all are there."""
+
+    name: ClassVar[str] = "stream_join"
+    width: int
+    copies: int
+
+    def lut_terms(self, family: Family) -> dict[str, float]:
+        return {"valid": tree(self.copies + 1, family)}
+
+    def ff_terms(self, family: Family) -> dict[str, float]:
+        return {"none": 0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reorder(ModuleParameters):
+    """The values of a frame in another order, by way of a memory of two frames for each value of a word."""
+
+    name: ClassVar[str] = "reorder"
+    bits: int
+    in_words: int
+    in_values: int
+    out_words: int
+    out_values: int
+
+    @property
+    def counters(self) -> int:
+        """Bits of the counters of words."""
+        return state_bits(self.in_words) + 2 * state_bits(self.out_words)
+
+    def lut_terms(self, family: Family) -> dict[str, float]:
+        row, words = self.in_values * self.bits, 2 << state_bits(self.in_words)
+        return {
+            "memory": self.out_values * lutram(row, words, family),
+            "multiplexer": self.out_values * self.bits * multiplexer(self.in_values, family),
+            "counters": self.counters,
+            "fixed": 1,
+        }
+
+    def ff_terms(self, family: Family) -> dict[str, float]:
+        return {"values": self.out_values * self.bits, "counters": self.counters, "fixed": 1}
 
 
 @dataclass(frozen=True, kw_only=True)

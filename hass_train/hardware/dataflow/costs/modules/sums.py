@@ -71,3 +71,35 @@ class Accumulator(ModuleParameters):
     def ff_terms(self, family: Family) -> dict[str, float]:
         counters = state_bits(self.passes) + state_bits(self.rounds) + state_bits(self.groups * self.rounds)
         return {"sums": self.streams * self.out_bits, "counters": counters, "fixed": 2}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Align(ModuleParameters):
+    """Sums moved to the left, each by a shift of its own, so that one division suits all of them.
+
+    Attributes:
+        streams: sums side by side.
+        in_bits, out_bits: of a sum, before and after; signed.
+        shift_bits: of a shift.
+        rows: words until shifts repeat.
+    """
+
+    name: ClassVar[str] = "align"
+    streams: int
+    in_bits: int
+    out_bits: int
+    shift_bits: int
+    rows: int
+
+    def check(self) -> None:
+        if self.out_bits < self.in_bits:
+            raise self.refused("OUT_BITS", f"it must be at least IN_BITS={self.in_bits}")
+
+    def lut_terms(self, family: Family) -> dict[str, float]:
+        """See `ModuleParameters`: a LUT of six inputs chooses among four, and so does two steps of a shifter."""
+        pairs, odd = divmod(self.shift_bits, 2)
+        steps = pairs + odd if family == "xc7" else self.shift_bits
+        return {"shifter": self.streams * self.out_bits * steps, "counter": state_bits(self.rows), "fixed": 1}
+
+    def ff_terms(self, family: Family) -> dict[str, float]:
+        return {"sums": self.streams * self.out_bits, "counter": state_bits(self.rows), "fixed": 2}
