@@ -9,9 +9,9 @@ import numpy as np
 from torch import Tensor
 
 from hass_train.build.errors import refused
-from hass_train.build.flows import Flow, buffered, common_streams, converted, reordered, widened
+from hass_train.build.flows import Flow, buffered, common_streams, converted, fifo, reordered, widened
 from hass_train.build.netlist import Netlist, whole
-from hass_train.build.windows import padded, windows
+from hass_train.build.windows import Windows, padded, windows
 from hass_train.precision.formats import Format
 from hass_train.precision.graph import Kind
 from hass_train.precision.operation import IntegerOperation
@@ -33,6 +33,7 @@ class Task:
         streams: values of a word that its design has; 0 = as they come.
         fifos: depths of FIFOs by name.
         names: the names of the FIFOs of its operands.
+        interval: cycles between two images that the design promises.
     """
 
     operation: IntegerOperation
@@ -40,6 +41,7 @@ class Task:
     streams: int
     fifos: Mapping[str, int]
     names: tuple[str, ...]
+    interval: int = 0
 
 
 def operand(net: Netlist, task: Task, flow: Flow, number: int = 0, streams: int = 0) -> Flow:
@@ -120,7 +122,7 @@ def average_pool(net: Netlist, task: Task, flows: Sequence[Flow]) -> Flow:
     )  # fmt: skip
     made = net.add("pool", module, {"in": found.signal})["out"]
     layout = replace(flow.layout, height=found.height, width=found.width)
-    return requantised(net, Flow(made, layout), to)
+    return requantised(net, _row_held(net, task, Flow(made, layout), found), to)
 
 
 def mean(net: Netlist, task: Task, flows: Sequence[Flow]) -> Flow:
@@ -164,7 +166,19 @@ def max_pool(net: Netlist, task: Task, flows: Sequence[Flow]) -> Flow:
         signed=int(format_.signed),
     )  # fmt: skip
     made = net.add("pool", module, {"in": found.signal})["out"]
-    return Flow(made, replace(flow.layout, height=found.height, width=found.width))
+    return _row_held(net, task, Flow(made, replace(flow.layout, height=found.height, width=found.width)), found)
+
+
+def _row_held(net: Netlist, task: Task, flow: Flow, found: Windows) -> Flow:
+    """The results of a pool behind a FIFO of a row, if reading fills most of the interval.
+
+    Results come in bursts, row by row, and the window does not read on while they are not taken.
+    """
+    layout = flow.layout
+    if 2 * (found.idle + layout.words) <= task.interval:
+        return flow
+    depth = layout.across * layout.depth
+    return Flow(fifo(net, "row", flow.signal, depth, layout.format.bits), layout)
 
 
 def pad(net: Netlist, task: Task, flows: Sequence[Flow]) -> Flow:

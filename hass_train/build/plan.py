@@ -164,7 +164,9 @@ class _Planner:
         if operation.kind not in OPERATIONS:
             raise refused(operation.name, f"a {operation.kind} moves values between words", "use another network")
         streams, names = design.folds.get("s", 0), self._fifo_names(operation)
-        task = Task(operation, self.network.tensors_of(operation), streams, self.part.fifos, names)
+        task = Task(
+            operation, self.network.tensors_of(operation), streams, self.part.fifos, names, self.part.interval_cycles
+        )
         return OPERATIONS[operation.kind](self.net, task, flows)
 
     def _fifo_names(self, operation: IntegerOperation) -> tuple[str, ...]:
