@@ -14,7 +14,8 @@ from hass_train.hardware.dataflow.costs.formulas import module_costs
 from hass_train.hardware.dataflow.costs.modules import dense
 from hass_train.hardware.dataflow.costs.modules.parameters import Family
 from hass_train.rtl.reference.dense import ActivationEngine, DenseEngine, packed_weights
-from hass_train.rtl.reference.plumbing import LutramFifo, StreamFork, StreamJoin
+from hass_train.rtl.reference.fifos import LutramFifo
+from hass_train.rtl.reference.plumbing import StreamFork, StreamJoin
 from hass_train.rtl.reference.sparse import CrossbarEngine, PairEngine, SparseEngine, WeightEngine
 from hass_train.rtl.streams import Ints, Stream
 from hass_train.rtl.weights import addressed_rows, listed_rows, stepped, zero_rows

@@ -15,7 +15,8 @@ from hass_train.hardware.dataflow.costs.memory import LUTRAM_BITS
 from hass_train.hardware.dataflow.costs.stream_cycles import repacking_cycles
 from hass_train.precision.formats import Format
 from hass_train.rtl.module import Module
-from hass_train.rtl.reference.plumbing import BlockFifo, LutramFifo, RegisterFifo, Reorder, StreamFork, WidthConverter
+from hass_train.rtl.reference.fifos import BlockFifo, LutramFifo, RegisterFifo
+from hass_train.rtl.reference.plumbing import Reorder, StreamFork, WidthConverter
 
 _REGISTERS = 2  # the depth of a FIFO that only cuts paths
 

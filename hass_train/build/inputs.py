@@ -28,7 +28,7 @@ class Inputs:
         design: its design.
         device: the device that the design is for.
         network: its integer network.
-        result: what its result.json says.
+        result: what it found.
         estimated: what the design says that each layer takes, by name.
     """
 
@@ -49,7 +49,7 @@ class Inputs:
         if not folder.is_dir():
             raise UserError(f"there is no run directory {folder}")
         result = Result.load(folder)
-        if not (folder / INTEGERS_JSON).is_file() and _is_float(result.config.get("precision")):
+        if not (folder / INTEGERS_JSON).is_file():  # as finished runs of other precisions have
             raise UserError(
                 f"{folder} was made with precision=float, and accelerators are built of integers; make them with "
                 f"python search.py precision=int8 init_from={folder}, and what else the run was given"
@@ -80,8 +80,3 @@ class Inputs:
         """What the simulator measured of the design, where the search simulated it."""
         found = self.result.simulation
         return None if found is None else found.parts[0].simulated
-
-
-def _is_float(section: Any) -> bool:
-    """Whether a section of a configuration names no integer precision; older runs have none."""
-    return not isinstance(section, Mapping) or not str(section.get("_target_", "")).endswith((".Precision", ".Mixed"))

@@ -40,9 +40,8 @@ class Bank:
         name: its own, and that of its file.
         first, ports: the addresses that read it.
         slices: (lowest bit, bits) of a row of the port, which it holds side by side.
-        width: bits of one of its own rows.
+        word: what one of its rows holds.
         rows: the content, (rows, values).
-        word: what a row holds.
     """
 
     name: str
@@ -98,7 +97,7 @@ class Netlist:
 
     Attributes:
         layer: the operation that what is added belongs to.
-        instances, wires: in the order in which they were added; `owners` has the layers of wires.
+        instances, wires: in the order in which they were added; wires with the operations that they belong to.
     """
 
     def __init__(self) -> None:

@@ -11,12 +11,13 @@ from torch import Tensor
 from hass_train.build.errors import refused
 from hass_train.build.flows import Flow, buffered, common_streams, converted, fifo, reordered, widened
 from hass_train.build.netlist import Netlist, whole
+from hass_train.build.sums import divided, moved
 from hass_train.build.windows import Windows, padded, windows
 from hass_train.precision.formats import Format
 from hass_train.precision.graph import Kind
 from hass_train.precision.operation import IntegerOperation
 from hass_train.rtl.reference.plumbing import Concatenate
-from hass_train.rtl.reference.pointwise import LookupTable, Requantise, StreamAdd, StreamMultiply
+from hass_train.rtl.reference.pointwise import LookupTable, StreamAdd, StreamMultiply
 from hass_train.rtl.reference.pools import AveragePool, GlobalPool, MaxPool
 from hass_train.rtl.streams import Ints, Stream
 
@@ -60,25 +61,11 @@ def requantised(net: Netlist, flow: Flow, to: Format) -> Flow:
     if shift == 0 and to.low <= source.low and to.high >= source.high:
         return widened(net, flow, to)
     flow = widened(net, flow, replace(source, bits=source.bits + (not source.signed), signed=True))
-    signal, bits = flow.signal, flow.layout.format.bits
+    signal, bits, count = flow.signal, flow.layout.format.bits, layout.stream.values
     shift = max(min(shift, bits), -to.bits)  # beyond that nothing changes
     if shift < 0:
-        values, low = layout.stream.values, -shift
-        signal = net.wire(
-            "scaled",
-            signal,
-            [bit for one in range(values) for bit in (*[-1] * low, *range(one * bits, (one + 1) * bits))],
-        )
-        bits, shift = bits + low, 0
-    if shift >= bits:
-        signal = net.values(
-            "sign", signal, Stream(layout.stream.values, bits), range(layout.stream.values), shift + 1, True
-        )
-        bits = shift + 1
-    module = Requantise(
-        streams=layout.stream.values, in_bits=bits, out_bits=to.bits, shift=shift, signed_out=int(to.signed)
-    )
-    return Flow(net.add("requantise", module, {"in": signal})["out"], replace(layout, format=to))
+        signal, bits, shift = moved(net, signal, bits, [-shift] * count, bits - shift), bits - shift, 0
+    return Flow(divided(net, signal, count, bits, shift, to), replace(layout, format=to))
 
 
 def table(net: Netlist, task: Task, flows: Sequence[Flow]) -> Flow:

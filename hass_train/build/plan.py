@@ -13,6 +13,7 @@ from hass_train.build.netlist import Bank, Instance, Netlist, Signal, Wire
 from hass_train.build.operations import OPERATIONS, Task
 from hass_train.hardware.dataflow.costs.modules.parameters import Family
 from hass_train.hardware.dataflow.design import Design, PartDesign
+from hass_train.hardware.dataflow.simulator.results import join_name
 from hass_train.hardware.dataflow.simulator.stages import StageDesign
 from hass_train.hardware.workload import NETWORK_INPUT
 from hass_train.precision.graph import LAYERS, Kind
@@ -173,11 +174,10 @@ class _Planner:
         """The names of the FIFOs of an operation's operands."""
         if len(operation.inputs) < 2:
             return (operation.name,)
-        known = [name for name in self.part.fifos if name.startswith(f"{operation.name} <- ")]
-        exact = [f"{operation.name} <- {name}" for name in operation.inputs]
-        if len(set(exact)) == len(exact) and set(exact) <= set(known):
-            return tuple(exact)
-        return tuple((*known, *exact)[: len(exact)]) if len(known) < len(exact) else tuple(known)
+        own = tuple(join_name(operation.name, operation.inputs, k) for k in range(len(operation.inputs)))
+        known = tuple(name for name in self.part.fifos if name.startswith(f"{operation.name} <- "))
+        # the design names operands by what makes them, which integers may do along with something else
+        return known if len(known) == len(own) and not set(own) <= set(known) else own
 
 
 def _size(operation: IntegerOperation) -> int:

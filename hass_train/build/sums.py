@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from hass_train.build.netlist import Netlist, Signal, whole
@@ -86,24 +88,44 @@ def as_values(net: Netlist, sums: Signal, bits: int, shifts: Ints, largest: Ints
     aligned = max(bits, *(signed_bits(int(one) << int(by)) for one, by in zip(largest.flat, left.flat, strict=True)))
     if left.any():
         if (left == left[:1]).all():
-            sums, bits = _moved(net, sums, bits, left[0], aligned), aligned
+            sums, bits = moved(net, sums, bits, left[0].tolist(), aligned), aligned
         else:
             shift_bits = int(left.max()).bit_length()
             module = Align(streams=streams, in_bits=bits, out_bits=aligned, shift_bits=shift_bits, rows=len(left))
             memory = whole(net, "shifts", Stream(streams, shift_bits), left)
             sums, bits = net.add("align", module, {"in": sums}, {"shift": memory})["out"], aligned
-    if most >= bits:
-        sums = net.values("sign", sums, Stream(streams, bits), range(streams), most + 1, signed=True)
-        bits = most + 1
-    module_ = Requantise(streams=streams, in_bits=bits, out_bits=to.bits, shift=most, signed_out=int(to.signed))
-    return net.add("requantise", module_, {"in": sums})["out"]
+    return divided(net, sums, streams, bits, most, to)
 
 
-def _moved(net: Netlist, sums: Signal, bits: int, left: Ints, aligned: int) -> Signal:
-    """Sums moved to the left by constants, which is wiring."""
+def divided(net: Netlist, values: Signal, streams: int, bits: int, shift: int, to: Format) -> Signal:
+    """Divide signed values by 2^shift, round half to even and saturate.
+
+    Args:
+        net: the netlist.
+        values: words of `streams` values of `bits` bits.
+        streams, bits: see there.
+        shift: at least 0.
+        to: the format of the results.
+    """
+    if shift >= bits:
+        values = net.values("sign", values, Stream(streams, bits), range(streams), shift + 1, signed=True)
+        bits = shift + 1
+    module = Requantise(streams=streams, in_bits=bits, out_bits=to.bits, shift=shift, signed_out=int(to.signed))
+    return net.add("requantise", module, {"in": values})["out"]
+
+
+def moved(net: Netlist, values: Signal, bits: int, left: Sequence[int], aligned: int) -> Signal:
+    """Move signed values to the left by constants, which is wiring.
+
+    Args:
+        net: the netlist.
+        values: words of values.
+        bits, aligned: of a value before and after.
+        left: places that each value of a word is moved by.
+    """
     chosen: list[int] = []
-    for stream, by in enumerate(left.tolist()):
+    for stream, by in enumerate(left):
         low = stream * bits
         kept = min(bits, aligned - by)
         chosen += [*[-1] * by, *range(low, low + kept), *[low + bits - 1] * (aligned - by - kept)]
-    return net.wire("aligned", sums, chosen)
+    return net.wire("aligned", values, chosen)

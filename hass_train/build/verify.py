@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +11,12 @@ from pathlib import Path
 from torch import Tensor
 
 from hass_train.build.bench import bench, probes_of, write_words
+from hass_train.build.fingerprints import fingerprint
 from hass_train.build.plan import Plan
 from hass_train.build.sources import MEMORIES, MODULES, TOP
 from hass_train.hardware.arithmetic import ceil_div
 from hass_train.precision.integer_network import IntegerNetwork
-from hass_train.rtl.simulate import BENCH, WARNINGS
-from hass_train.runtime.errors import UserError
+from hass_train.rtl.simulate import BENCH, WARNINGS, require_verilator, run
 from hass_train.runtime.files import write_text
 
 _OWN = Path(__file__).parent / "bench"
@@ -88,7 +86,7 @@ def verify(
     text = bench(plan, compared, len(images), seed)
     program = _compiled(folder, place, text)
     patience = _PATIENCE * plan.interval + _SETTLE
-    printed = _run([str(program), str(int(stalls)), str(patience)], place)
+    printed = run([str(program), str(int(stalls)), str(patience)], place)
     words = sum(one.flow.layout.words for one in compared) * len(images)
     ends = [int(one) for one in re.findall(r"^END (\d+)$", printed, re.MULTILINE)]
     begin = re.search(r"^BEGIN (\d+)$", printed, re.MULTILINE)
@@ -127,11 +125,10 @@ def _mismatch(printed: str, names: list[str], played: re.Match[str] | None, ende
 
 def _compiled(folder: Path, place: Path, text: str) -> Path:
     """The program of a bench, compiled unless it is there already."""
-    if shutil.which("verilator") is None:
-        raise UserError("Verilator is not installed; on Debian: apt-get install verilator")
-    files = [folder / TOP, *sorted((folder / MODULES).glob("*.sv")), BENCH / "source.sv", *sorted(_OWN.glob("*.sv"))]
-    told = hashlib.sha256("\n".join([text, *(one.read_text() for one in files)]).encode()).hexdigest()[:16]
-    built = place / f"obj_{told}"
+    require_verilator()
+    shared = [BENCH / name for name in ("pauses.sv", "source.sv")]
+    files = [folder / TOP, *sorted((folder / MODULES).glob("*.sv")), *shared, *sorted(_OWN.glob("*.sv"))]
+    built = place / f"obj_{fingerprint(text, *(one.read_bytes() for one in files))}"
     program, mark = built / "Vbench", built / "whole"
     if mark.is_file():
         return program.resolve()
@@ -146,15 +143,6 @@ def _compiled(folder: Path, place: Path, text: str) -> Path:
         str((place / "bench.sv").resolve()),
         *(str(one.resolve()) for one in files), str(_OWN / "main.cpp"),
     ]  # fmt: skip
-    _run(command, place)
+    run(command, place)
     mark.touch()
     return program.resolve()
-
-
-def _run(command: list[str], folder: Path) -> str:
-    """What a command prints; an error of a line, with the first one of its own, if it fails."""
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603
-    if done.returncode:
-        told = [line for line in (done.stdout + done.stderr).splitlines() if "rror" in line]
-        raise UserError(f"{Path(command[0]).name} failed: {told[0] if told else done.stderr.strip()[-300:]}")
-    return done.stdout

@@ -13,7 +13,6 @@ from hass_train.build.flows import Flow, fifo
 from hass_train.build.netlist import Netlist, Signal
 from hass_train.hardware.arithmetic import ceil_div
 from hass_train.precision.graph import Step
-from hass_train.rtl.reference.plumbing import LutramFifo, RegisterFifo
 from hass_train.rtl.reference.windows import Padding, SlidingWindow
 
 _LARGEST = 2  # stride and dilation that the sliding window has
@@ -127,9 +126,7 @@ def _ahead(net: Netlist, module: SlidingWindow, signal: Signal, pace: float) -> 
     if computing < 1 / _NEAR:
         needs.append(float((np.maximum.accumulate(owed) - owed).max()))
     depth = int(np.ceil(max(needs))) + 1
-    queue = RegisterFifo(width=signal.width, depth=2) if depth <= 2 else None
-    chosen = queue or LutramFifo(width=signal.width, depth=depth, shift_registers=0)
-    return net.add("window_queue", chosen, {"in": signal})["out"]
+    return fifo(net, "window_queue", signal, depth, module.bits)
 
 
 def _completing(module: SlidingWindow) -> NDArray[np.int64]:

@@ -173,13 +173,13 @@ class ImageData(pl.LightningDataModule):
         )
 
     def images(
-        self, split: str, model: nn.Module, images: int = 0, batches: int = 0, share: tuple[int, int] = (0, 1)
+        self, split: str, model: nn.Module | None, images: int = 0, batches: int = 0, share: tuple[int, int] = (0, 1)
     ) -> Iterator[Tensor]:
         """Yield batches of images, (n, channels, height, width) as `placed` returns them, in a fixed order.
 
         Args:
             split: `train`, `val` or `test`.
-            model: the network that is to see the images.
+            model: the network that is to see the images; None = as they were loaded.
             images, batches: limits on the number of images and of batches; 0 = no limit.
             share: (k, n) to yield only the k-th of n consecutive parts of the images, counted from 0.
         """
@@ -190,7 +190,7 @@ class ImageData(pl.LightningDataModule):
             mine = batch[max(first - seen, 0) : max(last - seen, 0)]
             seen += len(batch)
             if len(mine):
-                yield placed(mine, model)
+                yield mine if model is None else placed(mine, model)
             if seen >= last:
                 return
 

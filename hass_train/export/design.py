@@ -35,7 +35,7 @@ def save_design(path: AnyPath, design: Design, workload: Workload, estimate: Est
     fifos = {name: depth for part in design.parts for name, depth in part.fifos.items()}
     rows = []
     for operation, row in zip(workload, estimate.layers, strict=True):
-        joins = (join_name(operation, k) for k in range(len(operation.inputs)))
+        joins = (join_name(row.name, operation.inputs, k) for k in range(len(operation.inputs)))
         names = [row.name, f"{row.name} rows", *joins]
         rows.append(
             {

@@ -204,9 +204,9 @@ def squared_errors(
     inside = steps.clamp(unit.low, unit.high)
     weight = len(given) / len(some)
     near = inside * scales.unsqueeze(1)
-    exact, rounded_ = function(near), function(inside.round() * scales.unsqueeze(1))
+    exact, coarse = function(near), function(inside.round() * scales.unsqueeze(1))
     saturated = (function(some) - exact).square_().sum(1, dtype=torch.float64) * weight
-    rounding = (exact - rounded_).square_().sum(1, dtype=torch.float64) * weight
+    rounding = (exact - coarse).square_().sum(1, dtype=torch.float64) * weight
     extremes = torch.stack(given.aminmax())
     largest = extremes.abs().max()
     clipped = extremes.clamp((scales * unit.low).unsqueeze(1), (scales * unit.high).unsqueeze(1))

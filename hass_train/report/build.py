@@ -65,7 +65,7 @@ def verdict(build: Build) -> str:
 
 
 def print_build(build: Build, folder: Path, console: Console) -> None:
-    """Print what is known of an accelerator, the layers whose LUTs are estimated worst, and where its files are.
+    """Print what is known of an accelerator, and where its files are.
 
     Args:
         build: what is known.

@@ -91,7 +91,7 @@ def play(cases: Sequence[Case], sources: Path = SOURCES, models: Path | None = N
         _compile(folder, sources, [*netlists, *([models] if models else [])])
         longest = max(cycles + sum(map(len, case.words.values())) for cycles, case in zip(expected, cases, strict=True))
         limit = _PATIENCE * longest + _SETTLE
-        done = _run([str(folder / "obj" / "Vbench"), str(limit)], folder)
+        done = run([str(folder / "obj" / "Vbench"), str(limit)], folder)
         return [
             _outcome(number, case, done, expected[number], sum(map(len, results[number].values())))
             for number, case in enumerate(cases)
@@ -106,11 +106,15 @@ def _compile(folder: Path, sources: Path, netlists: list[Path]) -> None:
         "-Wno-fatal", "-Werror-USERERROR", *(f"-Wno-{warning}" for warning in WARNINGS),
         "-CFLAGS", "-O1", "--Mdir", str(folder / "obj"), *map(str, files), str(BENCH / "main.cpp"),
     ]  # fmt: skip
-    _run(command, folder)
+    run(command, folder)
 
 
-def _run(command: list[str], folder: Path) -> str:
-    """What a command prints; an error of a line, with the first one of its own, if it fails."""
+def run(command: list[str], folder: Path) -> str:
+    """What a command prints that runs in a folder.
+
+    Raises:
+        UserError: it fails; one line, with the first error of its own.
+    """
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
         told = [line for line in (done.stdout + done.stderr).splitlines() if "rror" in line]

@@ -49,7 +49,7 @@ def simulate_run(
     network = deployed(create_network(settings, **result.model.arguments))
     workload = traced(network, design.input_shape, settings.name)
     model = load_sparse(network, folder)
-    data = data_of(result, folder)
+    data = _data_of(result, folder)
     images = torch.cat(list(data.images("val", model, images=count)))
     integers = IntegerNetwork.load(folder) if (folder / INTEGERS_JSON).is_file() else None
     return simulate_design(design, workload, integers or model, images, profile, sized, told)
@@ -66,16 +66,11 @@ def validation_images(folder: AnyPath, count: int) -> Tensor:
         UserError: the run has no result, or its data cannot be loaded.
     """
     folder = Path(folder)
-    data = data_of(Result.load(folder), folder)
-    found: list[Tensor] = []
-    for batch, _ in data.statistics_dataloader("val"):
-        found.append(batch)
-        if sum(map(len, found)) >= count:
-            break
-    return torch.cat(found)[:count]
+    data = _data_of(Result.load(folder), folder)
+    return torch.cat(list(data.images("val", None, images=count)))
 
 
-def data_of(result: Result, folder: Path) -> ImageData:
+def _data_of(result: Result, folder: Path) -> ImageData:
     """Make and load the data module of a run's configuration.
 
     Raises:

@@ -128,7 +128,8 @@ def test_rules_give_layers_their_bits() -> None:
     }
     network = check_equal(quantised(Convolutions(), SIZE, Precision(rules=rules)), images(4, SIZE, 3))
     largest = {name: int(network.tensors[f"{name}.weight"].abs().max()) for name in ("stem", "depthwise", "last")}
-    assert largest == {"stem": 31, "depthwise": 7, "last": 1}
+    assert 16 <= largest.pop("stem") <= 31  # of more than 4 bits none saturates
+    assert largest == {"depthwise": 7, "last": 1}
     assert network.input.bits == 5
     formats = {one.name: one.sources[0] for one in network.operations}
     assert formats["grouped"].bits == 3 - (not formats["grouped"].signed)

@@ -21,18 +21,13 @@ module sink #(
 );
   logic [WIDTH-1:0] words[WORDS], offered;
   logic [31:0] index, held;
-  logic go, slow, waiting;
-  logic [31:0] chance;
+  logic go, waiting;
 
   initial $readmemh(FILE, words);
 
+  pauses #(.SEED(SEED)) chance (.clock(clock), .reset(reset), .enable(1'b1), .go(go));
+
   always_ff @(posedge clock) begin
-    chance = chance ^ (chance << 13);
-    chance = chance ^ (chance >> 17);
-    chance = chance ^ (chance << 5);
-    if (reset) chance = SEED;
-    if (chance[9:5] == 0) slow <= chance[10];
-    go <= slow ? chance[1:0] == 0 : chance[2:0] != 0;
     waiting <= in_valid && !in_ready;
     offered <= in_data;
     if (reset) begin
@@ -40,8 +35,6 @@ module sink #(
       held    <= 0;
       failed  <= 0;
       waiting <= 0;
-      go <= 0;
-      slow <= 0;
     end else if (!failed) begin
       if (held < HOLD) held <= held + 1;
       if (waiting && (!in_valid || in_data != offered)) begin

@@ -15,27 +15,15 @@ module source #(
 );
   logic [WIDTH-1:0] words[WORDS];
   logic [31:0] index;
-  logic go, slow;
-  logic [31:0] chance;
+  logic go;
 
   initial $readmemh(FILE, words);
 
-  // xorshift32: a pause is frequent while `slow` is set, rare otherwise
-  always_ff @(posedge clock) begin
-    chance = chance ^ (chance << 13);
-    chance = chance ^ (chance >> 17);
-    chance = chance ^ (chance << 5);
-    if (reset) chance = SEED;
-    if (chance[9:5] == 0) slow <= chance[10];
-    if (reset) begin
-      index <= 0;
-      go <= 0;
-      slow <= 0;
-    end else begin
-      if (out_valid && out_ready) index <= index + 1;
-      if (!out_valid || out_ready) go <= slow ? chance[1:0] == 0 : chance[2:0] != 0;
-    end
-  end
+  pauses #(.SEED(SEED)) chance (.clock(clock), .reset(reset), .enable(!out_valid || out_ready), .go(go));
+
+  always_ff @(posedge clock)
+    if (reset) index <= 0;
+    else if (taken) index <= index + 1;
 
   assign out_valid = index < WORDS && (go || !stall) && !reset;
   assign out_data  = words[index < WORDS ? index : 0];

@@ -26,8 +26,8 @@ module align #(
     output logic [           ADDRESS-1:0] shift_address,
     input  logic [STREAMS*SHIFT_BITS-1:0] shift_data
 );
-  if (STREAMS < 1 || IN_BITS < 1 || SHIFT_BITS < 1 || ROWS < 1)
-    $error("STREAMS, IN_BITS, SHIFT_BITS and ROWS must be at least 1");
+  if (STREAMS < 1 || IN_BITS < 1 || OUT_BITS < 1 || SHIFT_BITS < 1 || ROWS < 1)
+    $error("STREAMS, IN_BITS, OUT_BITS, SHIFT_BITS and ROWS must be at least 1");
   if (OUT_BITS < IN_BITS) $error("OUT_BITS must be at least IN_BITS");
 
   logic move, taken, ready;

@@ -2,16 +2,8 @@
 
 from hass_train.rtl.module import Module
 from hass_train.rtl.reference.dense import ActivationEngine, DenseEngine
-from hass_train.rtl.reference.plumbing import (
-    BlockFifo,
-    Concatenate,
-    LutramFifo,
-    RegisterFifo,
-    Reorder,
-    StreamFork,
-    StreamJoin,
-    WidthConverter,
-)
+from hass_train.rtl.reference.fifos import BlockFifo, LutramFifo, RegisterFifo
+from hass_train.rtl.reference.plumbing import Concatenate, Reorder, StreamFork, StreamJoin, WidthConverter
 from hass_train.rtl.reference.pointwise import LookupTable, Requantise, StreamAdd, StreamMultiply, Threshold
 from hass_train.rtl.reference.pools import AveragePool, GlobalPool, MaxPool
 from hass_train.rtl.reference.sparse import CrossbarEngine, PairEngine, WeightEngine

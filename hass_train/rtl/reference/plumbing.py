@@ -1,8 +1,7 @@
-"""Modules that move words and change no value: fork, queues, width converter, concatenation."""
+"""Modules that move words and change no value: fork, join, order, width converter, concatenation."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -16,7 +15,7 @@ from hass_train.rtl.module import Module, Words
 from hass_train.rtl.streams import Ints, Memory, Stream
 
 
-def _random_words(rng: np.random.Generator, words: int, stream: Stream) -> Ints:
+def random_words(rng: np.random.Generator, words: int, stream: Stream) -> Ints:
     """Random (words, values) integers, unsigned."""
     return rng.integers(0, 1 << stream.bits, (words, stream.values))
 
@@ -45,7 +44,7 @@ class StreamFork(costs.StreamFork, Module):
         return cls(width=int(rng.integers(1, 41)), copies=int(rng.integers(1, 6)))
 
     def stimulus(self, rng: np.random.Generator, words: int) -> dict[str, Ints]:
-        return {"in": _random_words(rng, words, self.inputs["in"])}
+        return {"in": random_words(rng, words, self.inputs["in"])}
 
     @classmethod
     def typical(cls, rng: np.random.Generator) -> Self:
@@ -76,7 +75,7 @@ class StreamJoin(costs.StreamJoin, Module):
         return cls(width=int(rng.integers(1, 41)), copies=int(rng.integers(1, 6)))
 
     def stimulus(self, rng: np.random.Generator, words: int) -> dict[str, Ints]:
-        return {name: _random_words(rng, words, stream) for name, stream in self.inputs.items()}
+        return {name: random_words(rng, words, stream) for name, stream in self.inputs.items()}
 
     @classmethod
     def typical(cls, rng: np.random.Generator) -> Self:
@@ -125,7 +124,7 @@ class Reorder(costs.Reorder, Module):
 
     def stimulus(self, rng: np.random.Generator, words: int) -> dict[str, Ints]:
         frames = max(2, -(-words // self.in_words))
-        return {"in": _random_words(rng, frames * self.in_words, self.inputs["in"])}
+        return {"in": random_words(rng, frames * self.in_words, self.inputs["in"])}
 
     def memories(self, rng: np.random.Generator) -> dict[str, Memory]:
         places = rng.integers(0, self.in_words * self.in_values, (self.out_words, self.out_values))
@@ -135,91 +134,6 @@ class Reorder(costs.Reorder, Module):
     def typical(cls, rng: np.random.Generator) -> Self:
         values, words = int(rng.choice([1, 1, 2, 3, 4])), int(rng.integers(2, 65))
         return cls(bits=8, in_words=words, in_values=values, out_words=words, out_values=values)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Fifo(costs.Fifo, Module):
-    """A queue of `depth` words of `width` bits."""
-
-    @property
-    def inputs(self) -> dict[str, Stream]:
-        return {"in": Stream(1, self.width)}
-
-    @property
-    def outputs(self) -> dict[str, Stream]:
-        return {"out": Stream(1, self.width)}
-
-    def reference(self, words: Words, memories: Mapping[str, Memory]) -> dict[str, Ints]:
-        return {"out": words["in"]}
-
-    @property
-    def holds(self) -> int:
-        return self.depth
-
-    @property
-    @abstractmethod
-    def latency(self) -> int:
-        """The cycles from a word's entry to its earliest exit."""
-
-    def stimulus(self, rng: np.random.Generator, words: int) -> dict[str, Ints]:
-        return {"in": _random_words(rng, words, self.inputs["in"])}
-
-
-@dataclass(frozen=True, kw_only=True)
-class RegisterFifo(costs.RegisterFifo, _Fifo):
-    """A queue in flip-flops; two words cut long paths of valid and ready."""
-
-    @property
-    def latency(self) -> int:
-        return 1
-
-    @classmethod
-    def random(cls, rng: np.random.Generator) -> Self:
-        return cls(width=int(rng.integers(1, 41)), depth=int(rng.integers(2, 10)))
-
-    @classmethod
-    def typical(cls, rng: np.random.Generator) -> Self:
-        return cls(width=int(rng.choice([4, 8, 16, 24, 32, 64])), depth=int(rng.integers(2, 5)))
-
-
-@dataclass(frozen=True, kw_only=True)
-class LutramFifo(costs.LutramFifo, _Fifo):
-    """A queue in the memory of LUTs: as shift registers, or addressed."""
-
-    @property
-    def latency(self) -> int:
-        return 1
-
-    @classmethod
-    def random(cls, rng: np.random.Generator) -> Self:
-        return cls(
-            width=int(rng.integers(1, 41)), depth=int(rng.choice([2, 3, 4, 5, 15, 16, 17, 31, 33, 64, 100])),
-            shift_registers=int(rng.integers(2)),
-        )  # fmt: skip
-
-    @classmethod
-    def typical(cls, rng: np.random.Generator) -> Self:
-        return cls(
-            width=int(rng.choice([8, 16, 24, 32, 64])), depth=int(rng.integers(4, 129)),
-            shift_registers=int(rng.integers(2)),
-        )  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True)
-class BlockFifo(costs.BlockFifo, _Fifo):
-    """A queue in block RAM, whose oldest word waits in the output register."""
-
-    @property
-    def latency(self) -> int:
-        return 2
-
-    @classmethod
-    def random(cls, rng: np.random.Generator) -> Self:
-        return cls(width=int(rng.integers(1, 41)), depth=int(rng.choice([3, 4, 5, 16, 17, 18, 65, 100, 513])))
-
-    @classmethod
-    def typical(cls, rng: np.random.Generator) -> Self:
-        return cls(width=int(rng.choice([8, 16, 24, 32, 64])), depth=int(2 ** rng.uniform(7, 13)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,7 +168,7 @@ class WidthConverter(costs.WidthConverter, Module):
 
     def stimulus(self, rng: np.random.Generator, words: int) -> dict[str, Ints]:
         read = -(-self.total // self.in_values)
-        values = _random_words(rng, -(-words // read) * read, self.inputs["in"]).reshape(-1, read * self.in_values)
+        values = random_words(rng, -(-words // read) * read, self.inputs["in"]).reshape(-1, read * self.in_values)
         values[:, self.total :] = 0
         return {"in": values.reshape(-1, self.in_values)}
 
@@ -293,8 +207,8 @@ class Concatenate(costs.Concatenate, Module):
     def stimulus(self, rng: np.random.Generator, words: int) -> dict[str, Ints]:
         pixels = -(-words // min(self.depth_a, self.depth_b))
         return {
-            "a": _random_words(rng, pixels * self.depth_a, self.inputs["a"]),
-            "b": _random_words(rng, pixels * self.depth_b, self.inputs["b"]),
+            "a": random_words(rng, pixels * self.depth_a, self.inputs["a"]),
+            "b": random_words(rng, pixels * self.depth_b, self.inputs["b"]),
         }
 
     @classmethod

@@ -93,7 +93,7 @@ class Pipeline:
             words = stage.words_per_read
             if len(stage.operands) > 1:
                 for n in range(len(stage.operands)):
-                    found.append(Fifo(join_name(operation, n), k, n, words, "join"))
+                    found.append(Fifo(join_name(operation.name, operation.inputs, n), k, n, words, "join"))
                 continue
             found.append(Fifo(stage.name, k, 0, words, "input"))
             if operation.multiplies or operation.window > 1:

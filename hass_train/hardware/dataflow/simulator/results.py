@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
-
-from hass_train.hardware.workload import Operation
 
 
 class Deadlock(RuntimeError):
@@ -84,8 +82,13 @@ class Fifo:
     kind: Literal["join", "input", "rows"]
 
 
-def join_name(operation: Operation, operand: int) -> str:
-    """The name of the FIFO of one of several operands; the second of two equal operands is numbered."""
-    name = f"{operation.name} <- {operation.inputs[operand]}"
-    again = operation.inputs[:operand].count(operation.inputs[operand])
+def join_name(name: str, inputs: Sequence[str], operand: int) -> str:
+    """The name of the FIFO of one of an operation's operands; the second of two equal operands is numbered.
+
+    Args:
+        name: of the operation.
+        inputs: the names of its operands.
+        operand: which one, from 0.
+    """
+    name, again = f"{name} <- {inputs[operand]}", inputs[:operand].count(inputs[operand])
     return f"{name} ({again + 1})" if again else name
