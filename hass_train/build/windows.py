@@ -13,6 +13,7 @@ from hass_train.build.flows import Flow, fifo
 from hass_train.build.netlist import Netlist, Signal
 from hass_train.hardware.arithmetic import ceil_div
 from hass_train.precision.graph import Step
+from hass_train.rtl.reference.fifos import LutramFifo
 from hass_train.rtl.reference.windows import Padding, SlidingWindow
 
 _LARGEST = 2  # stride and dilation that the sliding window has
@@ -126,7 +127,11 @@ def _ahead(net: Netlist, module: SlidingWindow, signal: Signal, pace: float) -> 
     if computing < 1 / _NEAR:
         needs.append(float((np.maximum.accumulate(owed) - owed).max()))
     depth = int(np.ceil(max(needs))) + 1
-    return fifo(net, "window_queue", signal, depth, module.bits)
+    if depth <= 2:
+        return fifo(net, "window_queue", signal, depth, module.bits)
+    # not in block RAM, whatever the depth: its second cycle of latency would lengthen the interval by a cycle
+    queue = LutramFifo(width=signal.width, depth=depth, shift_registers=0)
+    return net.add("window_queue", queue, {"in": signal})["out"]
 
 
 def _completing(module: SlidingWindow) -> NDArray[np.int64]:
