@@ -23,7 +23,7 @@ from hass_train.runtime.allocator import keep_freed_memory
 from hass_train.search.penalty import PricedPenalty
 from hass_train.sparsity import LayerRule, Mode, SearchStep, apply_masks, sparse_layers, sparsify, watching
 from hass_train.training.module import SPARED, WATCH
-from hass_train.training.quantisation import calibrate_precision, observing
+from hass_train.training.quantisation import calibrate_precision, follow_weights, observing
 
 # isort: split
 import timm  # after hass_train, which makes a torchvision without its operators importable
@@ -61,6 +61,8 @@ def stepper(
 
     def around() -> AbstractContextManager[object]:
         contexts, watches = ExitStack(), turn % WATCH == 1
+        if watches:
+            follow_weights(model)
         if mode is Mode.SEARCH:
             if watches:
                 contexts.enter_context(observing(model))
