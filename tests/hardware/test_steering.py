@@ -72,3 +72,32 @@ def test_layers_that_lost_channels_are_no_anchors(workload: Workload) -> None:
     layers[name] = dataclasses.replace(layers[name], structure=Structure(filters=True, dead_filters=(0, 3)))
     steering.estimate(workload, SparsityProfile(layers))
     assert steering.anchors() == {}
+
+
+@pytest.mark.parametrize("device", ["u250", "zcu104", "zedboard"])
+def test_designs_far_from_the_best_interval_are_not_missed(workload: Workload, device: str) -> None:
+    options = DataflowOptions(weight_bits=8, activation_bits=8, tolerance=5e-3)
+    near, whole = (DataflowAccelerator(load_device(device), options) for _ in range(2))
+    whole._coarse = None
+    for weight, activation in ((0.9, 0.6), (0.4, 0.8), (0.1, 0.3)):
+        asked = profile(workload, weight, activation)
+        ours, theirs = (one.estimate(workload, asked) for one in (near, whole))
+        assert ours.throughput_ips == pytest.approx(theirs.throughput_ips, rel=2 * options.tolerance)
+        few, all_of_them = (sum(map(len, one.network(workload, asked).tables)) for one in (near, whole))
+        assert few < 0.9 * all_of_them
+        assert ours.prices.keys() == theirs.prices.keys()
+        for price, other in zip(ours.prices.values(), theirs.prices.values(), strict=True):
+            assert price == pytest.approx(other, rel=0.2, abs=0.02)
+
+
+def test_an_answer_at_the_edge_of_what_was_enumerated_is_asked_again(
+    workload: Workload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = DataflowOptions(weight_bits=8, activation_bits=8, tolerance=5e-3)
+    near, whole = (DataflowAccelerator(load_device("zcu104"), options) for _ in range(2))
+    whole._coarse = None
+    asked = profile(workload, 0.5, 0.8)
+    expected = whole.estimate(workload, asked)
+    late = dataclasses.replace(near._space(workload), floor=2 * expected.interval_cycles, ceiling=2**40)
+    monkeypatch.setattr(near, "_near", lambda *_: late)
+    assert near.estimate(workload, asked).throughput_ips == pytest.approx(expected.throughput_ips, rel=0.01)

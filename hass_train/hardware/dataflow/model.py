@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from hass_train.hardware.accelerator import Accelerator
 from hass_train.hardware.channels import prices_asked, without_dead_channels
 from hass_train.hardware.dataflow.costs import memory
 from hass_train.hardware.dataflow.costs.branches import OperandFifos, operand_fifos, urgencies
+from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
 from hass_train.hardware.dataflow.design import Design, design_of
 from hass_train.hardware.dataflow.designs.compute import ComputeDesigns
 from hass_train.hardware.dataflow.designs.enumerate import designs_of, floor_interval
@@ -22,15 +24,21 @@ from hass_train.hardware.dataflow.exploration.network import ExploredPart, Netwo
 from hass_train.hardware.dataflow.exploration.objectives import best_design
 from hass_train.hardware.dataflow.exploration.partition import best_partition
 from hass_train.hardware.dataflow.exploration.width_gains import width_gains
-from hass_train.hardware.dataflow.options import LIMITS, DataflowOptions
+from hass_train.hardware.dataflow.options import COARSE, LIMITS, STEERING, DataflowOptions
 from hass_train.hardware.dataflow.steering import Anchors
 from hass_train.hardware.device import Device
 from hass_train.hardware.estimate import CannotFit, Estimate, TooSlow
 from hass_train.hardware.profile import LayerSparsity, SparsityProfile
 from hass_train.hardware.workload import Operation, Workload
 
-QUICK, STEERING = 1e-2, 2e-2
-"""Tolerances of quick answers, and of those that steer a search; those that are reported have the configured one."""
+QUICK = 1e-2
+"""Tolerance of quick answers, of which nothing is proved."""
+_REACH, _STEERED_REACH = 2, 4
+"""How many times longer than that of the pipeline an interval may be that is still enumerated: prices follow densities
+to their half, and a search comes as far with the designs that it keeps."""
+_BETTER = 1.5  # how many times faster than the coarse answer the best one may be
+_SIMPLE = (ComputeEngine.DENSE, ComputeEngine.ACTIVATION, ComputeEngine.WEIGHT)
+_EDGE = 1.05  # nearer to the shortest interval that was enumerated, an answer is not trusted
 _TABLES = 2**30  # bytes of design tables kept between queries
 _EXPLORED = 4  # explorations kept between queries: the same tables have the same best design
 
@@ -67,6 +75,14 @@ class DataflowAccelerator(Accelerator):
         )
         self._explored: LRUCache[tuple[object, ...], _Explored] = LRUCache(_EXPLORED)
         self._anchors = anchors
+        self._coarse: DataflowAccelerator | None = None
+        plain = self.options.objective in ("throughput", "latency") and self.options.partitions != "best"
+        if self.options.rough and not self.options.coarse and plain:
+            kinds = self.options.compute_engines
+            if set(_SIMPLE) <= set(kinds):  # what the others gain beside these is little, and takes long to work out
+                kinds = _SIMPLE
+            options = replace(self.options, tolerance=COARSE, partitions="never", compute_engines=kinds)
+            self._coarse = DataflowAccelerator(device, options)
         self._operand_fifos: LRUCache[Workload, dict[str, OperandFifos]] = LRUCache(_EXPLORED)
 
     def quick(self) -> DataflowAccelerator:
@@ -85,11 +101,12 @@ class DataflowAccelerator(Accelerator):
     def anchor(self, workload: Workload, anchors: Mapping[str, Any]) -> None:
         """See `Accelerator`."""
         assert self._anchors is not None  # of a steering accelerator
-        fifos, space, intervals = self._fifos(workload), self._space(workload), {}
+        fifos, intervals = self._fifos(workload), {}
         for operation in workload:
             if (anchor := anchors.get(operation.name)) is not None:
                 sparsity = LayerSparsity.from_dict(anchor["sparsity"])
-                self._designs(operation, sparsity, fifos[operation.name], space)
+                space = replace(self._space(workload), **anchor.get("window", {}))  # earlier versions had the whole
+                self._anchors.found(operation, self._designs(operation, sparsity, fifos[operation.name], space))
                 intervals[operation.name] = int(anchor["interval"])
         self._anchors.keep(intervals)
         self._forget()
@@ -124,11 +141,21 @@ class DataflowAccelerator(Accelerator):
     def _built(self, workload: Workload, profile: SparsityProfile) -> EstimateBuilder:
         """The best design of a network, as it was found before if it was."""
         network = self.network(workload, profile)
-        connections = tuple(operation.inputs for operation in workload)
-        key = (workload.input_shape, connections, *network.tables)  # tables compare by identity, and the key holds them
+        found = self._explored_before(network)
+        floor, design = max(table.space.floor for table in network.tables), found[0][0].design
+        if self._anchors is None and self._space(workload).floor < floor and design.interval < floor * _EDGE:
+            network = self._network(workload, profile, lambda asked, _: self._space(asked))
+            found = self._explored_before(network)
+        return EstimateBuilder(network, profile, *found)
+
+    def _explored_before(self, network: Network) -> _Explored:
+        """The best design of a network, from the cache if its tables were explored before."""
+        connections = tuple(operation.inputs for operation in network.workload)
+        # tables compare by identity, and the key holds them
+        key = (network.workload.input_shape, connections, *network.tables)
         if key not in self._explored:
             self._explored[key] = self._explore(network)
-        return EstimateBuilder(network, profile, *self._explored[key])
+        return self._explored[key]
 
     def width_gains(
         self, workload: Workload, profile: SparsityProfile, choices: Mapping[str, Sequence[int]]
@@ -136,7 +163,7 @@ class DataflowAccelerator(Accelerator):
         """See `Accelerator`: to first order at the present design, since the exact answers jump."""
         profile.check_covers(workload)
         workload, profile = without_dead_channels(workload, profile)
-        fifos, space = self._fifos(workload), self._space(workload)
+        fifos, space = self._fifos(workload), self._near(workload, profile)
 
         def table_at(operation: Operation, bits: int) -> Table:
             other = replace(operation, weight_bits=bits)
@@ -156,16 +183,49 @@ class DataflowAccelerator(Accelerator):
         Raises:
             CannotFit: an operation has no design that fits the device.
         """
-        fifos, space = self._fifos(workload), self._space(workload)
-        tables = [self._designs(o, profile.layers.get(o.name), fifos[o.name], space) for o in workload]
-        for operation, table in zip(workload, tables, strict=True):
+        return self._network(workload, profile, self._near)
+
+    def _network(
+        self, workload: Workload, profile: SparsityProfile, space_of: Callable[[Workload, SparsityProfile], DesignSpace]
+    ) -> Network:
+        """See `network`; layers whose designs are not known from profiles nearby are enumerated within bounds."""
+        fifos, whole, near, tables = self._fifos(workload), self._space(workload), None, []
+        for operation in workload:
+            sparsity, own, space = profile.layers.get(operation.name), fifos[operation.name], whole
+            table = self._anchors.moved(operation, sparsity, own) if self._anchors is not None else None
+            if table is None and operation.multiplies:
+                space = near = near or space_of(workload, profile)
+            if table is None:
+                table = self._designs(operation, sparsity, own, space)
+                if self._anchors is not None:
+                    self._anchors.found(operation, table)
             if not len(table):
                 raise CannotFit(self._no_design(operation, table))
+            tables.append(table)
         return Network(workload, tables, self.device, self.options)
 
     def _space(self, workload: Workload) -> DesignSpace:
-        """The bounds of the designs of a network's operations."""
-        return DesignSpace(self.budget, floor_interval(workload, self.options), self.device.family)
+        """The bounds of the designs of a network's operations, at any sparsity."""
+        floor = floor_interval(workload, self.options)
+        return DesignSpace(self.budget, floor, family=self.device.family)
+
+    def _near(self, workload: Workload, profile: SparsityProfile) -> DesignSpace:
+        """The bounds within which designs are worth enumerating, by the interval that a coarse look finds.
+
+        They are powers, so that small moves leave them where they are.
+        """
+        space = self._space(workload)
+        if self._coarse is None:
+            return space
+        try:
+            found = self._coarse._built(workload, profile).parts[0].design
+        except CannotFit:
+            return space  # in parts, perhaps
+        reach = _REACH if self._anchors is None else _STEERED_REACH
+        ahead = max(_BETTER * found.replicas, reach if self._anchors is not None else 1)
+        floor = int(_BETTER ** math.floor(math.log(found.interval / ahead, _BETTER)))
+        ceiling = math.ceil(_BETTER ** math.ceil(math.log(found.interval * reach, _BETTER)))
+        return replace(space, floor=max(space.floor, floor), ceiling=ceiling)
 
     def _fifos(self, workload: Workload) -> dict[str, OperandFifos]:
         """The operand FIFOs of a network's operations, by name."""
@@ -183,13 +243,9 @@ class DataflowAccelerator(Accelerator):
         self, operation: Operation, sparsity: LayerSparsity | None, fifos: OperandFifos, space: DesignSpace
     ) -> Table:
         """The operation's design table, from the cache if its geometry was seen at this sparsity."""
-        key = (operation.geometry, fifos, space.floor, _sparsity_key(sparsity))
-        if self._anchors is not None and (moved := self._anchors.moved(operation, sparsity, fifos)) is not None:
-            return moved
+        key = (operation.geometry, fifos, space.floor, space.ceiling, _sparsity_key(sparsity))
         if key not in self._tables:
             self._tables[key] = designs_of(operation, sparsity, fifos, self.options, space)
-        if self._anchors is not None:
-            self._anchors.found(operation, self._tables[key])
         return self._tables[key]
 
     def _no_design(self, operation: Operation, table: Table) -> str:

@@ -26,6 +26,10 @@ WeightStorage = Literal["dense", "compressed"]
 Objective = Literal["throughput", "latency", "efficiency", "energy"]
 Partitioning = Literal["needed", "never", "best"]
 
+ROUGH, STEERING, COARSE = 5e-3, 2e-2, 0.1
+"""Tolerances from which on fewer folds are explored: neighbouring ones are left out; those half as large again are; and
+only those twice as large are tried, of filters too."""
+
 
 @dataclass(frozen=True, slots=True)
 class DataflowOptions:
@@ -63,7 +67,8 @@ class DataflowOptions:
             between them: `needed` = where it does not fit otherwise, `never`, `best` = also where throughput gains.
         tolerance: how far above the shortest interval a design may be, as a fraction; 0 = proved the shortest. A small
             one saves the last steps of the proof, which are most of the work where several resources bind. From 0.005
-            on nothing is proved, and the answer is the best that bounds and repairs find among fewer folds.
+            on fewer folds are explored, and from 0.01 on nothing is proved: the answer is the best that bounds and
+            repairs find.
         batch: images that each part works through before the device is reconfigured.
         max_dsp_utilization, …: usable fractions of the device.
         mac_pj: energy of one multiply-accumulate of 16×16 bits, pJ; at other widths in proportion to their product.
@@ -206,12 +211,22 @@ class DataflowOptions:
     @property
     def rough(self) -> bool:
         """Whether a quick answer is wanted, for which neighbouring folds are left out."""
-        return self.tolerance >= 5e-3
+        return self.tolerance >= ROUGH
+
+    @property
+    def coarse(self) -> bool:
+        """Whether the answer need only say about how fast the network can be."""
+        return self.tolerance >= COARSE
 
     @property
     def step(self) -> float:
-        """The ratio between the folds of the input side that are explored; filters keep all folds."""
-        return 1.5 if self.tolerance >= 2e-2 else 1.25 if self.rough else 1.0
+        """The ratio between the folds of the input side that are explored."""
+        return 2.0 if self.coarse else 1.5 if self.tolerance >= STEERING else 1.25 if self.rough else 1.0
+
+    @property
+    def filter_step(self) -> float:
+        """The ratio between the numbers of parallel filters that are explored."""
+        return 2.0 if self.coarse else 1.0
 
     @property
     def t_min(self) -> int:

@@ -48,9 +48,13 @@ class Anchors:
         self._fresh.clear()
 
     def to_plain(self) -> dict[str, Any]:
-        """For each layer the sparsity at which its designs were found, and the interval then, as plain data."""
+        """For each layer the sparsity at which its designs were found, and the intervals then, as plain data."""
         return {
-            name: {"sparsity": table.sparsity.to_dict(), "interval": interval}
+            name: {
+                "sparsity": table.sparsity.to_dict(),
+                "interval": interval,
+                "window": {"floor": table.space.floor, "ceiling": table.space.ceiling},
+            }
             for name, (interval, table) in self._kept.items()
         }
 

@@ -79,7 +79,8 @@ class ComputeDesigns(Table):
         self._leave_out_tiles(side, found.t)
         if options.buildable:
             found.t[:, ~self._buildable(side)] = _NEVER
-        depth, row, place, interval = self._worth_building(side, found.t, depths, max(space.floor // self.urgency, 1))
+        wanted = (max(space.floor // self.urgency, 1), space.ceiling // self.urgency)
+        depth, row, place, interval = self._worth_building(side, found.t, depths, wanted)
         t = found.t[depth, row, place]
         folds = Folds(
             side.i[row], side.filters[place], side.g[row], side.m[row], side.n[row], side.q[row], side.p[row],
@@ -87,7 +88,6 @@ class ComputeDesigns(Table):
         )  # fmt: skip
         cells = (depth * len(side.n) + row) * len(side.filters) + place
         logic, memories, in_luts = self._costs(side, folds, cells, interval, t, space)
-        self.space = space
         super().__init__(interval * self.urgency, logic, memories, space)
         row = row[self.kept]
         self.folds, self.t, self.in_luts = folds[self.kept], t[self.kept], in_luts[self.kept]
@@ -109,8 +109,10 @@ class ComputeDesigns(Table):
         Zeros are taken to be independent, as where the sparsity has `moved`; dense engines leave out tiles of them.
         """
         sparsity = replace(self.sparsity, **{density: getattr(self.sparsity, density) * share})
-        growth = self._nearby.growth(self._work(self.sparsity), self._work(sparsity), share)
-        return self._nearby.intervals(self.t[rows] * growth[self._nearby.alike[rows]], rows) * self.urgency
+        before = self._work(self.sparsity)
+        nearby = self._nearby.some(rows) if "_nearby" in vars(self) else NearbyRounds.of(before, self.folds[rows])
+        growth = nearby.growth(before, self._work(sparsity), share)
+        return nearby.intervals(self.t[rows] * growth[nearby.alike]) * self.urgency
 
     def _work(self, sparsity: LayerSparsity) -> LayerWork:
         return work_of(self.layer, sparsity, self.options, self.costs)
@@ -164,14 +166,14 @@ class ComputeDesigns(Table):
         beside = (i == layer.channels_per_group) & (o == layer.filters_per_group)
         return np.asarray(fits & (alone | beside))
 
-    def _worth_building(self, side: InputFolds, t: Floats, fifos: list[int], floor: int) -> tuple[Ints, ...]:
+    def _worth_building(self, side: InputFolds, t: Floats, fifos: list[int], wanted: tuple[int, int]) -> tuple[Ints, ...]:
         """The designs worth building among all input folds with all numbers of filters.
 
         Args:
             side: (rows,) the input folds.
             t: (FIFOs, rows, filters) mean cycles of a round.
             fifos: depths of the compute engines' FIFOs.
-            floor: cycles below which no design has to go.
+            wanted: cycles below and above which no design has to go.
 
         Returns:
             (designs,) the index of the depth, the row, the index of the filters and the interval of each.
@@ -185,7 +187,7 @@ class ComputeDesigns(Table):
         found: tuple[Ints, ...] = table_kernel.worth_building(
             t, rounds, ceil_div(layer.filters_per_group, filters),
             cycles.input_cycles(layer, side.i, side.g, side.q), written, side.blocks, side.wider, filters, fewest,
-            np.array(fifos), floor,
+            np.array(fifos), *wanted,
         )  # fmt: skip
         return found
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hass_train.hardware.arithmetic import ceil_div, spaced, useful_folds
 from hass_train.hardware.dataflow.costs.compute_engine import Bools, ComputeEngine, EngineKind, LayerWork
 from hass_train.hardware.dataflow.costs.cost_model import CostModel
-from hass_train.hardware.dataflow.costs.engine_kinds import KINDS, VARIANTS, by_kind, variants, waiting
+from hass_train.hardware.dataflow.costs.engine_kinds import KINDS, VARIANTS, by_rounds, variants, waiting
 from hass_train.hardware.dataflow.costs.initiation import multiplier_choices
 from hass_train.hardware.dataflow.costs.rounds import LockstepCycles, round_cycles
 from hass_train.hardware.dataflow.options import DataflowOptions
@@ -47,7 +47,7 @@ class InputFolds:
         blocks: (blocks + 1,) the first rows of each q and g, and the number of rows.
         wider: whether a row has more multipliers than the row before and is otherwise equal, and not harder to squeeze
             to.
-        kinds: kind of engine, m, g and rows, of all that are equal in these.
+        kinds: kind of engine, m, g and rows, of all that are equal in these; multipliers may be made of anything.
     """
 
     i: Ints
@@ -146,12 +146,12 @@ class InputSide:
             wider &= common[1:] >= common[:-1]
         alike = [
             (kind, int(bundle), int(beside), of_bundle[g_[of_bundle] == beside])
-            for kind, of_kind in by_kind(engine)
+            for kind, of_kind in by_rounds(engine)
             for bundle in np.unique(m[of_kind])
             for of_bundle in (of_kind[m[of_kind] == bundle],)
             for beside in np.unique(g_[of_bundle])
         ]
-        filters = np.array(useful_folds(layer.filters_per_group, divisors), np.int64)
+        filters = np.array(spaced(useful_folds(layer.filters_per_group, divisors), self.options.filter_step), np.int64)
         blocks = np.cumsum([0, *sizes])
         return InputFolds(i, m, n, choice, engine, g_, q_, p_, filters, blocks, np.r_[False, wider], alike)
 

@@ -49,13 +49,15 @@ class DesignSpace:
     Args:
         budget: (6,) what the whole device offers: DSPs, block RAMs, UltraRAMs, LUTs, flip-flops and off-chip bits per
             image; infinite for a resource that does not count.
-        floor: cycles per image that some layer of the network cannot go below. No other layer needs to be faster, so
-            folds are not widened beyond it.
+        floor: cycles per image that the pipeline does not go below. No layer needs to be faster, so folds are not
+            widened beyond it.
+        ceiling: cycles per image that the pipeline does not go above.
         family: what the device is made of, as the costs of modules know it.
     """
 
     budget: Floats
     floor: int = 1
+    ceiling: int = 2**62
     family: Family = "xc7"
 
 
@@ -75,6 +77,7 @@ class Table:
         interval, logic, memory: those of the designs that fit the device by themselves, in ascending order of interval.
         kept: (designs,) indices of these among the n given ones.
         least: (6,) the least of each resource that any given design takes.
+        space: the bounds within which they were enumerated.
     """
 
     def __init__(self, interval: Ints, logic: Floats, memory: Floats, space: DesignSpace) -> None:
@@ -85,6 +88,7 @@ class Table:
         self.kept = order[np.argsort(interval[order], kind="stable")]
         self.interval = interval[self.kept].astype(np.int64)
         self.logic, self.memory = table_kernel.rounded(columns, planes, self.kept)
+        self.space = space
         self._rows: dict[tuple[int, int], LayerEstimate] = {}
 
     def __len__(self) -> int:
