@@ -189,16 +189,16 @@ class DataflowAccelerator(Accelerator):
         self, workload: Workload, profile: SparsityProfile, space_of: Callable[[Workload, SparsityProfile], DesignSpace]
     ) -> Network:
         """See `network`; layers whose designs are not known from profiles nearby are enumerated within bounds."""
-        fifos, whole, near, tables = self._fifos(workload), self._space(workload), None, []
+        fifos, whole, near = self._fifos(workload), self._space(workload), None
+        tables: list[Table] = []
         for operation in workload:
             sparsity, own, space = profile.layers.get(operation.name), fifos[operation.name], whole
-            table = self._anchors.moved(operation, sparsity, own) if self._anchors is not None else None
-            if table is None and operation.multiplies:
+            moved = self._anchors.moved(operation, sparsity, own) if self._anchors is not None else None
+            if moved is None and operation.multiplies:
                 space = near = near or space_of(workload, profile)
-            if table is None:
-                table = self._designs(operation, sparsity, own, space)
-                if self._anchors is not None:
-                    self._anchors.found(operation, table)
+            table: Table = self._designs(operation, sparsity, own, space) if moved is None else moved
+            if self._anchors is not None and moved is None:
+                self._anchors.found(operation, table)
             if not len(table):
                 raise CannotFit(self._no_design(operation, table))
             tables.append(table)

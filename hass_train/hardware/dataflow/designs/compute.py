@@ -166,7 +166,9 @@ class ComputeDesigns(Table):
         beside = (i == layer.channels_per_group) & (o == layer.filters_per_group)
         return np.asarray(fits & (alone | beside))
 
-    def _worth_building(self, side: InputFolds, t: Floats, fifos: list[int], wanted: tuple[int, int]) -> tuple[Ints, ...]:
+    def _worth_building(
+        self, side: InputFolds, t: Floats, fifos: list[int], wanted: tuple[int, int]
+    ) -> tuple[Ints, ...]:
         """The designs worth building among all input folds with all numbers of filters.
 
         Args:
