@@ -87,6 +87,16 @@ def test_designs_far_from_the_best_interval_are_not_missed(workload: Workload, d
         assert few < 0.9 * all_of_them
 
 
+def test_wide_designs_stay_where_they_save_memory() -> None:
+    network = trace(timm.create_model("resnet18"), (3, 32, 32))
+    options = DataflowOptions(weight_bits=8, activation_bits=8, tolerance=5e-3, compute_engines=("dense", "weight"))
+    near, whole = (DataflowAccelerator(load_device("zcu104"), options) for _ in range(2))
+    whole._coarse = None
+    ours, theirs = (one.estimate(network, SparsityProfile.dense(network)) for one in (near, whole))
+    assert ours.utilization["bram18"] > 0.98
+    assert ours.throughput_ips > 0.99 * theirs.throughput_ips
+
+
 def test_prices_are_those_of_all_designs() -> None:
     network = trace(timm.create_model("resnet18"), (3, 32, 32))
     options = DataflowOptions(weight_bits=8, activation_bits=8, tolerance=5e-3)
@@ -106,6 +116,6 @@ def test_an_answer_at_the_edge_of_what_was_enumerated_is_asked_again(
     whole._coarse = None
     asked = profile(workload, 0.5, 0.8)
     expected = whole.estimate(workload, asked)
-    late = dataclasses.replace(near._space(workload), floor=2 * expected.interval_cycles, ceiling=2**40)
+    late = dataclasses.replace(near._space(workload), near=(2 * expected.interval_cycles, 2**40))
     monkeypatch.setattr(near, "_near", lambda *_: late)
     assert near.estimate(workload, asked).throughput_ips == pytest.approx(expected.throughput_ips, rel=0.01)

@@ -105,7 +105,9 @@ class DataflowAccelerator(Accelerator):
         for operation in workload:
             if (anchor := anchors.get(operation.name)) is not None:
                 sparsity = LayerSparsity.from_dict(anchor["sparsity"])
-                space = replace(self._space(workload), **anchor.get("window", {}))  # earlier versions had the whole
+                space = self._space(workload)
+                if "near" in anchor:  # earlier versions had no such bounds
+                    space = replace(space, near=tuple(anchor["near"]))
                 self._anchors.found(operation, self._designs(operation, sparsity, fifos[operation.name], space))
                 intervals[operation.name] = int(anchor["interval"])
         self._anchors.keep(intervals)
@@ -142,7 +144,7 @@ class DataflowAccelerator(Accelerator):
         """The best design of a network, as it was found before if it was."""
         network = self.network(workload, profile)
         found = self._explored_before(network)
-        floor, design = max(table.space.floor for table in network.tables), found[0][0].design
+        floor, design = max(table.space.near[0] for table in network.tables), found[0][0].design
         if self._anchors is None and self._space(workload).floor < floor and design.interval < floor * _EDGE:
             network = self._network(workload, profile, lambda asked, _: self._space(asked))
             found = self._explored_before(network)
@@ -207,7 +209,7 @@ class DataflowAccelerator(Accelerator):
     def _space(self, workload: Workload) -> DesignSpace:
         """The bounds of the designs of a network's operations, at any sparsity."""
         floor = floor_interval(workload, self.options)
-        return DesignSpace(self.budget, floor, family=self.device.family)
+        return DesignSpace(self.budget, floor, self.device.family)
 
     def _near(self, workload: Workload, profile: SparsityProfile) -> DesignSpace:
         """The bounds within which designs are worth enumerating, by the interval that a coarse look finds.
@@ -225,7 +227,7 @@ class DataflowAccelerator(Accelerator):
         ahead = max(_BETTER * found.replicas, reach if self._anchors is not None else 1)
         floor = int(_BETTER ** math.floor(math.log(found.interval / ahead, _BETTER)))
         ceiling = math.ceil(_BETTER ** math.ceil(math.log(found.interval * reach, _BETTER)))
-        return replace(space, floor=max(space.floor, floor), ceiling=ceiling)
+        return replace(space, near=(floor, ceiling))
 
     def _fifos(self, workload: Workload) -> dict[str, OperandFifos]:
         """The operand FIFOs of a network's operations, by name."""
@@ -243,7 +245,7 @@ class DataflowAccelerator(Accelerator):
         self, operation: Operation, sparsity: LayerSparsity | None, fifos: OperandFifos, space: DesignSpace
     ) -> Table:
         """The operation's design table, from the cache if its geometry was seen at this sparsity."""
-        key = (operation.geometry, fifos, space.floor, space.ceiling, _sparsity_key(sparsity))
+        key = (operation.geometry, fifos, space.floor, space.near, _sparsity_key(sparsity))
         if key not in self._tables:
             self._tables[key] = designs_of(operation, sparsity, fifos, self.options, space)
         return self._tables[key]

@@ -53,7 +53,7 @@ class Anchors:
             name: {
                 "sparsity": table.sparsity.to_dict(),
                 "interval": interval,
-                "window": {"floor": table.space.floor, "ceiling": table.space.ceiling},
+                "near": list(table.space.near),
             }
             for name, (interval, table) in self._kept.items()
         }

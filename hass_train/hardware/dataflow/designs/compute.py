@@ -79,7 +79,9 @@ class ComputeDesigns(Table):
         self._leave_out_tiles(side, found.t)
         if options.buildable:
             found.t[:, ~self._buildable(side)] = _NEVER
-        wanted = (max(space.floor // self.urgency, 1), space.ceiling // self.urgency)
+        shallow = layer.result.pixels * ceil_div(memory.LUTRAM_BITS, options.weight_bits)  # their weights fit LUTs
+        floor = max(space.floor // self.urgency, min(space.near[0] // self.urgency, shallow), 1)
+        wanted = (floor, space.near[1] // self.urgency)
         depth, row, place, interval = self._worth_building(side, found.t, depths, wanted)
         t = found.t[depth, row, place]
         folds = Folds(

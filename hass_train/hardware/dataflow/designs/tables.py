@@ -49,16 +49,17 @@ class DesignSpace:
     Args:
         budget: (6,) what the whole device offers: DSPs, block RAMs, UltraRAMs, LUTs, flip-flops and off-chip bits per
             image; infinite for a resource that does not count.
-        floor: cycles per image that the pipeline does not go below. No layer needs to be faster, so folds are not
-            widened beyond it.
-        ceiling: cycles per image that the pipeline does not go above.
+        floor: cycles per image that some layer of the network cannot go below. No other layer needs to be faster, so
+            folds are not widened beyond it.
         family: what the device is made of, as the costs of modules know it.
+        near: intervals between which the pipeline's will be. Folds are widened below the first only until weights fit
+            LUTs, and slower designs than the second are left out.
     """
 
     budget: Floats
     floor: int = 1
-    ceiling: int = 2**62
     family: Family = "xc7"
+    near: tuple[int, int] = (1, 2**62)
 
 
 class Table:
