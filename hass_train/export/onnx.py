@@ -40,6 +40,16 @@ def save_onnx(network: IntegerNetwork, folder: AnyPath) -> None:
         graph.onnx.save(made, str(Path(folder) / name))
 
 
+def save_run(folder: AnyPath) -> list[Path]:
+    """Write the ONNX models of a run into its directory; returns their paths.
+
+    Raises:
+        UserError: the run has no integers, or as `save_onnx`.
+    """
+    save_onnx(IntegerNetwork.load(folder), folder)
+    return [Path(folder) / MODEL, Path(folder) / QONNX_MODEL]
+
+
 def onnx_model(network: IntegerNetwork, graph: OnnxGraph) -> Any:
     """Return an integer network as an `onnx.ModelProto`, which maps images `input` (n, channels, height, width) to
     `logits`.
@@ -55,8 +65,9 @@ def onnx_model(network: IntegerNetwork, graph: OnnxGraph) -> Any:
     names = {NETWORK_INPUT: graph.rounded("input", network.input, "input.rounded")}
     for operation in network.operations:
         tensors = {key: value.numpy() for key, value in network.tensors_of(operation).items()}
-        operands = [names[name] for name in operation.inputs]
+        operands, before = [names[name] for name in operation.inputs], len(graph.nodes)
         names[operation.name] = _WRITERS[operation.kind](graph, operation, operands, tensors)
+        graph.written[operation.name] = graph.nodes[before:]
     graph.rename(names[network.output], "logits")
     result = next(one.shape for one in network.operations if one.name == network.output)
     inputs = [helper.make_tensor_value_info("input", kind, [graph.images, *network.input_shape])]
@@ -189,7 +200,7 @@ def _clip(graph: OnnxGraph, one: IntegerOperation, operands: list[str], tensors:
     """ReLU, ReLU6 or another clip."""
     source = one.sources[0]
     if one.low == 0 and one.high == source.high:
-        return graph.node("Relu", operands[0], output=one.name)
+        return graph.rectified(operands[0], source, one.name)
     limits = (graph.constant(limit * source.scale) for limit in (one.low, one.high))
     return graph.node("Clip", operands[0], *limits, output=one.name)
 

@@ -39,6 +39,8 @@ class OnnxGraph(ABC):
         self.onnx = onnx_module()
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
+        self.written: dict[str, list[Any]] = {}
+        """The nodes of each operation."""
         self._known: dict[tuple[str, bytes, tuple[int, ...]], str] = {}
         self._count = 0
 
@@ -80,6 +82,10 @@ class OnnxGraph(ABC):
         limits = (self.constant(to.low, np.float64), self.constant(to.high, np.float64))
         steps = self.node("Clip", steps, *limits)
         return self.cast(self.node("Mul", steps, self.constant(to.scale, np.float64)), "FLOAT")
+
+    def rectified(self, x: str, source: Format, output: str) -> str:
+        """Append the ReLU of a value of a format."""
+        return self.node("Relu", x, output=output)
 
     @abstractmethod
     def rounded(self, x: str, to: Format, output: str) -> str:
@@ -132,7 +138,12 @@ class QonnxGraph(OnnxGraph):
             signed=int(signed), narrow=int(narrow), rounding_mode="ROUND",
         )  # fmt: skip
 
+    def rectified(self, x: str, source: Format, output: str) -> str:
+        return super().rectified(x, source, output) if source.signed else x  # `rounded` wrote it
+
     def rounded(self, x: str, to: Format, output: str) -> str:
+        if not to.signed:  # saturates at 0 anyhow, but FINN's thresholds are made of a ReLU followed by its Quant
+            x = self.node("Relu", x)
         return self._quant(x, self.constant(to.scale), to.bits, to.signed, narrow=False, output=output)
 
     def weight(self, name: str, integers: Array, scales: Array, bits: int) -> str:
