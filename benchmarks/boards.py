@@ -178,7 +178,8 @@ def _row(one: Operation, design: StageDesign, in_dsps: bool) -> LayerEstimate:
         cycles.compute_cycles(one, i, o, g, t), cycles.input_cycles(one, i, g), cycles.output_cycles(one, o, g)
     )
     used = Resources(dsp=int(costs.compute(one, given)[0, 0]) if in_dsps else 0, bram18=block_rams)
-    return LayerEstimate(one.name, one.kind, int(interval[0]), "", "dense", folds, used, "bram")
+    own = (one.name, one.kind, int(interval[0]), "", "dense", folds, used, "bram")
+    return LayerEstimate(*own, initiation_interval=float(t))
 
 
 def _bank_for_each_engine(one: Operation, row: LayerEstimate) -> int:

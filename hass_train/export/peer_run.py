@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hass_train.export.design import DESIGN, load_design
-from hass_train.export.profile import PROFILE, load_profile
+from hass_train.export.profile import load_profile
 from hass_train.hardware import LayerSparsity
 from hass_train.hardware.dataflow.design import Design, PartDesign
 from hass_train.hardware.dataflow.simulator.stages import StageDesign
@@ -61,10 +61,9 @@ class PeerRun:
             )
         part = _only_part(design, folder, tool)
         rows = json.loads((folder / DESIGN).read_text())["layers"]
-        profile = load_profile(folder) if (folder / PROFILE).is_file() else None
         return cls(
             IntegerNetwork.load(folder), design.hardware, {one.name: one for one in part.designs}, part.fifos,
-            {row["name"]: str(row.get("weights_in", "")) for row in rows}, profile.layers if profile else {},
+            {row["name"]: str(row.get("weights_in", "")) for row in rows}, load_profile(folder).layers,
             part.interval_cycles,
         )  # fmt: skip
 

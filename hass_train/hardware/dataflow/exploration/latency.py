@@ -5,11 +5,14 @@ one does. Between them words leave evenly. A row of results can begin when the l
 arrived, and what is left of the map from there on takes its share of the operation's own interval:
 
     arrives(u) = first + u·(last − first)                     u = fraction of the operand's map
-    first'     = arrives(u_0) + interval / pixels
-    last'      = max over rows r of arrives(u_r) + (1 − r/H')·interval,  and  arrives(1) + interval / (pixels · blocks)
+    first'     = arrives(u_0) + compute / pixels
+    last'      = max over rows r of arrives(u_r) + max((1 − r/H')·compute, reading that is left),
+                 arrives(1) + compute / (pixels · blocks),  and  first + interval
 
 An operation that is faster than those before it so ends a little after them, with the results that the last pixels
-complete; a slower one ends its own interval after it began. The interval of the pipeline does not matter.
+complete; a slower one ends its own interval after it began. `compute` is what computing and writing take of its
+interval; reading, of the padding below the last pixels too, may take longer. The interval of the pipeline does not
+matter.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hass_train.hardware.arithmetic import ceil_div
+from hass_train.hardware.dataflow.costs import cycles
 from hass_train.hardware.dataflow.costs.branches import held, operand_wait
 from hass_train.hardware.estimate import LayerEstimate
 from hass_train.hardware.workload import NETWORK_INPUT, Operation, OperationKind, Workload
@@ -60,13 +64,34 @@ def _times(
         whole = operand_wait(operation, k) or held(operation, k, workload.maps[operation.inputs[k]].words)
         starts = np.maximum(starts, last if whole else first + needs * (last - first))
         ends = max(ends, last)
-    computed = starts + (1 - np.arange(len(needs)) / len(needs)) * own
+    own, begun = _computing(operation, row), min(first for first, _ in operands) + own
+    left = np.maximum((1 - np.arange(len(needs)) / len(needs)) * own, _reading(operation, row, blocks))
+    computed = max(float((starts + left).max()), begun)
     if _fetched(row):  # a band is computed as a whole, and then written
         band, folds = own / row.bands, row.folds
         writing = min(result.words / (folds["o"] * folds["g"] * folds["p"]) / row.bands, band)
-        return float(starts[0]) + band, max(float(computed.max()), ends + band) + writing
+        return float(starts[0]) + band, max(computed, ends + band) + writing
     pixel = own / result.pixels
-    return float(starts[0]) + pixel, max(float(computed.max()), ends + pixel / blocks)
+    return float(starts[0]) + pixel, max(computed, ends + pixel / blocks)
+
+
+def _computing(operation: Operation, row: LayerEstimate) -> float:
+    """Cycles of computing and writing alone; reading the map, with its padding, may take longer."""
+    folds, result = row.folds, operation.result
+    if "s" in folds:
+        return float(min(row.interval_cycles, result.pixels * ceil_div(result.channels, folds["s"])))
+    o, g, p = folds["o"], folds["g"], folds["p"]
+    compute = cycles.compute_cycles(operation, folds["i"], o, g, row.initiation_interval, p)
+    return float(min(row.interval_cycles, max(float(compute), float(cycles.output_cycles(operation, o, g, p)))))
+
+
+def _reading(operation: Operation, row: LayerEstimate, blocks: int) -> Floats | float:
+    """(rows of the result,) cycles of reading the padded map from the last pixel of each row's first window on."""
+    if operation.kind not in _WINDOWED:
+        return 0.0
+    (down, across), (height, width) = operation.reach, operation.rows_read
+    done = (np.arange(operation.result.height) * operation.stride[0] + down - 1) * width + across
+    return np.asarray(np.maximum(height * width - done, 0) * blocks / row.folds.get("q", 1))
 
 
 def _needs(operation: Operation, row: LayerEstimate, blocks: int) -> Floats:
