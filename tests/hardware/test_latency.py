@@ -98,7 +98,7 @@ def test_boards_that_others_measured() -> None:
     for board in boards.values():
         found = board.latency_us + start + slope * board.words
         assert found == pytest.approx(board.measured_us, rel=0.10), board.name
-        assert board.latency_us == pytest.approx(board.simulated_us, rel=0.06), board.name
+        assert board.latency_us == pytest.approx(board.simulated_us, rel=0.10), board.name
         assert board.slowest.interval_cycles / board.clock_mhz < board.measured_us
         dsp = sum(row.resources.dsp for row in board.rows)
         assert dsp == pytest.approx(board.data["vivado"]["dsp"], rel=0.10)
