@@ -114,7 +114,8 @@ def _folds(run: PeerRun, one: IntegerOperation) -> Plain:
     inputs, outputs = weight[0].numel(), len(weight)
     multipliers = folds["N"] * (folds["i"] // folds["m"]) * folds["o"] * folds["g"]  # of one column of pixels
     reuse = reuse_factor(inputs, outputs, multipliers)
-    own: Plain = {"ReuseFactor": reuse, "Strategy": "Resource" if reuse > 1 else "Latency"}
+    resource = reuse > 1 and one.groups == 1  # depthwise convolutions have no such strategy
+    own: Plain = {"ReuseFactor": reuse, "Strategy": "Resource" if resource else "Latency"}
     return own if folds["p"] == 1 else {**own, "ParallelizationFactor": folds["p"]}
 
 

@@ -88,10 +88,9 @@ def _layer(graph: OnnxGraph, one: IntegerOperation, operands: list[str], tensors
         level = graph.constant(one.threshold * source.scale)
         x = graph.node("Where", graph.node("Greater", graph.node("Abs", x), level), x, graph.constant(0.0))
     weight, scales = tensors["weight"].astype(np.int64), 2.0 ** tensors["exponents"].astype(np.float64)
-    bits = accumulator_bits([int(abs(weight).max())])
     own = scales * source.scale
     if one.accumulator_bits <= EXACT_BITS:
-        written = graph.weight(f"{name}.weight", weight, scales, bits)
+        written = _weight(graph, one, f"{name}.weight", weight, scales)
         bias = graph.bias(f"{name}.bias", tensors["bias"], own)
         sums = _product(graph, one, x, written, bias, weight.shape[2:])
         if not bias:
@@ -100,7 +99,7 @@ def _layer(graph: OnnxGraph, one: IntegerOperation, operands: list[str], tensors
     parts = _parts(one, weight)
     sums = graph.constant(_at_channels(one, tensors["bias"] * own), np.float64)
     for place, part in enumerate(parts):
-        written = graph.weight(f"{name}.weight.{place}", part, scales, bits)
+        written = _weight(graph, one, f"{name}.weight.{place}", part, scales)
         sums = graph.node("Add", sums, graph.cast(_product(graph, one, x, written, "", weight.shape[2:]), "DOUBLE"))
     return graph.rounded(graph.rounded_double(sums, 1 / one.output.scale, one.output), one.output, name)
 
@@ -110,14 +109,26 @@ def _at_channels(one: IntegerOperation, values: Array) -> Array:
     return values.reshape(-1, *[1] * (len(one.shape) - 2)) if one.kind is Kind.CONV else values
 
 
+def _weight(graph: OnnxGraph, one: IntegerOperation, name: str, weight: Array, scales: Array) -> str:
+    """A layer's weight as `_product` takes it: of linear layers (filters, channels) for Gemm, else transposed."""
+    bits = accumulator_bits([int(abs(weight).max())])
+    write = graph.weight if one.kind is Kind.CONV or _gemm(graph, one) else graph.matrix
+    return write(name, weight, scales, bits)
+
+
+def _gemm(graph: OnnxGraph, one: IntegerOperation) -> bool:
+    """Whether a linear layer is written as Gemm."""
+    return graph.gemm and len(one.shape) == 2
+
+
 def _product(graph: OnnxGraph, one: IntegerOperation, x: str, weight: str, bias: str, kernel: tuple[int, ...]) -> str:
     """A layer's products and sums; no bias if that is empty."""
     operands = [x, weight, *([bias] if bias else [])]
     if one.kind is Kind.CONV:
         return graph.node("Conv", *operands, **_windows(one, kernel), group=one.groups)
-    if len(one.shape) == 2:
+    if _gemm(graph, one):
         return graph.node("Gemm", *operands, transB=1)
-    product = graph.node("MatMul", x, graph.node("Transpose", weight, perm=[1, 0]))
+    product = graph.node("MatMul", x, weight)
     return graph.node("Add", product, bias) if bias else product
 
 

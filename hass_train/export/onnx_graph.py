@@ -34,6 +34,7 @@ class OnnxGraph(ABC):
     ir_version: int
     domain: str | None = None
     images: str | int = "n"  # of a batch
+    gemm = True  # for linear layers of one token
 
     def __init__(self) -> None:
         self.onnx = onnx_module()
@@ -95,6 +96,10 @@ class OnnxGraph(ABC):
     def weight(self, name: str, integers: Array, scales: Array, bits: int) -> str:
         """Append a weight of symmetric integers (filters, …), one scale for each filter."""
 
+    def matrix(self, name: str, integers: Array, scales: Array, bits: int) -> str:
+        """Append the weight of a linear layer, (filters, channels) as above, so that it comes (channels, filters)."""
+        return self.node("Transpose", self.weight(name, integers, scales, bits), perm=[1, 0])
+
     @abstractmethod
     def bias(self, name: str, integers: Array, scales: Array) -> str:
         """Append the bias of a layer, integers (filters,) each with a scale of its own; an empty name if it is to be
@@ -130,6 +135,7 @@ class QonnxGraph(OnnxGraph):
 
     opset, ir_version = 17, 8
     images = 1  # compilers of dataflow accelerators want all shapes
+    gemm = False  # which hls4ml does not know
     domain = "qonnx.custom_op.general"
 
     def _quant(self, x: str, scale: str, bits: int, signed: bool, narrow: bool, output: str) -> str:
@@ -147,7 +153,12 @@ class QonnxGraph(OnnxGraph):
         return self._quant(x, self.constant(to.scale), to.bits, to.signed, narrow=False, output=output)
 
     def weight(self, name: str, integers: Array, scales: Array, bits: int) -> str:
-        scales = scales.reshape(-1, *[1] * (integers.ndim - 1))
+        return self._weight(name, integers, scales.reshape(-1, *[1] * (integers.ndim - 1)), bits)
+
+    def matrix(self, name: str, integers: Array, scales: Array, bits: int) -> str:
+        return self._weight(name, integers.T, scales[None], bits)
+
+    def _weight(self, name: str, integers: Array, scales: Array, bits: int) -> str:
         stored = self.constant(integers * scales, name=f"{name}.real")
         return self._quant(stored, self.constant(scales), bits, signed=True, narrow=True, output=name)
 
