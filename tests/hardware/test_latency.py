@@ -50,7 +50,7 @@ def estimated(name: str, size: int, device: str) -> tuple[Workload, Estimate]:
 
 
 def test_a_layer_ends_its_interval_after_it_began() -> None:
-    """10×10 pixels arrive in 100 cycles; a slow layer computes from the twelfth on, a fast one reads the padding too."""
+    """10×10 pixels arrive in 100 cycles; a slow layer computes from the twelfth on, a fast one reads padding too."""
     network = Workload("one", (1, 10, 10), (conv("a", "input", 10),))
     assert latency_cycles(network, [row("a", 1)]) == 144
     assert latency_cycles(network, [row("a", 10)]) == pytest.approx(12 + 1000)
