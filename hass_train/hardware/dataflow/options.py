@@ -21,7 +21,7 @@ from hass_train.hardware.workload import Operation
 from hass_train.runtime.errors import suggested
 
 Folding = Literal["free", "divisors"]
-Bundle = Literal["ends", "auto"]
+Bundle = Literal["ends", "auto", "none"]
 WeightStorage = Literal["dense", "compressed"]
 Objective = Literal["throughput", "latency", "efficiency", "energy"]
 Partitioning = Literal["needed", "never", "best"]
@@ -38,9 +38,11 @@ class DataflowOptions:
     Args:
         weight_bits, activation_bits, accumulator_bits: word widths, bits, of operations that have none of their own.
             Modules have at least 4 bits; memories may be narrower.
-        folding: the folds of a dimension: `free`, or only its `divisors` (the peer's rule).
+        folding: the folds of a dimension: `free`, or only its `divisors` (the peer's rule), those of a window's pairs
+            in dense engines among them.
         bundle: input channels in one compute engine: `ends` = 1 or, in 1×1 and linear layers, all parallel channels,
-            and as many as multipliers can choose among; `auto` = every divisor of the parallel channels, in all layers.
+            and as many as multipliers can choose among; `auto` = every divisor of the parallel channels, in all layers;
+            `none` = 1 (as the peer's).
         costs: where costs come from: `synthesis` of our own modules, or the regressions of the `peer`, fpgaConvNet,
             which know `dense` and `crossbar` engines.
         weights: how crossbars of the peer keep weights: `dense`, or `compressed` to a bitmap and the non-zero ones

@@ -167,6 +167,8 @@ class InputSide:
                 choices = multiplier_choices(self.layer.window * m)
                 for code in kinds:
                     some = VARIANTS[code].multipliers(self._work, m)
+                    if self.options.folding == "divisors" and VARIANTS[code].engine is ComputeEngine.DENSE:
+                        some = some[self.layer.window * m % choices[some] == 0]
                     rows.append(np.stack(np.broadcast_arrays(i, m, choices[some], some, code)))
         found = np.concatenate(rows, axis=1) if rows else np.zeros((5, 0), np.int64)
         if not found.shape[1]:
@@ -230,6 +232,8 @@ class InputSide:
 
     def _bundles(self, i: int, channels: list[int]) -> list[int]:
         """The bundle sizes m worth exploring for i parallel channels."""
+        if self.options.bundle == "none":
+            return [1]
         if self.options.bundle == "auto":
             return [m for m in range(1, i + 1) if i % m == 0]
         whole = self.layer.window == 1 and i in spaced(channels, _BUNDLE_STEP)
