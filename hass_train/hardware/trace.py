@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import fx, nn
+from torch.utils._pytree import tree_map_only
 
 from hass_train.hardware.layout import MixedAxis, image_layout
-from hass_train.hardware.trace_ops import HANDLERS
+from hass_train.hardware.trace_ops import CONSTANTS, HANDLERS
 from hass_train.hardware.tracer import Tracer, UnsupportedOperation, operation_of
 from hass_train.hardware.workload import NETWORK_INPUT, Workload
 
@@ -56,7 +57,12 @@ def walk(model: nn.Module, input_shape: tuple[int, int, int], name: str = "") ->
         UnsupportedOperation: the network has an operation that hardware models cannot cost, or torch cannot export it
             at this input shape.
     """
-    shadow = copy.deepcopy(model).to("meta").eval()
+    if isinstance(model, torch.jit.ScriptModule):
+        raise UnsupportedOperation(
+            f"{name or type(model).__name__} is a scripted module, which torch.export cannot trace; give the module "
+            "that was scripted"
+        )
+    shadow = _on_meta(model)
     images = torch.empty(1, *input_shape, device="meta")
     try:
         with torch.no_grad():
@@ -85,12 +91,24 @@ def walk(model: nn.Module, input_shape: tuple[int, int, int], name: str = "") ->
     return done
 
 
+def _on_meta(model: nn.Module) -> nn.Module:
+    """A copy of a module in evaluation whose tensors have no memory, attributes that are no buffers among them."""
+    shadow = copy.deepcopy(model).to("meta").eval()
+    for module in shadow.modules():
+        for name, value in vars(module).items():
+            if not name.startswith("_"):
+                vars(module)[name] = tree_map_only(torch.Tensor, lambda one: one.to("meta"), value)
+    return shadow
+
+
 def _visit(tracer: Tracer, node: fx.Node) -> None:
     """Add the node's operation, or note that it only renames a value."""
     data = [argument for argument in node.all_input_nodes if argument in tracer.sources]
-    if not data:  # computed from parameters alone: constant at run time, costs nothing
+    if not data or operation_of(node) in CONSTANTS:  # computed from parameters alone: constant at run time, for nothing
         if operation_of(node) in ("conv2d", "linear"):
             tracer.folded.add(tracer.module_of(node))
+        return
+    if node.meta.get("val") is None:  # an assertion, which says nothing that is not known here
         return
     handler = HANDLERS.get(operation_of(node))
     if handler is None:
