@@ -244,12 +244,12 @@ def windows_along(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
     given, layout = arguments_of(node), tracer.layouts[data[0]]
     axis, size, step = given["dimension"] % len(layout), given["size"], given["step"]
     count = shape_of(node)[axis]
-    if size == step and count * size == shape_of(data[0])[axis]:  # apart from each other: nothing is repeated
-        if len(layout[axis]) == 1:
-            ((_, role),) = layout[axis]
-            parts: list[Axis] = [((part, role),) for part in (count, size)]
-            tracer.rename(node, data[0], (*layout[:axis], parts[0], *layout[axis + 1 :], parts[1]))
-            return
+    apart = size == step and count * size == shape_of(data[0])[axis]
+    if apart and len(layout[axis]) == 1:  # nothing is repeated
+        ((_, role),) = layout[axis]
+        parts: list[Axis] = [((part, role),) for part in (count, size)]
+        tracer.rename(node, data[0], (*layout[:axis], parts[0], *layout[axis + 1 :], parts[1]))
+        return
     if not is_all(layout[axis], PIXEL):
         raise tracer.refusal(node, f"over axis {axis}, which is of channels, has no windows of pixels")
     before, inner = (math.prod(size_of(one, PIXEL) for one in part) for part in (layout[:axis], layout[axis + 1 :]))

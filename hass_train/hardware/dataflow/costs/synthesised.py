@@ -6,8 +6,9 @@ is priced by its formula (`formulas`), exactly as its RTL would be instantiated.
 - a layer's folds need not match those of the layer before, which the tables of single layers do not know: each is
   charged for a converter from words twice as wide as those it reads;
 - a convolution with strides or dilations beyond 2, which the modules do not support, is priced as if they were 2;
-- layer norm, softmax, quotients, reductions, resizing, unfolding, rearrangements and, beyond 8 bits, smooth
-  activation functions have no modules yet; they cost what the peer's regressions say (`stream_logic`), and so do the LUTs of shallow FIFOs before operations and at joins (`memory`);
+- layer norm, softmax, quotients, reductions, resizing, unfolding, rearrangements and, beyond 8 bits, smooth activation
+  functions have no modules yet; they cost what the peer's regressions say (`stream_logic`), and so do the LUTs of
+  shallow FIFOs before operations and at joins (`memory`);
 - forks of streams, and the logic that fetches off-chip weights, cost nothing.
 """
 

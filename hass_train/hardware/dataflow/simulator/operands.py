@@ -79,9 +79,8 @@ def elementwise_operand(operation: Operation, k: int, maps: Mapping[str, Feature
     if own.pixels < result.pixels and len(operation.inputs) > 1 and own.height == 1:
         pixel, channel = np.divmod(written - 1, result.channels)  # one row, or one pixel, for all rows of the result
         row = own.width == result.width > 1
-        reached = (pixel % own.width if row else 0) * own.channels + ceil_div(
-            (channel + 1) * own.channels, result.channels
-        )
+        reached = ceil_div((channel + 1) * own.channels, result.channels)
+        reached = reached + (pixel % own.width if row else 0) * own.channels
         last = pixel >= result.pixels - (own.width if row else 1)
         return Operand(name, np.where(last, np.minimum(reached, own.words), 0), np.minimum(reached, own.words))
     used = written * own.words // result.words
