@@ -106,8 +106,9 @@ def table() -> str:
     both = sum(bool(one.get("counted")) for one in known.values())
     head = (
         f"# One network of each timm family\n\n`python benchmarks/zoo.py`, timm {timm.__version__}, u250, 8-bit words, "
-        f"dense, within {TOLERANCE:.0%} of the optimum. {answered} of {len(families)} families are estimated; of {both} "
-        f"networks that torch's FlopCounterMode counts, {len(close)} have the same multiply-accumulates within 1 %.\n\n"
+        f"dense, within {TOLERANCE:.0%} of the optimum. {answered} of {len(families)} families are estimated. Of "
+        f"{both} networks that torch's FlopCounterMode counts, {len(close)} have the same multiply-accumulates within "
+        "1 %.\n\n"
         "| network | input | operations | GMACs | less torch's | interval, cycles, or why not | trace, s |\n"
         "|---|---|---|---|---|---|---|\n"
     )

@@ -39,10 +39,16 @@ def trace(model: nn.Module, input_shape: tuple[int, int, int], name: str = "") -
         model, input_shape, name: see `walk`; the name is that of the workload.
 
     Raises:
-        UnsupportedOperation: see `walk`.
+        UnsupportedOperation: see `walk`; or nothing in the network multiplies.
     """
     operations = walk(model, input_shape, name).tracer.operations
-    return Workload(name or type(model).__name__, input_shape, tuple(operations))
+    name = name or type(model).__name__
+    if not any(one.multiplies for one in operations):
+        raise UnsupportedOperation(
+            f"{name} has no convolution, linear layer or matrix product, so there is nothing to accelerate; is it the "
+            "whole network?"
+        )
+    return Workload(name, input_shape, tuple(operations))
 
 
 def walk(model: nn.Module, input_shape: tuple[int, int, int], name: str = "") -> Walk:
@@ -54,8 +60,8 @@ def walk(model: nn.Module, input_shape: tuple[int, int, int], name: str = "") ->
         name: name of the workload; by default that of the module's class.
 
     Raises:
-        UnsupportedOperation: the network has an operation that hardware models cannot cost, or torch cannot export it
-            at this input shape.
+        UnsupportedOperation: the network has an operation that hardware models cannot cost, it is scripted, or torch
+            cannot export it at this input shape.
     """
     if isinstance(model, torch.jit.ScriptModule):
         raise UnsupportedOperation(
@@ -65,7 +71,7 @@ def walk(model: nn.Module, input_shape: tuple[int, int, int], name: str = "") ->
     shadow = _on_meta(model)
     images = torch.empty(1, *input_shape, device="meta")
     try:
-        with torch.no_grad():
+        with torch.no_grad(), torch.device("meta"):  # constants that a forward makes belong there, too
             program = torch.export.export(shadow, (images,), strict=False)
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

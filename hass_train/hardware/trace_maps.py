@@ -90,7 +90,7 @@ def convolution(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
     tracer.put(node, Stream(tracer.append(
         kind=OperationKind.CONV, inputs=(read,), source=source, result=map_of(shape_of(node)), kernel=kernel,
         stride=stride, padding=(whole[0] // 2, whole[1] // 2), dilation=dilation, groups=given["groups"],
-        bias=given["bias"] is not None, **layer,
+        bias=given["bias"] is not None, windows=shape[0], **layer,
     ), layout))  # fmt: skip
 
 
@@ -116,7 +116,7 @@ def transposed_convolution(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -
     made = FeatureMap(rows * shape[0], columns, result.channels * phases)
     name = tracer.append(
         kind=OperationKind.CONV, inputs=(read,), source=source, result=made, kernel=(window[0], window[1]),
-        dilation=dilation, groups=given["groups"], bias=given["bias"] is not None, **layer,
+        dilation=dilation, groups=given["groups"], bias=given["bias"] is not None, windows=shape[0], **layer,
     )  # fmt: skip
     if phases > 1:
         path = tracer.path(node, "rearrange")
@@ -139,7 +139,7 @@ def pool(kind: OperationKind) -> Handler:
         name = tracer.append(
             tracer.path(node, operation_of(node)), kind, (read,), source, map_of(_shape(node)), kernel=kernel,
             stride=_pair_of(given["stride"], rank, 1) if given["stride"] else kernel, padding=padding,
-            dilation=_pair_of(given.get("dilation", 1), rank, 1),
+            dilation=_pair_of(given.get("dilation", 1), rank, 1), windows=shape[0],
         )  # fmt: skip
         tracer.put(node, Stream(name, _layout_of(tracer, node, node)))
 

@@ -57,10 +57,15 @@ class _Product:
         channels = {*heads, *self.summed}
         return tuple(self._axis(one, one in channels) for one in self.letters)
 
-    def makes(self, heads: Sequence[str]) -> Layout:
-        """The layout of the result."""
-        channels = {*heads, *self.columns}
+    def makes(self, heads: Sequence[str], inner: Sequence[str] = ()) -> Layout:
+        """The layout of the result, in which rows that were channels (`inner`) are channels still."""
+        channels = {*heads, *self.columns, *inner}
         return tuple(self._axis(one, one in channels) for one in self.result)
+
+    def inner(self, layout: Layout) -> list[str]:
+        """The rows that are channels of the left operand's layout: the result's words of a pixel are theirs, too."""
+        axes = dict(zip(self.letters, layout, strict=True))
+        return [one for one in self.rows if is_all(axes[one], CHANNEL)]
 
     def _axis(self, letter: str, channel: bool) -> Axis:
         size = self.size[letter]
@@ -76,11 +81,12 @@ class _Product:
 def _of_streams(tracer: Tracer, node: fx.Node, product: _Product, left: Stream, right: Stream, name: str) -> Stream:
     """Append a product of two streams and return what it makes."""
     heads = product.heads(left.layout)
-    left = tracer.read_as(node, left, product.reads(heads))
+    read = tracer.read_as(node, left, product.reads(heads))
+    inner = product.inner(left.layout) if read.source == left.source else []
     source, result = product.maps(heads)
     groups = product.count(heads)
-    made = tracer.append(name, OperationKind.MATMUL, (left.source, right.source), source, result, groups=groups)
-    return Stream(made, product.makes(heads))
+    made = tracer.append(name, OperationKind.MATMUL, (read.source, right.source), source, result, groups=groups)
+    return Stream(made, product.makes(heads, inner))
 
 
 def _of_constant(tracer: Tracer, node: fx.Node, product: _Product, value: Stream, constant: fx.Node) -> Stream:
@@ -89,15 +95,16 @@ def _of_constant(tracer: Tracer, node: fx.Node, product: _Product, value: Stream
     Where the constant differs from pixel to pixel, these pixels are read as channels, a group of the layer each.
     """
     heads = product.shared
-    value = tracer.read_as(node, value, product.reads(heads))
+    read = tracer.read_as(node, value, product.reads(heads))
+    inner = product.inner(value.layout) if read.source == value.source else []
     source, result = product.maps(heads)
     groups = product.count(heads)
     kind = OperationKind.CONV if groups > 1 else OperationKind.LINEAR
     layer = {**tracer.layer_of(node, constant), "fixed": True}
     if constant.name not in tracer.weights:
         layer["name"] = tracer.path(node, operation_of(node))
-    made = tracer.append(kind=kind, inputs=(value.source,), source=source, result=result, groups=groups, **layer)
-    return Stream(made, product.makes(heads))
+    made = tracer.append(kind=kind, inputs=(read.source,), source=source, result=result, groups=groups, **layer)
+    return Stream(made, product.makes(heads, inner))
 
 
 def _multiply(tracer: Tracer, node: fx.Node, left: tuple[str, Any], right: tuple[str, Any], result: str) -> None:

@@ -202,13 +202,14 @@ class Tracer:
             raise self.refusal(node, "has weights that are computed from the image, which no memory of weights holds")
         if weight.name not in self.weights:
             own = isinstance(getattr(self.modules[called], "weight", None), torch.Tensor)
-            return {"name": called if own else self.path(node, operation_of(node)), "fixed": True}
+            return {"name": called if own and called else self.path(node, operation_of(node)), "fixed": True}
         path, _, attribute = self.weights[weight.name].rpartition(".")
         owner = self.modules[path]
         if isinstance(owner, (nn.Conv2d, nn.Linear)) and getattr(self.modules[called], "weight", None) is owner.weight:
             return {"name": called}
         own_path = self._paths[id(owner)]
-        return {"name": own_path if attribute == "weight" else f"{own_path}.{attribute}".lstrip("."), "fixed": True}
+        name = own_path if own_path and attribute == "weight" else f"{own_path}.{attribute}".lstrip(".")
+        return {"name": name, "fixed": True}
 
     def refusal(self, node: fx.Node, why: str) -> UnsupportedOperation:
         """The error to raise for a node that cannot be costed, with the reason."""

@@ -88,6 +88,8 @@ class Operation:
             `bicubic`); `adaptive` for a pool whose windows differ in size, of which `kernel` is the largest.
         block: words of the source that a reduction or rearrangement takes in before the results of these words leave; a
             pixel's channels, some rows, or the whole map. 0 for operations that do not wait in blocks.
+        windows: equal maps that lie below each other in the source, and in the result; no kernel reaches from one into
+            the next. They have no `padding`, since each is padded for itself before.
         layer: path of the module whose weights a convolution or linear layer uses, if that is not its name: a module
             that is called n times is one layer and n operations.
         fixed: whether its weights are no layer's own (a constant filter, or weights that another module reads).
@@ -110,6 +112,7 @@ class Operation:
     layer: str = ""
     fixed: bool = False
     block: int = 0
+    windows: int = 1
     weight_bits: int = 0
     activation_bits: int = 0
 
