@@ -6,8 +6,8 @@
 
 Networks are the smallest of their families, at their own input size, without training. The interval is that of the
 dense network on u250 with 8-bit words, found within 5 % of the optimum. Multiply-accumulates are compared with
-`torch.utils.flop_counter.FlopCounterMode`, which also counts what is computed from parameters alone; of a network that
-must be changed for deployment, both count the changed one. Answers lie in runs/zoo/, the table in
+`torch.utils.flop_counter.FlopCounterMode`, as far as they depend on the image; of a network that is changed for its
+deployment, both count the changed one. Answers lie in runs/zoo/, the table in
 benchmarks/results/zoo.md.
 """
 
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import fx, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from hass_train.hardware import (
@@ -28,9 +29,10 @@ from hass_train.hardware import (
     DataflowOptions,
     SparsityProfile,
     UnsupportedOperation,
+    Workload,
     load_device,
-    trace,
 )
+from hass_train.hardware.trace import Walk, walk
 from hass_train.runtime.files import write_text
 from hass_train.training.networks import deployed, merges
 from tests.test_families import NAMES
@@ -48,11 +50,30 @@ OTHERS = ("convnextv2_atto", "mobilenetv4_hybrid_medium", "ghostnetv2_100", "res
 TOLERANCE = 0.05
 
 
-def counted(model: torch.nn.Module, size: tuple[int, int, int]) -> int:
-    """The multiply-accumulates that torch counts for one image."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad(), torch.device("meta"):
-        model.to("meta").eval()(torch.empty(1, *size, device="meta"))
-    return int(counter.get_total_flops()) // 2
+class Counter(fx.Interpreter):
+    """Runs a traced network on the meta device, node by node, and has torch count what depends on the image.
+
+    Args:
+        walked: the network, traced.
+    """
+
+    def __init__(self, walked: Walk) -> None:
+        super().__init__(fx.GraphModule(nn.Module(), walked.graph))
+        self.streams, self.flops = {one.name for one in walked.tracer.sources}, 0
+        self.counter = FlopCounterMode(display=False)
+
+    def macs(self) -> int:
+        """The multiply-accumulates for one image."""
+        inputs = [node.meta["val"] for node in self.module.graph.nodes if node.op == "placeholder"]
+        with self.counter, torch.no_grad():
+            self.run(*(torch.empty(one.shape, dtype=one.dtype, device="meta") for one in inputs))
+        return self.flops // 2
+
+    def run_node(self, n: fx.Node) -> Any:
+        before = self.counter.get_total_flops()
+        made = super().run_node(n)
+        self.flops += (self.counter.get_total_flops() - before) * (n.name in self.streams)
+        return made
 
 
 def asked(name: str) -> dict[str, Any]:
@@ -66,14 +87,15 @@ def asked(name: str) -> dict[str, Any]:
     found: dict[str, Any] = {"name": name, "size": list(size)}
     started = time.perf_counter()
     try:
-        workload = trace(model, size, name)
+        walked = walk(model, size, name)
     except UnsupportedOperation as error:
         return found | {"refused": str(error)}
+    workload = Workload(name, size, tuple(walked.tracer.operations))
     found |= {"trace_s": time.perf_counter() - started, "operations": len(workload.operations), "macs": workload.macs}
     try:
-        found["counted"] = counted(model, size)
+        found["counted"] = Counter(walked).macs()
     except Exception as error:  # torch's counter runs the network, which not all can on the meta device
-        found["uncounted"] = type(error).__name__
+        found["uncounted"] = str(error).splitlines()[0] if str(error) else type(error).__name__
     started = time.perf_counter()
     options = DataflowOptions(weight_bits=8, activation_bits=8, tolerance=TOLERANCE)
     try:

@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_map_only
 
 from hass_train.hardware.layout import MixedAxis, image_layout
 from hass_train.hardware.trace_ops import CONSTANTS, HANDLERS
-from hass_train.hardware.tracer import Tracer, UnsupportedOperation, operation_of
+from hass_train.hardware.tracer import Tracer, UnsupportedOperation, operation_of, shape_of
 from hass_train.hardware.workload import NETWORK_INPUT, Workload
 
 __all__ = ["UnsupportedOperation", "Walk", "trace", "walk"]
@@ -123,3 +123,5 @@ def _visit(tracer: Tracer, node: fx.Node) -> None:
         handler(tracer, node, data)
     except MixedAxis as error:
         raise tracer.refusal(node, f"cannot be costed: {error}") from error
+    if isinstance(node.meta["val"], torch.Tensor) and (made := tracer.stream(node).shape) != shape_of(node):
+        raise tracer.refusal(node, f"of shape {shape_of(node)} was followed as {made}, a fault of ours; report it")

@@ -50,11 +50,23 @@ def permute(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
 
 
 def transpose(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
-    """Swap two axes of the layout."""
-    given, axes = arguments_of(node), list(tracer.layouts[data[0]])
-    first, second = given.get("dim0", 0), given.get("dim1", -1)
+    """Swap two axes of the layout; of a matrix, its only two."""
+    axes, given = list(tracer.layouts[data[0]]), arguments_of(node)
+    first, second = [given[name] for name in given if name[:-1] in ("dim", "axis")] or (0, 1)
     axes[first], axes[second] = axes[second], axes[first]
     tracer.rename(node, data[0], tuple(axes))
+
+
+def move_axes(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
+    """Move some axes of the layout to other places; the others keep their order."""
+    given, layout = arguments_of(node), tracer.layouts[data[0]]
+    source, target = (
+        [axis % len(layout) for axis in ([given[name]] if isinstance(given[name], int) else given[name])]
+        for name in ("source", "destination")
+    )
+    left = iter(axis for axis in range(len(layout)) if axis not in source)
+    places = dict(zip(target, source, strict=True))
+    tracer.rename(node, data[0], tuple(layout[places[k] if k in places else next(left)] for k in range(len(layout))))
 
 
 def cut(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
@@ -191,8 +203,9 @@ VIEW_HANDLERS: dict[str, Handler] = {
     **dict.fromkeys(["repeat", "repeat_interleave", "tile"], taken),
     **dict.fromkeys(["expand", "expand_as", "broadcast_to", "slice", "narrow", "getitem"], cut),
     **dict.fromkeys(["select", "unbind"], without_axis),
-    **dict.fromkeys(["transpose", "swapaxes", "swapdims", "t", "mT"], transpose),
-    **dict.fromkeys(["permute", "movedim"], permute),
+    **dict.fromkeys(["transpose", "swapaxes", "swapdims", "t"], transpose),
+    "permute": permute,
+    "movedim": move_axes,
     "cat": concatenation,
     "stack": stack,
 }
