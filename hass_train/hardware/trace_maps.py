@@ -94,6 +94,38 @@ def convolution(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
     ), layout))  # fmt: skip
 
 
+def volume_convolution(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
+    """Append a convolution over volumes whose kernel spans two axes: each place of the third is a group of its own.
+
+    All groups have the same weights, which are stored for each.
+    """
+    given, shape, made = arguments_of(node), shape_of(data[0]), shape_of(node)
+    kernel = shape_of(given["weight"])[2:]
+    sizes = {name: [*given[name]] * (3 // len(given[name])) for name in ("stride", "padding", "dilation")}
+    flat = [k for k in range(3) if (kernel[k], sizes["stride"][k], sizes["padding"][k]) == (1, 1, 0)]
+    if shape[0] != 1 or not flat:
+        raise tracer.refusal(node, f"has a kernel of {kernel}, which spans all three axes of a volume; take maps")
+    axis, others = flat[-1] + 2, [k for k in range(3) if k != flat[-1]]
+    layout, result = (
+        tuple(((size, CHANNEL if place in (1, axis) else PIXEL),) if place else () for place, size in enumerate(one))
+        for one in (shape, made)
+    )
+    read = tracer.read_as(node, tracer.stream(data[0]), layout)
+    rows, columns = others[0] + 2, others[1] + 2
+    stride, padding, dilation = (
+        (sizes[name][others[0]], sizes[name][others[1]]) for name in ("stride", "padding", "dilation")
+    )
+    name = tracer.append(
+        kind=OperationKind.CONV, inputs=(read.source,),
+        source=FeatureMap(shape[rows], shape[columns], shape[1] * shape[axis]),
+        result=FeatureMap(made[rows], made[columns], made[1] * made[axis]),
+        kernel=(kernel[others[0]], kernel[others[1]]), stride=stride, padding=padding, dilation=dilation,
+        groups=given["groups"] * shape[axis], bias=given["bias"] is not None, fixed=True,
+        name=tracer.layer_of(node, given["weight"])["name"],
+    )  # fmt: skip
+    tracer.put(node, Stream(name, result))
+
+
 def transposed_convolution(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
     """Append a transposed convolution as its phases: s·s convolutions of one small kernel each, on the map as it is.
 
@@ -275,6 +307,7 @@ def pixels_from_channels(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> 
 
 MAP_HANDLERS: dict[str, Handler] = {
     **dict.fromkeys(["conv1d", "conv2d"], convolution),
+    "conv3d": volume_convolution,
     **dict.fromkeys(["conv_transpose1d", "conv_transpose2d"], transposed_convolution),
     **dict.fromkeys(["max_pool1d", "max_pool2d", "max_pool2d_with_indices"], pool(OperationKind.MAX_POOL)),
     **dict.fromkeys(["avg_pool1d", "avg_pool2d"], pool(OperationKind.AVERAGE_POOL)),

@@ -134,6 +134,9 @@ MECHANISMS: dict[str, Between] = {
     "transposed, overlapping": Between(lambda own, x: own.layer(x), layer=nn.ConvTranspose2d(4, 4, 4, 2, 1)),
     "transposed, dense": Between(lambda own, x: own.layer(x), layer=nn.ConvTranspose2d(4, 4, 3, 1, 1)),
     "dilated": Between(lambda own, x: own.layer(x), layer=nn.Conv2d(4, 4, 3, padding=2, dilation=2)),
+    "volumes": Between(
+        lambda own, x: own.layer(x[:, None]).flatten(1, 2), 8, nn.Conv3d(1, 2, (1, 3, 3), padding=(0, 1, 1))
+    ),
     "one dimension": Between(
         lambda own, x: own.layer(x.flatten(2)).unflatten(2, x.shape[2:]), layer=nn.Conv1d(4, 4, 3, padding=1)
     ),
