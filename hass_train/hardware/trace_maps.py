@@ -1,4 +1,4 @@
-"""How operations on maps with windows become operations of a workload: convolutions, pools, unfolding and resizing."""
+"""How operations on maps become operations of a workload: pools, unfolding, resizing and shuffles of pixels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 from torch import fx
 
-from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.layout import CHANNEL, PIXEL, Axis, Layout, is_all, size_of
 from hass_train.hardware.tracer import Handler, Stream, Tracer, arguments_of, operation_of, shape_of
 from hass_train.hardware.workload import FeatureMap, OperationKind
@@ -24,7 +23,7 @@ def pair(value: int | Sequence[int]) -> tuple[int, int]:
     return (value[0], value[-1])
 
 
-def _pair_of(value: int | Sequence[int], rank: int, neutral: int) -> tuple[int, int]:
+def pair_of(value: int | Sequence[int], rank: int, neutral: int) -> tuple[int, int]:
     """(rows, columns) of an operation on lines (rank 3), of which there is one row, or on maps."""
     rows, columns = pair(value)
     return (neutral, columns) if rank == 3 else (rows, columns)
@@ -36,7 +35,7 @@ def _shape(node: fx.Node) -> tuple[int, ...]:
     return tuple((value[0] if isinstance(value, (tuple, list)) else value).shape)
 
 
-def _layout_of(tracer: Tracer, node: fx.Node, of: fx.Node) -> Layout:
+def layout_of(tracer: Tracer, node: fx.Node, of: fx.Node) -> Layout:
     """The layout of a tensor that is read or made as a map (N×C×H×W) or a line (N×C×L); windows in N are pixels."""
     shape = _shape(of)
     if len(shape) not in (3, 4):
@@ -55,13 +54,13 @@ def map_of(shape: Sequence[int]) -> FeatureMap:
     return FeatureMap(shape[0] * height, shape[-1], shape[1])
 
 
-def _read(tracer: Tracer, node: fx.Node, operand: fx.Node) -> tuple[str, FeatureMap]:
+def read_map(tracer: Tracer, node: fx.Node, operand: fx.Node) -> tuple[str, FeatureMap]:
     """What makes an operand that is read as a map, and the map."""
-    value = tracer.read_as(node, tracer.stream(operand), _layout_of(tracer, node, operand))
+    value = tracer.read_as(node, tracer.stream(operand), layout_of(tracer, node, operand))
     return value.source, map_of(shape_of(operand))
 
 
-def _padded(
+def padded(
     tracer: Tracer, node: fx.Node, read: str, source: FeatureMap, count: int, sides: tuple[int, int]
 ) -> tuple[str, FeatureMap]:
     """Append a padding of each of `count` windows by (rows, columns) in all, unless there is nothing to pad."""
@@ -72,108 +71,24 @@ def _padded(
     return tracer.append(tracer.path(node, "pad"), OperationKind.PAD, (read,), source, padded), padded
 
 
-def convolution(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
-    """Append a convolution over maps or lines. Windows in a batch are padded each for itself."""
-    given, shape = arguments_of(node), shape_of(data[0])
-    layer, layout, rank = tracer.layer_of(node, given["weight"]), _layout_of(tracer, node, node), len(shape)
-    kernel = _pair_of(shape_of(given["weight"])[2:], rank, 1)
-    stride, dilation = (_pair_of(given[name], rank, 1) for name in ("stride", "dilation"))
-    read, source = _read(tracer, node, data[0])
-    padding = given.get("padding", 0)
-    if isinstance(padding, str):  # torch spells 'same' and 'valid' as words
-        whole = [(size - 1) * step * (padding == "same") for size, step in zip(kernel, dilation, strict=True)]
-    else:
-        whole = [2 * size for size in _pair_of(padding, rank, 0)]
-    if shape[0] > 1 or any(size % 2 for size in whole):  # timm's layer, too, pads apart where sides differ
-        read, source = _padded(tracer, node, read, source, shape[0], (whole[0], whole[1]))
-        whole = [0, 0]
-    tracer.put(node, Stream(tracer.append(
-        kind=OperationKind.CONV, inputs=(read,), source=source, result=map_of(shape_of(node)), kernel=kernel,
-        stride=stride, padding=(whole[0] // 2, whole[1] // 2), dilation=dilation, groups=given["groups"],
-        bias=given["bias"] is not None, windows=shape[0], **layer,
-    ), layout))  # fmt: skip
-
-
-def volume_convolution(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
-    """Append a convolution over volumes whose kernel spans two axes: each place of the third is a group of its own.
-
-    All groups have the same weights, which are stored for each.
-    """
-    given, shape, made = arguments_of(node), shape_of(data[0]), shape_of(node)
-    kernel = shape_of(given["weight"])[2:]
-    sizes = {name: [*given[name]] * (3 // len(given[name])) for name in ("stride", "padding", "dilation")}
-    flat = [k for k in range(3) if (kernel[k], sizes["stride"][k], sizes["padding"][k]) == (1, 1, 0)]
-    if shape[0] != 1 or not flat:
-        raise tracer.refusal(node, f"has a kernel of {kernel}, which spans all three axes of a volume; take maps")
-    axis, others = flat[-1] + 2, [k for k in range(3) if k != flat[-1]]
-    layout, result = (
-        tuple(((size, CHANNEL if place in (1, axis) else PIXEL),) if place else () for place, size in enumerate(one))
-        for one in (shape, made)
-    )
-    read = tracer.read_as(node, tracer.stream(data[0]), layout)
-    rows, columns = others[0] + 2, others[1] + 2
-    stride, padding, dilation = (
-        (sizes[name][others[0]], sizes[name][others[1]]) for name in ("stride", "padding", "dilation")
-    )
-    name = tracer.append(
-        kind=OperationKind.CONV, inputs=(read.source,),
-        source=FeatureMap(shape[rows], shape[columns], shape[1] * shape[axis]),
-        result=FeatureMap(made[rows], made[columns], made[1] * made[axis]),
-        kernel=(kernel[others[0]], kernel[others[1]]), stride=stride, padding=padding, dilation=dilation,
-        groups=given["groups"] * shape[axis], bias=given["bias"] is not None, fixed=True,
-        name=tracer.layer_of(node, given["weight"])["name"],
-    )  # fmt: skip
-    tracer.put(node, Stream(name, result))
-
-
-def transposed_convolution(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
-    """Append a transposed convolution as its phases: s·s convolutions of one small kernel each, on the map as it is.
-
-    Every s-th row and column of the result meets the same ⌈k/s⌉ weights of the kernel. So a convolution makes all s·s
-    phases of a pixel as channels, and a rearrangement lays them out as rows and columns.
-    """
-    given, shape, rank = arguments_of(node), shape_of(data[0]), len(shape_of(data[0]))
-    stride, dilation = (_pair_of(given[name], rank, 1) for name in ("stride", "dilation"))
-    kernel = _pair_of(shape_of(given["weight"])[2:], rank, 1)
-    if any(step > 1 and apart > 1 for step, apart in zip(stride, dilation, strict=True)):
-        raise tracer.refusal(node, f"with stride {stride} and dilation {dilation} has no phases of equal kernels")
-    layer = {"fixed": True, "name": tracer.layer_of(node, given["weight"])["name"]}
-    read, source = _read(tracer, node, data[0])
-    result = map_of(shape_of(node))
-    window, phases = [ceil_div(size, step) for size, step in zip(kernel, stride, strict=True)], math.prod(stride)
-    rows, columns = ceil_div(result.height // shape[0], stride[0]), ceil_div(result.width, stride[1])
-    reach = [(size - 1) * apart for size, apart in zip(window, dilation, strict=True)]
-    around = max(rows + reach[0] - source.height // shape[0], 0), max(columns + reach[1] - source.width, 0)
-    read, source = _padded(tracer, node, read, source, shape[0], around)
-    made = FeatureMap(rows * shape[0], columns, result.channels * phases)
-    name = tracer.append(
-        kind=OperationKind.CONV, inputs=(read,), source=source, result=made, kernel=(window[0], window[1]),
-        dilation=dilation, groups=given["groups"], bias=given["bias"] is not None, windows=shape[0], **layer,
-    )  # fmt: skip
-    if phases > 1:
-        path = tracer.path(node, "rearrange")
-        name = tracer.append(path, OperationKind.REARRANGE, (name,), made, result, block=made.words // made.height)
-    tracer.put(node, Stream(name, _layout_of(tracer, node, node)))
-
-
 def pool(kind: OperationKind) -> Handler:
     """The handler of pools over windows of maps or lines."""
 
     def handler(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
         given, shape = arguments_of(node), shape_of(data[0])
         rank = len(shape)
-        kernel = _pair_of(given["kernel_size"], rank, 1)
-        padding = _pair_of(given["padding"], rank, 0)
-        read, source = _read(tracer, node, data[0])
+        kernel = pair_of(given["kernel_size"], rank, 1)
+        padding = pair_of(given["padding"], rank, 0)
+        read, source = read_map(tracer, node, data[0])
         if shape[0] > 1:
-            read, source = _padded(tracer, node, read, source, shape[0], (2 * padding[0], 2 * padding[1]))
+            read, source = padded(tracer, node, read, source, shape[0], (2 * padding[0], 2 * padding[1]))
             padding = (0, 0)
         name = tracer.append(
             tracer.path(node, operation_of(node)), kind, (read,), source, map_of(_shape(node)), kernel=kernel,
-            stride=_pair_of(given["stride"], rank, 1) if given["stride"] else kernel, padding=padding,
-            dilation=_pair_of(given.get("dilation", 1), rank, 1), windows=shape[0],
+            stride=pair_of(given["stride"], rank, 1) if given["stride"] else kernel, padding=padding,
+            dilation=pair_of(given.get("dilation", 1), rank, 1), windows=shape[0],
         )  # fmt: skip
-        tracer.put(node, Stream(name, _layout_of(tracer, node, node)))
+        tracer.put(node, Stream(name, layout_of(tracer, node, node)))
 
     return handler
 
@@ -182,11 +97,11 @@ def adaptive_pool(kind: OperationKind) -> Handler:
     """The handler of pools to a given size: of all pixels, of windows of one size, or of windows that differ."""
 
     def handler(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
-        read, source = _read(tracer, node, data[0])
+        read, source = read_map(tracer, node, data[0])
         count, name, layout = (
             shape_of(data[0])[0],
             tracer.path(node, operation_of(node)),
-            _layout_of(tracer, node, node),
+            layout_of(tracer, node, node),
         )
         result = map_of(_shape(node))
         details: dict[str, Any] = {}
@@ -221,8 +136,8 @@ def resize(function: str) -> Handler:
     """The handler of resizing by constant factors."""
 
     def handler(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
-        read, source = _read(tracer, node, data[0])
-        result, layout = map_of(shape_of(node)), _layout_of(tracer, node, node)
+        read, source = read_map(tracer, node, data[0])
+        result, layout = map_of(shape_of(node)), layout_of(tracer, node, node)
         if source == result:
             tracer.put(node, Stream(read, layout))
             return
@@ -241,7 +156,7 @@ def resize(function: str) -> Handler:
 def windows_as_channels(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
     """Append the windows of a map as pixels of k·k·C channels (im2col)."""
     given, shape = arguments_of(node), shape_of(node)
-    read, source = _read(tracer, node, data[0])
+    read, source = read_map(tracer, node, data[0])
     kernel, stride, padding, dilation = (pair(given[name]) for name in ("kernel_size", "stride", "padding", "dilation"))
     sizes = (source.height, source.width)
     height, width = (
@@ -268,7 +183,7 @@ def channels_as_windows(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> N
         tracer.path(node, "fold"), OperationKind.FOLD, (value.source,), source, result, kernel=kernel, stride=stride,
         block=source.words // rows,
     )  # fmt: skip
-    tracer.put(node, Stream(name, _layout_of(tracer, node, node)))
+    tracer.put(node, Stream(name, layout_of(tracer, node, node)))
 
 
 def windows_along(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
@@ -296,19 +211,16 @@ def windows_along(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
 
 def pixels_from_channels(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
     """Append a pixel shuffle, which keeps a row until its channels have become rows; or the opposite, which keeps r."""
-    read, source = _read(tracer, node, data[0])
+    read, source = read_map(tracer, node, data[0])
     result = map_of(shape_of(node))
     block = max(source.words // max(source.height, 1), result.words // max(result.height, 1))
     name = tracer.append(
         tracer.path(node, operation_of(node)), OperationKind.REARRANGE, (read,), source, result, block=block
     )
-    tracer.put(node, Stream(name, _layout_of(tracer, node, node)))
+    tracer.put(node, Stream(name, layout_of(tracer, node, node)))
 
 
 MAP_HANDLERS: dict[str, Handler] = {
-    **dict.fromkeys(["conv1d", "conv2d"], convolution),
-    "conv3d": volume_convolution,
-    **dict.fromkeys(["conv_transpose1d", "conv_transpose2d"], transposed_convolution),
     **dict.fromkeys(["max_pool1d", "max_pool2d", "max_pool2d_with_indices"], pool(OperationKind.MAX_POOL)),
     **dict.fromkeys(["avg_pool1d", "avg_pool2d"], pool(OperationKind.AVERAGE_POOL)),
     **dict.fromkeys(["adaptive_avg_pool1d", "adaptive_avg_pool2d"], adaptive_pool(OperationKind.AVERAGE_POOL)),
@@ -323,4 +235,4 @@ MAP_HANDLERS: dict[str, Handler] = {
     "pixel_shuffle": pixels_from_channels,
     "pixel_unshuffle": pixels_from_channels,
 }
-"""The handlers of operations on maps."""
+"""The handlers of operations on maps, but for convolutions."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import fx
 
 from hass_train.hardware.layout import channels_last
+from hass_train.hardware.trace_convs import CONV_HANDLERS
 from hass_train.hardware.trace_maps import MAP_HANDLERS
 from hass_train.hardware.trace_norms import NORM_HANDLERS
 from hass_train.hardware.trace_pointwise import POINTWISE_HANDLERS
@@ -25,6 +26,7 @@ def _linear(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
 
 HANDLERS: dict[str, Handler] = {
     "linear": _linear,
+    **CONV_HANDLERS,
     **MAP_HANDLERS,
     **NORM_HANDLERS,
     **POINTWISE_HANDLERS,
