@@ -50,6 +50,8 @@ def fill(operation: Operation) -> float:
     source = operation.source
     if operation.kind is OperationKind.GLOBAL_POOL:
         return 1.0
+    if operation.kind is OperationKind.CONCAT and source.channels == operation.result.channels:
+        return 1 - source.pixels / operation.result.pixels if len(operation.inputs) > 1 else 0.0
     if operation.block:
         return min(operation.block / source.words, 1.0)
     if operation.kind is OperationKind.RESIZE or operation.function == "adaptive":
@@ -165,9 +167,24 @@ def operand_fifos(
             words = operand_words(operation, k, maps[name].words)
             row = maps[name].width * maps[name].channels if lag > 0 else 0
             whole = 2 * held(operation, k, words, maps[name])
+            lag += _behind(operation, k, maps)
             held_back.append(math.ceil(MARGIN * lag * words) + min(row, words) + whole + _REGISTERS)
         depths[operation.name] = tuple(held_back)
     return {name: OperandFifos(words, bypass[name], urgency.get(name, 1)) for name, words in depths.items()}
+
+
+def _behind(operation: Operation, operand: int, maps: Mapping[str, FeatureMap]) -> float:
+    """The images that an operand waits in a concatenation of maps behind each other; 0 for other operations.
+
+    All operands come at their pace, an image an interval, but each is read only after those before it, in its share of
+    the interval.
+    """
+    parts = [maps[name] for name in operation.inputs]
+    joined = {one.channels for one in (*parts, operation.result)}
+    if operation.kind is not OperationKind.CONCAT or len(joined) > 1:
+        return 0.0
+    before = sum(1 - 1 / one.pixels for one in parts[:operand])
+    return min(before, 1.0) + 1 - parts[operand].pixels / operation.result.pixels
 
 
 def _bypass(workload: Workload) -> dict[str, int]:
