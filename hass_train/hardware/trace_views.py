@@ -199,7 +199,7 @@ VIEW_HANDLERS: dict[str, Handler] = {
     **dict.fromkeys(_SAME, same),
     **dict.fromkeys(_RESHAPES, reshape),
     **dict.fromkeys(["pad", "constant_pad_nd"], padding),
-    **dict.fromkeys(["index", "index_select", "gather", "take_along_dim", "flip", "rot90"], taken),
+    **dict.fromkeys(["index", "_unsafe_index", "index_select", "gather", "take_along_dim", "flip", "rot90"], taken),
     **dict.fromkeys(["repeat", "repeat_interleave", "tile"], taken),
     **dict.fromkeys(["expand", "expand_as", "broadcast_to", "slice", "narrow", "getitem"], cut),
     **dict.fromkeys(["select", "unbind"], without_axis),
