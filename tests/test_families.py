@@ -165,5 +165,5 @@ def test_convolutions_that_blocks_share_are_trained_and_saved(compose: Compose) 
     accuracies, _ = pipeline.train(compose(*small, config_name="train"))
     plain = timm.create_model("coat_tiny", img_size=32, num_classes=10, in_chans=1)
     assert initialise(plain, accuracies["model"]).missing == ()
-    with pytest.raises(UserError, match=r"'softmax' over axis 2"):
-        pipeline.search(compose(*small))
+    uses = trace(plain, (1, 32, 32), "coat_tiny").uses
+    assert any(len(calls) > 1 for calls in uses.values())

@@ -229,6 +229,9 @@ class ComputeDesigns(Table):
         if space.budget[2] > 0:
             self.places.append((WeightsIn.URAM, 1))
             columns.append((window, banks.uram, 0))
+            if streamed:  # operands that wait a whole image take as much memory as those that are held
+                self.places.append((WeightsIn.URAM, 1))
+                columns.append((fixed[3], banks.uram + held.uram, 0))
         blocked = window + np.where(banks.in_luts, FORBIDDEN, 0.0)  # weights that fit LUTs are not fetched from outside
         for band, bram18, uram in zip(bands, fixed[4::2], fixed[5::2], strict=True):
             read = layer.weights * options.weight_bits * banks.stored * band
