@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.dataflow.costs import cycles
-from hass_train.hardware.dataflow.costs.branches import held, operand_wait
+from hass_train.hardware.dataflow.costs.branches import held, operand_wait, operand_words
 from hass_train.hardware.estimate import LayerEstimate
 from hass_train.hardware.workload import NETWORK_INPUT, Operation, OperationKind, Workload
 
@@ -61,7 +61,8 @@ def _times(
     needs = _needs(operation, row, blocks)
     starts, ends = np.zeros(len(needs)), 0.0
     for k, (first, last) in enumerate(operands):
-        whole = operand_wait(operation, k) or held(operation, k, workload.maps[operation.inputs[k]].words)
+        read = workload.maps[operation.inputs[k]]
+        whole = operand_wait(operation, k) or held(operation, k, operand_words(operation, k, read.words), read)
         starts = np.maximum(starts, last if whole else first + needs * (last - first))
         ends = max(ends, last)
     own, begun = _computing(operation, row), min(first for first, _ in operands) + own
