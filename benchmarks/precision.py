@@ -73,7 +73,7 @@ CASES = (
     Case(
         "ResNet-18, a quarter of the width", ("model=resnet18", "+model.kwargs.channels=[16,32,64,128]"), (8, 3, 4), 2.5
     ),
-    # with shifted images, 8 epochs left it at 0.79: at 32 pixels it sees a single one from its fifth stage on
+    # benchmarks/results/precision-causes.md says how its dense network came to be trained so
     Case(
         "MobileNetV3-Small", ("model=mobilenetv3", "data.augment=false", "data.batch_size=64"), (5, 2, 4), 1.8,
         dense_images=25600,
