@@ -46,14 +46,14 @@ def reduction(function: str) -> Handler:
             return
         axes = _axes_of(node, len(layout))
         result = _without(layout, axes, bool(given.get("keepdim")))
-        if all(math.prod(size for size, _ in layout[axis]) == 1 for axis in axes) and function != "norm":
-            tracer.rename(node, data[0], result)
-            return
         pixels = all(
             is_all(axis, PIXEL) if place in axes else size_of(axis, PIXEL) == 1 for place, axis in enumerate(layout)
         )
-        if pixels and function == "mean":
+        if pixels and function == "mean":  # of a single one too, since integers are rounded there
             tracer.add(node, data, OperationKind.GLOBAL_POOL, result)
+            return
+        if all(math.prod(size for size, _ in layout[axis]) == 1 for axis in axes) and function != "norm":
+            tracer.rename(node, data[0], result)
             return
         tracer.add(node, data, OperationKind.REDUCE, result, function=function, block=_block(layout, axes))
 

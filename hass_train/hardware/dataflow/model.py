@@ -37,6 +37,7 @@ _REACH, _STEERED_REACH = 2, 4
 """How many times longer than that of the pipeline an interval may be that is still enumerated: prices follow densities
 to their half, and a search comes as far with the designs that it keeps."""
 _BETTER = 1.5  # how many times faster than the coarse answer the best one may be
+_FEW_COPIES = 4  # of more, some other number with another interval may be as good
 _SIMPLE = (ComputeEngine.DENSE, ComputeEngine.ACTIVATION, ComputeEngine.WEIGHT)
 _EDGE = 1.05  # nearer to the shortest interval that was enumerated, an answer is not trusted
 _TABLES = 2**30  # bytes of design tables kept between queries
@@ -223,6 +224,8 @@ class DataflowAccelerator(Accelerator):
             found = self._coarse._built(workload, profile).parts[0].design
         except CannotFit:
             return space  # in parts, perhaps
+        if found.replicas > _FEW_COPIES:
+            return space
         reach = _REACH if self._anchors is None else _STEERED_REACH
         ahead = max(_BETTER * found.replicas, reach if self._anchors is not None else 1)
         floor = int(_BETTER ** math.floor(math.log(found.interval / ahead, _BETTER)))
