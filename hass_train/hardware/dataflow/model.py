@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from typing import Any
 
@@ -13,7 +12,6 @@ from hass_train.hardware.accelerator import Accelerator
 from hass_train.hardware.channels import prices_asked, without_dead_channels
 from hass_train.hardware.dataflow.costs import memory
 from hass_train.hardware.dataflow.costs.branches import OperandFifos, operand_fifos, urgencies
-from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
 from hass_train.hardware.dataflow.design import Design, design_of
 from hass_train.hardware.dataflow.designs.compute import ComputeDesigns
 from hass_train.hardware.dataflow.designs.enumerate import designs_of, floor_interval
@@ -24,22 +22,14 @@ from hass_train.hardware.dataflow.exploration.network import ExploredPart, Netwo
 from hass_train.hardware.dataflow.exploration.objectives import best_design
 from hass_train.hardware.dataflow.exploration.partition import best_partition
 from hass_train.hardware.dataflow.exploration.width_gains import width_gains
-from hass_train.hardware.dataflow.options import COARSE, LIMITS, STEERING, DataflowOptions
+from hass_train.hardware.dataflow.options import LIMITS, QUICK, STEERING, DataflowOptions
 from hass_train.hardware.dataflow.steering import Anchors
+from hass_train.hardware.dataflow.window import at_edge, bounds_near, coarse_options
 from hass_train.hardware.device import Device
 from hass_train.hardware.estimate import CannotFit, Estimate, TooSlow
 from hass_train.hardware.profile import LayerSparsity, SparsityProfile
 from hass_train.hardware.workload import Operation, Workload
 
-QUICK = 1e-2
-"""Tolerance of quick answers, of which nothing is proved."""
-_REACH, _STEERED_REACH = 2, 4
-"""How many times longer than that of the pipeline an interval may be that is still enumerated: prices follow densities
-to their half, and a search comes as far with the designs that it keeps."""
-_BETTER = 1.5  # how many times faster than the coarse answer the best one may be
-_FEW_COPIES = 4  # of more, some other number with another interval may be as good
-_SIMPLE = (ComputeEngine.DENSE, ComputeEngine.ACTIVATION, ComputeEngine.WEIGHT)
-_EDGE = 1.05  # nearer to the shortest interval that was enumerated, an answer is not trusted
 _TABLES = 2**30  # bytes of design tables kept between queries
 _EXPLORED = 4  # explorations kept between queries: the same tables have the same best design
 
@@ -76,14 +66,8 @@ class DataflowAccelerator(Accelerator):
         )
         self._explored: LRUCache[tuple[object, ...], _Explored] = LRUCache(_EXPLORED)
         self._anchors = anchors
-        self._coarse: DataflowAccelerator | None = None
-        plain = self.options.objective in ("throughput", "latency") and self.options.partitions != "best"
-        if self.options.rough and not self.options.coarse and plain:
-            kinds = self.options.compute_engines
-            if set(_SIMPLE) <= set(kinds):  # what the others gain beside these is little, and takes long to work out
-                kinds = _SIMPLE
-            options = replace(self.options, tolerance=COARSE, partitions="never", compute_engines=kinds)
-            self._coarse = DataflowAccelerator(device, options)
+        coarse = coarse_options(self.options)
+        self._coarse = DataflowAccelerator(device, coarse) if coarse is not None else None
         self._operand_fifos: LRUCache[Workload, dict[str, OperandFifos]] = LRUCache(_EXPLORED)
 
     def quick(self) -> DataflowAccelerator:
@@ -145,9 +129,8 @@ class DataflowAccelerator(Accelerator):
         """The best design of a network, as it was found before if it was."""
         network = self.network(workload, profile)
         found = self._explored_before(network)
-        floor, design = max(table.space.near[0] for table in network.tables), found[0][0].design
-        if self._anchors is None and self._space(workload).floor < floor and design.interval < floor * _EDGE:
-            network = self._network(workload, profile, lambda asked, _: self._space(asked))
+        if self._anchors is None and any(at_edge(table.space, found[0][0].design) for table in network.tables):
+            network = self.network(workload, profile, whole=True)
             found = self._explored_before(network)
         return EstimateBuilder(network, profile, *found)
 
@@ -180,25 +163,23 @@ class DataflowAccelerator(Accelerator):
             del self._tables[key]
         self._explored.clear()
 
-    def network(self, workload: Workload, profile: SparsityProfile) -> Network:
+    def network(self, workload: Workload, profile: SparsityProfile, whole: bool = False) -> Network:
         """The network with the design tables of its operations at this sparsity.
+
+        Args:
+            workload, profile: the network and its sparsity.
+            whole: whether all designs are enumerated, whatever a coarse look says.
 
         Raises:
             CannotFit: an operation has no design that fits the device.
         """
-        return self._network(workload, profile, self._near)
-
-    def _network(
-        self, workload: Workload, profile: SparsityProfile, space_of: Callable[[Workload, SparsityProfile], DesignSpace]
-    ) -> Network:
-        """See `network`; layers whose designs are not known from profiles nearby are enumerated within bounds."""
-        fifos, whole, near = self._fifos(workload), self._space(workload), None
+        fifos, every, near = self._fifos(workload), self._space(workload), None
         tables: list[Table] = []
         for operation in workload:
-            sparsity, own, space = profile.layers.get(operation.name), fifos[operation.name], whole
+            sparsity, own, space = profile.layers.get(operation.name), fifos[operation.name], every
             moved = self._anchors.moved(operation, sparsity, own) if self._anchors is not None else None
-            if moved is None and operation.multiplies:
-                space = near = near or space_of(workload, profile)
+            if moved is None and operation.multiplies and not whole:
+                space = near = near or self._near(workload, profile)
             table: Table = self._designs(operation, sparsity, own, space) if moved is None else moved
             if self._anchors is not None and moved is None:
                 self._anchors.found(operation, table)
@@ -213,10 +194,7 @@ class DataflowAccelerator(Accelerator):
         return DesignSpace(self.budget, floor, self.device.family)
 
     def _near(self, workload: Workload, profile: SparsityProfile) -> DesignSpace:
-        """The bounds within which designs are worth enumerating, by the interval that a coarse look finds.
-
-        They are powers, so that small moves leave them where they are.
-        """
+        """The bounds within which designs are worth enumerating at a sparsity."""
         space = self._space(workload)
         if self._coarse is None:
             return space
@@ -224,13 +202,7 @@ class DataflowAccelerator(Accelerator):
             found = self._coarse._built(workload, profile).parts[0].design
         except CannotFit:
             return space  # in parts, perhaps
-        if found.replicas > _FEW_COPIES:
-            return space
-        reach = _REACH if self._anchors is None else _STEERED_REACH
-        ahead = max(_BETTER * found.replicas, reach if self._anchors is not None else 1)
-        floor = int(_BETTER ** math.floor(math.log(found.interval / ahead, _BETTER)))
-        ceiling = math.ceil(_BETTER ** math.ceil(math.log(found.interval * reach, _BETTER)))
-        return replace(space, near=(floor, ceiling))
+        return bounds_near(space, found, self._anchors is not None)
 
     def _fifos(self, workload: Workload) -> dict[str, OperandFifos]:
         """The operand FIFOs of a network's operations, by name."""

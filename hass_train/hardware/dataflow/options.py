@@ -26,9 +26,9 @@ WeightStorage = Literal["dense", "compressed"]
 Objective = Literal["throughput", "latency", "efficiency", "energy"]
 Partitioning = Literal["needed", "never", "best"]
 
-ROUGH, STEERING, COARSE = 5e-3, 2e-2, 0.1
-"""Tolerances from which on fewer folds are explored: neighbouring ones are left out; those half as large again are; and
-only those twice as large are tried, of filters too."""
+ROUGH, QUICK, STEERING, COARSE = 5e-3, 1e-2, 2e-2, 0.1
+"""Tolerances from which on folds a quarter apart are explored, nothing is proved, folds a half apart are explored, and
+those twice as large, of filters too."""
 
 
 @dataclass(frozen=True, slots=True)
