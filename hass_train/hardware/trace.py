@@ -10,7 +10,7 @@ from torch import fx, nn
 from torch.utils._pytree import tree_map_only
 
 from hass_train.hardware.layout import MixedAxis, image_layout
-from hass_train.hardware.trace_ops import CONSTANTS, HANDLERS
+from hass_train.hardware.trace_ops import CONSTANTS, HANDLERS, SHAPED_AFTER
 from hass_train.hardware.tracer import Tracer, UnsupportedOperation, operation_of, shape_of
 from hass_train.hardware.workload import NETWORK_INPUT, Workload
 
@@ -110,7 +110,8 @@ def _on_meta(model: nn.Module) -> nn.Module:
 def _visit(tracer: Tracer, node: fx.Node) -> None:
     """Add the node's operation, or note that it only renames a value."""
     data = [argument for argument in node.all_input_nodes if argument in tracer.sources]
-    if not data or operation_of(node) in CONSTANTS:  # computed from parameters alone: constant at run time, for nothing
+    shaped = operation_of(node) in SHAPED_AFTER and node.args[0] not in tracer.sources
+    if not data or shaped or operation_of(node) in CONSTANTS:  # computed from parameters alone: constant at run time
         if operation_of(node) in ("conv2d", "linear"):
             tracer.folded.add(tracer.module_of(node))
         return

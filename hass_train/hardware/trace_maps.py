@@ -205,6 +205,7 @@ def windows_along(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
         tracer.path(node, "unfold"), OperationKind.UNFOLD, (tracer.sources[data[0]],),
         FeatureMap(before * shape_of(data[0])[axis], inner, channels),
         FeatureMap(before * count, inner * size, channels), kernel=(size, 1), stride=(step, 1),
+        windows=before,
     )  # fmt: skip
     tracer.put(node, Stream(name, (*layout[:axis], ((count, PIXEL),), *layout[axis + 1 :], ((size, PIXEL),))))
 

@@ -41,3 +41,5 @@ CONSTANTS = frozenset(
      "rand_like", "randn_like", "scalar_tensor"}
 )  # fmt: skip
 """Operations that take no more than the shape of a tensor: what they make is constant."""
+SHAPED_AFTER = frozenset({"to", "type_as", "expand_as", "view_as", "reshape_as"})
+"""Operations that take no more than the type or shape of their second tensor."""

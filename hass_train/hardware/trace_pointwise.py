@@ -144,7 +144,7 @@ def product_and_sum(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
     kind = OperationKind.DIVIDE if operation_of(node) == "addcdiv" else OperationKind.MULTIPLY
     streams = [tracer.stream(one) for one in (left, right) if one in data]
     if kind is OperationKind.DIVIDE and (left not in data or right not in data):
-        raise tracer.refusal(node, "divides by a constant or a constant; write it as a product")
+        raise tracer.refusal(node, "of a constant and a stream cannot be costed; write it as a division and a sum")
     made = None
     if len(streams) == 2:
         made = joined(tracer, node, streams, kind, path)
@@ -191,20 +191,18 @@ def choice(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
 
 def larger(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
     """Append the larger or smaller of two streams, or of a stream and a constant."""
-    if len(data) == 1:
-        function(tracer, node, data)
-        return
-    values, path = [tracer.stream(one) for one in data], tracer.path(node, operation_of(node))
-    tracer.put(node, joined(tracer, node, values, OperationKind.ADD, path, "choice"))
+    choice(tracer, node, data)
 
 
 def overwritten(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
-    """A value that is written over another, or over a part of it: whoever reads that later reads what was written."""
+    """A value that is written over another: whoever reads that later reads what was written."""
     target, value = node.args[:2]
     if value not in data:
-        raise tracer.refusal(node, "writes a constant over a stream, which cannot be followed")
+        raise tracer.refusal(node, "writes a constant over a stream, which cannot be followed; use torch.where")
     tracer.put(node, tracer.stream(value))  # type: ignore[arg-type]
     while isinstance(target, fx.Node):
+        if math.prod(shape_of(target)) > math.prod(shape_of(node)):
+            raise tracer.refusal(node, "writes over a part of a tensor, which cannot be followed; use torch.cat")
         if target in tracer.sources:
             layout = tracer.layouts[target]
             tracer.put(target, Stream(tracer.sources[node], resized(layout, shape_of(target))))

@@ -29,8 +29,7 @@ def same(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
 
     A split keeps the whole tensor's layout, which the getitem behind it cuts.
     """
-    if node.args[0] in data:
-        tracer.rename(node, data[0])
+    tracer.rename(node, data[0])
 
 
 def reshape(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
@@ -166,12 +165,14 @@ def taken(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
     """
     if node.args[0] not in data or len(data) > 1:
         raise tracer.refusal(node, "addresses by values of the image, which no stream can follow")
+    if isinstance(arguments_of(node).get("repeats"), fx.Node):
+        raise tracer.refusal(node, "repeats by a tensor of counts; say one number")
     value, axes = tracer.stream(data[0]), _axes_taken(node)
     shape, rank = shape_of(node), len(tracer.layouts[data[0]])
     layout = _fitted(tracer, node, data[0]) if len(shape) == rank else natural(shape)
-    words = math.prod(value.shape)
-    for place, axis in enumerate(value.layout):
-        if place in axes and size_of(axis, PIXEL) > 1:
+    repeats, words = operation_of(node) in ("repeat", "tile"), math.prod(value.shape)
+    for place, axis in enumerate(value.layout if -1 not in axes else ()):
+        if place in axes and (repeats or size_of(axis, PIXEL) > 1):
             break
         words //= size_of(axis, PIXEL)
     path = tracer.path(node, operation_of(node))
@@ -179,13 +180,14 @@ def taken(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
 
 
 def _axes_taken(node: fx.Node) -> frozenset[int]:
-    """The axes along which a node takes words in another order."""
+    """The axes along which a node takes words in another order; −1 where it takes the whole tensor again."""
     given, rank = arguments_of(node), len(shape_of(node.all_input_nodes[0]))
     if "indices" in given:
         return frozenset(place for place, one in enumerate(given["indices"]) if one is not None)
-    if "repeats" in given and not isinstance(given["repeats"], int):
-        extra = len(given["repeats"]) - rank
-        return frozenset(place - extra for place, count in enumerate(given["repeats"]) if count > 1)
+    if operation_of(node) in ("repeat", "tile"):
+        counts = given["repeats" if operation_of(node) == "repeat" else "dims"]
+        places = (place - len(counts) + rank for place, count in enumerate(counts) if count > 1)
+        return frozenset(max(place, -1) for place in places)
     dims = given.get("dims", given.get("dim"))
     every = range(rank) if dims is None else [dims] if isinstance(dims, int) else dims
     return frozenset(one % rank for one in every)

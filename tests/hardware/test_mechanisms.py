@@ -87,6 +87,8 @@ KEPT = {  # words of buffers of their own, twice
         "linalg_vector_norm": 2 * 4, "rearrange": 2 * 256, "last.rearrange": 2 * 256,
     },
     "product with a constant": {},
+    "repeated": {"amax": 2 * 8 * 4, "repeat": 2 * 8 * 4},  # the maxima of the columns, which come again
+    "tiled": {"tile": 2 * 64 * 4},  # the whole map
     "rotary": {},
     "shared keys": {},
     "split attention": {"sum": 2 * 4, "sum#2": 2 * 4, "rearrange": 2 * 8},
@@ -99,7 +101,8 @@ def test_what_is_kept_by_hand(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["group norm", "softmax of pixels", "bilinear", "bicubic", "adaptive average",
-                                  "fold", "windows of rows", "pixel unshuffle", "grouped keys", "split attention",
+                                  "fold", "windows of rows", "windows of rows and columns", "pixel unshuffle",
+                                  "grouped keys", "split attention",
                                   "attention of channels", "windows of a batch", "transposed, overlapping",
                                   "quotient", "mean of rows"])  # fmt: skip
 def test_the_simulator_takes_what_the_equations_say(name: str) -> None:
@@ -231,6 +234,12 @@ def test_inner_pixels_and_inner_channels_are_read_as_each_other() -> None:
     assert reordered((rows, heads, depth), (rows, heads, ((4, PIXEL),))) == 8  # within a pixel
 
 
+def _written_over_a_part(x: Tensor) -> Tensor:
+    y = x.clone()
+    y[:, :2] = x[:, 2:] * x[:, :2]
+    return y
+
+
 # ---- what is refused -----------------------------------------------------------------------------------------------
 
 
@@ -247,6 +256,8 @@ def test_inner_pixels_and_inner_channels_are_read_as_each_other() -> None:
         (Between(lambda own, x: x.max(1).indices[:, None].float(), 1), "places of maxima"),
         (Between(lambda own, x: torch.einsum("bchw,bchw,bchw->bchw", x, x, x)), "write it as several"),
         (Between(lambda own, x: x.cumsum(1)), "cannot cost"),
+        (Between(lambda own, x: _written_over_a_part(x)), "use torch.cat"),
+        (Between(lambda own, x: torch.addcdiv(x, own.constant, x)), "write it as a division and a sum"),
         (nn.Sequential(nn.ReLU(), nn.MaxPool2d(2)), "nothing to accelerate"),
         (nn.Identity(), "nothing to accelerate"),
     ],

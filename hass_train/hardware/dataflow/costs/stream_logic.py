@@ -10,7 +10,8 @@ from hass_train.hardware.workload import Operation, OperationKind
 
 Ints = NDArray[np.int64]
 
-STREAM_DSP = {"hardswish": 5, "hardsigmoid": 4, "silu": 1, "gelu": 1, "mish": 1, "prelu": 1, "square": 1}
+STREAM_DSP = {"hardswish": 5, "hardsigmoid": 4, "silu": 1, "gelu": 1, "mish": 1, "prelu": 1, "square": 1,
+              "reciprocal": 1}  # fmt: skip
 """DSPs per stream of activation functions that take any. Hard-swish is as the peer synthesised it, and hard-sigmoid the
 same without its last product. Smooth functions are table look-ups, with one product where they multiply by x."""
 

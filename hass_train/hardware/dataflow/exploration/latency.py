@@ -26,6 +26,7 @@ from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.dataflow.costs import cycles
 from hass_train.hardware.dataflow.costs.branches import held, operand_wait, operand_words
 from hass_train.hardware.estimate import LayerEstimate
+from hass_train.hardware.spans import spans
 from hass_train.hardware.workload import NETWORK_INPUT, Operation, OperationKind, Workload
 
 Floats = NDArray[np.float64]
@@ -88,7 +89,7 @@ def _computing(operation: Operation, row: LayerEstimate) -> float:
 
 def _reading(operation: Operation, row: LayerEstimate, blocks: int) -> Floats | float:
     """(rows of the result,) cycles of reading the padded map from the last pixel of each row's first window on."""
-    if operation.kind not in _WINDOWED:
+    if operation.kind not in _WINDOWED or operation.function == "adaptive":
         return 0.0
     (down, across), (height, width) = operation.reach, operation.rows_read
     done = (np.arange(operation.result.height) * operation.stride[0] + down - 1) * width + across
@@ -99,16 +100,18 @@ def _needs(operation: Operation, row: LayerEstimate, blocks: int) -> Floats:
     """(rows of the result,) the fraction of the operand's map that must be there before each row begins."""
     source, result = operation.source, operation.result
     index = np.arange(result.height)
-    if operation.kind in _WINDOWED:
+    if operation.kind is OperationKind.RESIZE or operation.function == "adaptive":
+        rows, columns = (spans(operation, axis)[1] for axis in (0, 1))
+        found = (rows * source.width + columns[0] + 1) / source.pixels
+    elif operation.kind in _WINDOWED:
         (down, across), (above, beside) = operation.reach, operation.padding
         rows = np.clip(index * operation.stride[0] + down - above, 1, source.height)
         pixels = (rows - 1) * source.width + min(max(across - beside, 1), source.width)
         found = pixels / source.pixels - (1 - 1 / blocks) / source.pixels  # the first block of channels of the last
     else:
         found = (index * result.width + 1 / blocks) / result.pixels
-    if not _fetched(row):
-        return np.asarray(found, float)
-    return np.asarray(np.minimum(np.ceil(found * row.bands) / row.bands, 1.0))
+    parts = row.bands if _fetched(row) else operation.blocks if operation.block else 0
+    return np.asarray(np.minimum(np.ceil(found * parts) / parts, 1.0) if parts else found, float)
 
 
 def _fetched(row: LayerEstimate) -> bool:
