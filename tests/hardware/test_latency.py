@@ -117,12 +117,11 @@ def test_boards_that_others_measured() -> None:
 def test_slower_layers_are_later_done() -> None:
     workload, estimate = estimated("test_resnet", 32, "zcu104")
     before = latency_cycles(workload, estimate.layers)
-    slowest = max(one.interval_cycles for one in estimate.layers)
+    afters = []
     for place, one in enumerate(estimate.layers):
         slower = [*estimate.layers]
         twice = {"interval_cycles": 2 * one.interval_cycles, "initiation_interval": 2 * one.initiation_interval}
         slower[place] = replace(one, **twice)  # type: ignore[arg-type]
-        after = latency_cycles(workload, slower)
-        assert after >= before
-        if one.interval_cycles == slowest:
-            assert after > before + slowest / 8
+        afters.append(latency_cycles(workload, slower))
+    assert min(afters) >= before
+    assert max(afters) > before + max(one.interval_cycles for one in estimate.layers) / 4
