@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from families import NAMES
 from torch import fx, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -35,7 +36,6 @@ from hass_train.hardware import (
 from hass_train.hardware.trace import Walk, walk
 from hass_train.runtime.files import write_text
 from hass_train.training.networks import deployed, merges
-from tests.test_families import NAMES
 
 # isort: split
 import timm  # after hass_train, which makes a torchvision without its operators importable

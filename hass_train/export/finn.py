@@ -17,6 +17,7 @@ from hass_train.export.peer_run import PeerRun
 from hass_train.hardware.arithmetic import ceil_div
 from hass_train.precision.graph import LAYERS, Kind
 from hass_train.precision.operation import IntegerOperation
+from hass_train.runtime.errors import UserError
 from hass_train.runtime.files import AnyPath, write_text
 
 TOOL, CONFIG = "FINN", "finn.json"
@@ -66,7 +67,15 @@ def save_finn(folder: AnyPath) -> list[Path]:
 
 
 def finn_config(run: PeerRun) -> Plain:
-    """The folding configuration of a run: `Defaults`, then attributes by the names of nodes."""
+    """The folding configuration of a run: `Defaults`, then attributes by the names of nodes.
+
+    Raises:
+        UserError: the network has words that FINN does not make by thresholds, tables or activation thresholds.
+    """
+    run.check_plain(TOOL)
+    for one in run.network.operations:
+        if one.kind in LAYERS and (bits := max(_operand_bits(run, one))) > _THRESHOLDED:
+            raise UserError(f"{one.name} has words of {bits} bits, and {TOOL} takes {_THRESHOLDED}; use precision=int8")
     network, nodes = run.network, _Nodes()
     layers = {one.name: _layer(run, one) for one in network.operations if one.kind in LAYERS}
     slowest = max(one.cycles for one in layers.values())
@@ -85,6 +94,11 @@ def finn_config(run: PeerRun) -> Plain:
 
 _ROUNDED = LAYERS | {Kind.ADD}
 """Operations behind which FINN has thresholds."""
+
+
+def _operand_bits(run: PeerRun, one: IntegerOperation) -> tuple[int, int]:
+    """Bits of a layer's weights, as wide as the largest needs, and of the values that it reads."""
+    return int(run.network.tensors_of(one)["weight"].abs().max()).bit_length() + 1, one.sources[0].bits
 
 
 def _layer(run: PeerRun, one: IntegerOperation) -> _Layer:
@@ -114,8 +128,7 @@ def _write_layer(
     elif one.kind is Kind.CONV:
         _write_window(nodes, one, tuple(weight.shape[2:]), source, slowest)
     memory = _MEMORIES.get(run.memories.get(one.name, ""), "auto")
-    bits = int(weight.abs().max()).bit_length() + 1, one.sources[0].bits
-    style = "rtl" if min(bits) >= _RTL_BITS and not depthwise else "hls"
+    style = "rtl" if min(_operand_bits(run, one)) >= _RTL_BITS and not depthwise else "hls"
     nodes.add(
         f"{'VVAU' if depthwise else 'MVAU'}_{style}", PE=layer.parallel, SIMD=layer.inputs, ram_style=memory,
         resType=design.multiplier, mem_mode="internal_decoupled",

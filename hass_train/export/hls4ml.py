@@ -67,8 +67,9 @@ def hls4ml_config(run: PeerRun) -> Plain:
     """The `hls_config` of a run, for `convert_from_onnx_model`.
 
     Raises:
-        UserError: the network has numbers too wide for ONNX.
+        UserError: the network has numbers too wide for ONNX, tables or activation thresholds.
     """
+    run.check_plain(TOOL)
     graph = QonnxGraph()
     onnx_model(run.network, graph)
     named = _names(graph)

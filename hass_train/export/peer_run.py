@@ -13,6 +13,7 @@ from hass_train.hardware import LayerSparsity
 from hass_train.hardware.dataflow.design import Design, PartDesign
 from hass_train.hardware.dataflow.simulator.stages import StageDesign
 from hass_train.precision import IntegerNetwork
+from hass_train.precision.graph import Kind
 from hass_train.precision.integer_network import INTEGERS_JSON
 from hass_train.runtime.errors import UserError
 from hass_train.runtime.files import AnyPath
@@ -26,7 +27,6 @@ class PeerRun:
         network: its integer network.
         hardware: device and design rules.
         designs: how each operation is built, by name.
-        fifos: depths of FIFOs in entries, by name (`Pipeline.fifos`).
         memories: where each operation's weights or FIFOs are stored, by name (`LayerEstimate.weights_in`).
         sparsity: the measured sparsity of layers, by name.
         interval: cycles per image of the pipeline.
@@ -35,7 +35,6 @@ class PeerRun:
     network: IntegerNetwork
     hardware: Mapping[str, object]
     designs: Mapping[str, StageDesign]
-    fifos: Mapping[str, int]
     memories: Mapping[str, str]
     sparsity: Mapping[str, LayerSparsity]
     interval: int
@@ -62,10 +61,28 @@ class PeerRun:
         part = _only_part(design, folder, tool)
         rows = json.loads((folder / DESIGN).read_text())["layers"]
         return cls(
-            IntegerNetwork.load(folder), design.hardware, {one.name: one for one in part.designs}, part.fifos,
+            IntegerNetwork.load(folder), design.hardware, {one.name: one for one in part.designs},
             {row["name"]: str(row.get("weights_in", "")) for row in rows}, load_profile(folder).layers,
             part.interval_cycles,
         )  # fmt: skip
+
+    def check_plain(self, tool: str) -> None:
+        """Check that the network has nothing that readers of QONNX models do not know.
+
+        Args:
+            tool: name of the tool that is exported to, for messages.
+
+        Raises:
+            UserError: an operation is a table, or a layer has an activation threshold; one line.
+        """
+        for one in self.network.operations:
+            if one.kind is Kind.TABLE:
+                raise UserError(f"{one.name} is a look-up table, which {tool} does not read; take a network with ReLU")
+            if one.threshold:
+                raise UserError(
+                    f"{one.name} has an activation threshold, which {tool} does not read; search with "
+                    "sparsity.rules.all.activation=false"
+                )
 
     def design(self, name: str) -> StageDesign:
         """How an operation of the integer network is built.

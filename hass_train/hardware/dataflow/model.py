@@ -250,8 +250,7 @@ class DataflowAccelerator(Accelerator):
     def _explore(self, network: Network) -> _Explored:
         """Explore the network whole; or in parts where it does not fit, or where that is faster and asked for."""
         options, workload, count = self.options, network.workload, len(network.tables)
-        prove = options.tolerance < QUICK or options.objective not in ("throughput", "latency")
-        explorer = network.explorer(0, count, options.tolerance, prove)
+        explorer = network.explorer(0, count, options.tolerance, options.proves)
         whole: ExploredPart | None = None
         try:
             whole = ExploredPart(0, count, best_design(explorer, options, self.device))

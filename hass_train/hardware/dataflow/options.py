@@ -216,6 +216,11 @@ class DataflowOptions:
         return self.tolerance >= ROUGH
 
     @property
+    def proves(self) -> bool:
+        """Whether branch and bound decides what bounds leave open."""
+        return self.tolerance < QUICK or self.objective not in ("throughput", "latency")
+
+    @property
     def coarse(self) -> bool:
         """Whether the answer need only say about how fast the network can be."""
         return self.tolerance >= COARSE
