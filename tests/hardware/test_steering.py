@@ -6,7 +6,6 @@ import dataclasses
 
 import pytest
 import timm
-from scipy.stats import spearmanr
 
 from hass_train.hardware import (
     DataflowAccelerator,
@@ -73,50 +72,3 @@ def test_layers_that_lost_channels_are_no_anchors(workload: Workload) -> None:
     layers[name] = dataclasses.replace(layers[name], structure=Structure(filters=True, dead_filters=(0, 3)))
     steering.estimate(workload, SparsityProfile(layers))
     assert steering.anchors() == {}
-
-
-@pytest.mark.parametrize("device", ["u250", "zcu104", "zedboard"])  # dozens of copies, a few, one
-def test_designs_far_from_the_best_interval_are_not_missed(workload: Workload, device: str) -> None:
-    options = DataflowOptions(weight_bits=8, activation_bits=8, tolerance=5e-3)
-    near, whole = (DataflowAccelerator(load_device(device), options) for _ in range(2))
-    whole._coarse = None
-    for weight, activation in ((0.9, 0.6), (0.4, 0.8), (0.1, 0.3)):
-        asked = profile(workload, weight, activation)
-        ours, theirs = (one.estimate(workload, asked) for one in (near, whole))
-        assert ours.throughput_ips == pytest.approx(theirs.throughput_ips, rel=2 * options.tolerance)
-        few, all_of_them = (sum(map(len, one.network(workload, asked).tables)) for one in (near, whole))
-        assert few < all_of_them if device == "zedboard" else few <= all_of_them
-
-
-def test_wide_designs_stay_where_they_save_memory() -> None:
-    network = trace(timm.create_model("resnet18"), (3, 32, 32))
-    options = DataflowOptions(weight_bits=8, activation_bits=8, tolerance=5e-3, compute_engines=("dense", "weight"))
-    near, whole = (DataflowAccelerator(load_device("zcu104"), options) for _ in range(2))
-    whole._coarse = None
-    ours, theirs = (one.estimate(network, SparsityProfile.dense(network)) for one in (near, whole))
-    assert ours.utilization["bram18"] > 0.98
-    assert ours.throughput_ips > 0.99 * theirs.throughput_ips
-
-
-def test_prices_are_those_of_all_designs() -> None:
-    network = trace(timm.create_model("resnet18"), (3, 32, 32))
-    options = DataflowOptions(weight_bits=8, activation_bits=8, tolerance=5e-3)
-    near, whole = (DataflowAccelerator(load_device("u250"), options) for _ in range(2))
-    whole._coarse = None
-    ours, theirs = (one.estimate(network, profile(network, 0.5, 0.7)) for one in (near, whole))
-    for density in ("prices", "weight_prices", "activation_prices"):
-        found, expected = (list(getattr(one, density).values()) for one in (ours, theirs))
-        assert spearmanr(found, expected).statistic > 0.8  # both are slopes of a model that has steps
-
-
-def test_an_answer_at_the_edge_of_what_was_enumerated_is_asked_again(
-    workload: Workload, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    options = DataflowOptions(weight_bits=8, activation_bits=8, tolerance=5e-3)
-    near, whole = (DataflowAccelerator(load_device("zcu104"), options) for _ in range(2))
-    whole._coarse = None
-    asked = profile(workload, 0.5, 0.8)
-    expected = whole.estimate(workload, asked)
-    late = dataclasses.replace(near._space(workload), near=(2 * expected.interval_cycles, 2**40))
-    monkeypatch.setattr(near, "_near", lambda *_: late)
-    assert near.estimate(workload, asked).throughput_ips == pytest.approx(expected.throughput_ips, rel=0.01)

@@ -24,7 +24,6 @@ from hass_train.hardware.dataflow.exploration.partition import best_partition
 from hass_train.hardware.dataflow.exploration.width_gains import width_gains
 from hass_train.hardware.dataflow.options import LIMITS, QUICK, STEERING, DataflowOptions
 from hass_train.hardware.dataflow.steering import Anchors
-from hass_train.hardware.dataflow.window import at_edge, bounds_near, coarse_options
 from hass_train.hardware.device import Device
 from hass_train.hardware.estimate import CannotFit, Estimate, TooSlow
 from hass_train.hardware.profile import LayerSparsity, SparsityProfile
@@ -66,8 +65,6 @@ class DataflowAccelerator(Accelerator):
         )
         self._explored: LRUCache[tuple[object, ...], _Explored] = LRUCache(_EXPLORED)
         self._anchors = anchors
-        coarse = coarse_options(self.options)
-        self._coarse = DataflowAccelerator(device, coarse) if coarse is not None else None
         self._operand_fifos: LRUCache[Workload, dict[str, OperandFifos]] = LRUCache(_EXPLORED)
 
     def quick(self) -> DataflowAccelerator:
@@ -86,14 +83,11 @@ class DataflowAccelerator(Accelerator):
     def anchor(self, workload: Workload, anchors: Mapping[str, Any]) -> None:
         """See `Accelerator`."""
         assert self._anchors is not None  # of a steering accelerator
-        fifos, intervals = self._fifos(workload), {}
+        fifos, space, intervals = self._fifos(workload), self._space(workload), {}
         for operation in workload:
             if (anchor := anchors.get(operation.name)) is not None:
                 sparsity = LayerSparsity.from_dict(anchor["sparsity"])
-                space = self._space(workload)
-                if "near" in anchor:  # earlier versions had no such bounds
-                    space = replace(space, near=tuple(anchor["near"]))
-                self._anchors.found(operation, self._designs(operation, sparsity, fifos[operation.name], space))
+                self._designs(operation, sparsity, fifos[operation.name], space)
                 intervals[operation.name] = int(anchor["interval"])
         self._anchors.keep(intervals)
         self._forget()
@@ -128,20 +122,11 @@ class DataflowAccelerator(Accelerator):
     def _built(self, workload: Workload, profile: SparsityProfile) -> EstimateBuilder:
         """The best design of a network, as it was found before if it was."""
         network = self.network(workload, profile)
-        found = self._explored_before(network)
-        if self._anchors is None and any(at_edge(table.space, found[0][0].design) for table in network.tables):
-            network = self.network(workload, profile, whole=True)
-            found = self._explored_before(network)
-        return EstimateBuilder(network, profile, *found)
-
-    def _explored_before(self, network: Network) -> _Explored:
-        """The best design of a network, from the cache if its tables were explored before."""
-        connections = tuple(operation.inputs for operation in network.workload)
-        # tables compare by identity, and the key holds them
-        key = (network.workload.input_shape, connections, *network.tables)
+        connections = tuple(operation.inputs for operation in workload)
+        key = (workload.input_shape, connections, *network.tables)  # tables compare by identity, and the key holds them
         if key not in self._explored:
             self._explored[key] = self._explore(network)
-        return self._explored[key]
+        return EstimateBuilder(network, profile, *self._explored[key])
 
     def width_gains(
         self, workload: Workload, profile: SparsityProfile, choices: Mapping[str, Sequence[int]]
@@ -149,7 +134,7 @@ class DataflowAccelerator(Accelerator):
         """See `Accelerator`: to first order at the present design, since the exact answers jump."""
         profile.check_covers(workload)
         workload, profile = without_dead_channels(workload, profile)
-        fifos, space = self._fifos(workload), self._near(workload, profile)
+        fifos, space = self._fifos(workload), self._space(workload)
 
         def table_at(operation: Operation, bits: int) -> Table:
             other = replace(operation, weight_bits=bits)
@@ -163,46 +148,22 @@ class DataflowAccelerator(Accelerator):
             del self._tables[key]
         self._explored.clear()
 
-    def network(self, workload: Workload, profile: SparsityProfile, whole: bool = False) -> Network:
+    def network(self, workload: Workload, profile: SparsityProfile) -> Network:
         """The network with the design tables of its operations at this sparsity.
-
-        Args:
-            workload, profile: the network and its sparsity.
-            whole: whether all designs are enumerated, whatever a coarse look says.
 
         Raises:
             CannotFit: an operation has no design that fits the device.
         """
-        fifos, every, near = self._fifos(workload), self._space(workload), None
-        tables: list[Table] = []
-        for operation in workload:
-            sparsity, own, space = profile.layers.get(operation.name), fifos[operation.name], every
-            moved = self._anchors.moved(operation, sparsity, own) if self._anchors is not None else None
-            if moved is None and operation.multiplies and not whole:
-                space = near = near or self._near(workload, profile)
-            table: Table = self._designs(operation, sparsity, own, space) if moved is None else moved
-            if self._anchors is not None and moved is None:
-                self._anchors.found(operation, table)
+        fifos, space = self._fifos(workload), self._space(workload)
+        tables = [self._designs(o, profile.layers.get(o.name), fifos[o.name], space) for o in workload]
+        for operation, table in zip(workload, tables, strict=True):
             if not len(table):
                 raise CannotFit(self._no_design(operation, table))
-            tables.append(table)
         return Network(workload, tables, self.device, self.options)
 
     def _space(self, workload: Workload) -> DesignSpace:
-        """The bounds of the designs of a network's operations, at any sparsity."""
-        floor = floor_interval(workload, self.options)
-        return DesignSpace(self.budget, floor, self.device.family)
-
-    def _near(self, workload: Workload, profile: SparsityProfile) -> DesignSpace:
-        """The bounds within which designs are worth enumerating at a sparsity."""
-        space = self._space(workload)
-        if self._coarse is None:
-            return space
-        try:
-            found = self._coarse._built(workload, profile).parts[0].design
-        except CannotFit:
-            return space  # in parts, perhaps
-        return bounds_near(space, found, self._anchors is not None)
+        """The bounds of the designs of a network's operations."""
+        return DesignSpace(self.budget, floor_interval(workload, self.options), self.device.family)
 
     def _fifos(self, workload: Workload) -> dict[str, OperandFifos]:
         """The operand FIFOs of a network's operations, by name."""
@@ -220,9 +181,13 @@ class DataflowAccelerator(Accelerator):
         self, operation: Operation, sparsity: LayerSparsity | None, fifos: OperandFifos, space: DesignSpace
     ) -> Table:
         """The operation's design table, from the cache if its geometry was seen at this sparsity."""
-        key = (operation.geometry, fifos, space.floor, space.near, _sparsity_key(sparsity))
+        key = (operation.geometry, fifos, space.floor, _sparsity_key(sparsity))
+        if self._anchors is not None and (moved := self._anchors.moved(operation, sparsity, fifos)) is not None:
+            return moved
         if key not in self._tables:
             self._tables[key] = designs_of(operation, sparsity, fifos, self.options, space)
+        if self._anchors is not None:
+            self._anchors.found(operation, self._tables[key])
         return self._tables[key]
 
     def _no_design(self, operation: Operation, table: Table) -> str:

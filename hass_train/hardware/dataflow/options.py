@@ -26,9 +26,8 @@ WeightStorage = Literal["dense", "compressed"]
 Objective = Literal["throughput", "latency", "efficiency", "energy"]
 Partitioning = Literal["needed", "never", "best"]
 
-ROUGH, QUICK, STEERING, COARSE = 5e-3, 1e-2, 2e-2, 0.1
-"""Tolerances from which on folds a quarter apart are explored, nothing is proved, folds a half apart are explored, and
-those twice as large, of filters too."""
+ROUGH, QUICK, STEERING = 5e-3, 1e-2, 2e-2
+"""Tolerances from which on folds are tried a quarter apart, nothing is proved, and folds are tried a half apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,19 +220,9 @@ class DataflowOptions:
         return self.tolerance < QUICK or self.objective not in ("throughput", "latency")
 
     @property
-    def coarse(self) -> bool:
-        """Whether the answer need only say about how fast the network can be."""
-        return self.tolerance >= COARSE
-
-    @property
     def step(self) -> float:
-        """The ratio between the folds of the input side that are explored."""
-        return 2.0 if self.coarse else 1.5 if self.tolerance >= STEERING else 1.25 if self.rough else 1.0
-
-    @property
-    def filter_step(self) -> float:
-        """The ratio between the numbers of parallel filters that are explored."""
-        return 2.0 if self.coarse else 1.0
+        """The ratio between the folds of the input side that are explored; filters keep all folds."""
+        return 1.5 if self.tolerance >= STEERING else 1.25 if self.rough else 1.0
 
     @property
     def t_min(self) -> int:

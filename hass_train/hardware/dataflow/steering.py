@@ -48,13 +48,9 @@ class Anchors:
         self._fresh.clear()
 
     def to_plain(self) -> dict[str, Any]:
-        """For each layer the sparsity at which its designs were found, and the intervals then, as plain data."""
+        """For each layer the sparsity at which its designs were found, and the interval then, as plain data."""
         return {
-            name: {
-                "sparsity": table.sparsity.to_dict(),
-                "interval": interval,
-                "near": list(table.space.near),
-            }
+            name: {"sparsity": table.sparsity.to_dict(), "interval": interval}
             for name, (interval, table) in self._kept.items()
         }
 

@@ -15,8 +15,9 @@ from hass_train.hardware.dataflow.costs import cycles, memory
 from hass_train.hardware.dataflow.costs.branches import MARGIN, OperandFifos
 from hass_train.hardware.dataflow.costs.compute_engine import Bools, EngineKind, LayerWork
 from hass_train.hardware.dataflow.costs.cost_model import Schedule, WeightBanks
-from hass_train.hardware.dataflow.costs.engine_kinds import VARIANTS, by_kind
+from hass_train.hardware.dataflow.costs.engine_kinds import VARIANTS, by_kind, by_rounds
 from hass_train.hardware.dataflow.costs.fifos import input_depth, rows_depth
+from hass_train.hardware.dataflow.costs.initiation import multiplier_choices
 from hass_train.hardware.dataflow.costs.logic import Folds
 from hass_train.hardware.dataflow.costs.weight_rounds import filter_order
 from hass_train.hardware.dataflow.designs import table_kernel
@@ -79,10 +80,7 @@ class ComputeDesigns(Table):
         self._leave_out_tiles(side, found.t)
         if options.buildable:
             found.t[:, ~self._buildable(side)] = _NEVER
-        shallow = layer.result.pixels * ceil_div(memory.LUTRAM_BITS, options.weight_bits)  # their weights fit LUTs
-        floor = max(space.floor // self.urgency, min(space.near[0] // self.urgency, shallow), 1)
-        wanted = (floor, space.near[1] // self.urgency)
-        depth, row, place, interval = self._worth_building(side, found.t, depths, wanted)
+        depth, row, place, interval = self._worth_building(side, found.t, depths, max(space.floor // self.urgency, 1))
         t = found.t[depth, row, place]
         folds = Folds(
             side.i[row], side.filters[place], side.g[row], side.m[row], side.n[row], side.q[row], side.p[row],
@@ -90,6 +88,7 @@ class ComputeDesigns(Table):
         )  # fmt: skip
         cells = (depth * len(side.n) + row) * len(side.filters) + place
         logic, memories, in_luts = self._costs(side, folds, cells, interval, t, space)
+        self.space = space
         super().__init__(interval * self.urgency, logic, memories, space)
         row = row[self.kept]
         self.folds, self.t, self.in_luts = folds[self.kept], t[self.kept], in_luts[self.kept]
@@ -109,12 +108,30 @@ class ComputeDesigns(Table):
         """(rows,) the intervals of some designs if a density, a field of `LayerSparsity`, were so much of what it is.
 
         Zeros are taken to be independent, as where the sparsity has `moved`; dense engines leave out tiles of them.
+        Engines with lists wait for the slowest filter of a block, as far as filters then differ.
         """
         sparsity = replace(self.sparsity, **{density: getattr(self.sparsity, density) * share})
-        before = self._work(self.sparsity)
+        if density == "weight_density":
+            counts = tuple(round(count * share) for count in sparsity.filter_nonzeros)
+            sparsity = replace(sparsity, filter_nonzeros=counts)
+        before, after = self._work(self.sparsity), self._work(sparsity)
         nearby = self._nearby.some(rows) if "_nearby" in vars(self) else NearbyRounds.of(before, self.folds[rows])
-        growth = nearby.growth(before, self._work(sparsity), share)
-        return nearby.intervals(self.t[rows] * growth[nearby.alike]) * self.urgency
+        t = self.t[rows] * nearby.growth(before, after, share)[nearby.alike]
+        for kind, some in by_rounds(self.folds.engine[rows]):
+            if kind.density == density and not kind.waits:
+                t[some] = self._scheduled(kind, after, self.folds[rows[some]])
+        return nearby.intervals(t) * self.urgency
+
+    def _scheduled(self, kind: EngineKind, work: LayerWork, folds: Folds) -> Floats:
+        """(designs,) the mean cycles of a round of a kind whose schedule is known beforehand."""
+        t = np.empty(len(folds))
+        for m, g in {*zip(folds.m.tolist(), folds.g.tolist(), strict=True)}:
+            alike = np.flatnonzero((folds.m == m) & (folds.g == g))
+            choice = np.searchsorted(multiplier_choices(self.layer.window * m), folds.n[alike])
+            filters, place = np.unique(folds.o[alike], return_inverse=True)
+            found = kind.scheduled(work, m, choice, folds.bundles[alike], filters, g)
+            t[alike] = found[np.arange(len(alike)), place]
+        return t
 
     def _work(self, sparsity: LayerSparsity) -> LayerWork:
         return work_of(self.layer, sparsity, self.options, self.costs)
@@ -168,16 +185,14 @@ class ComputeDesigns(Table):
         beside = (i == layer.channels_per_group) & (o == layer.filters_per_group)
         return np.asarray(fits & (alone | beside))
 
-    def _worth_building(
-        self, side: InputFolds, t: Floats, fifos: list[int], wanted: tuple[int, int]
-    ) -> tuple[Ints, ...]:
+    def _worth_building(self, side: InputFolds, t: Floats, fifos: list[int], floor: int) -> tuple[Ints, ...]:
         """The designs worth building among all input folds with all numbers of filters.
 
         Args:
             side: (rows,) the input folds.
             t: (FIFOs, rows, filters) mean cycles of a round.
             fifos: depths of the compute engines' FIFOs.
-            wanted: cycles below and above which no design has to go.
+            floor: cycles below which no design has to go.
 
         Returns:
             (designs,) the index of the depth, the row, the index of the filters and the interval of each.
@@ -191,7 +206,7 @@ class ComputeDesigns(Table):
         found: tuple[Ints, ...] = table_kernel.worth_building(
             t, rounds, ceil_div(layer.filters_per_group, filters),
             cycles.input_cycles(layer, side.i, side.g, side.q), written, side.blocks, side.wider, filters, fewest,
-            np.array(fifos), *wanted,
+            np.array(fifos), floor,
         )  # fmt: skip
         return found
 

@@ -151,7 +151,7 @@ class InputSide:
             for of_bundle in (of_kind[m[of_kind] == bundle],)
             for beside in np.unique(g_[of_bundle])
         ]
-        filters = np.array(spaced(useful_folds(layer.filters_per_group, divisors), self.options.filter_step), np.int64)
+        filters = np.array(useful_folds(layer.filters_per_group, divisors), np.int64)
         blocks = np.cumsum([0, *sizes])
         return InputFolds(i, m, n, choice, engine, g_, q_, p_, filters, blocks, np.r_[False, wider], alike)
 

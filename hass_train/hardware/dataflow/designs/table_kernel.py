@@ -9,7 +9,7 @@ from hass_train.runtime.compiled import compiled
 
 @compiled
 def worth_building(  # type: ignore[no-untyped-def]
-    t, rounds, passes, read, written, blocks, wider, filters, fewest, fifos, floor, ceiling
+    t, rounds, passes, read, written, blocks, wider, filters, fewest, fifos, floor
 ):
     """List the designs of a layer that are faster than narrower ones, or easier to build.
 
@@ -25,7 +25,7 @@ def worth_building(  # type: ignore[no-untyped-def]
         fewest: (rows,) of how many filters more than these a row is worth building with FIFOs; −1 = of all, faster or
             not.
         fifos: (FIFOs,) their depths; 0 = none.
-        floor, ceiling: cycles below and above which no design has to go.
+        floor: cycles below which no design has to go.
 
     Returns:
         (designs,) the index of the FIFOs, the row, the index of the filters and the interval of each.
@@ -44,7 +44,7 @@ def worth_building(  # type: ignore[no-untyped-def]
                     wanted = bounded < narrower and (bounded < before[place] or not wider[row])
                     if fifos[depth]:
                         wanted = (wanted and filters[place] > fewest[row]) or fewest[row] < 0
-                    if wanted and interval <= ceiling:
+                    if wanted:
                         depths[count], rows[count], places[count] = depth, row, place
                         intervals[count] = interval
                         count += 1

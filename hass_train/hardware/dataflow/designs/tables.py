@@ -52,14 +52,11 @@ class DesignSpace:
         floor: cycles per image that some layer of the network cannot go below. No other layer needs to be faster, so
             folds are not widened beyond it.
         family: what the device is made of, as the costs of modules know it.
-        near: intervals between which the pipeline's will be. Folds are widened below the first only until weights fit
-            LUTs, and slower designs than the second are left out.
     """
 
     budget: Floats
     floor: int = 1
     family: Family = "xc7"
-    near: tuple[int, int] = (1, 2**62)
 
 
 class Table:
@@ -78,7 +75,6 @@ class Table:
         interval, logic, memory: those of the designs that fit the device by themselves, in ascending order of interval.
         kept: (designs,) indices of these among the n given ones.
         least: (6,) the least of each resource that any given design takes.
-        space: the bounds within which they were enumerated.
     """
 
     def __init__(self, interval: Ints, logic: Floats, memory: Floats, space: DesignSpace) -> None:
@@ -89,7 +85,6 @@ class Table:
         self.kept = order[np.argsort(interval[order], kind="stable")]
         self.interval = interval[self.kept].astype(np.int64)
         self.logic, self.memory = table_kernel.rounded(columns, planes, self.kept)
-        self.space = space
         self._rows: dict[tuple[int, int], LayerEstimate] = {}
 
     def __len__(self) -> int:
