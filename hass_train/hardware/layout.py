@@ -56,7 +56,7 @@ def reordered(layout: Layout, wanted: Layout) -> int:
     pixels = [place for place in places if is_all(layout[place], PIXEL)]
     if len(own) + len(pixels) == len(places):
         inner, outer = sorted({*other} - {*own}), sorted({*own} - {*other})
-        joined = not outer and inner == pixels[len(pixels) - len(inner) :]
+        joined = not outer and inner == pixels[len(pixels) - len(inner) :] and (not own or inner[-1:] < own[:1])
         if joined or (not inner and outer == own[: len(outer)]):
             return 0
     words = math.prod(sizes)

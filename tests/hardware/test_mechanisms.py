@@ -232,6 +232,7 @@ def test_inner_pixels_and_inner_channels_are_read_as_each_other() -> None:
     assert reordered((rows, depth), (((6, CHANNEL),), ((4, PIXEL),))) == 24  # tokens and channels are exchanged
     assert reordered((((5, PIXEL),), rows, depth), (((5, PIXEL),), ((6, CHANNEL),), ((4, PIXEL),))) == 24
     assert reordered((rows, heads, depth), (rows, heads, ((4, PIXEL),))) == 8  # within a pixel
+    assert reordered((rows, heads, ((4, PIXEL),)), (rows, heads, depth)) == 8  # channels come in another order
 
 
 def _written_over_a_part(x: Tensor) -> Tensor:

@@ -104,11 +104,11 @@ class ComputeDesigns(Table):
         found.sparsity, found.t, found.alone = sparsity, t[order], (self.alone * ratio)[order]
         return found
 
-    def at(self, rows: Ints, density: str, share: float) -> Ints:
+    def at(self, rows: Ints, density: str, share: float, exactly: bool = False) -> Ints:
         """(rows,) the intervals of some designs if a density, a field of `LayerSparsity`, were so much of what it is.
 
         Zeros are taken to be independent, as where the sparsity has `moved`; dense engines leave out tiles of them.
-        Engines with lists wait for the slowest filter of a block, as far as filters then differ.
+        Engines with lists wait for a block's slowest filter as they do now, or `exactly` as filters then differ.
         """
         sparsity = replace(self.sparsity, **{density: getattr(self.sparsity, density) * share})
         if density == "weight_density":
@@ -117,7 +117,7 @@ class ComputeDesigns(Table):
         before, after = self._work(self.sparsity), self._work(sparsity)
         nearby = self._nearby.some(rows) if "_nearby" in vars(self) else NearbyRounds.of(before, self.folds[rows])
         t = self.t[rows] * nearby.growth(before, after, share)[nearby.alike]
-        for kind, some in by_rounds(self.folds.engine[rows]):
+        for kind, some in by_rounds(self.folds.engine[rows]) if exactly else ():
             if kind.density == density and not kind.waits:
                 t[some] = self._scheduled(kind, after, self.folds[rows[some]])
         return nearby.intervals(t) * self.urgency

@@ -35,6 +35,7 @@ SHARPNESS = 8.0
 _HARDNESS = 64.0  # exponent of the soft minimum over kinds: one that costs 5 % more counts for 4 % of the cheapest
 _STEP = 0.5  # fraction of a density to which a layer's need is followed
 _UNBUILT = 2.0  # what a kind without any design is taken to cost, over the cheapest one
+_FEW = 16  # designs that are looked at together
 _TINY = 1e-300  # instead of nothing, where what binds is nothing that a layer takes
 _NEGLIGIBLE = 1e-3  # share of memory and bandwidth below which designs are compared by their logic alone
 
@@ -175,8 +176,14 @@ def _demand(
         best = float(moved[:soon].min(initial=np.inf))
         late = soon + np.flatnonzero(moved[soon:] < best)
         if density == faster and len(late):
-            kept_up = table.at(rows[late], density, _STEP) <= interval
-            best = float(moved[late[kept_up]].min(initial=best))
+            late = late[table.at(rows[late], density, _STEP) <= interval]
+            late = late[np.argsort(moved[late], kind="stable")]
+            while len(late):  # the cheapest first: how long lists take takes long to work out
+                kept_up = table.at(rows[late[:_FEW]], density, _STEP, exactly=True) <= interval
+                if kept_up.any():
+                    best = float(moved[late[np.argmax(kept_up)]])
+                    break
+                late = late[_FEW:]
         halved[density] = best
     return KindDemand(least, halved)
 
