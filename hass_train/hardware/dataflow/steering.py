@@ -9,12 +9,11 @@ from typing import Any
 from hass_train.hardware.dataflow.costs.branches import OperandFifos
 from hass_train.hardware.dataflow.designs.compute import ComputeDesigns
 from hass_train.hardware.dataflow.designs.tables import Table
-from hass_train.hardware.profile import LayerSparsity
+from hass_train.hardware.profile import DENSITIES, LayerSparsity
 from hass_train.hardware.structure import Structure
 from hass_train.hardware.workload import Operation
 
 _NEAR = 0.65  # how far a density may fall, or grow by the inverse, until designs are found anew
-_DENSITIES = ("pair_density", "weight_density", "activation_density")
 
 
 class Anchors:
@@ -59,7 +58,7 @@ def _near(before: LayerSparsity, after: LayerSparsity) -> bool:
     """Whether designs found at one sparsity tell what another one is worth."""
     if _kind_of(before.structure) != _kind_of(after.structure):
         return False
-    pairs = ((getattr(before, name), getattr(after, name)) for name in _DENSITIES)
+    pairs = ((getattr(before, name), getattr(after, name)) for name in DENSITIES)
     return all((one < 1) == (other < 1) and _NEAR * one <= other <= one / _NEAR for one, other in pairs)
 
 

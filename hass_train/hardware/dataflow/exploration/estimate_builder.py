@@ -18,7 +18,6 @@ from hass_train.hardware.dataflow.exploration.kind_reasons import KindReasons
 from hass_train.hardware.dataflow.exploration.latency import latency_cycles
 from hass_train.hardware.dataflow.exploration.network import ExploredPart, Network
 from hass_train.hardware.dataflow.exploration.prices import (
-    DENSITIES,
     LayerDemand,
     Prices,
     Usage,
@@ -28,7 +27,7 @@ from hass_train.hardware.dataflow.exploration.prices import (
 )
 from hass_train.hardware.dataflow.options import LIMITS
 from hass_train.hardware.estimate import Bottleneck, Energy, Estimate, LayerEstimate, Part, Resources
-from hass_train.hardware.profile import LayerSparsity, SparsityProfile
+from hass_train.hardware.profile import DENSITIES, LayerSparsity, SparsityProfile
 from hass_train.hardware.workload import Operation
 
 _TIE = 1e-3  # worth of the resources that do not bind, beside those that do
