@@ -204,7 +204,7 @@ class EstimateBuilder:
             bandwidth=utilization["bandwidth"] * ("bandwidth" in options.limits),
             parallelism=0.0 if may_copy else explorer.fastest / found.interval,
         )
-        proof = explorer.learned[-1] if explorer.learned else None
+        proof = next(iter(explorer.best_proofs(part.design.replicas, 1)), None)
         return worth(usage, _spent(part, explorer), (BRAM18_BITS, URAM_BITS), proof)
 
     def _demand(self, operation: Operation, table: Table, interval: int, weights: NDArray[np.float64]) -> LayerDemand:
