@@ -177,8 +177,8 @@ def _settle_again(run: Run, module: SparseClassifier) -> None:
     question = state.asked
     target = question.target_ips
     if target is not None and state.choice is not None:
-        images = run.experiment.config.search.calibration_images
-        subject = Subject(module.model, question, run.data, images, 0.0, run.output)
+        search = run.experiment.config.search
+        subject = Subject(module.model, question, run.data, search.calibration_images, search.margin, run.output)
         subject.reach(state.choice.settled_ips or target, partial(subject.meet, tries=1))
     state.wall_s["hardware"] += time.monotonic() - started
 

@@ -71,11 +71,11 @@ class Subject:
         """
         target = self.question.target_ips if target is None else target
         if target is not None:
-            self.meet(target * (1 + self.margin))
+            self.meet(target)
 
     def meet(self, target: float, tries: int = 4) -> None:
         """Scale all thresholds so that a throughput is reached on the exact hardware model; see `settle.meet`."""
-        meet(self.model, self.question, self.profile, self._nearby, target, tries)
+        meet(self.model, self.question, self.profile, self._nearby, target, self.margin, tries)
 
     def accuracy(self) -> float:
         """Measure the validation accuracy at the present thresholds, as a fraction."""
