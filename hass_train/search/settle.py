@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hass_train.hardware import Accelerator, SparsityProfile
+from hass_train.hardware import SparsityProfile
 from hass_train.search.question import HardwareQuestion
 from hass_train.sparsity import Mode, sparse_layers
 from hass_train.sparsity.thresholds import inverse_softplus
@@ -95,7 +95,7 @@ def meet(
     margin: float = 0.0,
     tries: int = 4,
 ) -> None:
-    """Scale thresholds so that a throughput is reached, and hardly exceeded, on the exact hardware model.
+    """Scale thresholds so that a rate of the goal's kind is reached, and hardly exceeded, on the exact hardware model.
 
     The factor is found on the steering model and rough measurements, since exact ones take many times as long. A try
     aims at the middle of what is accepted, corrected by how far these are off at the present thresholds. If the last
@@ -106,30 +106,27 @@ def meet(
         question: the network's workload, and the accelerator.
         profile: function that measures the present sparsity.
         nearby: function that does so roughly, by what was measured at thresholds nearby.
-        target: the throughput to reach, images/s.
+        target: the rate to reach.
         margin: how far beyond it to aim, as a fraction; `BEYOND` that is accepted.
         tries: number of times that a factor is sought on the steering model.
     """
 
-    def reached(hardware: Accelerator, measured: SparsityProfile) -> float:
-        return hardware.estimate(question.workload, measured).throughput_ips
-
     def roughly() -> float:
-        return reached(question.steering, nearby(known))
+        return question.rate(question.steering, nearby(known))
 
     most = target * (1 + margin) * (1 + BEYOND)
     middle, width = math.sqrt(target * most), min(math.log(most / target) / 2, BEYOND)
     known = profile()
-    exact = reached(question.accelerator, known)
+    exact = question.rate(question.accelerator, known)
     for _ in range(tries):
         if target <= exact <= most:
             return
         rough, step = roughly(), min(max(abs(math.log(exact / middle)), width / 2), _LONGEST_STEP)
         settle(model, roughly, middle * math.exp(-width / 2) * rough / exact, width, step, rough)
         known = profile()
-        exact = reached(question.accelerator, known)
+        exact = question.rate(question.accelerator, known)
     if exact < target:
-        settle(model, lambda: reached(question.accelerator, profile()), target, BEYOND, BEYOND, exact)
+        settle(model, lambda: question.rate(question.accelerator, profile()), target, BEYOND, BEYOND, exact)
 
 
 def state_of(model: nn.Module) -> list[dict[str, Tensor]]:

@@ -196,7 +196,8 @@ class EstimateBuilder:
         device, held = network.device, found.resources
         memory = device.bram18 * BRAM18_BITS + device.uram * URAM_BITS
         kept = held[1] * BRAM18_BITS + held[2] * URAM_BITS
-        may_copy = not options.max_replicas or found.replicas < options.max_replicas
+        most = 1 if options.objective == "latency" else options.max_replicas
+        may_copy = not most or found.replicas < most
         counts = {name: utilization[name] / options.usable(name) for name in ("dsp", "lut", "ff")}
         usage = Usage(
             **{name: share * (name in options.limits) for name, share in counts.items()},
