@@ -60,13 +60,30 @@ def settle(
         apply(log_factor)
         return math.log(max(reaches(), 1e-300) / target)
 
-    # walk in growing steps until the target lies between two factors, then interpolate between them; a frozen network
-    # is only corrected, since a small gain in throughput does not justify large changes
+    # a frozen network is only corrected, since a small gain in throughput does not justify large changes
     most = math.log(2.0) if frozen else _LARGEST
-    low, high, least = 0.0, 0.0, -most
-    over = under = excess(0.0) if now is None else math.log(max(now, 1e-300) / target)
-    while over >= 0 and under >= 0 and low > least:
-        low = max(low - step, least)
+    start = excess(0.0) if now is None else math.log(max(now, 1e-300) / target)
+    high = _crossing(excess, start, most, step, resolution)
+    apply(high)
+    return math.exp(high)
+
+
+def _crossing(excess: Callable[[float], float], start: float, most: float, step: float, resolution: float) -> float:
+    """Where a rising function crosses zero: walk in growing steps until it does between two places, then interpolate.
+
+    Args:
+        excess: the function, on [−most, most].
+        start: its value at 0.
+        most: how far to walk.
+        step: the first step.
+        resolution: what it may be there, or how far from the crossing the place may be.
+
+    Returns:
+        A place where it is not negative; `most` if there is none.
+    """
+    low, high, under, over = 0.0, 0.0, start, start
+    while over >= 0 and under >= 0 and low > -most:
+        low = max(low - step, -most)
         under = excess(low)
         if under >= 0:
             high, over, step = low, under, 2 * step
@@ -82,8 +99,7 @@ def settle(
             middle = low + share * (high - low)
             found = excess(middle)
             low, under, high, over = (low, under, middle, found) if found >= 0 else (middle, found, high, over)
-    apply(high)
-    return math.exp(high)
+    return high
 
 
 def meet(
