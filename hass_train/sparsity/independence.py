@@ -127,13 +127,13 @@ def _pairs(windows: Tensor, kernels: Tensor, bundle: int) -> Tensor:
     """The numbers of non-zero pairs of all engines, (runs, columns, engines, filters).
 
     Channels are distributed over bundles, and engines and filters sorted by density, as a compiler would do it: filters
-    by that of all their channels, those included that bundles of this size leave out.
+    by how many weights they have in all channels, those included that bundles of this size leave out.
 
     Args:
         windows, kernels: as in `measure_lanes`.
         bundle: channels of an engine.
     """
-    heavy = torch.einsum("gct,gfct->f", windows.mean((0, 1)), kernels).argsort(descending=True, stable=True)
+    heavy = kernels.mean((0, 2, 3)).argsort(descending=True, stable=True)
     if bundle > 1:
         dealt = bundled(windows.mean((0, 1, 2, 4)), bundle)
         windows = windows[:, :, :, dealt].flatten(4)
