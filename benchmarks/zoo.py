@@ -52,8 +52,8 @@ OTHERS = (
     "torchvision.deeplabv3_mobilenet_v3_large", "torchvision.fcn_resnet50", "torchvision.alexnet",
     "torchvision.mnasnet0_5", "torchvision.lraspp_mobilenet_v3_large", "torchvision.vit_b_16", "torchvision.swin_v2_t",
 )  # fmt: skip
-"""Variants of these families that work differently, and networks of torchvision; see `_OTHERS`."""
-_OTHERS = (
+"""Variants of these families that work differently, and networks of torchvision; see `_MORE`."""
+_MORE = (
     "Variants that work differently, and networks of torchvision. The last five were chosen after all else and traced "
     "without new code:"
 )
@@ -155,7 +155,7 @@ def table() -> str:
     )
     rows = [row(one) for one in families]
     more = [row(known[name]) for name in OTHERS if name in known]
-    return head + "\n".join(rows) + f"\n\n{_OTHERS}\n\n" + "\n".join([*head.splitlines()[-2:], *more]) + "\n"
+    return head + "\n".join(rows) + f"\n\n{_MORE}\n\n" + "\n".join([*head.splitlines()[-2:], *more]) + "\n"
 
 
 def main() -> None:
