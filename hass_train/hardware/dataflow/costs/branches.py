@@ -187,7 +187,7 @@ def _behind(operation: Operation, operand: int, maps: Mapping[str, FeatureMap]) 
         return 0.0
     parts = [maps[name] for name in operation.inputs]
     before = sum(1 - 1 / one.pixels for one in parts[:operand])
-    return min(before, 1.0) + 1 - parts[operand].pixels / operation.result.pixels
+    return min(before, 1.0) + max(1 - parts[operand].pixels / operation.result.pixels, 0.0)  # maps may be cut
 
 
 def _bypass(workload: Workload) -> dict[str, int]:
