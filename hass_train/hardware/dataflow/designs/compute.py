@@ -256,7 +256,7 @@ class ComputeDesigns(Table):
         fetched = not streamed and space.budget[BANDWIDTH] > 0 and not options.buildable
         bands = self._band_choices() if fetched else []
         size, key = 2 * len(side.n) * len(side.filters), (side, space.family, self.fifos.bypass, *bands)
-        fixed = known_costs(key, size, 4 + 2 * len(bands), cells, lambda some: self._fixed_costs(folds[some], bands))
+        fixed = known_costs(key, size, 6 + 2 * len(bands), cells, lambda some: self._fixed_costs(folds[some], bands))
         banks, streams = self._weight_banks(folds, t), folds.i * folds.g
         if self.fifos.words:
             before = ceil_div(sum(self.fifos.words), streams * folds.q)
@@ -264,7 +264,7 @@ class ComputeDesigns(Table):
             load = np.minimum(cycles.input_cycles(layer, folds.i, folds.g, folds.q) / interval, 1.0)
             before = input_depth(layer, streams, folds.q, load)
         held = memory.buffer(options.activation_bits, streams * folds.q, before)
-        logic, window = fixed[:3], fixed[3] + held.bram18
+        logic, window, (rows_bram18, rows_uram) = fixed[:3], fixed[3] + held.bram18, fixed[4:6]
         logic[1] += held.lut + banks.luts
         self.places = [(WeightsIn.BRAM, 1)]
         columns: list[tuple[Floats | Ints | int, ...]] = [(window + banks.bram18, 0, 0)]
@@ -274,8 +274,11 @@ class ComputeDesigns(Table):
             if streamed:  # operands that wait a whole image take as much memory as those that are held
                 self.places.append((WeightsIn.URAM, 1))
                 columns.append((fixed[3], banks.uram + held.uram, 0))
+            if self._reads_far_ahead and not options.buildable:
+                self.places.append((WeightsIn.URAM, 1))
+                columns.append((window - rows_bram18, banks.uram + rows_uram, 0))
         blocked = window + np.where(banks.in_luts, FORBIDDEN, 0.0)  # weights that fit LUTs are not fetched from outside
-        for band, bram18, uram in zip(bands, fixed[4::2], fixed[5::2], strict=True):
+        for band, bram18, uram in zip(bands, fixed[6::2], fixed[7::2], strict=True):
             read = layer.weights * options.weight_bits * banks.stored * band
             self.places.append((WeightsIn.OFF_CHIP, band))
             columns.append((blocked + bram18, 0, read))
@@ -289,17 +292,18 @@ class ComputeDesigns(Table):
         return logic.T, memories.transpose(0, 2, 1), banks.in_luts
 
     def _fixed_costs(self, folds: Folds, bands: list[int]) -> Floats:
-        """(4 + 2·bands, n) what no sparsity changes: DSPs, LUTs and flip-flops; block RAMs of windows; block RAMs and
-        UltraRAMs of the maps beside off-chip weights, for each number of bands."""
+        """(6 + 2·bands, n) what no sparsity changes: DSPs, LUTs and flip-flops; block RAMs of windows and of what is
+        read ahead of them; block RAMs, and UltraRAMs instead, of the latter, and of the maps beside off-chip weights
+        for each number of bands."""
         layer, streams = self.layer, folds.i * folds.g
         logic = self.costs.compute(layer, folds, max(self.options.pixel_choices))
-        window = self.costs.window(layer, folds) + memory.buffer(
-            self.options.activation_bits, streams * folds.q, rows_depth(layer, streams, folds.q)
-        )
+        rows = memory.buffer(self.options.activation_bits, streams * folds.q, rows_depth(layer, streams, folds.q))
+        window = self.costs.window(layer, folds) + rows
         logic[:, 1] += window.lut
         banks = self._weight_banks(folds, np.ones(len(folds)))
         maps = [self._map_buffers(folds, banks.count * banks.words, band) for band in bands]
-        return np.stack([*logic.T, window.bram18, *(side for one in maps for side in (one.bram18, one.uram))])
+        held = (window.bram18, rows.bram18, rows.uram)
+        return np.stack([*logic.T, *held, *(side for one in maps for side in (one.bram18, one.uram))])
 
     def _weight_banks(self, folds: Folds, t: Floats) -> WeightBanks:
         """The memories of weights of designs whose rounds take t cycles.
@@ -315,6 +319,11 @@ class ComputeDesigns(Table):
         if not streamed:
             return banks
         return replace(banks, depth=2 * banks.depth, word_bits=np.full(len(folds), options.activation_bits))
+
+    @property
+    def _reads_far_ahead(self) -> bool:
+        """Whether the rows that are read ahead of a window would fill an UltraRAM, so that one may hold them."""
+        return int(rows_depth(self.layer, 1, 1)) * self.options.activation_bits > memory.URAM_BITS
 
     @property
     def _lines(self) -> int:
