@@ -39,8 +39,9 @@ class ActivationEngine(Engine):
 
     @property
     def latency(self) -> int:
-        """As of dense engines, and a cycle between picking an activation and the address of its weights."""
-        return super().latency + 1
+        """As of dense engines, a cycle in which a window is loaded, and one between picking an activation and the
+        address of its weights."""
+        return super().latency + 2
 
     def lut_terms(self, family: Family) -> dict[str, float]:
         lanes, positions = self.bundles * self.multipliers, self.bundles * self.positions

@@ -113,7 +113,7 @@ class Engine(ModuleParameters):
         """From a window's last step, in which it is read, to its last sums; the cycle of reading is the 1."""
         adders = 1 if self.steps > 1 and not self.accumulates else 0
         skew = self.steps if self.accumulates else 1
-        return 3 + (self.longest - 1) * skew + (self.chains - 1).bit_length() + adders
+        return 4 + (self.longest - 1) * skew + (self.chains - 1).bit_length() + adders
 
     @property
     def _skews(self) -> list[int]:
