@@ -43,11 +43,6 @@ class PairEngine(SparseEngine):
         """Bits of the places that are picked, and of a lane's two registers beside them."""
         return sum((n - 1).bit_length() + 2 * (n > 1) for n in self.pickers[0])
 
-    @property
-    def latency(self) -> int:
-        """With the cycle in which the first row of the mask is fetched ahead."""
-        return super().latency + 1
-
     def lut_terms(self, family: Family) -> dict[str, float]:
         """See `ModuleParameters`: of `pair_picker`, "pairs" are the registers of those left, "trees" what finds the
         first among n places (n·log2 n), "ranks" the counts for later picks, "places" the encoders."""

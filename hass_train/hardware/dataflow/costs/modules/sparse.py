@@ -86,9 +86,10 @@ class SparseEngine(ModuleParameters):
 
     @property
     def latency(self) -> int:
+        """Of `dot_product`, of what comes before it, and a cycle in which the memory's first row is fetched ahead."""
         cascades, length = self.cascades
         alone = self.multipliers == 1 and not self.packed
-        return 4 + self.late + self.loads + (0 if alone else ceil_div(length, 2)) + (cascades > 1)
+        return 5 + self.late + self.loads + (0 if alone else ceil_div(length, 2)) + (cascades > 1)
 
     @property
     def copies(self) -> int:
