@@ -59,14 +59,14 @@ class ActivationEngine(Engine):
 
     @property
     def counter_bits(self) -> int:
-        """Those of `round_counter`, and of the row beside what is picked."""
-        return 2 * self.row_bits + state_bits(self.rounds)
+        """Those of `round_counter`, of the row that is loaded, and of the one beside what is picked."""
+        return 3 * self.row_bits + state_bits(self.rounds)
 
     def ff_terms(self, family: Family) -> dict[str, float]:
-        lanes = self.bundles * self.multipliers
         terms = super().ff_terms(family)
         if self.steps > 1:  # else the DSP's own register takes the value
             places = [len(range(lane, self.positions, self.multipliers)) for lane in range(self.multipliers)]
-            state = self.bundles * sum(count - 1 + state_bits(count) for count in places)
-            terms["datapath"] += lanes * self.data_bits * (family == "xc7") + state
+            # what is left, its count and first place, and the window, twice
+            state = self.bundles * sum(count + 2 + state_bits(count) for count in places)
+            terms["datapath"] += state + 2 * self.bundles * self.positions * self.data_bits
         return terms

@@ -64,7 +64,7 @@ class PairEngine(SparseEngine):
         }
 
     def ff_terms(self, family: Family) -> dict[str, float]:
-        places, picks = self.pickers
+        places, _ = self.pickers
         terms = self._sum_ffs(family)
         held = self.registers * sum(places) + self.positions  # pairs that are loaded and left, and the mask
         terms["datapath"] += self.copies * held + 2 * self.bundles * self.positions * self.data_bits

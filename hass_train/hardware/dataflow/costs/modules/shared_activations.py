@@ -206,7 +206,7 @@ class Engine(ModuleParameters):
         if family == "ecp5":
             chains = lanes * sum(share.sum_bits * share.many for share in self._shares)
             return terms | {"chains": chains, "chosen sums": chains if self.accumulates else 0}
-        late = [skew - 1 for skew in self._skews if skew > 3]
+        late = [skew for skew in self._skews if skew > 2]
         small = sum(share.many for share in self._shares if share.x_bits + share.y_bits <= SMALL_PRODUCT)
         return terms | {
             "inverted signs": 0 if self._accumulators or self.chains > 1 else fields,
@@ -233,10 +233,11 @@ class Engine(ModuleParameters):
         if family == "ecp5":
             products = sum((share.x_bits + share.y_bits) * share.many for share in self._shares)
             chains = sum(share.sum_bits * share.many for share in self._shares)
-            delays = self._operands * sum(skew + 1 for skew in self._skews) + weights * sum(ahead)
+            waits = sum(one + 1 for one in ahead)
+            delays = self._operands * sum(skew + 2 for skew in self._skews) + weights * waits
             return terms | {"products": lanes * products, "chains": lanes * chains, "delays": delays}
-        few = sum(registers_of_delay(max(skew - 1, 0)) for skew in self._skews)
-        terms["datapath"] += self._operands * few + weights * sum(wait == 3 for wait in ahead)
+        few = sum(registers_of_delay(skew) for skew in self._skews)
+        terms["datapath"] += self._operands * few + weights * sum(max(wait - 1, 0) for wait in ahead)
         small = sum(share.many for share in self._shares if share.x_bits + share.y_bits <= SMALL_PRODUCT)
         return terms | {
             "small products": lanes * small * (self.data_bits + self.weight_bits + self.sum_bits),

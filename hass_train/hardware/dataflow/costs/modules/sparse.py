@@ -251,4 +251,8 @@ class WeightEngine(SparseEngine):
         return terms | {"counters": address_bits(self.rows) + address_bits(self.rounds), "fixed": 1}
 
     def ff_terms(self, family: Family) -> dict[str, float]:
-        return self._sum_ffs(family)
+        """With the row of entries that waits behind the memory."""
+        terms = self._sum_ffs(family)
+        entry = self.weight_bits + address_bits(self.choices)
+        terms["datapath"] += self.bundles * self.filters * self.multipliers * entry
+        return terms
