@@ -40,6 +40,16 @@ def save_onnx(network: IntegerNetwork, folder: AnyPath) -> None:
         graph.onnx.save(made, str(Path(folder) / name))
 
 
+def save_run(folder: AnyPath) -> list[Path]:
+    """Write the ONNX models of a run into its directory; returns their paths.
+
+    Raises:
+        UserError: the run has no integers, or as `save_onnx`.
+    """
+    save_onnx(IntegerNetwork.load(folder), folder)
+    return [Path(folder) / MODEL, Path(folder) / QONNX_MODEL]
+
+
 def onnx_model(network: IntegerNetwork, graph: OnnxGraph) -> Any:
     """Return an integer network as an `onnx.ModelProto`, which maps images `input` (n, channels, height, width) to
     `logits`.
@@ -55,8 +65,9 @@ def onnx_model(network: IntegerNetwork, graph: OnnxGraph) -> Any:
     names = {NETWORK_INPUT: graph.rounded("input", network.input, "input.rounded")}
     for operation in network.operations:
         tensors = {key: value.numpy() for key, value in network.tensors_of(operation).items()}
-        operands = [names[name] for name in operation.inputs]
+        operands, before = [names[name] for name in operation.inputs], len(graph.nodes)
         names[operation.name] = _WRITERS[operation.kind](graph, operation, operands, tensors)
+        graph.written[operation.name] = graph.nodes[before:]
     graph.rename(names[network.output], "logits")
     result = next(one.shape for one in network.operations if one.name == network.output)
     inputs = [helper.make_tensor_value_info("input", kind, [graph.images, *network.input_shape])]
@@ -77,10 +88,9 @@ def _layer(graph: OnnxGraph, one: IntegerOperation, operands: list[str], tensors
         level = graph.constant(one.threshold * source.scale)
         x = graph.node("Where", graph.node("Greater", graph.node("Abs", x), level), x, graph.constant(0.0))
     weight, scales = tensors["weight"].astype(np.int64), 2.0 ** tensors["exponents"].astype(np.float64)
-    bits = accumulator_bits([int(abs(weight).max())])
     own = scales * source.scale
     if one.accumulator_bits <= EXACT_BITS:
-        written = graph.weight(f"{name}.weight", weight, scales, bits)
+        written = _weight(graph, one, f"{name}.weight", weight, scales)
         bias = graph.bias(f"{name}.bias", tensors["bias"], own)
         sums = _product(graph, one, x, written, bias, weight.shape[2:])
         if not bias:
@@ -89,7 +99,7 @@ def _layer(graph: OnnxGraph, one: IntegerOperation, operands: list[str], tensors
     parts = _parts(one, weight)
     sums = graph.constant(_at_channels(one, tensors["bias"] * own), np.float64)
     for place, part in enumerate(parts):
-        written = graph.weight(f"{name}.weight.{place}", part, scales, bits)
+        written = _weight(graph, one, f"{name}.weight.{place}", part, scales)
         sums = graph.node("Add", sums, graph.cast(_product(graph, one, x, written, "", weight.shape[2:]), "DOUBLE"))
     return graph.rounded(graph.rounded_double(sums, 1 / one.output.scale, one.output), one.output, name)
 
@@ -99,14 +109,26 @@ def _at_channels(one: IntegerOperation, values: Array) -> Array:
     return values.reshape(-1, *[1] * (len(one.shape) - 2)) if one.kind is Kind.CONV else values
 
 
+def _weight(graph: OnnxGraph, one: IntegerOperation, name: str, weight: Array, scales: Array) -> str:
+    """A layer's weight as `_product` takes it: of linear layers (filters, channels) for Gemm, else transposed."""
+    bits = accumulator_bits([int(abs(weight).max())])
+    write = graph.weight if one.kind is Kind.CONV or _gemm(graph, one) else graph.matrix
+    return write(name, weight, scales, bits)
+
+
+def _gemm(graph: OnnxGraph, one: IntegerOperation) -> bool:
+    """Whether a linear layer is written as Gemm."""
+    return graph.gemm and len(one.shape) == 2
+
+
 def _product(graph: OnnxGraph, one: IntegerOperation, x: str, weight: str, bias: str, kernel: tuple[int, ...]) -> str:
     """A layer's products and sums; no bias if that is empty."""
     operands = [x, weight, *([bias] if bias else [])]
     if one.kind is Kind.CONV:
         return graph.node("Conv", *operands, **_windows(one, kernel), group=one.groups)
-    if len(one.shape) == 2:
+    if _gemm(graph, one):
         return graph.node("Gemm", *operands, transB=1)
-    product = graph.node("MatMul", x, graph.node("Transpose", weight, perm=[1, 0]))
+    product = graph.node("MatMul", x, weight)
     return graph.node("Add", product, bias) if bias else product
 
 
@@ -189,7 +211,7 @@ def _clip(graph: OnnxGraph, one: IntegerOperation, operands: list[str], tensors:
     """ReLU, ReLU6 or another clip."""
     source = one.sources[0]
     if one.low == 0 and one.high == source.high:
-        return graph.node("Relu", operands[0], output=one.name)
+        return graph.rectified(operands[0], source, one.name)
     limits = (graph.constant(limit * source.scale) for limit in (one.low, one.high))
     return graph.node("Clip", operands[0], *limits, output=one.name)
 

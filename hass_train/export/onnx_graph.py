@@ -34,11 +34,14 @@ class OnnxGraph(ABC):
     ir_version: int
     domain: str | None = None
     images: str | int = "n"  # of a batch
+    gemm = True  # for linear layers of one token
 
     def __init__(self) -> None:
         self.onnx = onnx_module()
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
+        self.written: dict[str, list[Any]] = {}
+        """The nodes of each operation."""
         self._known: dict[tuple[str, bytes, tuple[int, ...]], str] = {}
         self._count = 0
 
@@ -81,6 +84,10 @@ class OnnxGraph(ABC):
         steps = self.node("Clip", steps, *limits)
         return self.cast(self.node("Mul", steps, self.constant(to.scale, np.float64)), "FLOAT")
 
+    def rectified(self, x: str, source: Format, output: str) -> str:
+        """Append the ReLU of a value of a format."""
+        return self.node("Relu", x, output=output)
+
     @abstractmethod
     def rounded(self, x: str, to: Format, output: str) -> str:
         """Append what rounds and saturates a value to a format."""
@@ -88,6 +95,10 @@ class OnnxGraph(ABC):
     @abstractmethod
     def weight(self, name: str, integers: Array, scales: Array, bits: int) -> str:
         """Append a weight of symmetric integers (filters, …), one scale for each filter."""
+
+    def matrix(self, name: str, integers: Array, scales: Array, bits: int) -> str:
+        """Append the weight of a linear layer, (filters, channels) as above, so that it comes (channels, filters)."""
+        return self.node("Transpose", self.weight(name, integers, scales, bits), perm=[1, 0])
 
     @abstractmethod
     def bias(self, name: str, integers: Array, scales: Array) -> str:
@@ -124,6 +135,7 @@ class QonnxGraph(OnnxGraph):
 
     opset, ir_version = 17, 8
     images = 1  # compilers of dataflow accelerators want all shapes
+    gemm = False  # which hls4ml does not know
     domain = "qonnx.custom_op.general"
 
     def _quant(self, x: str, scale: str, bits: int, signed: bool, narrow: bool, output: str) -> str:
@@ -132,11 +144,21 @@ class QonnxGraph(OnnxGraph):
             signed=int(signed), narrow=int(narrow), rounding_mode="ROUND",
         )  # fmt: skip
 
+    def rectified(self, x: str, source: Format, output: str) -> str:
+        return super().rectified(x, source, output) if source.signed else x  # `rounded` wrote it
+
     def rounded(self, x: str, to: Format, output: str) -> str:
+        if not to.signed:  # saturates at 0 anyhow, but FINN's thresholds are made of a ReLU followed by its Quant
+            x = self.node("Relu", x)
         return self._quant(x, self.constant(to.scale), to.bits, to.signed, narrow=False, output=output)
 
     def weight(self, name: str, integers: Array, scales: Array, bits: int) -> str:
-        scales = scales.reshape(-1, *[1] * (integers.ndim - 1))
+        return self._weight(name, integers, scales.reshape(-1, *[1] * (integers.ndim - 1)), bits)
+
+    def matrix(self, name: str, integers: Array, scales: Array, bits: int) -> str:
+        return self._weight(name, integers.T, scales[None], bits)
+
+    def _weight(self, name: str, integers: Array, scales: Array, bits: int) -> str:
         stored = self.constant(integers * scales, name=f"{name}.real")
         return self._quant(stored, self.constant(scales), bits, signed=True, narrow=True, output=name)
 

@@ -32,6 +32,66 @@ def channels_last(shape: Shape, channel_axes: int = 1) -> Layout:
     return (() if shape[0] == 1 and len(shape) > 1 else axes[0], *axes[1:])
 
 
+def natural(shape: Shape) -> Layout:
+    """The layout that a tensor is given where its own cannot be followed: one image's, or channels last."""
+    return image_layout(shape) if len(shape) == 4 and shape[0] == 1 else channels_last(shape)
+
+
+def reordered(layout: Layout, wanted: Layout) -> int:
+    """How many words must be kept so that a tensor can be read in another layout; 0 where words come in that order.
+
+    Words come pixel by pixel, the channels of each together. Pixels' order among themselves is not followed: windows
+    and rolled maps are taken as they come. Inner channels of a pixel may be read as channels of smaller pixels, and
+    inner pixels as channels of larger ones, without waiting. Else whole parts are kept, those of the outer axes that
+    are pixels in both layouts.
+
+    Args:
+        layout, wanted: layouts of the same shape.
+    """
+    sizes = [math.prod(size for size, _ in axis) for axis in layout]
+    places = [place for place, size in enumerate(sizes) if size > 1]
+    own, other = ([place for place in places if is_all(one[place], CHANNEL)] for one in (layout, wanted))
+    if layout == wanted or len(other) == len(places):  # all words of an only pixel are there before it is read
+        return 0
+    pixels = [place for place in places if is_all(layout[place], PIXEL)]
+    if len(own) + len(pixels) == len(places):
+        inner, outer = sorted({*other} - {*own}), sorted({*own} - {*other})
+        joined = not outer and inner == pixels[len(pixels) - len(inner) :] and (not own or inner[-1:] < own[:1])
+        if joined or (not inner and outer == own[: len(outer)]):
+            return 0
+    words = math.prod(sizes)
+    for place in places:
+        if place not in own:
+            if place not in pixels or place in other:
+                break
+            words //= sizes[place]
+    return words
+
+
+def reordered_reshape(layout: Layout, new: Layout) -> int:
+    """How many words must be kept for a reshape after which pixels and channels are others.
+
+    Args:
+        layout, new: layouts of the same words. Outer pixels that are equal in both are parts that words do not leave.
+    """
+    words = math.prod(size for axis in layout for size, _ in axis)
+    for (one, role), (two, other) in zip(_factors(layout), _factors(new), strict=False):
+        if role == CHANNEL or other == CHANNEL:
+            break
+        words //= math.gcd(one, two)
+        if one != two:
+            break
+    return words
+
+
+def _factors(layout: Layout) -> list[tuple[int, str]]:
+    """The factors of all axes, outermost first, neighbours of one role as one."""
+    found: list[tuple[int, str]] = []
+    for size, role in (factor for axis in layout for factor in axis if factor[0] > 1):
+        found.append((found.pop()[0] * size, role) if found and found[-1][1] == role else (size, role))
+    return found
+
+
 def size_of(axis: Axis, role: str) -> int:
     """The product of an axis's factors of one role."""
     return math.prod(size for size, of in axis if of == role)
@@ -63,9 +123,7 @@ def reshaped(layout: Layout, shape: Shape) -> Layout:
     """
     if tuple(math.prod(size for size, _ in axis) for axis in layout) == tuple(shape):
         return layout
-    left: list[tuple[int, str]] = []  # neighbours of one role are one factor: no size of theirs is then a mix
-    for size, role in (factor for axis in layout for factor in axis if factor[0] > 1):
-        left.append((left.pop()[0] * size, role) if left and left[-1][1] == role else (size, role))
+    left = _factors(layout)  # neighbours of one role are one factor: no size of theirs is then a mix
     result: list[Axis] = []
     for size in shape:
         axis: list[tuple[int, str]] = []

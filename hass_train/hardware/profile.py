@@ -223,13 +223,13 @@ class SparsityProfile:
     def pair_sparsity(self, workload: Workload) -> float:
         """1 − pair density, weighted by multiply-accumulates."""
         nonzero = sum(layer.macs * self.layers[layer.name].pair_density for layer in workload.compute_layers)
-        return 1.0 - nonzero / sum(layer.macs for layer in workload.compute_layers)
+        return _missing(nonzero, sum(layer.macs for layer in workload.compute_layers))
 
     def weight_sparsity(self, workload: Workload) -> float:
         """1 − weight density, weighted by weights."""
         once = {layer.owner: layer for layer in workload.compute_layers}.values()
         nonzero = sum(layer.weights * self.layers[layer.name].weight_density for layer in once)
-        return 1.0 - nonzero / sum(layer.weights for layer in once)
+        return _missing(nonzero, sum(layer.weights for layer in once))
 
     def activation_sparsity(self, workload: Workload) -> float:
         """1 − activation density, weighted by the words of each layer's input map."""
@@ -237,4 +237,9 @@ class SparsityProfile:
         nonzero = sum(
             layer.source.words * self.layers[layer.name].activation_density for layer in workload.compute_layers
         )
-        return 1.0 - nonzero / words
+        return _missing(nonzero, words)
+
+
+def _missing(nonzero: float, whole: float) -> float:
+    """The fraction of a whole that is zero; 0 where there is nothing, as in a network of 1-d convolutions alone."""
+    return 1.0 - nonzero / whole if whole else 0.0

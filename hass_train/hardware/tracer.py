@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import fx, nn
 
-from hass_train.hardware.layout import Layout, feature_map
+from hass_train.hardware.layout import Layout, feature_map, reordered
 from hass_train.hardware.workload import COMPUTE_KINDS, FeatureMap, Operation, OperationKind
 
 
@@ -36,6 +39,24 @@ def arguments_of(node: fx.Node) -> dict[str, Any]:
     return {**values, **node.kwargs}
 
 
+@dataclass(frozen=True)
+class Stream:
+    """A value that comes with the image.
+
+    Args:
+        source: the name of the operation that makes it.
+        layout: the layout of its tensor.
+    """
+
+    source: str
+    layout: Layout
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of its tensor."""
+        return tuple(math.prod(size for size, _ in axis) for axis in self.layout)
+
+
 class Tracer:
     """Collects the operations of an exported graph.
 
@@ -60,6 +81,39 @@ class Tracer:
         self.layouts: dict[fx.Node, Layout] = {}
         self.operations: list[Operation] = []
         self._names: set[str] = set()
+        self._rearranged: dict[tuple[str, Layout, Layout], Stream] = {}
+
+    def stream(self, node: fx.Node) -> Stream:
+        """The value of a node that is no constant."""
+        return Stream(self.sources[node], self.layouts[node])
+
+    def read_as(self, node: fx.Node, value: Stream, layout: Layout) -> Stream:
+        """A value as a node reads it: where its words come in another order, they are rearranged first.
+
+        Args:
+            node: the node that reads it.
+            value: the value.
+            layout: the layout in which it is read.
+        """
+        block = reordered(value.layout, layout)
+        if not block:
+            return Stream(value.source, layout)
+        key = (value.source, value.layout, layout)
+        if key not in self._rearranged:
+            self._rearranged[key] = self.rearrange(node, value, layout, block)
+        return self._rearranged[key]
+
+    def rearrange(self, node: fx.Node, value: Stream, layout: Layout, block: int) -> Stream:
+        """Append a rearrangement, for which `block` words of the value must be there, and return what it makes."""
+        source, result = feature_map(value.layout), feature_map(layout)
+        name = self.append(
+            self.path(node, "rearrange"), OperationKind.REARRANGE, (value.source,), source, result, block=block
+        )
+        return Stream(name, layout)
+
+    def put(self, node: fx.Node, value: Stream) -> None:
+        """Note that the node makes a value."""
+        self.sources[node], self.layouts[node] = value.source, value.layout
 
     def rename(self, node: fx.Node, of: fx.Node, layout: Layout | None = None) -> None:
         """Note that the node is another name for the value of `of`, in the same layout unless one is given."""
@@ -107,13 +161,22 @@ class Tracer:
             reads: the layout in which it reads a single operand, if that is not the operand's own.
             details: further fields of `Operation`.
         """
-        layouts = [self.layouts[argument] for argument in data] if reads is None else [reads]
-        source = max(map(feature_map, layouts), key=lambda feature: feature.words)
-        inputs = tuple(dict.fromkeys(self.sources[argument] for argument in data))
+        values = [self.stream(argument) for argument in data]
+        if reads is not None:
+            values = [self.read_as(node, values[0], reads)]
+        source = max((feature_map(one.layout) for one in values), key=lambda feature: feature.words)
+        inputs = tuple(dict.fromkeys(one.source for one in values))
         self.sources[node] = self.append(
             name or self.path(node, operation_of(node)), kind, inputs, source, feature_map(layout), **details
         )
         self.layouts[node] = layout
+
+    def append_one(
+        self, node: fx.Node, value: Stream, kind: OperationKind, layout: Layout, name: str, **details: Any
+    ) -> None:
+        """Append an operation that reads one value and makes a node's, laid out as `layout`."""
+        source, result = feature_map(value.layout), feature_map(layout)
+        self.put(node, Stream(self.append(name, kind, (value.source,), source, result, **details), layout))
 
     def module_of(self, node: fx.Node) -> str:
         """The path of the innermost module that calls the node; empty for the network itself."""
@@ -129,19 +192,30 @@ class Tracer:
 
         It is named after the module that is called, if the weight is that module's, and after the weight otherwise.
 
+        A weight that is computed from parameters alone, as by weight standardisation, is stored as it comes out.
+
         Raises:
-            UnsupportedOperation: the weight is computed, so that what the hardware would store is no parameter.
+            UnsupportedOperation: the weight is computed from the image, so that there is nothing to store.
         """
-        if not isinstance(weight, fx.Node) or weight.name not in self.weights:
-            raise self.refusal(node, "has a computed weight")
+        called = self.module_of(node)
+        if not isinstance(weight, fx.Node) or weight in self.sources:
+            raise self.refusal(node, "has weights that are computed from the image, which no memory of weights holds")
+        if weight.name not in self.weights:
+            own = isinstance(getattr(self.modules[called], "weight", None), torch.Tensor)
+            return {"name": called if own and called else self.path(node, operation_of(node)), "fixed": True}
         path, _, attribute = self.weights[weight.name].rpartition(".")
-        owner, called = self.modules[path], self.module_of(node)
+        owner = self.modules[path]
         if isinstance(owner, (nn.Conv2d, nn.Linear)) and getattr(self.modules[called], "weight", None) is owner.weight:
             return {"name": called}
-        own = self._paths[id(owner)]
-        return {"name": own if attribute == "weight" else f"{own}.{attribute}".lstrip("."), "fixed": True}
+        own_path = self._paths[id(owner)]
+        name = own_path if own_path and attribute == "weight" else f"{own_path}.{attribute}".lstrip(".")
+        return {"name": name, "fixed": True}
 
     def refusal(self, node: fx.Node, why: str) -> UnsupportedOperation:
         """The error to raise for a node that cannot be costed, with the reason."""
         where = self.module_of(node) or "the network"
         return UnsupportedOperation(f"{operation_of(node)!r} {why} (node {node.name!r} in {where})")
+
+
+Handler = Callable[[Tracer, fx.Node, list[fx.Node]], None]
+"""A function that traces one node, called with those of its inputs that are not constants."""

@@ -16,7 +16,9 @@ class OperationKind(StrEnum):
     """What an operation does.
 
     Convolutions and linear layers are compute layers, which have weights. A matmul multiplies two streams. All others
-    move or combine streams.
+    move or combine streams: a reduction makes one word of many (a sum, mean, maximum or norm over some axes), an unfold
+    writes the windows of a map one after another and a fold adds them up again, and a rearrangement keeps words until
+    they can leave in another order.
     """
 
     CONV = "conv"
@@ -32,6 +34,12 @@ class OperationKind(StrEnum):
     LAYER_NORM = "layer_norm"
     SOFTMAX = "softmax"
     ACTIVATION = "activation"
+    DIVIDE = "divide"
+    REDUCE = "reduce"
+    RESIZE = "resize"
+    UNFOLD = "unfold"
+    FOLD = "fold"
+    REARRANGE = "rearrange"
 
 
 COMPUTE_KINDS = frozenset({OperationKind.CONV, OperationKind.LINEAR})
@@ -75,7 +83,13 @@ class Operation:
             channels that are normalised separately.
         bias: whether a bias is added (batch norm folds into one).
         function: the name of an activation function (`relu`, `hardswish`, …); `constant` for a product with a constant;
-            how a padding pads (`reflect`, `replicate`, or `constant` with another value), if not with zeros.
+            how a padding pads (`reflect`, `replicate`, or `constant` with another value), if not with zeros; what a
+            reduction computes (`sum`, `mean`, `max`, `norm`, `moments`); how a map is resized (`nearest`, `bilinear`,
+            `bicubic`); `adaptive` for a pool whose windows differ in size, of which `kernel` is the largest.
+        block: words of the source that a reduction or rearrangement takes in before the results of these words leave; a
+            pixel's channels, some rows, or the whole map. 0 for operations that do not wait in blocks.
+        windows: equal maps that lie below each other in the source, and in the result; no kernel reaches from one into
+            the next. They have no `padding`, since each is padded for itself before.
         layer: path of the module whose weights a convolution or linear layer uses, if that is not its name: a module
             that is called n times is one layer and n operations.
         fixed: whether its weights are no layer's own (a constant filter, or weights that another module reads).
@@ -97,6 +111,8 @@ class Operation:
     function: str = ""
     layer: str = ""
     fixed: bool = False
+    block: int = 0
+    windows: int = 1
     weight_bits: int = 0
     activation_bits: int = 0
 
@@ -124,6 +140,11 @@ class Operation:
     def window(self) -> int:
         """Kh·Kw: weights that meet one input channel in one dot product."""
         return self.kernel[0] * self.kernel[1]
+
+    @property
+    def slides(self) -> bool:
+        """Whether it reads windows of several pixels, for which it has line memories."""
+        return self.window > 1 and self.kind is not OperationKind.FOLD
 
     @property
     def reach(self) -> tuple[int, int]:
@@ -158,6 +179,24 @@ class Operation:
     def macs(self) -> int:
         """Multiply-accumulates for one image, without sparsity."""
         return self.result.pixels * (self.weights + self.operand_words)
+
+    @property
+    def blocks(self) -> int:
+        """The number of blocks that a reduction or rearrangement takes its source in; 1 for other operations."""
+        return max(self.source.words // self.block, 1) if self.block else 1
+
+    @property
+    def kept(self) -> int:
+        """Words in a buffer of the operation's own, beyond windows and FIFOs, twice: one block forms as one leaves.
+
+        A rearrangement keeps the words of a block, a reduction its results. A fold keeps the rows that a row of windows
+        adds to, and those that leave meanwhile.
+        """
+        if not self.block:
+            return 0
+        if self.kind is OperationKind.FOLD:
+            return (self.kernel[0] + self.stride[0]) * self.result.width * self.result.channels
+        return 2 * (self.block if self.kind is OperationKind.REARRANGE else -(-self.result.words // self.blocks))
 
     @property
     def padded_pixels(self) -> int:

@@ -9,11 +9,17 @@ from torch import fx, nn
 
 from hass_train.hardware.trace import UnsupportedOperation, walk
 from hass_train.hardware.tracer import operation_of
-from hass_train.hardware.workload import NETWORK_INPUT, Workload
+from hass_train.hardware.workload import NETWORK_INPUT, OperationKind, Workload
 from hass_train.precision.builder import Builder
 from hass_train.precision.graph import IntegerGraph
 from hass_train.precision.handlers import HANDLERS, drops
 from hass_train.runtime.errors import UserError
+
+_NO_INTEGERS = frozenset(
+    {OperationKind.REDUCE, OperationKind.RESIZE, OperationKind.UNFOLD, OperationKind.FOLD, OperationKind.REARRANGE}
+    | {OperationKind.DIVIDE}
+)
+"""Operations that hardware models cost, but that are not defined on integers."""
 
 
 def integer_graph(model: nn.Module, input_shape: tuple[int, int, int], name: str = "") -> IntegerGraph:
@@ -56,7 +62,10 @@ def _visit(build: Builder, node: fx.Node) -> None:
     if node.op != "call_function" or not any(one in build.tracer.sources for one in node.all_input_nodes):
         return
     handler = HANDLERS.get(operation_of(node))
-    if handler is None:
+    made = [build.operations[name] for name in build.made.get(node, ())]
+    if handler is None or any(
+        one.kind in _NO_INTEGERS or one.windows > 1 or one.function == "adaptive" for one in made
+    ):
         raise build.refusal(node)
     handler(build, node)
     schema = getattr(node.target, "_schema", None)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hass_train.precision.folding import width_of
-from hass_train.precision.formats import Format, largest_weight, reciprocal
+from hass_train.precision.formats import FEW_BITS, Format, largest_weight, reciprocal
 from hass_train.precision.graph import Kind, Node, Step
 
 EXACT_BITS = 25
@@ -163,16 +163,25 @@ def normalised(norm: nn.Module, x: Tensor) -> Tensor:
 class _FakeWeight(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weight: Tensor, up: Tensor, down: Tensor, most: int) -> Tensor:
+        if most <= largest_weight(FEW_BITS):  # of more bits none saturates
+            ctx.save_for_backward(weight, up)
+        ctx.most = most
         steps = torch.empty_like(weight, dtype=up.dtype)  # which keeps the strides, and products alone would not
         return torch.mul(weight, up, out=steps).round_().clamp_(-most, most).mul_(down).to(weight.dtype)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        return gradients[0], None, None, None
+        (gradient,) = gradients
+        if ctx.saved_tensors:
+            weight, up = ctx.saved_tensors
+            outward = ((weight * up).abs() > ctx.most) & (gradient * weight < 0)
+            gradient = gradient.masked_fill(outward, 0)
+        return gradient, None, None, None
 
 
 def fake_weight(weight: Tensor, up: Tensor, down: Tensor, bits: int) -> Tensor:
-    """Round a layer's weight; the gradient passes straight through, also where it saturates, so that it can return.
+    """Round a layer's weight; the gradient passes straight through. Where a weight saturates, only a gradient that
+    pulls it back does: by any other it would drift away, and change nothing by that.
 
     Args:
         weight: (filters, …).

@@ -179,9 +179,10 @@ class SparseClassifier(pl.LightningModule):
     @property
     def follows(self) -> bool:
         """Whether exponents follow the values in the present epoch; see `hass_train.training.quantisation`."""
+        plan = self.state.plan
         if self.state.question is None:
-            return not fixed(self.current_epoch, self.state.plan.total)
-        return self.state.phase is Phase.SEARCH
+            return not fixed(self.current_epoch, plan.total)
+        return self.state.phase is Phase.SEARCH and not fixed(self.current_epoch - plan.epochs[0], plan.epochs[1])
 
     def _train_forward(self, images: Tensor) -> Tensor:
         """The forward pass of training, compiled if asked for; evaluation, which reads tensors, is never compiled."""

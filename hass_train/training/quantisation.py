@@ -1,9 +1,9 @@
 """When a network's exponents are chosen in training: at the start of a phase, after its epochs, and no more at the end.
 
 A search begins with floating-point numbers. Its search phase begins with a calibration, observes values in some steps,
-and chooses exponents anew after every epoch. Recovery begins with another calibration, of the network with its final
-zeros, and keeps these exponents. Plain training calibrates first, and keeps exponents in its last quarter. All that is
-of values; the exponents of filters follow their weights in all phases, since weights that saturate would drift away.
+chooses exponents anew after every epoch, and keeps them in its last quarter. Recovery begins with another calibration,
+of the network with its final zeros, and keeps these exponents. Plain training calibrates first, and keeps exponents in
+its last quarter too. All that is of values; the exponents of filters follow their weights in all phases.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from hass_train.precision import QUANTISERS, Stage, quantisers_of
 BATCHES = 4
 """Number of training batches by which exponents are chosen."""
 _KEEP = 0.5  # weight of what was observed in the epochs before
-_FIXED = 0.25  # fraction of plain training, at its end, in which exponents stay
+_FIXED = 0.25  # fraction of plain training or of a search phase, at its end, in which exponents stay
 
 
 def calibrate_precision(model: nn.Module, images: Iterable[Tensor]) -> None:
@@ -125,5 +125,9 @@ def synchronize(model: nn.Module) -> None:
 
 
 def fixed(epoch: int, epochs: int) -> bool:
-    """Whether exponents stay as they are in an epoch (from 0) of plain training."""
-    return epoch >= (1 - _FIXED) * epochs
+    """Whether exponents of values stay as they are in an epoch (from 0) of plain training or of a search phase.
+
+    In the last one they always do. Other exponents than those with which it was trained can destroy a network, and
+    change how many values are zero, so that thresholds no longer bring what the search has measured.
+    """
+    return epoch >= min((1 - _FIXED) * epochs, epochs - 1)

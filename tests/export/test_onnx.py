@@ -103,6 +103,18 @@ def test_qonnx_executes_the_same(name: str, tmp_path: Path) -> None:
         assert torch.equal(torch.from_numpy(answer)[0].double(), expected.double())
 
 
+def test_a_relu_stands_before_the_quant_that_rounds_it(tmp_path: Path) -> None:
+    """FINN makes thresholds of a ReLU and the unsigned Quant behind it, and of no ReLU behind a Quant."""
+    torch.manual_seed(0)
+    save_onnx(IntegerNetwork.of(quantised(Small(), 6, level=0.0)), tmp_path)
+    nodes = onnx.load(tmp_path / QONNX_MODEL).graph.node
+    makers = {node.output[0]: node for node in nodes}
+    unsigned = [node for node in nodes if any(one.name == "signed" and one.i == 0 for one in node.attribute)]
+    assert len(unsigned) == 2
+    assert [makers[node.input[0]].op_type for node in unsigned] == ["Relu", "Relu"]
+    assert [node.op_type for node in nodes].count("Relu") == 2
+
+
 class Small(torch.nn.Module):
     """What hls4ml reads: it has neither thresholds (Where) nor tables (Gather)."""
 

@@ -231,7 +231,8 @@ def test_banks_of_every_kind(o: int, bundles: int, n: int, m: int, p: int) -> No
         found = (banks.count[0], banks.words[0], banks.word_bits[0], banks.depth[0])
         assert found == wanted, VARIANTS[code].engine
         if code in (CODES[WEIGHT], BY_LANES):
-            assert banks.stored[0] == pytest.approx(1.75 * n * wanted[2] / (positions * 8))
+            listed = 1.75 * n * wanted[2] / (positions * 8)
+            assert banks.stored[0] == pytest.approx(min(listed, 1.0))  # here a mask with all weights takes as much
 
 
 def test_tiles_of_zeros_are_not_stored() -> None:

@@ -250,7 +250,7 @@ def _built(operation: Operation) -> StageDesign:
     ("module", "message"),
     [
         (nn.Conv2d(4, 4, 3, padding=1, padding_mode="circular"), "pads circularly.*reflect or replicate"),
-        (nn.ConvTranspose2d(4, 4, 3), "'conv_transpose2d' is an operation that the hardware model cannot cost"),
+        (nn.ConvTranspose2d(4, 4, 3, 2, dilation=2), "'conv_transpose2d' with stride .* has no phases"),
     ],
 )
 def test_what_is_not_costed_is_refused(module: nn.Module, message: str) -> None:

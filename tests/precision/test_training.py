@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import timm
@@ -16,8 +17,10 @@ from hass_train.precision.floating import fake_weight
 from hass_train.precision.folding import norm_scales
 from hass_train.precision.formats import largest_weight
 from hass_train.precision.graph import LAYERS
+from hass_train.search.phases import Phase, PhasePlan
 from hass_train.sparsity import LayerRule, Mode, SearchStep, apply_masks, sparse_layers, sparsify
 from hass_train.sparsity.layers import SparseLayer
+from hass_train.training.module import SparseClassifier
 from hass_train.training.quantisation import as_floats, calibrate_precision, follow_weights, renew_batch_norm
 from tests.precision.networks import FUNCTIONS, TOYS, Convolutions, Sums, images, quantised, settled
 
@@ -70,7 +73,23 @@ def test_weights_are_rounded_as_folded_and_their_gradient_passes() -> None:
     assert (rounded.detach() * up[:, None]).tolist() == [[7, -7, 7, 0], [-5, -2, 7, 0]]
     rounded.backward(torch.arange(8.0).reshape(2, 4))
     assert weight.grad is not None
-    assert weight.grad.tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]  # those that saturate can return
+    # of those that saturate 5.0 can return; descent would carry −0.26 and −1.9 farther away
+    assert weight.grad.tolist() == [[0, 0, 2, 3], [4, 5, 0, 7]]
+
+
+@pytest.mark.parametrize(("search", "following"), [(0, []), (1, []), (2, [3]), (3, [3, 4]), (8, [3, 4, 5, 6, 7, 8])])
+def test_exponents_of_values_stay_in_the_last_epochs_of_a_search(search: int, following: list[int]) -> None:
+    plan = PhasePlan((3, search, 2), (1.0, 1.0, 1.0))
+
+    def follows(epoch: int, question: object) -> bool:
+        state = SimpleNamespace(question=question, plan=plan, phase=plan.phase_at(epoch))
+        return bool(SparseClassifier.follows.fget(SimpleNamespace(state=state, current_epoch=epoch)))  # type: ignore[attr-defined]
+
+    assert [epoch for epoch in range(plan.total) if follows(epoch, "a search")] == following
+    assert plan.phase_at(3 + search) is Phase.RECOVER
+    plain = [follows(epoch, None) for epoch in range(plan.total)]
+    assert plain == sorted(plain, reverse=True)
+    assert not plain[-1]
 
 
 @pytest.mark.parametrize("shape", [(8, 4, 3, 3), (8, 4, 1, 1), (8, 1, 3, 3)])

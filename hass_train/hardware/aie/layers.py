@@ -12,9 +12,9 @@ from hass_train.hardware.estimate import CannotFit
 from hass_train.hardware.profile import LayerSparsity
 from hass_train.hardware.workload import Operation, OperationKind
 
-_FREE = frozenset({OperationKind.ACTIVATION, OperationKind.CONCAT, OperationKind.PAD})
+_FREE = frozenset({OperationKind.ACTIVATION, OperationKind.CONCAT, OperationKind.PAD, OperationKind.REARRANGE})
 """Operations that cost nothing: they change addresses, or each word as it is written."""
-_JOINS = frozenset({OperationKind.ADD, OperationKind.MULTIPLY})
+_JOINS = frozenset({OperationKind.ADD, OperationKind.MULTIPLY, OperationKind.DIVIDE})
 
 
 @dataclass(frozen=True, slots=True)

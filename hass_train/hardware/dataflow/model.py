@@ -22,15 +22,13 @@ from hass_train.hardware.dataflow.exploration.network import ExploredPart, Netwo
 from hass_train.hardware.dataflow.exploration.objectives import best_design
 from hass_train.hardware.dataflow.exploration.partition import best_partition
 from hass_train.hardware.dataflow.exploration.width_gains import width_gains
-from hass_train.hardware.dataflow.options import LIMITS, DataflowOptions
+from hass_train.hardware.dataflow.options import LIMITS, QUICK, STEERING, DataflowOptions
 from hass_train.hardware.dataflow.steering import Anchors
 from hass_train.hardware.device import Device
 from hass_train.hardware.estimate import CannotFit, Estimate, TooSlow
 from hass_train.hardware.profile import LayerSparsity, SparsityProfile
 from hass_train.hardware.workload import Operation, Workload
 
-QUICK, STEERING = 1e-2, 2e-2
-"""Tolerances of quick answers, and of those that steer a search; those that are reported have the configured one."""
 _TABLES = 2**30  # bytes of design tables kept between queries
 _EXPLORED = 4  # explorations kept between queries: the same tables have the same best design
 
@@ -217,8 +215,7 @@ class DataflowAccelerator(Accelerator):
     def _explore(self, network: Network) -> _Explored:
         """Explore the network whole; or in parts where it does not fit, or where that is faster and asked for."""
         options, workload, count = self.options, network.workload, len(network.tables)
-        prove = options.tolerance < QUICK or options.objective not in ("throughput", "latency")
-        explorer = network.explorer(0, count, options.tolerance, prove)
+        explorer = network.explorer(0, count, options.tolerance, options.proves)
         whole: ExploredPart | None = None
         try:
             whole = ExploredPart(0, count, best_design(explorer, options, self.device))

@@ -21,10 +21,13 @@ from hass_train.hardware.workload import Operation
 from hass_train.runtime.errors import suggested
 
 Folding = Literal["free", "divisors"]
-Bundle = Literal["ends", "auto"]
+Bundle = Literal["ends", "auto", "none"]
 WeightStorage = Literal["dense", "compressed"]
 Objective = Literal["throughput", "latency", "efficiency", "energy"]
 Partitioning = Literal["needed", "never", "best"]
+
+ROUGH, QUICK, STEERING = 5e-3, 1e-2, 2e-2
+"""Tolerances from which on folds are tried a quarter apart, nothing is proved, and folds are tried a half apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +37,11 @@ class DataflowOptions:
     Args:
         weight_bits, activation_bits, accumulator_bits: word widths, bits, of operations that have none of their own.
             Modules have at least 4 bits; memories may be narrower.
-        folding: the folds of a dimension: `free`, or only its `divisors` (the peer's rule).
+        folding: the folds of a dimension: `free`, or only its `divisors` (the peer's rule), those of a window's pairs
+            in dense engines among them.
         bundle: input channels in one compute engine: `ends` = 1 or, in 1×1 and linear layers, all parallel channels,
-            and as many as multipliers can choose among; `auto` = every divisor of the parallel channels, in all layers.
+            and as many as multipliers can choose among; `auto` = every divisor of the parallel channels, in all layers;
+            `none` = 1 (as the peer's).
         costs: where costs come from: `synthesis` of our own modules, or the regressions of the `peer`, fpgaConvNet,
             which know `dense` and `crossbar` engines.
         weights: how crossbars of the peer keep weights: `dense`, or `compressed` to a bitmap and the non-zero ones
@@ -63,7 +68,8 @@ class DataflowOptions:
             between them: `needed` = where it does not fit otherwise, `never`, `best` = also where throughput gains.
         tolerance: how far above the shortest interval a design may be, as a fraction; 0 = proved the shortest. A small
             one saves the last steps of the proof, which are most of the work where several resources bind. From 0.005
-            on nothing is proved, and the answer is the best that bounds and repairs find among fewer folds.
+            on fewer folds are explored, and from 0.01 on nothing is proved: the answer is the best that bounds and
+            repairs find.
         batch: images that each part works through before the device is reconfigured.
         max_dsp_utilization, …: usable fractions of the device.
         mac_pj: energy of one multiply-accumulate of 16×16 bits, pJ; at other widths in proportion to their product.
@@ -206,12 +212,17 @@ class DataflowOptions:
     @property
     def rough(self) -> bool:
         """Whether a quick answer is wanted, for which neighbouring folds are left out."""
-        return self.tolerance >= 5e-3
+        return self.tolerance >= ROUGH
+
+    @property
+    def proves(self) -> bool:
+        """Whether branch and bound decides what bounds leave open."""
+        return self.tolerance < QUICK or self.objective not in ("throughput", "latency")
 
     @property
     def step(self) -> float:
         """The ratio between the folds of the input side that are explored; filters keep all folds."""
-        return 1.5 if self.tolerance >= 2e-2 else 1.25 if self.rough else 1.0
+        return 1.5 if self.tolerance >= STEERING else 1.25 if self.rough else 1.0
 
     @property
     def t_min(self) -> int:

@@ -15,7 +15,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from hass_train.hardware.workload import NETWORK_INPUT, Operation, OperationKind, Workload
+from hass_train.hardware.dataflow.costs.stream_logic import JOINS
+from hass_train.hardware.spans import spans
+from hass_train.hardware.workload import NETWORK_INPUT, FeatureMap, Operation, OperationKind, Workload
 
 _REGISTERS = 2  # words that any FIFO holds, as the peer's
 MARGIN = 1.35
@@ -48,6 +50,13 @@ def fill(operation: Operation) -> float:
     source = operation.source
     if operation.kind is OperationKind.GLOBAL_POOL:
         return 1.0
+    if operation.kind is OperationKind.CONCAT and source.channels == operation.result.channels:
+        return 1 - source.pixels / operation.result.pixels if len(operation.inputs) > 1 else 0.0
+    if operation.block:
+        return min(operation.block / source.words, 1.0)
+    if operation.kind is OperationKind.RESIZE or operation.function == "adaptive":
+        row, column = (int(spans(operation, axis)[1][0]) for axis in (0, 1))
+        return (row * source.width + column) / source.pixels
     row, column = (reach - 1 - pad for reach, pad in zip(operation.reach, operation.padding, strict=True))
     arrived = max(row, 0) * source.width + min(max(column + 1, 0), source.width) * (row >= 0)
     return max(min(arrived, source.pixels) - 1, 0) / source.pixels
@@ -77,11 +86,19 @@ def delay(operation: Operation, bands: int = 0, urgency: int = 1) -> float:
     return max(fill(operation), _reading(operation)) + (2 / bands if bands else 1 / operation.result.pixels)
 
 
-def held(operation: Operation, operand: int, words: int) -> int:
-    """How many of an operand's `words` are needed until the end of an image, because all of its pixels use them."""
+def held(operation: Operation, operand: int, words: int, read: FeatureMap) -> int:
+    """How many of an operand's `words` are needed until the end of an image, because all of its pixels use them.
+
+    Args:
+        operation: the operation.
+        operand: which of its operands.
+        words: how many words of it are read.
+        read: the whole map of which they are words.
+    """
     if operation.kind is OperationKind.MATMUL:
         return words * (operand == len(operation.inputs) - 1)
-    return words if operation.kind is OperationKind.MULTIPLY and words < operation.result.words else 0
+    repeated = words < operation.result.words and read.pixels < operation.result.pixels
+    return words if operation.kind in JOINS and repeated else 0
 
 
 def urgencies(workload: Workload, memory_words: float) -> dict[str, int]:
@@ -149,11 +166,25 @@ def operand_fifos(
             lag = begin[operation.name] - ready[name] - operand_wait(operation, k)
             words = operand_words(operation, k, maps[name].words)
             row = maps[name].width * maps[name].channels if lag > 0 else 0
-            held_back.append(
-                math.ceil(MARGIN * lag * words) + min(row, words) + 2 * held(operation, k, words) + _REGISTERS
-            )
+            whole = 2 * held(operation, k, words, maps[name])
+            lag += _behind(operation, k, maps)
+            held_back.append(math.ceil(MARGIN * lag * words) + min(row, words) + whole + _REGISTERS)
         depths[operation.name] = tuple(held_back)
     return {name: OperandFifos(words, bypass[name], urgency.get(name, 1)) for name, words in depths.items()}
+
+
+def _behind(operation: Operation, operand: int, maps: Mapping[str, FeatureMap]) -> float:
+    """The images that an operand waits in a concatenation of maps behind each other; 0 for other operations.
+
+    All operands come at their pace, an image an interval, but each is read only after those before it, in its share of
+    the interval.
+    """
+    parts = [maps[name] for name in operation.inputs]
+    joined = {one.channels for one in (*parts, operation.result)}
+    if operation.kind is not OperationKind.CONCAT or len(joined) > 1:
+        return 0.0
+    before = sum(1 - 1 / one.pixels for one in parts[:operand])
+    return min(before, 1.0) + 1 - parts[operand].pixels / operation.result.pixels
 
 
 def _bypass(workload: Workload) -> dict[str, int]:

@@ -191,6 +191,8 @@ KINDS: Mapping[str, EngineKind] = MappingProxyType({kind.engine: kind for kind i
 """The first variant of each kind, by the kind's name."""
 _NUMBERS = np.array([list(KINDS).index(kind.engine) for kind in VARIANTS])
 _WAITS = np.array([kind.waits for kind in VARIANTS])
+_TIMINGS = [(kind.engine, kind.lanes) for kind in VARIANTS]
+_TIMING = np.array([_TIMINGS.index(one) for one in _TIMINGS])  # the first variant whose rounds take as long
 
 
 def variants(engines: Sequence[ComputeEngine], small_products: bool) -> list[int]:
@@ -217,6 +219,11 @@ def by_engine(codes: Ints) -> Iterator[tuple[ComputeEngine, Ints]]:
         rows = np.flatnonzero(numbers == number)
         if len(rows):
             yield KINDS[engine].engine, rows
+
+
+def by_rounds(codes: Ints) -> Iterator[tuple[EngineKind, Ints]]:
+    """What `by_kind` gives, but variants together whose rounds take as long, whatever multipliers are made of."""
+    return by_kind(_TIMING[codes])
 
 
 def by_kind(codes: Ints) -> Iterator[tuple[EngineKind, Ints]]:

@@ -6,8 +6,9 @@ is priced by its formula (`formulas`), exactly as its RTL would be instantiated.
 - a layer's folds need not match those of the layer before, which the tables of single layers do not know: each is
   charged for a converter from words twice as wide as those it reads;
 - a convolution with strides or dilations beyond 2, which the modules do not support, is priced as if they were 2;
-- layer norm, softmax and, beyond 8 bits, smooth activation functions have no modules yet; they cost what the peer's
-  regressions say (`stream_logic`), and so do the LUTs of shallow FIFOs before operations and at joins (`memory`);
+- layer norm, softmax, quotients, reductions, resizing, unfolding, rearrangements and, beyond 8 bits, smooth activation
+  functions have no modules yet; they cost what the peer's regressions say (`stream_logic`), and so do the LUTs of
+  shallow FIFOs before operations and at joins (`memory`);
 - forks of streams, and the logic that fetches off-chip weights, cost nothing.
 """
 
@@ -30,7 +31,7 @@ from hass_train.hardware.dataflow.costs.modules import sums as adders
 from hass_train.hardware.dataflow.costs.modules import windows as maps
 from hass_train.hardware.dataflow.costs.modules.memories import SMALL_PRODUCT, state_bits
 from hass_train.hardware.dataflow.costs.modules.parameters import Family
-from hass_train.hardware.dataflow.costs.stream_logic import WHOLE_PIXELS, stream_dsp, stream_logic
+from hass_train.hardware.dataflow.costs.stream_logic import NO_MODULE, stream_dsp, stream_logic
 from hass_train.hardware.dataflow.costs.synthesised_engines import LEAST_BITS, Engines, sum_bits
 from hass_train.hardware.workload import Operation, OperationKind
 
@@ -149,11 +150,12 @@ class SynthesisedCosts(CostModel):
     def stream(self, operation: Operation, streams: Ints) -> Floats:
         kind, data = operation.kind, self.bits.data
         table = kind is OperationKind.ACTIVATION and data <= 8 and operation.function not in _PLAIN
-        if kind in WHOLE_PIXELS or (kind is OperationKind.ACTIVATION and data > 8):
+        unusual = kind in NO_MODULE or operation.function in ("adaptive", "choice")
+        if unusual or (kind is OperationKind.ACTIVATION and data > 8):
             used = stream_logic(operation, streams, self.bits)
             return np.stack([stream_dsp(operation) * streams, used.lut, used.ff], 1)
         total = self._converter(operation, streams, max(operation.source.channels, operation.result.channels))
-        if operation.window > 1:
+        if operation.slides:
             ones = np.ones_like(streams)
             total = total + self._padding(operation, streams, ones) + self._sliding_window(operation, streams, ones)
         total = total + self._pointwise(operation, streams)

@@ -184,8 +184,8 @@ class Engines:
                 among = self._steps if self.kind.lanes else self._positions
                 entry = bits + address_bits(among)
                 rows = np.ceil(schedule.passes * schedule.cycles - 1e-9).astype(np.int64)
-                stored = schedule.cycles * folds.n * entry / (self._positions * bits)
-                return WeightBanks(one, lanes * folds.o, entry, rows, stored)
+                listed = schedule.cycles * folds.n * entry / (self._positions * bits)
+                return WeightBanks(one, lanes * folds.o, entry, rows, np.minimum(listed, schedule.compressed))
             case ComputeEngine.PAIR:
                 # a bit for each weight tells whether it is zero: read once a round for all lanes
                 depth = schedule.passes * self._steps

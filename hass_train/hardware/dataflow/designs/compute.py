@@ -15,8 +15,9 @@ from hass_train.hardware.dataflow.costs import cycles, memory
 from hass_train.hardware.dataflow.costs.branches import MARGIN, OperandFifos
 from hass_train.hardware.dataflow.costs.compute_engine import Bools, EngineKind, LayerWork
 from hass_train.hardware.dataflow.costs.cost_model import Schedule, WeightBanks
-from hass_train.hardware.dataflow.costs.engine_kinds import VARIANTS, by_kind
+from hass_train.hardware.dataflow.costs.engine_kinds import VARIANTS, by_kind, by_rounds
 from hass_train.hardware.dataflow.costs.fifos import input_depth, rows_depth
+from hass_train.hardware.dataflow.costs.initiation import multiplier_choices
 from hass_train.hardware.dataflow.costs.logic import Folds
 from hass_train.hardware.dataflow.costs.weight_rounds import filter_order
 from hass_train.hardware.dataflow.designs import table_kernel
@@ -103,14 +104,34 @@ class ComputeDesigns(Table):
         found.sparsity, found.t, found.alone = sparsity, t[order], (self.alone * ratio)[order]
         return found
 
-    def at(self, rows: Ints, density: str, share: float) -> Ints:
+    def at(self, rows: Ints, density: str, share: float, exactly: bool = False) -> Ints:
         """(rows,) the intervals of some designs if a density, a field of `LayerSparsity`, were so much of what it is.
 
         Zeros are taken to be independent, as where the sparsity has `moved`; dense engines leave out tiles of them.
+        Engines with lists wait for a block's slowest filter as they do now, or `exactly` as filters then differ.
         """
         sparsity = replace(self.sparsity, **{density: getattr(self.sparsity, density) * share})
-        growth = self._nearby.growth(self._work(self.sparsity), self._work(sparsity), share)
-        return self._nearby.intervals(self.t[rows] * growth[self._nearby.alike[rows]], rows) * self.urgency
+        if density == "weight_density":
+            counts = tuple(round(count * share) for count in sparsity.filter_nonzeros)
+            sparsity = replace(sparsity, filter_nonzeros=counts)
+        before, after = self._work(self.sparsity), self._work(sparsity)
+        nearby = self._nearby.some(rows) if "_nearby" in vars(self) else NearbyRounds.of(before, self.folds[rows])
+        t = self.t[rows] * nearby.growth(before, after, share)[nearby.alike]
+        for kind, some in by_rounds(self.folds.engine[rows]) if exactly else ():
+            if kind.density == density and not kind.waits:
+                t[some] = self._scheduled(kind, after, self.folds[rows[some]])
+        return nearby.intervals(t) * self.urgency
+
+    def _scheduled(self, kind: EngineKind, work: LayerWork, folds: Folds) -> Floats:
+        """(designs,) the mean cycles of a round of a kind whose schedule is known beforehand."""
+        t = np.empty(len(folds))
+        for m, g in {*zip(folds.m.tolist(), folds.g.tolist(), strict=True)}:
+            alike = np.flatnonzero((folds.m == m) & (folds.g == g))
+            choice = np.searchsorted(multiplier_choices(self.layer.window * m), folds.n[alike])
+            filters, place = np.unique(folds.o[alike], return_inverse=True)
+            found = kind.scheduled(work, m, choice, folds.bundles[alike], filters, g)
+            t[alike] = found[np.arange(len(alike)), place]
+        return t
 
     def _work(self, sparsity: LayerSparsity) -> LayerWork:
         return work_of(self.layer, sparsity, self.options, self.costs)
@@ -223,6 +244,9 @@ class ComputeDesigns(Table):
         if space.budget[2] > 0:
             self.places.append((WeightsIn.URAM, 1))
             columns.append((window, banks.uram, 0))
+            if streamed:  # operands that wait a whole image take as much memory as those that are held
+                self.places.append((WeightsIn.URAM, 1))
+                columns.append((fixed[3], banks.uram + held.uram, 0))
         blocked = window + np.where(banks.in_luts, FORBIDDEN, 0.0)  # weights that fit LUTs are not fetched from outside
         for band, bram18, uram in zip(bands, fixed[4::2], fixed[5::2], strict=True):
             read = layer.weights * options.weight_bits * banks.stored * band

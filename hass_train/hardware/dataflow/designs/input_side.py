@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hass_train.hardware.arithmetic import ceil_div, spaced, useful_folds
 from hass_train.hardware.dataflow.costs.compute_engine import Bools, ComputeEngine, EngineKind, LayerWork
 from hass_train.hardware.dataflow.costs.cost_model import CostModel
-from hass_train.hardware.dataflow.costs.engine_kinds import KINDS, VARIANTS, by_kind, variants, waiting
+from hass_train.hardware.dataflow.costs.engine_kinds import KINDS, VARIANTS, by_rounds, variants, waiting
 from hass_train.hardware.dataflow.costs.initiation import multiplier_choices
 from hass_train.hardware.dataflow.costs.rounds import LockstepCycles, round_cycles
 from hass_train.hardware.dataflow.options import DataflowOptions
@@ -47,7 +47,7 @@ class InputFolds:
         blocks: (blocks + 1,) the first rows of each q and g, and the number of rows.
         wider: whether a row has more multipliers than the row before and is otherwise equal, and not harder to squeeze
             to.
-        kinds: kind of engine, m, g and rows, of all that are equal in these.
+        kinds: kind of engine, m, g and rows, of all that are equal in these; multipliers may be made of anything.
     """
 
     i: Ints
@@ -146,7 +146,7 @@ class InputSide:
             wider &= common[1:] >= common[:-1]
         alike = [
             (kind, int(bundle), int(beside), of_bundle[g_[of_bundle] == beside])
-            for kind, of_kind in by_kind(engine)
+            for kind, of_kind in by_rounds(engine)
             for bundle in np.unique(m[of_kind])
             for of_bundle in (of_kind[m[of_kind] == bundle],)
             for beside in np.unique(g_[of_bundle])
@@ -167,6 +167,8 @@ class InputSide:
                 choices = multiplier_choices(self.layer.window * m)
                 for code in kinds:
                     some = VARIANTS[code].multipliers(self._work, m)
+                    if self.options.folding == "divisors" and VARIANTS[code].engine is ComputeEngine.DENSE:
+                        some = some[self.layer.window * m % choices[some] == 0]
                     rows.append(np.stack(np.broadcast_arrays(i, m, choices[some], some, code)))
         found = np.concatenate(rows, axis=1) if rows else np.zeros((5, 0), np.int64)
         if not found.shape[1]:
@@ -230,6 +232,8 @@ class InputSide:
 
     def _bundles(self, i: int, channels: list[int]) -> list[int]:
         """The bundle sizes m worth exploring for i parallel channels."""
+        if self.options.bundle == "none":
+            return [1]
         if self.options.bundle == "auto":
             return [m for m in range(1, i + 1) if i % m == 0]
         whole = self.layer.window == 1 and i in spaced(channels, _BUNDLE_STEP)

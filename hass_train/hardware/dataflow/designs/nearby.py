@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hass_train.hardware.dataflow.costs import cycles
 from hass_train.hardware.dataflow.costs.compute_engine import EngineKind, LayerWork
 from hass_train.hardware.dataflow.costs.density_scale import rounds_by_density, rounds_ratio
-from hass_train.hardware.dataflow.costs.engine_kinds import by_kind
+from hass_train.hardware.dataflow.costs.engine_kinds import by_rounds
 from hass_train.hardware.dataflow.costs.initiation import multiplier_choices
 from hass_train.hardware.dataflow.costs.logic import Folds
 
@@ -45,7 +45,7 @@ class NearbyRounds:
         """Those of some designs of a layer."""
         layer, alike, places = work.layer, np.zeros(len(folds.n), np.int64), 1
         followed, bounded = [], []
-        for kind, of_kind in by_kind(folds.engine):
+        for kind, of_kind in by_rounds(folds.engine):
             bundles, which = np.unique(folds.m[of_kind], return_inverse=True)
             own, by_density = [], []
             for one, m in enumerate(bundles.tolist() if kind.density else ()):
@@ -85,7 +85,6 @@ class NearbyRounds:
             result[places] = kind.growth(before, after, m)[choices]
         return result
 
-    def intervals(self, t: Floats, rows: Ints | slice = slice(None)) -> Ints:
-        """(rows,) cycles per image of some designs whose rounds take so many."""
-        streamed = self.streamed[rows]
-        return cycles.interval(self.rounds[rows] * t, streamed, streamed)
+    def intervals(self, t: Floats) -> Ints:
+        """(designs,) cycles per image if rounds take t cycles."""
+        return cycles.interval(self.rounds * t, self.streamed, self.streamed)

@@ -27,7 +27,7 @@ class StreamDesigns(Table):
     """The designs of an operation without weights, one for each number of parallel streams.
 
     Args:
-        operation: pool, activation, addition, multiplication, concatenation, padding, normalisation or softmax.
+        operation: any but a convolution, a linear layer or a matrix product.
         fifos: the FIFOs of its operands.
         options: design rules.
         space: the bounds of the design space.
@@ -83,11 +83,13 @@ class StreamDesigns(Table):
 def _buffers(operation: Operation, fifos: OperandFifos, streams: Ints, bits: int, interval: Ints) -> memory.Buffer:
     """The line buffers and FIFOs of an operation without weights, at each number of parallel streams."""
     held = memory.buffer(bits, streams, 0)
-    if operation.kind in POOLS or operation.window > 1:
+    if operation.kind in POOLS or operation.slides:
         held = memory.window_buffers(operation, streams, bits)
         held = held + memory.buffer(bits, streams, rows_depth(operation, streams, 1))
     elif operation.kind in WHOLE_PIXELS:
         held = memory.buffer(bits, streams, ceil_div(operation.source.channels, streams))
+    elif operation.kept:
+        held = memory.buffer(bits, streams, ceil_div(operation.kept, streams))
     load = operation.padded_pixels * ceil_div(operation.source.channels, streams) / interval
     entries = input_depth(operation, streams, 1, load)
     if not fifos.words:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hass_train.hardware.dataflow.costs.branches import fill, operand_wait
 from hass_train.hardware.dataflow.costs.energy import image_energy
 from hass_train.hardware.dataflow.costs.memory import BRAM18_BITS, URAM_BITS
 from hass_train.hardware.dataflow.designs.compute import ComputeDesigns
@@ -16,6 +15,7 @@ from hass_train.hardware.dataflow.designs.tables import BANDWIDTH, Table, per_un
 from hass_train.hardware.dataflow.exploration.bottleneck import explain
 from hass_train.hardware.dataflow.exploration.explore import Explorer
 from hass_train.hardware.dataflow.exploration.kind_reasons import KindReasons
+from hass_train.hardware.dataflow.exploration.latency import latency_cycles
 from hass_train.hardware.dataflow.exploration.network import ExploredPart, Network
 from hass_train.hardware.dataflow.exploration.prices import (
     DENSITIES,
@@ -29,7 +29,7 @@ from hass_train.hardware.dataflow.exploration.prices import (
 from hass_train.hardware.dataflow.options import LIMITS
 from hass_train.hardware.estimate import Bottleneck, Energy, Estimate, LayerEstimate, Part, Resources
 from hass_train.hardware.profile import LayerSparsity, SparsityProfile
-from hass_train.hardware.workload import NETWORK_INPUT, Operation, Workload
+from hass_train.hardware.workload import Operation
 
 _TIE = 1e-3  # worth of the resources that do not bind, beside those that do
 _PARTS = "hw.partitions=best also looks for parts that run one after another, each with all the memory"
@@ -75,7 +75,7 @@ class EstimateBuilder:
         return Estimate(
             throughput_ips=1 / seconds,
             interval_cycles=one.interval if one else int(np.ceil(seconds * clock)),
-            latency_ms=(latency_cycles(workload, rows, one.interval) / clock if one else batch_s) * 1e3,
+            latency_ms=(latency_cycles(workload, rows) / clock if one else batch_s) * 1e3,
             replicas=one.replicas if one else 1,
             clock_mhz=network.device.clock_mhz,
             resources=Resources.most(part.resources for part in parts),
@@ -221,25 +221,3 @@ def _spent(part: ExploredPart, explorer: Explorer) -> NDArray[np.float64]:
     spent = part.design.resources.copy()
     spent[BANDWIDTH] += explorer.limits.image_bits
     return spent
-
-
-def latency_cycles(workload: Workload, rows: Sequence[LayerEstimate], interval: int) -> float:
-    """The latency of an image that passes an empty pipeline, in cycles from its first pixel to its last result.
-
-    Every operation waits for the pixels of its first window, which arrive at the pipeline's rate, and then takes one
-    pixel's share of its own interval. A global pool waits for the whole map, a layer with off-chip weights for a band
-    of it. The latency is the longest path through the graph, plus one interval for the image itself.
-
-    Args:
-        workload: the network.
-        rows: the rows of its operations.
-        interval: cycles per image of the pipeline.
-    """
-    ready = {NETWORK_INPUT: 0.0}
-    for operation, row in zip(workload, rows, strict=True):
-        waits = fill(operation)
-        if row.weights_in == "off_chip" and row.engine != "stream":
-            waits = max(waits, 1.0 / row.bands)
-        start = max(ready[name] + operand_wait(operation, k) * interval for k, name in enumerate(operation.inputs))
-        ready[operation.name] = start + waits * interval + row.interval_cycles / operation.result.pixels
-    return max(ready.values()) + interval

@@ -14,6 +14,7 @@ that gains nothing still has a price for what would lead it to another kind.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
 from hass_train.hardware.dataflow.costs.engine_kinds import KINDS, by_engine
 from hass_train.hardware.dataflow.designs.compute import ComputeDesigns
-from hass_train.hardware.dataflow.designs.tables import LOGIC, MEMORY
+from hass_train.hardware.dataflow.designs.tables import BANDWIDTH, LOGIC, MEMORY, WeightsIn
 from hass_train.hardware.profile import LayerSparsity
 
 Floats = NDArray[np.float64]
@@ -34,6 +35,7 @@ SHARPNESS = 8.0
 _HARDNESS = 64.0  # exponent of the soft minimum over kinds: one that costs 5 % more counts for 4 % of the cheapest
 _STEP = 0.5  # fraction of a density to which a layer's need is followed
 _UNBUILT = 2.0  # what a kind without any design is taken to cost, over the cheapest one
+_FEW = 16  # designs that are looked at together
 _TINY = 1e-300  # instead of nothing, where what binds is nothing that a layer takes
 _NEGLIGIBLE = 1e-3  # share of memory and bandwidth below which designs are compared by their logic alone
 
@@ -159,27 +161,57 @@ def _demand(
     """
     sparsity, options = table.sparsity, table.options
     soon = int(np.searchsorted(table.interval[rows], interval, side="right"))
-    fixed, held = np.zeros(len(rows)), np.zeros((1, len(rows)))
+    fixed, held, freed = np.zeros(len(rows)), np.zeros((1, len(rows))), np.zeros((1, 1))
+    faster = _gains_from(engine, sparsity)
+    lists = options.weights == "compressed" and engine in table.costs.lists
     if weights[MEMORY].any():
         memory = table.memory[:, rows]
         fixed = memory[..., 0].min(axis=0) * weights[MEMORY][0]  # windows and FIFOs
         held = memory @ weights[MEMORY] - fixed
+        freed = _freed_at_half(table, rows, held, weights[BANDWIDTH], faster) if lists else freed
     cost = logic + fixed + held.min(axis=0)
     least, halved = float(cost[:soon].min(initial=np.inf)), {}
-    faster = _gains_from(engine, sparsity)
-    stored = 1.0
-    if options.weights == "compressed" and engine in table.costs.lists:
-        kept = [options.stored_fraction(share * sparsity.weight_density) for share in (1.0, _STEP)]
-        stored = _STEP if faster == "weight_density" else kept[1] / kept[0]
-    for density in {faster, "weight_density" if stored < 1 else faster} - {""}:
-        moved = cost if density != "weight_density" else logic + fixed + stored * held.min(axis=0)
+    for density in {faster, "weight_density" if lists else faster} - {""}:
+        moved = cost if density != "weight_density" else logic + fixed + (held - freed).min(axis=0)
         best = float(moved[:soon].min(initial=np.inf))
         late = soon + np.flatnonzero(moved[soon:] < best)
         if density == faster and len(late):
-            kept_up = table.at(rows[late], density, _STEP) <= interval
-            best = float(moved[late[kept_up]].min(initial=best))
+            late = late[table.at(rows[late], density, _STEP) <= interval]
+            late = late[np.argsort(moved[late], kind="stable")]
+            while len(late):  # the cheapest first: how long lists take takes long to work out
+                kept_up = table.at(rows[late[:_FEW]], density, _STEP, exactly=True) <= interval
+                if kept_up.any():
+                    best = float(moved[late[np.argmax(kept_up)]])
+                    break
+                late = late[_FEW:]
         halved[density] = best
     return KindDemand(least, halved)
+
+
+def _freed_at_half(table: ComputeDesigns, rows: Ints, held: Floats, per_bit: float, faster: str) -> Floats:
+    """(places, rows) what memories and bandwidth cost less at half of the weight density.
+
+    Lists have half as many entries. What is compressed by a mask keeps the mask: all that the peer's crossbars store,
+    and lists that come from outside where a mask is shorter.
+
+    Args:
+        table: the layer's designs.
+        rows: those of a kind that stores no zeros.
+        held: (places, rows) what their memories of weights, and of maps beside weights from outside, cost.
+        per_bit: what an off-chip bit is worth.
+        faster: the density that the kind gains from.
+    """
+    options, density = table.options, table.sparsity.weight_density
+    now, then = (options.stored_fraction(share * density) for share in (1.0, _STEP))
+    if faster != "weight_density":
+        return held * (1 - then / now)
+    freed = held * (1 - _STEP)
+    for place, (where, bands) in enumerate(table.places):
+        if where is WeightsIn.OFF_CHIP:  # maps beside the weights stay
+            bits = table.memory[place, rows, 2]
+            masked = bits >= math.ceil(table.layer.weights * options.weight_bits * now * bands)
+            freed[place] = bits * per_bit * np.where(masked, 1 - then / now, 1 - _STEP)
+    return freed
 
 
 def _gains_from(engine: ComputeEngine, sparsity: LayerSparsity) -> str:

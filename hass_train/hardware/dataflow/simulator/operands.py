@@ -66,16 +66,23 @@ def elementwise_operand(operation: Operation, k: int, maps: Mapping[str, Feature
     name, result = operation.inputs[k], operation.result
     own = maps[name]
     if operation.kind is OperationKind.CONCAT:
+        if own.channels == result.channels and own.pixels < result.pixels and len(operation.inputs) > 1:
+            first = sum(maps[other].words for other in operation.inputs[:k])  # one map behind the other
+            used = np.clip(written - first, 0, own.words)
+            used[-1:] = own.words
+            return Operand(name, used, np.where(np.diff(used, prepend=0) > 0, used, 0))
         before = sum(maps[other].channels for other in operation.inputs[:k])
         pixel, channel = (written - 1) // result.channels, (written - 1) % result.channels + 1
         used = np.minimum(pixel, own.pixels) * own.channels + np.clip(channel - before, 0, own.channels)
         fresh = np.diff(used, prepend=0) > 0
         return _scaled(name, maps, used, np.where(fresh, used, 0), own.words)
-    if own.words < result.words and len(operation.inputs) > 1 and result.channels and own.channels == result.channels:
-        channel = (written - 1) % result.channels + 1  # one value for each channel of all pixels
-        used = np.zeros(len(written), np.int64)
-        used[written > result.words - own.channels] = channel[written > result.words - own.channels]
-        return Operand(name, used, channel)
+    if own.pixels < result.pixels and len(operation.inputs) > 1 and own.height == 1:
+        pixel, channel = np.divmod(written - 1, result.channels)  # one row, or one pixel, for all rows of the result
+        row = own.width == result.width > 1
+        reached = ceil_div((channel + 1) * own.channels, result.channels)
+        reached = reached + (pixel % own.width if row else 0) * own.channels
+        last = pixel >= result.pixels - (own.width if row else 1)
+        return Operand(name, np.where(last, np.minimum(reached, own.words), 0), np.minimum(reached, own.words))
     used = written * own.words // result.words
     needed = ceil_div(written * own.words, result.words)
     used[-1:] = own.words

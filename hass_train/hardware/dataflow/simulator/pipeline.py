@@ -96,7 +96,7 @@ class Pipeline:
                     found.append(Fifo(join_name(operation.name, operation.inputs, n), k, n, words, "join"))
                 continue
             found.append(Fifo(stage.name, k, 0, words, "input"))
-            if operation.multiplies or operation.window > 1:
+            if operation.multiplies or operation.slides:
                 found.append(Fifo(f"{stage.name} rows", k, 0, words, "rows"))
         return found
 

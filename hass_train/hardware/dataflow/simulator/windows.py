@@ -44,7 +44,9 @@ class Windows:
         row, first = group // across, (group % across) * columns
         last = np.minimum(first + columns, result.width) - 1
         span = [size - 1 for size in operation.reach]
-        top, left = row * operation.stride[0], first * operation.stride[1]
+        window, within = np.divmod(row, result.height // operation.windows)
+        top = window * (operation.source.height // operation.windows) + within * operation.stride[0]
+        left = first * operation.stride[1]
         bottom = np.minimum(top + span[0], height - 1)
         right = np.minimum(last * operation.stride[1] + span[1], width - 1)
         oldest = np.minimum(top * steps + left // pixels, height * steps - 1)
