@@ -43,6 +43,11 @@ class ActivationEngine(Engine):
         address of its weights."""
         return super().latency + 2
 
+    @property
+    def _shifted(self) -> list[int]:
+        """A lane that has nothing left gets zero by the reset of its first register, which shift registers lack."""
+        return [max(skew - (self.steps > 1), 0) for skew in self._skews]
+
     def lut_terms(self, family: Family) -> dict[str, float]:
         lanes, positions = self.bundles * self.multipliers, self.bundles * self.positions
         tests = ceil_div(self.data_bits, 5 if family == "xc7" else 3)
@@ -64,9 +69,12 @@ class ActivationEngine(Engine):
 
     def ff_terms(self, family: Family) -> dict[str, float]:
         terms = super().ff_terms(family)
-        if self.steps > 1:  # else the DSP's own register takes the value
+        # the window, as it is loaded and beside what is picked
+        terms["datapath"] += 2 * self.bundles * self.positions * self.data_bits
+        if self.steps > 1:
             places = [len(range(lane, self.positions, self.multipliers)) for lane in range(self.multipliers)]
-            # what is left, its count and first place, and the window, twice
-            state = self.bundles * sum(count + 2 + state_bits(count) for count in places)
-            terms["datapath"] += state + 2 * self.bundles * self.positions * self.data_bits
+            # of what is left: the bits, whether there are more and any, and the first one's place
+            terms["datapath"] += self.bundles * sum(count + 2 + state_bits(count) for count in places)
+            if family == "xc7":
+                terms["datapath"] += self._operands * sum(skew > 0 for skew in self._skews)
         return terms

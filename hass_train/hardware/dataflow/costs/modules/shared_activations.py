@@ -123,6 +123,11 @@ class Engine(ModuleParameters):
         return [place * (self.steps if self.accumulates else 1) for chain in places for place in chain]
 
     @property
+    def _shifted(self) -> list[int]:
+        """Of these cycles, those that the shift registers of Xilinx devices may hold."""
+        return self._skews
+
+    @property
     def _field(self) -> int:
         """Bits of a field of a shared DSP."""
         if not self.accumulates:
@@ -206,7 +211,7 @@ class Engine(ModuleParameters):
         if family == "ecp5":
             chains = lanes * sum(share.sum_bits * share.many for share in self._shares)
             return terms | {"chains": chains, "chosen sums": chains if self.accumulates else 0}
-        late = [skew for skew in self._skews if skew > 2]
+        late = [cycles for cycles in self._shifted if cycles > 2]
         small = sum(share.many for share in self._shares if share.x_bits + share.y_bits <= SMALL_PRODUCT)
         return terms | {
             "inverted signs": 0 if self._accumulators or self.chains > 1 else fields,
@@ -236,7 +241,7 @@ class Engine(ModuleParameters):
             waits = sum(one + 1 for one in ahead)
             delays = self._operands * sum(skew + 2 for skew in self._skews) + weights * waits
             return terms | {"products": lanes * products, "chains": lanes * chains, "delays": delays}
-        few = sum(registers_of_delay(skew) for skew in self._skews)
+        few = sum(registers_of_delay(cycles) for cycles in self._shifted)
         terms["datapath"] += self._operands * few + weights * sum(max(wait - 1, 0) for wait in ahead)
         small = sum(share.many for share in self._shares if share.x_bits + share.y_bits <= SMALL_PRODUCT)
         return terms | {
