@@ -48,7 +48,7 @@ class HardwarePenalty(pl.Callback):
         if state.controller is None:
             question = state.asked
             state.controller = question.goal.controller(
-                question.dense_ips, question.roof_ips, self.margin, self.max_penalty
+                question.dense_rate, question.roof_rate, self.margin, self.max_penalty
             )
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -103,7 +103,7 @@ class HardwarePenalty(pl.Callback):
             except CannotFit as error:  # must not happen, since the dense network has fitted
                 raise RuntimeError(f"a sparser network no longer fits: {error}") from error
             state.answer = estimate
-            found = PricedPenalty.at(estimate, running, question.dense_ips, weights)
+            found = PricedPenalty.at(estimate, running, math.log(question.gain(estimate)), weights)
             return found, _scalars(estimate, found)
 
         state.penalty, scalars = ranks.from_first(ask)

@@ -6,10 +6,11 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NoReturn, Protocol
 
 from torch import nn
 
+from hass_train.hardware import Estimate
 from hass_train.runtime.errors import UserError
 from hass_train.search.penalty import PenaltyController
 from hass_train.search.trials.trial import Trial
@@ -20,6 +21,22 @@ SHORT_BY = 0.01
 _HOPELESS = 0.3  # a walk without a target ends once it has lost more validation accuracy than this fraction
 
 
+class Measured(Protocol):
+    """What goals know of the hardware: of an `Estimate`, and of a trial."""
+
+    @property
+    def throughput_ips(self) -> float:
+        """Images/s."""
+
+    @property
+    def latency_ms(self) -> float:
+        """Time from an image's first pixel to its result in an empty pipeline, ms."""
+
+    @property
+    def energy_j(self) -> float:
+        """Energy of an image, J."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reached:
     """What a finished network has reached, which a goal compares with what was asked for.
@@ -27,28 +44,32 @@ class Reached:
     Args:
         model: the frozen network, with sparse layers.
         dense_val_acc, val_acc: validation accuracy of the dense network and of this one, as fractions.
-        dense_ips, throughput_ips: images/s of the dense network and of this one.
+        dense_rate, rate: of the dense network and of this one, as `Goal.rate` has it.
     """
 
     model: nn.Module
     dense_val_acc: float
     val_acc: float
-    dense_ips: float
-    throughput_ips: float
+    dense_rate: float
+    rate: float
 
 
 class Goal(ABC):
     """What a user wants of a search. Subclasses are frozen dataclasses whose fields are arguments in the configuration.
 
     For goals that are a throughput it is enough to define `value`, `words` and `target_ips`; other goals override more.
+    Those that ask for another property of the hardware say how good it is by a rate, of which more is better, and the
+    search steers by that.
 
     Attributes:
         name: key of the goal under `search.goals`, for results and messages.
+        counted: what the rate is, in words.
         of_recipe: whether only recipes serve the goal, that is, engines that prune a given fraction of every layer;
             all other goals are served by all other engines.
     """
 
     name: ClassVar[str] = "goal"
+    counted: ClassVar[str] = "throughput"
     of_recipe: ClassVar[bool] = False
 
     @property
@@ -64,58 +85,72 @@ class Goal(ABC):
         """Return the images/s to reach, given the dense network's; None if the goal is not a throughput."""
         return None
 
+    def rate(self, measured: Measured) -> float:
+        """Return how good a design is in what the goal asks for: images/s by default; more is better."""
+        return measured.throughput_ips
+
+    def target_rate(self, dense_rate: float) -> float | None:
+        """Return the rate to reach, given the dense network's; None if the goal does not ask for one."""
+        return self.target_ips(dense_rate)
+
+    def shown(self, rate: float) -> str:
+        """Return a rate with its unit, for people."""
+        return f"{rate:,.0f} images/s"
+
     def met(self, reached: Reached) -> bool | None:
         """Return whether a finished network meets the goal; None if the goal cannot be missed."""
-        target = self.target_ips(reached.dense_ips)
-        return None if target is None else reached.throughput_ips >= target
+        target = self.target_rate(reached.dense_rate)
+        return None if target is None else reached.rate >= target
 
-    def controller(self, dense_ips: float, roof_ips: float, margin: float, cap: float) -> PenaltyController:
+    def controller(self, dense_rate: float, roof_rate: float, margin: float, cap: float) -> PenaltyController:
         """Return the controller that sets the weight λ of the hardware penalty on the way to this goal.
 
         Args:
-            dense_ips, roof_ips: images/s of the dense network, and of one at the density floor.
-            margin: how far beyond a throughput to aim, as a fraction.
+            dense_rate, roof_rate: rates of the dense network, and of one at the density floor.
+            margin: how far beyond a rate to aim, as a fraction.
             cap: the largest λ.
         """
-        target = self.target_ips(dense_ips)
+        target = self.target_rate(dense_rate)
         if target is None:
-            return PenaltyController(None, math.log(roof_ips / dense_ips), cap)
-        return PenaltyController(None, math.log(target * (1 + margin) / dense_ips), cap)
+            return PenaltyController(None, math.log(roof_rate / dense_rate), cap)
+        return PenaltyController(None, math.log(target * (1 + margin) / dense_rate), cap)
 
-    def check_reachable(self, dense_ips: float, roof_ips: float, device: str, binds: str) -> None:
+    def check_reachable(self, dense: Estimate, roof: Estimate, device: str, binds: str) -> None:
         """Raise UserError, naming the roof, if the goal is beyond it.
 
         Args:
-            dense_ips, roof_ips: images/s of the dense network, and of one at the density floor.
+            dense, roof: the dense network, and the best one at the density floor.
             device: name of the accelerator.
             binds: the resource that binds at the density floor.
         """
-        target = self.target_ips(dense_ips)
-        if target is not None and target > roof_ips:
-            roof = self.value * roof_ips / target
-            shown = f"{roof:,.0f}" if roof >= 1000 else f"{roof:.4g}"
-            raise UserError(
-                f"{self.name} is {self.value:g}, beyond the roof of {device}: at the density floor it reaches "
-                f"{shown} ({binds} binds); ask for at most that"
-            )
+        target, reached = self.target_rate(self.rate(dense)), self.rate(roof)
+        if target is not None and target > reached:
+            self._refuse(self.value * reached / target, device, binds, "most")
 
-    def best(self, front: Sequence[Trial], dense: Trial, dense_ips: float) -> Trial:
+    def _refuse(self, roof: float, device: str, binds: str, extreme: str) -> NoReturn:
+        shown = f"{roof:,.0f}" if roof >= 1000 else f"{roof:.4g}"
+        raise UserError(
+            f"{self.name} is {self.value:g}, beyond the roof of {device}: at the density floor it reaches "
+            f"{shown} ({binds} binds); ask for at {extreme} that"
+        )
+
+    def best(self, front: Sequence[Trial], dense: Trial, dense_rate: float) -> Trial:
         """Return the trial that is best for the goal.
 
         Args:
-            front: at least one trial, the fastest first, each more accurate than those before it.
+            front: at least one trial, that of the highest rate first, each more accurate than those before it.
             dense: the trial of the network without thresholds.
-            dense_ips: images/s of the dense network on dense compute engines.
+            dense_rate: rate of the dense network on dense compute engines.
         """
-        target = self.target_ips(dense_ips)
-        reached = [trial for trial in front if target is None or trial.throughput_ips >= target]
-        # if none reaches the target, the thresholds of the fastest are scaled up afterwards
+        target = self.target_rate(dense_rate)
+        reached = [trial for trial in front if target is None or self.rate(trial) >= target]
+        # if none reaches the target, the thresholds of the best are scaled up afterwards
         return max(reached, key=lambda trial: trial.val_acc) if reached else front[0]
 
-    def enough(self, trial: Trial, dense: Trial, dense_ips: float) -> bool:
-        """Return whether a walk towards ever higher throughput may end at a trial; other arguments as in `best`."""
-        target = self.target_ips(dense_ips)
-        return trial.val_acc < dense.val_acc - _HOPELESS if target is None else trial.throughput_ips >= target
+    def enough(self, trial: Trial, dense: Trial, dense_rate: float) -> bool:
+        """Return whether a walk towards ever higher rates may end at a trial; other arguments as in `best`."""
+        target = self.target_rate(dense_rate)
+        return trial.val_acc < dense.val_acc - _HOPELESS if target is None else self.rate(trial) >= target
 
 
 @dataclass(frozen=True)
@@ -172,6 +207,91 @@ class TargetThroughput(Goal):
         return self.images_per_second
 
 
+class _AtMost(Goal):
+    """A property of the hardware of which less is better; its rate is the inverse."""
+
+    def target_rate(self, dense_rate: float) -> float:
+        """See `Goal`."""
+        return 1 / self.value
+
+    def check_reachable(self, dense: Estimate, roof: Estimate, device: str, binds: str) -> None:
+        """See `Goal`."""
+        if 1 / self.value > (reached := self.rate(roof)):
+            self._refuse(1 / reached, device, binds, "least")
+
+
+@dataclass(frozen=True)
+class TargetLatency(_AtMost):
+    """A time from an image's first pixel to its result, ms. Designs must be chosen for latency (`hw.objective`).
+
+    Raises:
+        ValueError: the time is not positive.
+    """
+
+    milliseconds: float
+    name = "target_latency_ms"
+    counted = "speed of a single image"
+
+    def __post_init__(self) -> None:
+        _check_positive("milliseconds", self.milliseconds)
+
+    @property
+    def value(self) -> float:
+        return self.milliseconds
+
+    def words(self) -> str:
+        """See `Goal`."""
+        return f"a latency of {self.milliseconds:g} ms"
+
+    def rate(self, measured: Measured) -> float:
+        """See `Goal`: images/ms, one after another."""
+        return 1 / measured.latency_ms
+
+    def shown(self, rate: float) -> str:
+        """See `Goal`."""
+        return f"{1 / rate:.4g} ms"
+
+    def check_reachable(self, dense: Estimate, roof: Estimate, device: str, binds: str) -> None:
+        """See `Goal`; and designs must be chosen for latency where there is a choice."""
+        if dense.objective != "latency" and not dense.sequential:
+            raise UserError(
+                f"{self.name} is {self.value:g}, but designs are chosen for {dense.objective}; add hw.objective=latency"
+            )
+        super().check_reachable(dense, roof, device, binds)
+
+
+@dataclass(frozen=True)
+class MaxEnergy(_AtMost):
+    """An energy per image, mJ.
+
+    Raises:
+        ValueError: the energy is not positive.
+    """
+
+    millijoules: float
+    name = "max_energy_mj"
+    counted = "number of images per joule"
+
+    def __post_init__(self) -> None:
+        _check_positive("millijoules", self.millijoules)
+
+    @property
+    def value(self) -> float:
+        return self.millijoules
+
+    def words(self) -> str:
+        """See `Goal`."""
+        return f"at most {self.millijoules:g} mJ an image"
+
+    def rate(self, measured: Measured) -> float:
+        """See `Goal`: images/mJ."""
+        return 1e-3 / measured.energy_j
+
+    def shown(self, rate: float) -> str:
+        """See `Goal`."""
+        return f"{1 / rate:.4g} mJ an image"
+
+
 @dataclass(frozen=True)
 class MaxAccuracyDrop(Goal):
     """The highest throughput with a limited loss of validation accuracy.
@@ -201,15 +321,15 @@ class MaxAccuracyDrop(Goal):
         """See `Goal`."""
         return reached.dense_val_acc - reached.val_acc <= self.drop
 
-    def controller(self, dense_ips: float, roof_ips: float, margin: float, cap: float) -> PenaltyController:
+    def controller(self, dense_rate: float, roof_rate: float, margin: float, cap: float) -> PenaltyController:
         """See `Goal`: it aims at the roof, and holds back where accuracy is lost."""
-        return PenaltyController(None, math.log(roof_ips / dense_ips), cap, allowance=2 * self.drop)
+        return PenaltyController(None, math.log(roof_rate / dense_rate), cap, allowance=2 * self.drop)
 
-    def best(self, front: Sequence[Trial], dense: Trial, dense_ips: float) -> Trial:
+    def best(self, front: Sequence[Trial], dense: Trial, dense_rate: float) -> Trial:
         """See `Goal`: the fastest trial that is accurate enough, or if there is none the most accurate one."""
         return next((trial for trial in front if trial.val_acc >= dense.val_acc - self.drop), front[-1])
 
-    def enough(self, trial: Trial, dense: Trial, dense_ips: float) -> bool:
+    def enough(self, trial: Trial, dense: Trial, dense_rate: float) -> bool:
         """See `Goal`."""
         return trial.val_acc < dense.val_acc - self.drop
 
@@ -236,13 +356,13 @@ class FixedPenalty(Goal):
         """See `Goal`."""
         return f"penalty λ = {self.weight:g}"
 
-    def controller(self, dense_ips: float, roof_ips: float, margin: float, cap: float) -> PenaltyController:
+    def controller(self, dense_rate: float, roof_rate: float, margin: float, cap: float) -> PenaltyController:
         """See `Goal`."""
         return PenaltyController(self.weight, 0.0, cap)
 
-    def best(self, front: Sequence[Trial], dense: Trial, dense_ips: float) -> Trial:
+    def best(self, front: Sequence[Trial], dense: Trial, dense_rate: float) -> Trial:
         """See `Goal`: the trial with the largest val_acc + λ · log(throughput)."""
-        return max(front, key=lambda trial: trial.val_acc + self.weight * math.log(trial.throughput_ips / dense_ips))
+        return max(front, key=lambda trial: trial.val_acc + self.weight * math.log(self.rate(trial) / dense_rate))
 
 
 @dataclass(frozen=True)
@@ -272,7 +392,7 @@ class Sparsity(Goal):
         """See `Goal`."""
         return sparsity_of(reached.model) >= self.sparsity - SHORT_BY
 
-    def controller(self, dense_ips: float, roof_ips: float, margin: float, cap: float) -> PenaltyController:
+    def controller(self, dense_rate: float, roof_rate: float, margin: float, cap: float) -> PenaltyController:
         """See `Goal`: recipes train without a hardware penalty."""
         return PenaltyController(0.0, 0.0, cap)
 

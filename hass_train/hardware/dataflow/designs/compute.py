@@ -29,13 +29,16 @@ from hass_train.hardware.dataflow.designs.tables import BANDWIDTH, FORBIDDEN, De
 from hass_train.hardware.dataflow.designs.zero_tiles import ZeroTiles
 from hass_train.hardware.dataflow.options import DataflowOptions
 from hass_train.hardware.estimate import LayerEstimate, Resources
-from hass_train.hardware.profile import LayerSparsity
+from hass_train.hardware.profile import DENSITIES, LayerSparsity
 from hass_train.hardware.workload import Operation, OperationKind
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
+HALF = 0.5
+"""Fraction of a density to which what a layer needs is followed for its price."""
+_TINY = 1e-12  # cycles of a round that computes nothing
 _NEVER = 1e9
 """Cycles of rounds of designs that may not be built: others are faster, and no dearer."""
 
@@ -70,6 +73,9 @@ class ComputeDesigns(Table):
         space: DesignSpace,
     ) -> None:
         self.layer, self.sparsity, self.fifos, self.options = layer, sparsity, fifos, options
+        self._halved: dict[
+            str, Floats
+        ] = {}  # `_growth_at_half` of all designs, where these are kept for profiles nearby
         self.urgency = fifos.urgency
         self.costs = options.cost_model(space.family)
         self._zero_tiles = ZeroTiles(layer, sparsity)
@@ -104,23 +110,38 @@ class ComputeDesigns(Table):
         found.sparsity, found.t, found.alone = sparsity, t[order], (self.alone * ratio)[order]
         return found
 
-    def at(self, rows: Ints, density: str, share: float, exactly: bool = False) -> Ints:
-        """(rows,) the intervals of some designs if a density, a field of `LayerSparsity`, were so much of what it is.
+    def at_half(self, rows: Ints, density: str, exactly: bool = False) -> Ints:
+        """(rows,) the intervals of some designs if a density, a field of `LayerSparsity`, were half of what it is.
 
-        Zeros are taken to be independent, as where the sparsity has `moved`; dense engines leave out tiles of them.
-        Engines with lists wait for a block's slowest filter as they do now, or `exactly` as filters then differ.
+        Args:
+            rows: the designs.
+            density: what is halved. Zeros are taken to be independent, as where the sparsity has `moved`; dense engines
+                leave out tiles of them.
+            exactly: whether engines with lists wait for a block's slowest filter as filters then differ, not as now.
         """
-        sparsity = replace(self.sparsity, **{density: getattr(self.sparsity, density) * share})
+        nearby = self._nearby_of(rows)
+        ratio = self._halved[density][rows] if self._halved else self._growth_at_half(nearby, rows, density, exactly)
+        return nearby.intervals(self.t[rows] * ratio) * self.urgency
+
+    def _nearby_of(self, rows: Ints) -> NearbyRounds:
+        if "_nearby" in vars(self):
+            return self._nearby.some(rows)
+        return NearbyRounds.of(self._work(self.sparsity), self.folds[rows])
+
+    def _growth_at_half(self, nearby: NearbyRounds, rows: Ints, density: str, exactly: bool) -> Floats:
+        """(rows,) the cycles of a round of some designs at half of a density over those now; see `at_half`."""
+        sparsity = replace(self.sparsity, **{density: getattr(self.sparsity, density) * HALF})
         if density == "weight_density":
-            counts = tuple(round(count * share) for count in sparsity.filter_nonzeros)
+            counts = tuple(round(count * HALF) for count in sparsity.filter_nonzeros)
             sparsity = replace(sparsity, filter_nonzeros=counts)
         before, after = self._work(self.sparsity), self._work(sparsity)
-        nearby = self._nearby.some(rows) if "_nearby" in vars(self) else NearbyRounds.of(before, self.folds[rows])
-        t = self.t[rows] * nearby.growth(before, after, share)[nearby.alike]
+        ratio = nearby.growth(before, after, HALF)[nearby.alike]
         for kind, some in by_rounds(self.folds.engine[rows]) if exactly else ():
             if kind.density == density and not kind.waits:
-                t[some] = self._scheduled(kind, after, self.folds[rows[some]])
-        return nearby.intervals(t) * self.urgency
+                ratio[some] = self._scheduled(kind, after, self.folds[rows[some]]) / np.maximum(
+                    self.t[rows[some]], _TINY
+                )
+        return ratio
 
     def _scheduled(self, kind: EngineKind, work: LayerWork, folds: Folds) -> Floats:
         """(designs,) the mean cycles of a round of a kind whose schedule is known beforehand."""
@@ -146,7 +167,12 @@ class ComputeDesigns(Table):
         # of a bounded number of weights a round takes whole cycles, so that which N pays changes with the number
         apart = folds.n * (structure is not None and structure.bounded is not None)
         groups = folds.engine * (int(apart.max(initial=0)) + 1) + apart
-        return self._some(worth_near(self, groups, interval, self.space.budget), self.interval)
+        found = self._some(worth_near(self, groups, interval, self.space.budget), self.interval)
+        every = np.arange(len(found.t))
+        found._halved = {
+            density: found._growth_at_half(found._nearby, every, density, exactly=True) for density in DENSITIES
+        }
+        return found
 
     def _some(self, rows: Ints, interval: Ints) -> ComputeDesigns:
         """A table of some rows, whose intervals then ascend."""
@@ -157,6 +183,7 @@ class ComputeDesigns(Table):
             setattr(found, name, getattr(self, name)[rows])
         if "_nearby" in vars(self):
             found._nearby = self._nearby.some(rows)
+        found._halved = {density: ratio[rows] for density, ratio in self._halved.items()}
         return found
 
     # ---- designs ---------------------------------------------------------------------------------------------
@@ -360,7 +387,7 @@ class ComputeDesigns(Table):
             initiation_interval_of_mean=float(max(self.options.t_min, ceil_div(mean_pairs, int(folds.n[0])))),
             imbalance=float(self.uneven[design]),
             engine_fifo=int(folds.fifo[0]),
-            waiting=float(t / max(self.alone[design], 1e-12)) if t else 1.0,
+            waiting=float(t / max(self.alone[design], _TINY)) if t else 1.0,
             macs=layer.macs,
             pair_density=self.sparsity.pair_density,
             lanes=kind.lanes,
