@@ -34,7 +34,7 @@ from hass_train.results.result import (
 from hass_train.runtime.errors import UserError
 from hass_train.runtime.files import BEST, FOLDER, write_text
 from hass_train.runtime.plain import from_plain
-from hass_train.search.goals import Goal, Reached
+from hass_train.search.goal import Goal, Reached
 from hass_train.search.phases import Phase, PhasePlan
 from hass_train.search.subject import Subject
 from hass_train.sparsity import SparseLayer, apply_masks, masks_hold, sparse_layers
@@ -239,5 +239,5 @@ def _spent(module: SparseClassifier, goal: Goal) -> Spent:
     choice = state.choice
     front = tuple(from_plain(point, TrialPoint) for point in choice.front)
     images, seconds = choice.images + state.searched_images, state.wall_s["search"]
-    settled_ips = choice.settled_rate if goal.counted == Goal.counted else None
+    settled_ips = choice.settled_rate if goal.target_ips(1.0) is not None else None
     return Spent(choice.trials, images, front, choice.chosen, settled_ips, seconds)

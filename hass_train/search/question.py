@@ -13,7 +13,8 @@ from torch import nn
 from hass_train.config.schema import SearchConfig
 from hass_train.hardware import Accelerator, CannotFit, Estimate, LayerSparsity, SparsityProfile, Structure, Workload
 from hass_train.runtime.errors import UserError
-from hass_train.search.goals import Goal, Measured, TargetSpeedup
+from hass_train.search.goal import Goal, Measured
+from hass_train.search.goals import TargetSpeedup
 from hass_train.sparsity import sparse_layers
 
 _FAR = 1.5  # how far beyond the roof a goal is refused by quick answers, which are accurate to about a percent

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hass_train.config.checks import is_given, made
 from hass_train.config.schema import SearchConfig
 from hass_train.runtime.errors import UserError
-from hass_train.search.goals import Goal
+from hass_train.search.goal import Goal
 
 _SHORT = (
     "penalty",

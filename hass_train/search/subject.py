@@ -12,7 +12,7 @@ from torch import nn
 from hass_train.data import ImageData
 from hass_train.data.evaluate import accuracy
 from hass_train.hardware import SparsityProfile
-from hass_train.search.goals import Goal
+from hass_train.search.goal import Goal
 from hass_train.search.question import HardwareQuestion
 from hass_train.search.settle import BEYOND, meet, restore, settle, state_of
 from hass_train.sparsity import calibrate
@@ -85,7 +85,7 @@ class Subject:
         """Scale all thresholds so that the goal's throughput is reached, or a lower one that the network survives.
 
         Returns:
-            The images/s of the lower one, if the goal would have destroyed the network; otherwise None.
+            The rate of the lower one, if the goal would have destroyed the network; otherwise None.
         """
         target = self.question.target_rate
         if target is None:
@@ -94,14 +94,14 @@ class Subject:
         return None if settled == target else settled
 
     def reach(self, target: float, move: Callable[[float], None]) -> float:
-        """Move the network to a throughput, or to a lower one that it survives, and print a line in that case.
+        """Move the network to a rate, or to a lower one that it survives, and print a line in that case.
 
         A network survives if it keeps the fraction `ALIVE` of its accuracy above chance. One that is faster than the
         target, and would not survive the way back, stays as it is.
 
         Args:
-            target: images/s.
-            move: function that changes the network so that it reaches a throughput in images/s.
+            target: the rate to reach, as the goal has it.
+            move: function that changes the network so that it reaches a rate.
 
         Returns:
             The rate: the target or the lower one.

@@ -19,12 +19,11 @@ from hass_train.hardware import Estimate, SparsityProfile, Workload, trace
 from hass_train.hardware.dataflow.model import DataflowAccelerator
 from hass_train.hardware.device import Device
 from hass_train.runtime.errors import UserError
+from hass_train.search.goal import Goal, Reached
 from hass_train.search.goals import (
     FixedPenalty,
-    Goal,
     MaxAccuracyDrop,
     MaxEnergy,
-    Reached,
     Sparsity,
     TargetLatency,
     TargetSpeedup,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hass_train.search.goals import Goal
+from hass_train.search.goal import Goal
 from hass_train.search.trials.engine import Bench, TrialEngine
 from hass_train.search.trials.trial import Trial
 
