@@ -119,7 +119,11 @@ def grid(size: int, ratio: int = 4) -> list[int]:
 
 def nested(values: Floats) -> Any:
     """The array as nested tuples, which are hashable."""
-    return tuple(nested(value) for value in values) if values.ndim else float(values)
+    return _tuples(values.tolist())
+
+
+def _tuples(values: Any) -> Any:
+    return tuple(_tuples(value) for value in values) if isinstance(values, list) else values
 
 
 def axis_place(axis: tuple[int, ...], at: NDArray[np.int64] | Floats) -> Floats:

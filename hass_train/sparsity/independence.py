@@ -10,15 +10,17 @@ from torch import Tensor
 from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.dataflow.costs.rounds import logit
 from hass_train.hardware.lanes import LEVELS, Lanes, grid, nested
-from hass_train.sparsity.count_kernel import occurrences
+from hass_train.sparsity.lane_kernel import count_largest, moments
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int16]
 
 RUN = 4
 """Length of a run: neighbouring output pixels, which the engines of several columns would compute at once."""
 _POSITIONS = 64
 """Positions among which a multiplier chooses at most (`costs.synthesised`), so that wider bundles are not built."""
 _PAIRS = 2**22  # limit on windows × kernels in the sample of a layer
+_LOGITS = logit(np.array(LEVELS))
 
 
 def sample_size(lanes: int, pixels: int) -> int:
@@ -53,25 +55,24 @@ def measure_lanes(windows: Tensor, kernels: Tensor) -> Lanes:
     """
     channels, taps = windows.shape[3:]
     sizes = bundle_sizes(channels, taps)
-    engines = [windows.shape[2] * (channels // size) for size in sizes]
-    sides = (windows.shape[1], engines[0], kernels.shape[1])
+    sides = (windows.shape[1], windows.shape[2] * (channels // sizes[0]), kernels.shape[1])
     axes = [sorted({*grid(side, ratio), side}) for side, ratio in zip(sides, (2, 4, 4), strict=True)]
     most = np.multiply.outer(np.multiply.outer(axes[0], axes[1]), axes[2])[..., None]
     tables: list[Floats] = []
     lasting = []
-    for size, there in zip(sizes, engines, strict=True):
-        pairs = _pairs(windows, kernels, size)
-        table = _independent(pairs.short(), axes)
-        last = int(np.searchsorted(axes[1], there, "right")) - 1
-        if last + 1 < len(axes[1]):
-            grown = table[:, last : last + 1] * tables[-1][:, last + 1 :] / tables[-1][:, last : last + 1]
-            table = np.clip(np.concatenate([table[:, : last + 1], grown], axis=1), 1, most).round(3)
+    for size in sizes:
+        pairs = np.ascontiguousarray(_pairs(windows, kernels, size).short().cpu().numpy())
+        table = _independent(pairs, axes)
+        if table.shape[1] < len(axes[1]):
+            last = table.shape[1] - 1
+            grown = table[:, last:] * tables[-1][:, last + 1 :] / tables[-1][:, last : last + 1]
+            table = np.clip(np.concatenate([table, grown], axis=1), 1, most).round(3)
         tables.append(table)
         lasting.append(_lasting(pairs))
     return Lanes(tuple(sizes), tuple(axes[0]), tuple(axes[1]), tuple(axes[2]), nested(np.stack(tables)), tuple(lasting))
 
 
-def _lasting(pairs: Tensor) -> float:
+def _lasting(pairs: Ints) -> float:
     """The share of the variance of non-zero pairs that lies between kernels.
 
     It is the variance of the kernels' means over pixels, less what sampling few pixels adds to it, over the total.
@@ -79,13 +80,16 @@ def _lasting(pairs: Tensor) -> float:
     Args:
         pairs: (runs, columns, engines, filters) numbers of non-zero pairs.
     """
-    windows = pairs.flatten(0, 1)
-    total = float(pairs.var())
-    if windows.shape[0] < 2 or not total > 0:
+    windows = pairs.shape[0] * pairs.shape[1]
+    if windows < 2:
         return 0.0
-    within = float(windows.var(0).mean())
-    between = float(windows.mean(0).var(correction=0)) - within / len(windows)
-    return round(min(max(between / total, 0.0), 1.0), 4)
+    sums, squares = moments(pairs.reshape(windows, -1)).astype(float)
+    total = (squares.sum() - sums.sum() ** 2 / pairs.size) / (pairs.size - 1)
+    if not total > 0:
+        return 0.0
+    within = float((squares - sums**2 / windows).mean()) / (windows - 1)
+    between = float((sums / windows).var()) - within / windows
+    return round(min(max(between / float(total), 0.0), 1.0), 4)
 
 
 def bundle_sizes(channels: int, taps: int) -> list[int]:
@@ -145,71 +149,33 @@ def _pairs(windows: Tensor, kernels: Tensor, bundle: int) -> Tensor:
     return torch.einsum("rpek,efk->rpef", windows[:, :, dense], kernels[dense][:, heavy])
 
 
-def _independent(pairs: Tensor, axes: list[list[int]]) -> Floats:
-    """The number of independent engines at every grid point of the three axes and every level.
+def _independent(pairs: Ints, axes: list[list[int]]) -> Floats:
+    """The number k of independent engines that those at every grid point amount to, at every level.
+
+    P(largest ≤ x) = P(one ≤ x)^k, and k does not exceed the number of engines.
 
     Args:
-        pairs: (runs, columns, engines, filters) numbers of non-zero pairs, of an integer type.
+        pairs: (runs, columns, engines, filters) numbers of non-zero pairs.
         axes: the grid points of columns, channels and filters; the last of each may be all there are.
 
     Returns:
-        (columns, channels, filters, levels); as at the last possible point where there are fewer engines.
+        (columns, channels, filters, levels), without the grid points of channels that exceed the engines there are.
     """
-    most = int(pairs.max())
-    one = _survival(pairs, most)
-    table = np.ones((*map(len, axes), len(LEVELS)))
-    sizes = pairs.shape[1:]
-    over_columns = pairs
-    for c, columns in enumerate(axes[0]):
-        over_columns = _largest(over_columns, 1, columns, axes[0][c - 1] if c else 1)
-        over_channels = over_columns
-        for b, channels in enumerate(axes[1]):
-            if channels > sizes[1]:
-                table[c, b] = table[c, b - 1]
-                continue
-            over_channels = _largest(over_channels, 2, channels, axes[1][b - 1] if b else 1)
-            over_filters = over_channels
-            for a, filters in enumerate(axes[2]):
-                over_filters = _largest(over_filters, 3, filters, axes[2][a - 1] if a else 1)
-                full = over_filters[:, : sizes[0] // columns, : sizes[1] // channels, : sizes[2] // filters]
-                table[c, b, a] = _worth(one, _survival(full, most), columns * channels * filters)
-    return table
-
-
-def _largest(pairs: Tensor, axis: int, lanes: int, before: int) -> Tensor:
-    """The maximum over groups of `lanes` neighbours along an axis, where groups of `before` are reduced already.
-
-    The last group may have fewer; it is all there is where `before` does not divide `lanes`.
-    """
-    step = pairs.shape[axis] if lanes % before else lanes // before
-    if step == 1:
-        return pairs
-    short = -pairs.shape[axis] % step
-    if short:
-        shape = list(pairs.shape)
-        shape[axis] = short
-        pairs = torch.cat([pairs, pairs.new_zeros(shape)], axis)
-    return pairs.unflatten(axis, (-1, step)).amax(axis + 1)
-
-
-def _survival(pairs: Tensor, most: int) -> Tensor:
-    """P(pairs > x) for x = 0 … most, (most + 1,)."""
-    counts = occurrences(pairs, most)
-    return (1 - counts.double().cumsum(0) / counts.sum()).clamp(0, 1)
-
-
-def _worth(one: Tensor, largest: Tensor, lanes: int) -> list[float]:
-    """The number k of independent engines that some lanes amount to at every level: P(largest ≤ x) = P(one ≤ x)^k.
-
-    Args:
-        one, largest: survival functions of the pairs of a single engine, and of the largest number among the lanes.
-        lanes: number of lanes, which k does not exceed.
-    """
-    below, all_below = 1 - one.numpy(), 1 - largest.numpy()
-    inside = (below > 0) & (below < 1)
-    if lanes == 1 or not inside.any():
-        return [float(lanes)] * len(LEVELS)
+    sides = [np.array(axis) for axis in axes]
+    sides[1] = sides[1][sides[1] <= pairs.shape[2]]
+    counts = count_largest(pairs, *sides).astype(float)
+    below = np.clip(counts.cumsum(-1) / counts.sum(-1, keepdims=True), 0, 1)  # P(largest ≤ x) for x = 0, 1, …
+    one = below[0, 0, 0]
+    lanes = np.multiply.outer(np.multiply.outer(sides[0], sides[1]), sides[2])[..., None].astype(float)
+    inside = (one > 0) & (one < 1)
+    if not inside.any():
+        return lanes.repeat(len(LEVELS), -1)
     with np.errstate(divide="ignore"):
-        k = np.clip(np.log(all_below[inside]) / np.log(below[inside]), 1, lanes)
-    levels, first = np.unique(logit(below[inside]), return_index=True)
-    return [round(float(value), 3) for value in np.interp(logit(np.array(LEVELS)), levels, k[first])]
+        k = np.clip(np.log(below[..., inside]) / np.log(one[inside]), 1, lanes)
+    levels, first = np.unique(logit(one[inside]), return_index=True)
+    k = k[..., first]
+    # linearly between the levels that there are, constant beyond them
+    at = np.interp(_LOGITS, levels, np.arange(len(levels), dtype=float))
+    left = np.minimum(at.astype(int), max(len(levels) - 2, 0))
+    right = np.minimum(left + 1, len(levels) - 1)
+    return np.asarray((k[..., left] + (at - left) * (k[..., right] - k[..., left])).round(3))
