@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from types import MappingProxyType
@@ -17,7 +17,6 @@ from hass_train.search.goal import Goal, Measured
 from hass_train.search.goals import TargetSpeedup
 from hass_train.sparsity import sparse_layers
 
-_FAR = 1.5  # how far beyond the roof a goal is refused by quick answers, which are accurate to about a percent
 _GAIN = 1.1  # least speed-up at the density floor, where zero activations gain nothing, that is worth a search
 
 
@@ -109,9 +108,6 @@ class HardwareQuestion:
                 raise UserError(f"{workload.name} does not fit {accelerator.name}: {error}") from error
 
         floors = [_floor(workload, model, config.density_floor, alone) for alone in (False, True)]
-        quick = accelerator.quick()
-        if goal is not None:
-            _refuse_far(goal, workload, floors, quick)
         dense = estimate(SparsityProfile.dense(workload))
         sparsest = [estimate(floor) for floor in floors]
         roof = max(sparsest, key=lambda one: one.throughput_ips)
@@ -126,22 +122,7 @@ class HardwareQuestion:
         roof = max(sparsest, key=chosen.rate)
         chosen.check_reachable(dense, roof, accelerator.name, roof.bottleneck.resource)
         rates = chosen.rate(dense), chosen.rate(roof)
-        return cls(workload, accelerator, quick, chosen, *rates, roof.bottleneck.resource, dense)
-
-
-def _refuse_far(goal: Goal, workload: Workload, floors: Sequence[SparsityProfile], quick: Accelerator) -> None:
-    """Refuse a goal so far beyond the roof that quick answers are good enough to say so, and the exact ones not needed.
-
-    Raises:
-        UserError: the goal is more than `_FAR` times the roof.
-    """
-    try:
-        dense, *sparse = (quick.estimate(workload, one) for one in (SparsityProfile.dense(workload), *floors))
-    except CannotFit:
-        return  # nothing is proved: exact answers may find a design
-    roof = max(sparse, key=goal.rate)
-    if (goal.target_rate(goal.rate(dense)) or 0.0) > _FAR * goal.rate(roof):
-        goal.check_reachable(dense, roof, quick.name, roof.bottleneck.resource)
+        return cls(workload, accelerator, accelerator.quick(), chosen, *rates, roof.bottleneck.resource, dense)
 
 
 def _usual(

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from hass_train.config.schema import PhaseConfig, SearchConfig
-from hass_train.hardware import Estimate, SparsityProfile, Workload, trace
+from hass_train.hardware import SparsityProfile, trace
 from hass_train.hardware.dataflow.model import DataflowAccelerator
 from hass_train.hardware.device import Device
 from hass_train.runtime.errors import UserError
@@ -31,7 +31,7 @@ from hass_train.search.goals import (
 )
 from hass_train.search.penalty import PenaltyController, PricedPenalty
 from hass_train.search.phases import Phase, PhasePlan
-from hass_train.search.question import HardwareQuestion, floor_profile
+from hass_train.search.question import floor_profile
 from hass_train.search.settle import inverse_softplus, meet, settle
 from hass_train.search.stated import stated
 from hass_train.sparsity import LayerRule, Mode, running_profile, sparse_layers, sparsify, watching
@@ -97,29 +97,6 @@ def test_a_goal_beyond_the_roof_names_the_roof() -> None:
         TargetLatency(0.1).check_reachable(answer(objective="throughput"), sparse, "u250", "dsp")
     TargetLatency(0.06).check_reachable(dense, sparse, "u250", "dsp")
     MaxEnergy(0.6).check_reachable(dense, sparse, "u250", "dsp")
-
-
-class _Counting(DataflowAccelerator):
-    """It counts the exact answers that it is asked for."""
-
-    asked = 0
-
-    def estimate(self, workload: Workload, profile: SparsityProfile) -> Estimate:
-        self.asked += 1
-        return super().estimate(workload, profile)
-
-
-@pytest.mark.parametrize(("times", "exact"), [(20.0, 0), (1.2, 3)])
-def test_a_goal_far_beyond_the_roof_needs_no_exact_answer(times: float, exact: int) -> None:
-    model = sparsify(nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Conv2d(16, 16, 3)), {"all": LayerRule("*")})
-    workload = trace(model, (3, 12, 12))
-    accelerator = _Counting(Device("small", 300, 200, 0, 100_000, 200_000, 200, 10.0))
-    known = HardwareQuestion.of(workload, model, accelerator, FixedPenalty(1.0), config())
-    accelerator.asked = 0
-    goal = TargetThroughput(times * known.roof_rate)
-    with pytest.raises(UserError, match="beyond the roof of small"):
-        HardwareQuestion.of(workload, model, accelerator, goal, config())
-    assert accelerator.asked == exact
 
 
 def test_goals_judge_a_finished_network() -> None:
