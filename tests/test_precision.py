@@ -184,7 +184,7 @@ def test_the_group_names_precisions(name: str, bits: tuple[int, int, int], tmp_p
     precision = Experiment.of(config(tmp_path, f"precision={name}")).precision
     assert isinstance(precision, Precision)
     assert (precision.weight_bits, precision.activation_bits, precision.accumulator_bits) == bits
-    assert [rule.weight_bits for rule in precision.rules.values()] == ([8, 8] if name == "int4" else [])
+    assert [rule.weight_bits for rule in precision.rules.values()] == ([8, 8, 8] if name == "int4" else [])
 
 
 def test_floating_point_is_the_default(tmp_path: Path) -> None:
