@@ -48,7 +48,7 @@ class HardwarePenalty(pl.Callback):
         if state.controller is None:
             question = state.asked
             state.controller = question.goal.controller(
-                question.dense_ips, question.roof_ips, self.margin, self.max_penalty
+                question.dense_rate, question.roof_rate, self.margin, self.max_penalty
             )
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -103,19 +103,19 @@ class HardwarePenalty(pl.Callback):
             except CannotFit as error:  # must not happen, since the dense network has fitted
                 raise RuntimeError(f"a sparser network no longer fits: {error}") from error
             state.answer = estimate
-            found = PricedPenalty.at(estimate, running, question.dense_ips, weights)
-            return found, _scalars(estimate, found)
+            found = PricedPenalty.at(estimate, running, math.log(question.gain(estimate)), weights)
+            return found, _scalars(estimate, found, question.dense_estimate.throughput_ips)
 
         state.penalty, scalars = ranks.from_first(ask)
         state.wall_s["hardware"] += time.monotonic() - started
         return {**scalars, "hw/goal_ceiling": min(state.steering.ceiling, state.steering.log_target)}
 
 
-def _scalars(estimate: Estimate, found: PricedPenalty) -> dict[str, float]:
+def _scalars(estimate: Estimate, found: PricedPenalty, dense_ips: float) -> dict[str, float]:
     """The scalars to log of an estimate and its prices."""
     return {
         "hw/throughput_ips": estimate.throughput_ips,
-        "hw/speedup": math.exp(found.log_speedup),
+        "hw/speedup": estimate.throughput_ips / dense_ips,
         "hw/interval_cycles": float(estimate.interval_cycles),
         "hw/replicas": float(estimate.replicas),
         **{f"hw/utilization_{name}": share for name, share in estimate.utilization.items()},

@@ -127,8 +127,8 @@ class Phases(pl.Callback):
         if bits:
             set_layer_bits(module.model, bits)
             faster = replace(subject, question=subject.question.with_weight_bits(bits))
-            if faster.question.target_ips is not None:
-                choice = replace(choice, settled_ips=faster.survive())
+            if faster.question.target_rate is not None:
+                choice = replace(choice, settled_rate=faster.survive())
         return choice, bits
 
     def _renew(self, trainer: pl.Trainer, module: SparseClassifier) -> None:

@@ -296,13 +296,13 @@ class Experiment:
         return PhasePlan((0, *plan.epochs[1:]), plan.rates) if self.study_dense else plan
 
 
-def rebuilt(settings: dict[str, Any], goal: Goal, dense_ips: float, worker: int) -> tuple[SearchEngine, Subject]:
+def rebuilt(settings: dict[str, Any], goal: Goal, dense_rate: float, worker: int) -> tuple[SearchEngine, Subject]:
     """Build the engine and the subject of a search again in another process; see `hass_train.search.engine.Context`.
 
     Args:
         settings: the whole configuration as plain data.
         goal: the goal of the first process.
-        dense_ips: images/s of the dense network.
+        dense_rate: rate of the dense network, as the goal has it.
         worker: number of this process among the workers, from 1.
     """
     from hass_train.search.question import HardwareQuestion
@@ -315,7 +315,7 @@ def rebuilt(settings: dict[str, Any], goal: Goal, dense_ips: float, worker: int)
         layer.set_mode(Mode.SEARCH)
     calibrate_precision(model, experiment.data.images("train", model, batches=BATCHES))
     quick = experiment.accelerator.quick()
-    question = HardwareQuestion(experiment.workload, quick, quick, goal, dense_ips)
+    question = HardwareQuestion(experiment.workload, quick, quick, goal, dense_rate)
     experiment.engine.worker = worker
     subject = Subject(
         model.eval(), question, experiment.data, search.calibration_images, search.margin, experiment.output

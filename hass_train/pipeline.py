@@ -34,7 +34,7 @@ from hass_train.results.result import (
 from hass_train.runtime.errors import UserError
 from hass_train.runtime.files import BEST, FOLDER, write_text
 from hass_train.runtime.plain import from_plain
-from hass_train.search.goals import Reached
+from hass_train.search.goal import Goal, Reached
 from hass_train.search.phases import Phase, PhasePlan
 from hass_train.search.subject import Subject
 from hass_train.sparsity import SparseLayer, apply_masks, masks_hold, sparse_layers
@@ -149,9 +149,10 @@ def _announce(experiment: Experiment) -> None:
     question, search = experiment.question, experiment.config.search
     dense = question.dense_estimate
     print(
-        f"{question.workload.name} on {question.accelerator.name}: dense {question.dense_ips:,.0f} images/s "
+        f"{question.workload.name} on {question.accelerator.name}: dense {question.goal.shown(question.dense_rate)} "
         f"({dense.bottleneck.resource} binds); with {search.density_floor:.0%} of pairs left "
-        f"{question.roof_ips / question.dense_ips:.2f}× ({question.roof_binds} binds); goal: {question.goal.words()}"
+        f"{question.roof_rate / question.dense_rate:.2f}× the {question.goal.counted} ({question.roof_binds} binds); "
+        f"goal: {question.goal.words()}"
     )
     print_summary(question.workload, dense, report_console(), experiment.config.summary_depth)
 
@@ -175,11 +176,11 @@ def _settle_again(run: Run, module: SparseClassifier) -> None:
         apply_masks(module.model)
     started, state = time.monotonic(), module.state
     question = state.asked
-    target = question.target_ips
+    target = question.target_rate
     if target is not None and state.choice is not None:
-        images = run.experiment.config.search.calibration_images
-        subject = Subject(module.model, question, run.data, images, 0.0, run.output)
-        subject.reach(state.choice.settled_ips or target, partial(subject.meet, tries=1))
+        search = run.experiment.config.search
+        subject = Subject(module.model, question, run.data, search.calibration_images, search.margin, run.output)
+        subject.reach(state.choice.settled_rate or target, partial(subject.meet, tries=1))
     state.wall_s["hardware"] += time.monotonic() - started
 
 
@@ -202,11 +203,11 @@ def _measured(run: Run, module: SparseClassifier, started: float) -> Result:
     val, test = (run.accuracy(module.model, split) for split in ("val", "test"))
     with as_floats(module.model) as twin:
         float_test = run.accuracy(module.model, "test") if twin else None
-    dense_val = run.accuracy(dense_model, "val")
-    met = question.goal.met(Reached(module.model, dense_val, val, question.dense_ips, estimate.throughput_ips))
+    dense_val, dense_ips = run.accuracy(dense_model, "val"), question.dense_estimate.throughput_ips
+    met = question.goal.met(Reached(module.model, dense_val, val, question.dense_rate, question.goal.rate(estimate)))
     return Result(
         engine=state.engine.name,
-        spent=_spent(module),
+        spent=_spent(module, question.goal),
         model=NetworkInfo(
             experiment.config.model.name, experiment.parameters, workload.macs, workload.input_shape,
             experiment.model_arguments,
@@ -220,7 +221,7 @@ def _measured(run: Run, module: SparseClassifier, started: float) -> Result:
             profile.pair_sparsity(workload), estimate, profile, float_test,
         ),
         goal=Outcome(
-            question.goal.name, question.goal.value, question.goal.words(), question.target_ips, met,
+            question.goal.name, question.goal.value, question.goal.words(), question.goal.target_ips(dense_ips), met,
             estimate.bottleneck.resource,
         ),
         wall_s={**state.wall_s, "total": time.monotonic() - started},
@@ -230,7 +231,7 @@ def _measured(run: Run, module: SparseClassifier, started: float) -> Result:
     )  # fmt: skip
 
 
-def _spent(module: SparseClassifier) -> Spent:
+def _spent(module: SparseClassifier, goal: Goal) -> Spent:
     """What the search spent, in the same terms for all search engines."""
     state = module.state
     if state.choice is None:
@@ -238,4 +239,5 @@ def _spent(module: SparseClassifier) -> Spent:
     choice = state.choice
     front = tuple(from_plain(point, TrialPoint) for point in choice.front)
     images, seconds = choice.images + state.searched_images, state.wall_s["search"]
-    return Spent(choice.trials, images, front, choice.chosen, choice.settled_ips, seconds)
+    settled_ips = choice.settled_rate if goal.target_ips(1.0) is not None else None
+    return Spent(choice.trials, images, front, choice.chosen, settled_ips, seconds)

@@ -296,5 +296,5 @@ def _subject(goal: Goal, output: Path) -> Subject:
     dense = hardware.estimate(workload, SparsityProfile.dense(workload))
     output.mkdir(parents=True, exist_ok=True)
     save_dense(model, output / DENSE_WEIGHTS)
-    question = HardwareQuestion(workload, hardware, hardware, goal, dense.throughput_ips)
+    question = HardwareQuestion(workload, hardware, hardware, goal, goal.rate(dense))
     return Subject(model, question, data, 32, 0.0, output)

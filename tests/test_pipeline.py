@@ -419,6 +419,29 @@ def test_accuracy_that_may_be_lost_is_a_goal(
     assert (tmp_path / "run" / "result.json").is_file()
 
 
+@pytest.mark.parametrize(
+    ("engine", "goal", "words", "own"),
+    [
+        ("learned", "target_latency_ms", "a latency of", ("hw.objective=latency",)),
+        ("greedy", "max_energy_mj", "an image", ()),
+    ],
+)
+def test_latency_and_energy_are_goals(
+    engine: str, goal: str, words: str, own: tuple[str, ...], compose: Compose, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = ("model=timm", "model.name=test_resnet.r160_in1k", *DSPS, "debug=limit", f"search={engine}", *own)
+    dense = Experiment.of(compose(*network, "search.penalty=0")).question.dense_estimate
+    now = {"target_latency_ms": dense.latency_ms, "max_energy_mj": 1e3 * dense.energy_j}
+    wanted = 0.42 * now[goal]  # natural zeros alone bring a half
+    result, _ = search(compose(*network, f"search.{goal}={wanted}"))
+    found = result.sparse.estimate
+    reached = {"target_latency_ms": found.latency_ms, "max_energy_mj": 1e3 * found.energy_j}
+    assert result.goal.met
+    assert 0.8 * wanted < reached[goal] <= wanted  # met, and hardly overshot, on a device of coarse steps
+    assert result.goal.target_ips is None
+    assert words in capsys.readouterr().out
+
+
 TRIALS = (
     "search=tpe", "debug=limit", "logger=csv", "model=timm", "model.name=test_resnet.r160_in1k", *DSPS,
     "search.penalty=0.1", "search.study=shared", "search.recover.epochs=0",

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 from hass_train.build.folds import check_folds
-from hass_train.export.design import DESIGN, load_design
+from hass_train.export.design import DESIGN, design_rows, load_design, only_part
+from hass_train.export.integers import load_integers
 from hass_train.hardware.dataflow.design import Design
 from hass_train.hardware.dataflow.simulator.results import Simulation
 from hass_train.hardware.device import Device
 from hass_train.hardware.estimate import Resources
-from hass_train.precision.integer_network import INTEGERS_JSON, IntegerNetwork
+from hass_train.precision.integer_network import IntegerNetwork
 from hass_train.results.result import Result
 from hass_train.runtime.errors import UserError
 from hass_train.runtime.plain import from_plain
@@ -49,19 +48,11 @@ class Inputs:
         if not folder.is_dir():
             raise UserError(f"there is no run directory {folder}")
         result = Result.load(folder)
-        if not (folder / INTEGERS_JSON).is_file():  # as finished runs of other precisions have
-            raise UserError(
-                f"{folder} was made with precision=float, and accelerators are built of integers; make them with "
-                f"python search.py precision=int8 init_from={folder}, and what else the run was given"
-            )
-        design, network = load_design(folder), IntegerNetwork.load(folder)
-        if len(design.parts) > 1:
-            raise UserError(
-                f"the design of {folder} is in {len(design.parts)} parts between which the device is reconfigured, and "
-                "none of them is generated; search with hw.partitions=never"
-            )
+        network = load_integers(folder, "accelerators are built of integers")
+        design = load_design(folder)
+        only_part(design, folder, "none of them is generated")
         check_folds(design, network)
-        rows: list[dict[str, Any]] = json.loads((folder / DESIGN).read_text())["layers"]
+        rows = design_rows(folder)
         try:
             own = {one.name: design.hardware[one.name] for one in fields(Device) if one.name in design.hardware}
             device = Device(**own)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hass_train.build.engines import EngineDesign, engines
 from hass_train.build.errors import refused
-from hass_train.build.flows import Flow, buffered, reordered, trimmed
+from hass_train.build.flows import Flow, buffered, fifo, reordered, trimmed
 from hass_train.build.layout import NOTHING, Layout
 from hass_train.build.netlist import Netlist, Signal
 from hass_train.build.sums import accumulated, added, as_values, signed_bits
@@ -103,6 +103,7 @@ def layer(net: Netlist, given: Given, flow: Flow) -> Flow:
     engine = _engine_design(given, folds, flow.layout, weights)
     sums, bits = engines(net, engine, _operands(net, folds, found, flow.layout, engine.data_bits, weights), weights)
     sums, bits = added(net, sums, bits, (folds.p, folds.g, folds.i // folds.m, folds.o))
+    sums = fifo(net, "sum_queue", sums, 2, bits)  # from the sums' readers through engines is too far for one cycle
     return _results(net, given, folds, (sums, bits), found, flow.layout)
 
 

@@ -77,6 +77,8 @@ class SearchConfig:
         penalty: fixed weight λ of the hardware penalty, in cross-entropy per e-fold of throughput.
         target_speedup: throughput to reach, as a multiple of the dense network's on the same device.
         target_throughput: throughput to reach, in images/s.
+        target_latency_ms: time from an image's first pixel to its result, in an empty pipeline.
+        max_energy_mj: energy of an image.
         max_accuracy_drop: validation accuracy that may be lost, as a fraction.
         sparsity: for recipes, the fraction of zeros among the weights of every layer that may be pruned.
         activation_sparsity: for recipes, the fraction of zeros among the inputs of every layer that may be gated.
@@ -110,6 +112,8 @@ class SearchConfig:
     penalty: float | None = None
     target_speedup: float | None = None
     target_throughput: float | None = None
+    target_latency_ms: float | None = None
+    max_energy_mj: float | None = None
     max_accuracy_drop: float | None = None
     sparsity: float | None = within(None, 0.0, 1.0)
     activation_sparsity: float = within(0.0, 0.0, 1.0)

@@ -131,6 +131,31 @@ def load_design(folder: AnyPath) -> Design:
         raise UserError(f"{file} is no design: {type(error).__name__} {error}") from error
 
 
+def design_rows(folder: AnyPath) -> list[dict[str, Any]]:
+    """The operations of the design.json that `load_design` reads, with all that the file says of them."""
+    rows: list[dict[str, Any]] = json.loads((Path(folder) / DESIGN).read_text())["layers"]
+    return rows
+
+
+def only_part(design: Design, folder: AnyPath, why: str) -> PartDesign:
+    """The one configuration of the device that a design has.
+
+    Args:
+        design: the design.
+        folder: the run's directory, for the message.
+        why: what several cannot be used for, for the message.
+
+    Raises:
+        UserError: it has several; one line.
+    """
+    if len(design.parts) > 1:
+        raise UserError(
+            f"the design of {folder} is in {len(design.parts)} parts between which the device is reconfigured, and "
+            f"{why}; search with hw.partitions=never"
+        )
+    return design.parts[0]
+
+
 def _engine(row: Mapping[str, Any], schema: int, file: Path) -> str:
     """The kind of compute engine of an operation, by its present name.
 

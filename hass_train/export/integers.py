@@ -8,6 +8,7 @@ from torch import nn
 
 from hass_train.precision import IntegerNetwork, quantisers_of
 from hass_train.precision.integer_network import INTEGERS, INTEGERS_JSON
+from hass_train.runtime.errors import UserError
 from hass_train.runtime.files import AnyPath
 
 
@@ -32,3 +33,21 @@ def save_integers(model: nn.Module, folder: AnyPath, onnx: bool) -> list[Path]:
         save_onnx(network, folder)
         names += [MODEL, QONNX_MODEL]
     return [Path(folder) / name for name in names]
+
+
+def load_integers(folder: AnyPath, why: str) -> IntegerNetwork:
+    """Read the integer network of a finished run.
+
+    Args:
+        folder: the run's directory.
+        why: who needs integers, for the message.
+
+    Raises:
+        UserError: the network computes with floating-point numbers, or a file is damaged; one line.
+    """
+    if not (Path(folder) / INTEGERS_JSON).is_file():  # as finished runs of other precisions have
+        raise UserError(
+            f"{folder} was made with precision=float, and {why}; make them with python search.py precision=int8 "
+            f"init_from={folder}, and what else the run was given"
+        )
+    return IntegerNetwork.load(folder)

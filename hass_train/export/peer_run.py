@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hass_train.export.design import DESIGN, load_design
+from hass_train.export.design import DESIGN, design_rows, load_design, only_part
+from hass_train.export.integers import load_integers
 from hass_train.export.profile import load_profile
 from hass_train.hardware import LayerSparsity
-from hass_train.hardware.dataflow.design import Design, PartDesign
 from hass_train.hardware.dataflow.simulator.stages import StageDesign
 from hass_train.precision import IntegerNetwork
 from hass_train.precision.graph import Kind
@@ -53,16 +52,16 @@ class PeerRun:
         """
         folder = Path(folder)
         design = load_design(folder)
-        if not (folder / INTEGERS_JSON).is_file():
+        network = load_integers(folder, f"{tool} is given integers")
+        part = only_part(design, folder, f"{tool} is given one")
+        if part.replicas > 1:
             raise UserError(
-                f"{folder} was made with precision=float, and {tool} is given integers; make them with python "
-                f"search.py precision=int8 init_from={folder}, and what else the run was given"
+                f"the design of {folder} is {part.replicas} copies of a pipeline, and {tool} builds one; search with "
+                "hw.max_replicas=1"
             )
-        part = _only_part(design, folder, tool)
-        rows = json.loads((folder / DESIGN).read_text())["layers"]
         return cls(
-            IntegerNetwork.load(folder), design.hardware, {one.name: one for one in part.designs},
-            {row["name"]: str(row.get("weights_in", "")) for row in rows}, load_profile(folder).layers,
+            network, design.hardware, {one.name: one for one in part.designs},
+            {row["name"]: str(row.get("weights_in", "")) for row in design_rows(folder)}, load_profile(folder).layers,
             part.interval_cycles,
         )  # fmt: skip
 
@@ -93,23 +92,3 @@ class PeerRun:
         if name not in self.designs:
             raise UserError(f"{DESIGN} and {INTEGERS_JSON} are of different networks: the design has no {name}")
         return self.designs[name]
-
-
-def _only_part(design: Design, folder: Path, tool: str) -> PartDesign:
-    """The one configuration of the device.
-
-    Raises:
-        UserError: there are several, or copies of it.
-    """
-    if len(design.parts) > 1:
-        raise UserError(
-            f"the design of {folder} is in {len(design.parts)} parts between which the device is reconfigured, and "
-            f"{tool} is given one; search with hw.partitions=never"
-        )
-    part = design.parts[0]
-    if part.replicas > 1:
-        raise UserError(
-            f"the design of {folder} is {part.replicas} copies of a pipeline, and {tool} builds one; search with "
-            "hw.max_replicas=1"
-        )
-    return part

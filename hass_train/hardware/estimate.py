@@ -283,6 +283,11 @@ class Estimate:
         units = self.cores or self.resources.dsp
         return self.throughput_ips / units if units else 0.0
 
+    @property
+    def energy_j(self) -> float:
+        """Energy of an image, J."""
+        return self.energy.total_j
+
     def slowest(self, count: int) -> list[LayerEstimate]:
         """The `count` operations with the longest intervals, longest first."""
         return sorted(self.layers, key=lambda layer: -layer.interval_cycles)[:count]

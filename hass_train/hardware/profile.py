@@ -12,6 +12,9 @@ from hass_train.hardware.structure import Structure
 from hass_train.hardware.workload import Workload
 from hass_train.runtime.errors import suggested
 
+DENSITIES = ("pair_density", "weight_density", "activation_density")
+"""The densities of a layer that engines gain from, and that have a price, by the names of `LayerSparsity`'s fields."""
+
 
 @dataclass(frozen=True, slots=True)
 class LayerSparsity:

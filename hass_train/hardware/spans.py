@@ -13,12 +13,20 @@ _BESIDE = {"bilinear": (0, 1), "bicubic": (-1, 2)}
 """The first and the last neighbour that an interpolation takes, from the one at or before its position."""
 
 
+def pooled(source: int, result: int) -> tuple[Ints, Ints]:
+    """The first and the last row that an adaptive pool of `source` rows to `result` takes for each: (H',) positions.
+
+    All from ⌊i·H/H'⌋ until ⌈(i + 1)·H/H'⌉.
+    """
+    place = np.arange(result)
+    return place * source // result, -(-(place + 1) * source // result) - 1
+
+
 def spans(operation: Operation, axis: int) -> tuple[Ints, Ints]:
     """The first and the last row of the source behind each row of the result, or columns.
 
     Positions are torch's, where pixels are areas (`align_corners=False`): result i lies at (i + ½)·H/H' − ½, of which
-    bilinear resizing takes two neighbours and bicubic four; nearest takes ⌊i·H/H'⌋. An adaptive pool takes all from
-    ⌊i·H/H'⌋ until ⌈(i + 1)·H/H'⌉.
+    bilinear resizing takes two neighbours and bicubic four; nearest takes ⌊i·H/H'⌋. For adaptive pools see `pooled`.
 
     Args:
         operation: a resizing, or an adaptive pool.
@@ -29,11 +37,11 @@ def spans(operation: Operation, axis: int) -> tuple[Ints, Ints]:
     """
     source, result = ((one.height, one.width)[axis] for one in (operation.source, operation.result))
     place = np.arange(result)
-    first = place * source // result
     if operation.function == "nearest":
+        first = place * source // result
         return first, first
     if beside := _BESIDE.get(operation.function):
         middle = ((2 * place + 1) * source - result) // (2 * result)
         low, high = (np.clip(middle + one, 0, source - 1) for one in beside)
         return low, high
-    return first, -(-(place + 1) * source // result) - 1
+    return pooled(source, result)

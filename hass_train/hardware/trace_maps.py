@@ -9,6 +9,7 @@ from typing import Any
 from torch import fx
 
 from hass_train.hardware.layout import CHANNEL, PIXEL, Axis, Layout, is_all, size_of
+from hass_train.hardware.spans import pooled
 from hass_train.hardware.tracer import Handler, Stream, Tracer, arguments_of, operation_of, shape_of
 from hass_train.hardware.workload import FeatureMap, OperationKind
 
@@ -115,21 +116,15 @@ def adaptive_pool(kind: OperationKind) -> Handler:
             if kind is OperationKind.AVERAGE_POOL:
                 details["function"] = "mean"
         else:
-            how, sizes = kind, [
-                (one.height // count, one.width) for one in (source, result)
-            ]  # fmt: skip
-            kernel = tuple(_widest(size, parts) for size, parts in zip(*sizes, strict=True))
+            how, sizes = kind, [(one.height // count, one.width) for one in (source, result)]
+            windows = (pooled(size, parts) for size, parts in zip(*sizes, strict=True))
+            kernel = tuple(int((last - first).max()) + 1 for first, last in windows)
             details = {"kernel": kernel, "stride": kernel}
             if any(size % parts for size, parts in zip(*sizes, strict=True)):
                 details = {"kernel": kernel, "function": "adaptive"}
         tracer.put(node, Stream(tracer.append(name, how, (read,), source, result, **details), layout))
 
     return handler
-
-
-def _widest(size: int, parts: int) -> int:
-    """The largest of the windows by which a size is pooled to some parts: from ⌊i·n/k⌋ until ⌈(i + 1)·n/k⌉."""
-    return max(-(-(part + 1) * size // parts) - part * size // parts for part in range(parts))
 
 
 def resize(function: str) -> Handler:

@@ -157,11 +157,6 @@ def einsum(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
     _multiply(tracer, node, (letters[0], operands[0]), (letters[1], operands[1]), result)
 
 
-def product_added(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
-    """Append a matrix product to which something is added (addmm, baddbmm)."""
-    raise tracer.refusal(node, "is a product and a sum in one; write them one after the other")
-
-
 def attention(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
     """Append the operations of fused attention: Q·Kᵀ, the mask if there is one, softmax, and the product with V.
 
@@ -201,7 +196,7 @@ def attention(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
     tracer.put(node, Stream(made.source, reshaped(made.layout, shape_of(node))))
 
 
-def _recurrent(why: str) -> Callable[[Tracer, fx.Node, list[fx.Node]], None]:
+def _refused(why: str) -> Callable[[Tracer, fx.Node, list[fx.Node]], None]:
     """The handler of operations that are refused for a reason of their own."""
 
     def handler(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
@@ -212,12 +207,12 @@ def _recurrent(why: str) -> Callable[[Tracer, fx.Node, list[fx.Node]], None]:
 
 PRODUCT_HANDLERS: dict[str, Handler] = {
     **dict.fromkeys(["matmul", "bmm", "mm"], matmul),
-    **dict.fromkeys(["addmm", "baddbmm"], product_added),
+    **dict.fromkeys(["addmm", "baddbmm"], _refused("is a product and a sum in one; write them one after the other")),
     "einsum": einsum,
     "scaled_dot_product_attention": attention,
     **dict.fromkeys(
         ["lstm", "gru", "rnn_tanh", "rnn_relu"],
-        _recurrent(
+        _refused(
             "is a recurrence, each of whose steps waits for the result of the one before: in a pipeline of streams it "
             "would stand idle in between; take attention or a convolution over the sequence"
         ),

@@ -13,7 +13,6 @@ from hass_train.hardware.layout import (
     Layout,
     MixedAxis,
     feature_map,
-    is_all,
     natural,
     reordered_reshape,
     reshaped,
@@ -72,17 +71,22 @@ def cut(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
     """Resize the axes of the layout, for a part of a tensor or repeats of it."""
     if operation_of(node) == "getitem" and node.args[1] and node.users and operation_of(data[0]) in ("max", "min"):
         raise tracer.refusal(node, "takes the places of maxima, which the hardware model does not follow")
-    tracer.rename(node, data[0], _fitted(tracer, node, data[0]))
+    value, layout = _fitted(tracer, node, data[0])
+    tracer.put(node, Stream(value.source, layout))
 
 
-def _fitted(tracer: Tracer, node: fx.Node, of: fx.Node) -> Layout:
-    """The layout of a node that is a part of another or repeats it, as far as it can be followed."""
-    layout, shape = tracer.layouts[of], shape_of(node)
-    layout = ((),) * (len(shape) - len(layout)) + layout
+def _fitted(tracer: Tracer, node: fx.Node, of: fx.Node) -> tuple[Stream, Layout]:
+    """A value of which the node is a part or repeats, and the layout of the node.
+
+    Where pixels and channels share an axis that is cut, words are rearranged first.
+    """
+    value, shape = tracer.stream(of), shape_of(node)
+    new = ((),) * (len(shape) - len(value.layout))
     try:
-        return resized(layout, shape)
+        return value, resized(new + value.layout, shape)
     except MixedAxis:
-        return natural(shape)
+        value = tracer.read_as(node, value, natural(value.shape))
+        return value, resized(new + value.layout, shape)
 
 
 def without_axis(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
@@ -127,14 +131,11 @@ def padding(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
     Where it repeats the map, its window is what must be kept: the row and the column that are repeated, and those that
     lie between them and their mirror image.
     """
-    given, value = arguments_of(node), tracer.stream(data[0])
+    given = arguments_of(node)
     if not any(given["pad"]):
         tracer.rename(node, data[0])
         return
-    layout = _fitted(tracer, node, data[0])
-    if len(layout) == len(value.layout) and any(_is_mixed(axis) for axis in value.layout):
-        value = tracer.read_as(node, value, natural(value.shape))
-        layout = resized(value.layout, shape_of(node))
+    value, layout = _fitted(tracer, node, data[0])
     mode, number = given.get("mode", "constant"), given.get("value") or 0
     path, kind = tracer.path(node, operation_of(node)), OperationKind.PAD
     if mode == "constant":  # −∞, for a max pool behind it, is as good as a zero
@@ -153,11 +154,6 @@ def padding(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
     tracer.append_one(node, value, kind, layout, path, kernel=kernel, function=mode)
 
 
-def _is_mixed(axis: tuple[tuple[int, str], ...]) -> bool:
-    """Whether an axis holds both pixels and channels."""
-    return not is_all(axis, CHANNEL) and not is_all(axis, PIXEL)
-
-
 def taken(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
     """Append what takes a tensor's words in an order of its own, or several times: by constant indices, or flipped.
 
@@ -167,9 +163,10 @@ def taken(tracer: Tracer, node: fx.Node, data: list[fx.Node]) -> None:
         raise tracer.refusal(node, "addresses by values of the image, which no stream can follow")
     if isinstance(arguments_of(node).get("repeats"), fx.Node):
         raise tracer.refusal(node, "repeats by a tensor of counts; say one number")
-    value, axes = tracer.stream(data[0]), _axes_taken(node)
-    shape, rank = shape_of(node), len(tracer.layouts[data[0]])
-    layout = _fitted(tracer, node, data[0]) if len(shape) == rank else natural(shape)
+    axes, shape, rank = _axes_taken(node), shape_of(node), len(tracer.layouts[data[0]])
+    value, layout = tracer.stream(data[0]), natural(shape)
+    if len(shape) == rank:
+        value, layout = _fitted(tracer, node, data[0])
     repeats, words = operation_of(node) in ("repeat", "tile"), math.prod(value.shape)
     for place, axis in enumerate(value.layout if -1 not in axes else ()):
         if place in axes and (repeats or size_of(axis, PIXEL) > 1):

@@ -199,6 +199,13 @@ class Operation:
         return 2 * (self.block if self.kind is OperationKind.REARRANGE else -(-self.result.words // self.blocks))
 
     @property
+    def joins_end_to_end(self) -> bool:
+        """Whether it is a concatenation of whole maps, one behind the other, rather than of the channels of pixels."""
+        return (
+            self.kind is OperationKind.CONCAT and len(self.inputs) > 1 and self.source.channels == self.result.channels
+        )
+
+    @property
     def padded_pixels(self) -> int:
         """Number of pixels of the padded input map, which the sliding window reads."""
         height = self.source.height + 2 * self.padding[0]

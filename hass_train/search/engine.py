@@ -12,6 +12,8 @@ from torch import nn
 
 from hass_train.search.subject import Subject
 
+_RENAMED = {"settled_ips": "settled_rate"}  # keys of checkpoints of earlier versions
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -24,7 +26,7 @@ class Choice:
         front: the trials that no other one beats in both validation accuracy and throughput, each with its `number`,
             `val_acc`, `throughput_ips` and `pair_sparsity`; empty for engines without trials.
         chosen: number of the trial whose thresholds were chosen; None if there are no trials.
-        settled_ips: the throughput, images/s, that was reached instead of the goal's, if the goal's would have
+        settled_rate: the rate, as the goal has it, that was reached instead of the goal's, if the goal's would have
             destroyed the network; otherwise None.
     """
 
@@ -32,7 +34,7 @@ class Choice:
     images: int = 0
     front: tuple[Mapping[str, float], ...] = ()
     chosen: int | None = None
-    settled_ips: float | None = None
+    settled_rate: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the choice as plain data."""
@@ -41,7 +43,8 @@ class Choice:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Choice:
         """Return the choice from what `to_dict` returned."""
-        return cls(**{**data, "front": tuple(data["front"])})
+        known = {_RENAMED.get(key, key): value for key, value in data.items()}
+        return cls(**{**known, "front": tuple(data["front"])})
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class Context:
     Args:
         settings: the whole configuration, resolved, as plain data.
         rebuild: function that builds the experiment again in another process, from these settings, the goal, the dense
-            network's images/s and the number of the worker; it returns the worker's engine and subject. It must be
+            network's rate and the number of the worker; it returns the worker's engine and subject. It must be
             importable by name.
     """
 

@@ -37,7 +37,7 @@ class PricedPenalty:
         cls,
         estimate: Estimate,
         profile: SparsityProfile,
-        dense_ips: float,
+        log_speedup: float,
         weights: Mapping[str, float] | None = None,
     ) -> PricedPenalty:
         """Make the penalty from the prices of an estimate.
@@ -45,7 +45,7 @@ class PricedPenalty:
         Args:
             estimate: the estimate of the present network.
             profile: the densities at which the prices hold.
-            dense_ips: images/s of the dense network.
+            log_speedup: log of its rate over the dense network's, as the goal has it.
             weights: prices by layer that replace the estimate's, for control experiments; scaled to the same sum.
         """
         three = [dict(each) for each in (estimate.prices, estimate.weight_prices, estimate.activation_prices)]
@@ -59,7 +59,6 @@ class PricedPenalty:
             + read.get(name, 0.0) * layer.activation_density
             for name, layer in profile.layers.items()
         )
-        log_speedup = math.log(estimate.throughput_ips / dense_ips)
         return cls(pairs, kept, cost, log_speedup, activation_prices=read)
 
     def __call__(self, layers: Iterable[tuple[str, SparseLayer]]) -> Tensor:

@@ -13,7 +13,8 @@ from torch import nn
 from hass_train.config.schema import SearchConfig
 from hass_train.hardware import Accelerator, CannotFit, Estimate, LayerSparsity, SparsityProfile, Structure, Workload
 from hass_train.runtime.errors import UserError
-from hass_train.search.goals import Goal, TargetSpeedup
+from hass_train.search.goal import Goal, Measured
+from hass_train.search.goals import TargetSpeedup
 from hass_train.sparsity import sparse_layers
 
 _FAR = 1.5  # how far beyond the roof a goal is refused by quick answers, which are accurate to about a percent
@@ -29,8 +30,8 @@ class HardwareQuestion:
         accelerator: the accelerator, which gives exact estimates.
         quick: the same accelerator with quick estimates, accurate to about a percent, for every epoch.
         goal: the goal of the search.
-        dense_ips: throughput of the dense network, images/s.
-        roof_ips: throughput at the density floor, images/s.
+        dense_rate: rate of the dense network, as `Goal.rate` has it.
+        roof_rate: that at the density floor.
         roof_binds: the resource that binds at the density floor.
         dense: the estimate of the dense network; None in the workers of a study, which only need its throughput.
     """
@@ -39,8 +40,8 @@ class HardwareQuestion:
     accelerator: Accelerator
     quick: Accelerator
     goal: Goal
-    dense_ips: float
-    roof_ips: float = math.inf
+    dense_rate: float
+    roof_rate: float = math.inf
     roof_binds: str = ""
     dense: Estimate | None = field(default=None, repr=False)
 
@@ -50,9 +51,17 @@ class HardwareQuestion:
         return self.accelerator.steering()
 
     @property
-    def target_ips(self) -> float | None:
-        """The throughput to reach, images/s; None if the goal is not a throughput."""
-        return self.goal.target_ips(self.dense_ips)
+    def target_rate(self) -> float | None:
+        """The rate to reach; None if the goal does not ask for one."""
+        return self.goal.target_rate(self.dense_rate)
+
+    def rate(self, hardware: Accelerator, profile: SparsityProfile) -> float:
+        """The rate of the network at a sparsity, as the goal has it and an accelerator answers."""
+        return self.goal.rate(hardware.estimate(self.workload, profile))
+
+    def gain(self, measured: Measured) -> float:
+        """The rate of a network over the dense network's."""
+        return self.goal.rate(measured) / self.dense_rate
 
     @property
     def dense_estimate(self) -> Estimate:
@@ -104,7 +113,8 @@ class HardwareQuestion:
         if goal is not None:
             _refuse_far(goal, workload, floors, quick)
         dense = estimate(SparsityProfile.dense(workload))
-        roof = max(map(estimate, floors), key=lambda one: one.throughput_ips)
+        sparsest = [estimate(floor) for floor in floors]
+        roof = max(sparsest, key=lambda one: one.throughput_ips)
         gain = roof.throughput_ips / dense.throughput_ips
         if gain < _GAIN and not accelerator.uses_activations and config.sparsity is None:
             pattern = next(layer.pattern for _, layer in sparse_layers(model))
@@ -113,11 +123,10 @@ class HardwareQuestion:
                 f"left it is {gain:.2f} times as fast as dense; try sparsity=block"
             )
         chosen = goal or _usual(estimate, workload, model, accelerator, dense, config)
-        chosen.check_reachable(dense.throughput_ips, roof.throughput_ips, accelerator.name, roof.bottleneck.resource)
-        return cls(
-            workload, accelerator, quick, chosen, dense.throughput_ips, roof.throughput_ips,
-            roof.bottleneck.resource, dense,
-        )  # fmt: skip
+        roof = max(sparsest, key=chosen.rate)
+        chosen.check_reachable(dense, roof, accelerator.name, roof.bottleneck.resource)
+        rates = chosen.rate(dense), chosen.rate(roof)
+        return cls(workload, accelerator, quick, chosen, *rates, roof.bottleneck.resource, dense)
 
 
 def _refuse_far(goal: Goal, workload: Workload, floors: Sequence[SparsityProfile], quick: Accelerator) -> None:
@@ -130,9 +139,9 @@ def _refuse_far(goal: Goal, workload: Workload, floors: Sequence[SparsityProfile
         dense, *sparse = (quick.estimate(workload, one) for one in (SparsityProfile.dense(workload), *floors))
     except CannotFit:
         return  # nothing is proved: exact answers may find a design
-    roof = max(sparse, key=lambda one: one.throughput_ips)
-    if (goal.target_ips(dense.throughput_ips) or 0.0) > _FAR * roof.throughput_ips:
-        goal.check_reachable(dense.throughput_ips, roof.throughput_ips, quick.name, roof.bottleneck.resource)
+    roof = max(sparse, key=goal.rate)
+    if (goal.target_rate(goal.rate(dense)) or 0.0) > _FAR * goal.rate(roof):
+        goal.check_reachable(dense, roof, quick.name, roof.bottleneck.resource)
 
 
 def _usual(

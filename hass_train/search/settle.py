@@ -10,18 +10,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hass_train.hardware import Accelerator, SparsityProfile
+from hass_train.hardware import SparsityProfile
 from hass_train.search.question import HardwareQuestion
 from hass_train.sparsity import Mode, sparse_layers
 from hass_train.sparsity.thresholds import inverse_softplus
 
 BEYOND = 0.01
-"""How much faster than its target a settled network may be, as a fraction."""
+"""How much faster than what it aims at a settled network may be, as a fraction."""
 _LARGEST = math.log(16.0)  # limit on the log of the factor
-_FIRST_STEP = 0.04  # first step of the log of the factor
+_FIRST_STEP, _LONGEST_STEP = 0.04, 0.2  # first steps of the log of the factor
 
 
-def settle(model: nn.Module, reaches: Callable[[], float], target: float, resolution: float = 0.004) -> float:
+def settle(
+    model: nn.Module,
+    reaches: Callable[[], float],
+    target: float,
+    resolution: float = 0.004,
+    step: float = _FIRST_STEP,
+    now: float | None = None,
+) -> float:
     """Scale the thresholds of all layers so that the throughput just reaches the target.
 
     In the search mode weight and activation thresholds are scaled by the same factor, so the layers keep the relative
@@ -35,6 +42,8 @@ def settle(model: nn.Module, reaches: Callable[[], float], target: float, resolu
         target: the throughput to reach, in the units of `reaches`.
         resolution: how far beyond the target the throughput may be, or how much larger than necessary the factor, as a
             fraction.
+        step: first step of the log of the factor.
+        now: the throughput at the present thresholds; None = it is measured.
 
     Returns:
         The factor, between 1/16 and 16 (in the frozen mode between 1/2 and 2); the largest one if the target cannot be
@@ -51,13 +60,30 @@ def settle(model: nn.Module, reaches: Callable[[], float], target: float, resolu
         apply(log_factor)
         return math.log(max(reaches(), 1e-300) / target)
 
-    # walk in growing steps until the target lies between two factors, then interpolate between them; a frozen network
-    # is only corrected, since a small gain in throughput does not justify large changes
+    # a frozen network is only corrected, since a small gain in throughput does not justify large changes
     most = math.log(2.0) if frozen else _LARGEST
-    low, high, step, least = 0.0, 0.0, _FIRST_STEP, -most
-    over = under = excess(0.0)
-    while over >= 0 and under >= 0 and low > least:
-        low = max(low - step, least)
+    start = excess(0.0) if now is None else math.log(max(now, 1e-300) / target)
+    high = _crossing(excess, start, most, step, resolution)
+    apply(high)
+    return math.exp(high)
+
+
+def _crossing(excess: Callable[[float], float], start: float, most: float, step: float, resolution: float) -> float:
+    """Where a rising function crosses zero: walk in growing steps until it does between two places, then interpolate.
+
+    Args:
+        excess: the function, on [−most, most].
+        start: its value at 0.
+        most: how far to walk.
+        step: the first step.
+        resolution: what it may be there, or how far from the crossing the place may be.
+
+    Returns:
+        A place where it is not negative; `most` if there is none.
+    """
+    low, high, under, over = 0.0, 0.0, start, start
+    while over >= 0 and under >= 0 and low > -most:
+        low = max(low - step, -most)
         under = excess(low)
         if under >= 0:
             high, over, step = low, under, 2 * step
@@ -73,8 +99,7 @@ def settle(model: nn.Module, reaches: Callable[[], float], target: float, resolu
             middle = low + share * (high - low)
             found = excess(middle)
             low, under, high, over = (low, under, middle, found) if found >= 0 else (middle, found, high, over)
-    apply(high)
-    return math.exp(high)
+    return high
 
 
 def meet(
@@ -83,39 +108,41 @@ def meet(
     profile: Callable[[], SparsityProfile],
     nearby: Callable[[SparsityProfile], SparsityProfile],
     target: float,
+    margin: float = 0.0,
     tries: int = 4,
 ) -> None:
-    """Scale thresholds so that a throughput is reached, and hardly exceeded, on the exact hardware model.
+    """Scale thresholds so that a rate of the goal's kind is reached, and hardly exceeded, on the exact hardware model.
 
-    The factor is found on the steering model and rough measurements, since exact ones take many times as long. A try's
-    target is corrected by how far these are off at the present thresholds. If the last try still misses the target, the
-    factor is found on exact ones; if it exceeds the target, it is accepted.
+    The factor is found on the steering model and rough measurements, since exact ones take many times as long. A try
+    aims at the middle of what is accepted, corrected by how far these are off at the present thresholds. If the last
+    try still misses the target, the factor is found on exact ones; if it exceeds what is accepted, it is taken.
 
     Args:
         model: a network with sparse layers, all in the search or all in the frozen mode.
         question: the network's workload, and the accelerator.
         profile: function that measures the present sparsity.
         nearby: function that does so roughly, by what was measured at thresholds nearby.
-        target: the throughput to reach, images/s.
+        target: the rate to reach.
+        margin: how far beyond it to aim, as a fraction; `BEYOND` that is accepted.
         tries: number of times that a factor is sought on the steering model.
     """
 
-    def reached(hardware: Accelerator, measured: SparsityProfile) -> float:
-        return hardware.estimate(question.workload, measured).throughput_ips
-
     def roughly() -> float:
-        return reached(question.steering, nearby(known))
+        return question.rate(question.steering, nearby(known))
 
+    most = target * (1 + margin) * (1 + BEYOND)
+    middle, width = math.sqrt(target * most), min(math.log(most / target) / 2, BEYOND)
     known = profile()
-    exact = reached(question.accelerator, known)
+    exact = question.rate(question.accelerator, known)
     for _ in range(tries):
-        if target <= exact <= target * (1 + BEYOND):
+        if target <= exact <= most:
             return
-        settle(model, roughly, target * (1 + BEYOND / 2) * roughly() / exact)
+        rough, step = roughly(), min(max(abs(math.log(exact / middle)), width / 2), _LONGEST_STEP)
+        settle(model, roughly, middle * math.exp(-width / 2) * rough / exact, width, step, rough)
         known = profile()
-        exact = reached(question.accelerator, known)
+        exact = question.rate(question.accelerator, known)
     if exact < target:
-        settle(model, lambda: reached(question.accelerator, profile()), target, BEYOND)
+        settle(model, lambda: question.rate(question.accelerator, profile()), target, BEYOND, BEYOND, exact)
 
 
 def state_of(model: nn.Module) -> list[dict[str, Tensor]]:

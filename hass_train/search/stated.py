@@ -5,9 +5,17 @@ from __future__ import annotations
 from hass_train.config.checks import is_given, made
 from hass_train.config.schema import SearchConfig
 from hass_train.runtime.errors import UserError
-from hass_train.search.goals import Goal
+from hass_train.search.goal import Goal
 
-_SHORT = ("penalty", "target_speedup", "target_throughput", "max_accuracy_drop", "sparsity")
+_SHORT = (
+    "penalty",
+    "target_speedup",
+    "target_throughput",
+    "target_latency_ms",
+    "max_energy_mj",
+    "max_accuracy_drop",
+    "sparsity",
+)
 """Keys of `search` that are short for the arguments of goals of the same names."""
 
 

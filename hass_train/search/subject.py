@@ -12,7 +12,7 @@ from torch import nn
 from hass_train.data import ImageData
 from hass_train.data.evaluate import accuracy
 from hass_train.hardware import SparsityProfile
-from hass_train.search.goals import Goal
+from hass_train.search.goal import Goal
 from hass_train.search.question import HardwareQuestion
 from hass_train.search.settle import BEYOND, meet, restore, settle, state_of
 from hass_train.sparsity import calibrate
@@ -64,18 +64,18 @@ class Subject:
         return self.profile(min(_FEW_IMAGES, self.calibration_images), known)
 
     def settle(self, target: float | None = None) -> None:
-        """Scale all thresholds so that a throughput is just reached.
+        """Scale all thresholds so that a rate of the goal's kind is just reached.
 
         Args:
-            target: images/s; by default the goal's. Nothing happens if the goal is not a throughput.
+            target: the rate; by default the goal's. Nothing happens if the goal does not ask for one.
         """
-        target = self.question.target_ips if target is None else target
+        target = self.question.target_rate if target is None else target
         if target is not None:
-            self.meet(target * (1 + self.margin))
+            self.meet(target)
 
     def meet(self, target: float, tries: int = 4) -> None:
-        """Scale all thresholds so that a throughput is reached on the exact hardware model; see `settle.meet`."""
-        meet(self.model, self.question, self.profile, self._nearby, target, tries)
+        """Scale all thresholds so that a rate is reached on the exact hardware model; see `settle.meet`."""
+        meet(self.model, self.question, self.profile, self._nearby, target, self.margin, tries)
 
     def accuracy(self) -> float:
         """Measure the validation accuracy at the present thresholds, as a fraction."""
@@ -85,26 +85,26 @@ class Subject:
         """Scale all thresholds so that the goal's throughput is reached, or a lower one that the network survives.
 
         Returns:
-            The images/s of the lower one, if the goal would have destroyed the network; otherwise None.
+            The rate of the lower one, if the goal would have destroyed the network; otherwise None.
         """
-        target = self.question.target_ips
+        target = self.question.target_rate
         if target is None:
             return None
         settled = self.reach(target, self.settle)
         return None if settled == target else settled
 
     def reach(self, target: float, move: Callable[[float], None]) -> float:
-        """Move the network to a throughput, or to a lower one that it survives, and print a line in that case.
+        """Move the network to a rate, or to a lower one that it survives, and print a line in that case.
 
         A network survives if it keeps the fraction `ALIVE` of its accuracy above chance. One that is faster than the
         target, and would not survive the way back, stays as it is.
 
         Args:
-            target: images/s.
-            move: function that changes the network so that it reaches a throughput in images/s.
+            target: the rate to reach, as the goal has it.
+            move: function that changes the network so that it reaches a rate.
 
         Returns:
-            The throughput, images/s: the target or the lower one.
+            The rate: the target or the lower one.
         """
         learned = state_of(self.model)
         chance, before = 1 / self.data.classes, self.accuracy()
@@ -114,25 +114,25 @@ class Subject:
         if found >= least or before < chance + _LEARNED * (1 - chance):
             return target
         restore(self.model, learned)
-        start = self._quick_ips()
+        start = self._quick_rate()
         if start >= target:  # fewer zeros than it was trained with, for which its batch norms do not hold
             return target
         print(
-            f"{target:,.0f} images/s, from {start:,.0f}, would leave a validation accuracy of {found:.4f} instead of "
-            f"{before:.4f}: the goal is given up for what the network survives (more search epochs or a smaller goal "
-            "helps)"
+            f"{self.goal.shown(target)}, from {self.goal.shown(start)}, would leave a validation accuracy of "
+            f"{found:.4f} instead of {before:.4f}: the goal is given up for what the network survives (more search "
+            "epochs or a smaller goal helps)"
         )
         survived, destroyed, kept = start, target, learned
         for _ in range(_HALVINGS):
             middle = math.sqrt(survived * destroyed)
             restore(self.model, learned)
-            settle(self.model, self._quick_ips, middle, BEYOND)  # the goal is missed anyway: the quick model will do
+            settle(self.model, self._quick_rate, middle, BEYOND)  # the goal is missed anyway: the quick model will do
             if self.accuracy() >= least:
-                survived, kept = min(middle, self._quick_ips()), state_of(self.model)
+                survived, kept = min(middle, self._quick_rate()), state_of(self.model)
             else:
                 destroyed = middle
         restore(self.model, kept)
         return survived
 
-    def _quick_ips(self) -> float:
-        return self.question.quick.estimate(self.question.workload, self.profile()).throughput_ips
+    def _quick_rate(self) -> float:
+        return self.question.rate(self.question.quick, self.profile())

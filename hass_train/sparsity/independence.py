@@ -126,12 +126,14 @@ def bundled(densities: Tensor, size: int) -> Tensor:
 def _pairs(windows: Tensor, kernels: Tensor, bundle: int) -> Tensor:
     """The numbers of non-zero pairs of all engines, (runs, columns, engines, filters).
 
-    Channels are distributed over bundles, and engines and filters sorted by density, as a compiler would do it.
+    Channels are distributed over bundles, and engines and filters sorted by density, as a compiler would do it: filters
+    by how many weights they have in all channels, those included that bundles of this size leave out.
 
     Args:
         windows, kernels: as in `measure_lanes`.
         bundle: channels of an engine.
     """
+    heavy = kernels.mean((0, 2, 3)).argsort(descending=True, stable=True)
     if bundle > 1:
         dealt = bundled(windows.mean((0, 1, 2, 4)), bundle)
         windows = windows[:, :, :, dealt].flatten(4)
@@ -140,7 +142,6 @@ def _pairs(windows: Tensor, kernels: Tensor, bundle: int) -> Tensor:
     kernels = kernels.transpose(1, 2).flatten(0, 1)  # (engines, filters, taps)
     density = windows.mean((0, 1))
     dense = (density * kernels.mean(1)).sum(1).argsort(descending=True)  # engines of similar density side by side
-    heavy = torch.einsum("ek,efk->f", density, kernels).argsort(descending=True)
     return torch.einsum("rpek,efk->rpef", windows[:, :, dense], kernels[dense][:, heavy])
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from torch import nn
 
 from hass_train.export.design import DESIGN, save_design
+from hass_train.export.fpgaconvnet import blocks
 from hass_train.export.profile import PROFILE, save_profile
 from hass_train.hardware import (
     DataflowAccelerator,
@@ -24,9 +27,9 @@ from hass_train.precision import IntegerNetwork, integer_graph
 from tests.precision.networks import quantised
 
 EXPRESSIBLE = {
-    "costs": "peer", "compute_engines": ["dense", "crossbar"], "folding": "divisors", "bundle": "none", "max_pixels": 1,
-    "max_replicas": 1, "partitions": "never", "skip_all_zero": False,
-}  # fmt: skip
+    name.removeprefix("hw."): yaml.safe_load(value)
+    for name, value in (one.split("=") for one in shlex.split(blocks.EXPRESSIBLE))
+}
 """What `hass_train.export` asks for in the name of fpgaConvNet."""
 
 

@@ -22,6 +22,7 @@ from torch import nn
 from hass_train.export.__main__ import main
 from hass_train.export.design import DESIGN
 from hass_train.export.finn import finn_config
+from hass_train.export.fpgaconvnet import blocks
 from hass_train.export.fpgaconvnet.config import fpgaconvnet_files
 from hass_train.export.hls4ml import Fixed, hls4ml_config, reuse_factor
 from hass_train.export.peer_run import PeerRun
@@ -74,6 +75,17 @@ class Classifier(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.head(torch.relu(self.whole(torch.relu(self.stem(x)))).flatten(1))
+
+
+class Flattened(nn.Module):
+    """A linear layer that reads a map of several pixels, channel by channel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Conv2d(3, 4, 3, 2, 1), nn.Linear(36, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.relu(self.stem(x)).flatten(1))
 
 
 # ---- fpgaConvNet -----------------------------------------------------------------------------------------------------
@@ -165,6 +177,28 @@ def test_designs_that_fpgaconvnet_has_not_are_refused(
     assert not (tmp_path / "fpgaconvnet").exists()
 
 
+def test_the_documentation_says_with_which_options_designs_are_fpgaconvnets() -> None:
+    text = " ".join((Path(__file__).parents[2] / "docs" / "integer-network.md").read_text().replace("\\", "").split())
+    assert blocks.EXPRESSIBLE in text
+
+
+def test_streams_that_do_not_divide_all_operands_are_refused_with_what_would(tmp_path: Path) -> None:
+    """A concatenation of 3 and 5 channels has as many streams as divide both: one, for which the pipeline waits."""
+
+    class Joined(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.left, self.right = nn.Conv2d(3, 3, 3, padding=1), nn.Conv2d(3, 5, 3, padding=1)
+            self.head = nn.Linear(8, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(torch.cat([self.left(x), self.right(x)], 1).mean((2, 3)))
+
+    finished(tmp_path, Joined(), 16, **EXPRESSIBLE)
+    with pytest.raises(UserError, match=r"^cat has \d streams for 3 and 5 and 8 channels, .* 1 do here, .* a smaller"):
+        fpgaconvnet_files(PeerRun.read(tmp_path, "fpgaConvNet"))
+
+
 @pytest.mark.parametrize(("name", "what"), [("residual", "sub is a difference"), ("gated", "zeroes small values")])
 def test_operations_that_fpgaconvnet_has_not_are_named(name: str, what: str, tmp_path: Path) -> None:
     finished(tmp_path, TOYS[name](), 8, level=0.3, signed=name == "gated", **EXPRESSIBLE)
@@ -249,7 +283,7 @@ def test_hls4ml_gets_the_formats_of_the_integers(tmp_path: Path) -> None:
 @pytest.mark.skipif(not importlib.util.find_spec("hls4ml"), reason="hls4ml is not installed")
 @pytest.mark.skipif(not importlib.util.find_spec("qonnx"), reason="qonnx is not installed")
 @pytest.mark.skipif(not shutil.which("g++"), reason="there is no g++")
-@pytest.mark.parametrize("network_of", [Small, Classifier])
+@pytest.mark.parametrize("network_of", [Small, Classifier, Flattened])
 def test_hls4ml_and_qonnx_answer_the_integers(network_of: type[nn.Module], tmp_path: Path) -> None:
     """With the configuration of the run, its accumulators as narrow as ours and its multipliers shared."""
     import hls4ml

@@ -61,6 +61,16 @@ def test_kernels_that_differ_last() -> None:
     assert measure_lanes(noise, torch.ones((1, 8, 8, 9))).lasting[0] < 0.05
 
 
+def test_filters_are_not_sorted_by_the_channels_that_a_bundle_happens_to_have() -> None:
+    """Each filter has a weight in each bank of 16 of 96 channels, so none is denser; but among 64 channels some are."""
+    places = torch.randint(16, (256, 6), generator=torch.Generator().manual_seed(0)) + 16 * torch.arange(6)
+    kernels = torch.zeros(1, 256, 96, 1)
+    kernels[0, torch.arange(256)[:, None], places] = 1
+    lanes = measure_lanes(torch.ones((2, 1, 1, 96, 1)), kernels)
+    size, filters = lanes.bundles.index(64), lanes.filters.index(16)
+    assert min(np.asarray(lanes.independent)[size, 0, 0, filters, 1:5]) > 8
+
+
 def test_single_pixels_are_bundled() -> None:
     windows = torch.ones((4, 1, 1, 20, 1))
     lanes = measure_lanes(windows, torch.ones((1, 8, 20, 1)))

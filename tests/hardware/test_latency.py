@@ -87,8 +87,9 @@ def test_the_equation_is_near_the_simulator(name: str, size: int, device: str, w
     assert estimate.latency_ms * 1e3 * estimate.clock_mhz == pytest.approx(latency_cycles(workload, estimate.layers))
 
 
-@pytest.mark.parametrize("name", ["group norm", "mean of rows", "attention of channels", "bilinear", "adaptive average",
-                                  "fold", "pixel unshuffle", "windows of rows", "windows of a batch"])  # fmt: skip
+@pytest.mark.parametrize("name", ["group norm", "mean of rows", "mean of columns", "softmax of pixels",
+                                  "attention of channels", "bilinear", "adaptive average", "fold", "pixel unshuffle",
+                                  "windows of rows", "windows of a batch"])  # fmt: skip
 def test_operations_that_wait_for_blocks_are_near_the_simulator_too(name: str) -> None:
     workload = trace(MECHANISMS[name], (3, 32, 32))
     options = DataflowOptions(weight_bits=8, activation_bits=8, tolerance=0.05, max_replicas=1, partitions="never")

@@ -13,10 +13,11 @@ from scipy.stats import spearmanr
 
 from hass_train.hardware import Estimate, LayerSparsity, SparsityProfile, Workload, load_device
 from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
-from hass_train.hardware.dataflow.exploration.prices import DENSITIES, KindDemand, LayerDemand, Usage, prices_of
+from hass_train.hardware.dataflow.exploration.prices import KindDemand, LayerDemand, Usage, prices_of
 from hass_train.hardware.dataflow.exploration.relax import Relaxation
 from hass_train.hardware.dataflow.model import DataflowAccelerator
 from hass_train.hardware.dataflow.options import DataflowOptions
+from hass_train.hardware.profile import DENSITIES
 from hass_train.hardware.structure import Structure
 from hass_train.hardware.trace import trace
 from tests.hardware.peers import peers

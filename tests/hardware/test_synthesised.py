@@ -33,7 +33,7 @@ from hass_train.hardware.dataflow.costs.modules.activation import ActivationEngi
 from hass_train.hardware.dataflow.costs.modules.dense import DenseEngine
 from hass_train.hardware.dataflow.costs.modules.pairs import PairEngine
 from hass_train.hardware.dataflow.costs.modules.parameters import Family, ModuleParameters
-from hass_train.hardware.dataflow.costs.modules.plumbing import LutramFifo, WidthConverter
+from hass_train.hardware.dataflow.costs.modules.plumbing import LutramFifo, RegisterFifo, WidthConverter
 from hass_train.hardware.dataflow.costs.modules.pointwise import Requantise, Threshold
 from hass_train.hardware.dataflow.costs.modules.sparse import WeightEngine
 from hass_train.hardware.dataflow.costs.modules.sums import Accumulator, AdderTree
@@ -126,6 +126,7 @@ def test_a_dense_convolution_is_the_sum_of_its_modules() -> None:
             products=2, columns=1, in_dsp=0,
         ),
         AdderTree(addends=2, streams=2, in_bits=21),
+        RegisterFifo(width=2 * 22, depth=2),
         Accumulator(streams=2, passes=3, rounds=4, groups=1, in_bits=22, bias_bits=22, out_bits=24),
         Requantise(streams=2, in_bits=24, out_bits=8, shift=14, signed_out=1),
     ]  # fmt: skip
@@ -146,9 +147,10 @@ def test_decoupled_pairs_are_the_sum_of_their_modules() -> None:
         (1, WidthConverter(bits=16, in_values=16, out_values=8, total=16)),
         (1, Threshold(streams=8, bits=16, threshold=3, signed=1)),
         (4, engine),
-        (4, LutramFifo(width=4 * 16, depth=16, shift_registers=1)),
-        (4, LutramFifo(width=34, depth=16, shift_registers=1)),
+        (4, LutramFifo(width=4 * 16, depth=16, shift_registers=0)),
+        (4, LutramFifo(width=34, depth=16, shift_registers=0)),
         (1, AdderTree(addends=2, streams=2, in_bits=34)),
+        (1, RegisterFifo(width=2 * 35, depth=2)),
         (1, Accumulator(streams=2, passes=2, rounds=4, groups=1, in_bits=35, bias_bits=35, out_bits=36)),
         (1, Requantise(streams=2, in_bits=36, out_bits=16, shift=18, signed_out=1)),
     ]
@@ -170,6 +172,7 @@ def test_lists_and_shared_picks_are_the_sum_of_their_modules() -> None:
         (1, SlidingWindow(streams=6, pixels=2, bits=8, depth=1, height=12, width=12, kernel_height=3, kernel_width=3,
                           stride_height=1, stride_width=1, dilation_height=1, dilation_width=1)),
         (1, AdderTree(addends=3, streams=8, in_bits=21)),
+        (1, RegisterFifo(width=8 * 23, depth=2)),
         (1, Requantise(streams=8, in_bits=23, out_bits=8, shift=13, signed_out=1)),
     ]  # fmt: skip
     own: dict[int, list[tuple[int, ModuleParameters]]] = {

@@ -223,6 +223,26 @@ def test_windows_are_pixels() -> None:
     assert (pool.kind, pool.result) == (OperationKind.GLOBAL_POOL, FeatureMap(1, 1, 5))
 
 
+@pytest.mark.parametrize("cut", [lambda x: x[:, :, :6], lambda x: x.narrow(2, 3, 8), lambda x: F.pad(x, (0, 0, 1, 1))])
+def test_an_axis_of_pixels_and_channels_is_rearranged_before_it_is_cut(
+    cut: Callable[[torch.Tensor], torch.Tensor],
+) -> None:
+    """4 channels of 8×8 pixels are read as 2 of 16×8, whose rows begin in the second half of the channels."""
+
+    class Mixed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.conv = nn.Conv2d(3, 4, 1), nn.Conv2d(2, 2, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.conv(cut(self.stem(x).reshape(1, 2, 16, 8)))
+
+    workload = trace(Mixed(), (3, 8, 8))
+    rearranged = workload.operations[1]
+    assert (rearranged.kind, rearranged.block) == (OperationKind.REARRANGE, 4 * 8 * 8)
+    assert (rearranged.source.pixels, rearranged.result) == (8 * 8, FeatureMap(16, 8, 2))
+
+
 @pytest.mark.parametrize(
     ("function", "message"),
     [

@@ -105,6 +105,25 @@ def test_block_rams_of_a_far_reaching_window() -> None:
     assert window_buffers(near, np.array([8]), 8, 1).bram18[0] == 2 * 4
 
 
+@pytest.mark.parametrize("channels", [64, 864])
+def test_rows_read_ahead_that_fill_an_ultraram_may_be_in_it(channels: int) -> None:
+    """Of 17 padded pixels a row 6 rows and a window are read ahead: 92 to 109 kbit of 8 bits × 64 channels, and 13.5
+    times as many of 864, which a device without UltraRAM holds in block RAM."""
+    layer = conv((11, 11), (7, 7), channels=channels, groups=channels)
+    fifos = operand_fifos(Workload("one", (channels, 11, 11), (layer,)))["conv"]
+    options = DataflowOptions(weight_bits=8, activation_bits=8)
+    tables = [
+        ComputeDesigns(layer, LayerSparsity(), fifos, options, DesignSpace(np.array([1e6, 1e6, uram, 1e9, 1e9, 0.0])))
+        for uram in (0, 1e6)
+    ]
+    assert [len(one.places) for one in tables] == [1, 3 if channels == 864 else 2]
+    narrow = tables[1].folds.g == 1
+    weights_apart, rows_apart = tables[1].memory[1, narrow], tables[1].memory[-1, narrow]
+    if channels == 864:
+        assert (weights_apart[:, 0] - rows_apart[:, 0] >= 6 * 17 * 864 * 8 // (18 * 1024)).all()
+        assert (rows_apart[:, 1] - weights_apart[:, 1] >= 3).all()
+
+
 @pytest.mark.parametrize("dilation", [1, 2, 5])
 def test_bands_of_rows_hold_what_a_window_reaches(dilation: int) -> None:
     layer = conv((28, 28), dilation=(dilation, dilation), channels=64)

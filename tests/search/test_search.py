@@ -19,12 +19,13 @@ from hass_train.hardware import Estimate, SparsityProfile, Workload, trace
 from hass_train.hardware.dataflow.model import DataflowAccelerator
 from hass_train.hardware.device import Device
 from hass_train.runtime.errors import UserError
+from hass_train.search.goal import Goal, Reached
 from hass_train.search.goals import (
     FixedPenalty,
-    Goal,
     MaxAccuracyDrop,
-    Reached,
+    MaxEnergy,
     Sparsity,
+    TargetLatency,
     TargetSpeedup,
     TargetThroughput,
 )
@@ -74,13 +75,28 @@ def test_two_goals_are_refused() -> None:
         stated(config(target_speedup=2, penalty=1), False, "learned")
 
 
+def answer(throughput: float = 100.0, **others: Any) -> Any:
+    """What goals see of an estimate."""
+    seen = {"latency_ms": 1.0, "energy_j": 1e-3, "objective": "latency", "sequential": False}
+    return SimpleNamespace(throughput_ips=throughput, **seen | others)
+
+
 def test_a_goal_beyond_the_roof_names_the_roof() -> None:
     with pytest.raises(UserError, match=r"target_speedup is 9, beyond the roof of u250: .* reaches 4\.2 \(dsp binds\)"):
-        TargetSpeedup(9).check_reachable(100, 420, "u250", "dsp")
+        TargetSpeedup(9).check_reachable(answer(100), answer(420), "u250", "dsp")
     with pytest.raises(UserError, match=r"target_throughput is 900, .* reaches 420 \(dsp binds\)"):
-        TargetThroughput(900).check_reachable(100, 420, "u250", "dsp")
-    TargetSpeedup(4).check_reachable(100, 420, "u250", "dsp")
-    FixedPenalty(9).check_reachable(100, 420, "u250", "dsp")
+        TargetThroughput(900).check_reachable(answer(100), answer(420), "u250", "dsp")
+    TargetSpeedup(4).check_reachable(answer(100), answer(420), "u250", "dsp")
+    FixedPenalty(9).check_reachable(answer(100), answer(420), "u250", "dsp")
+    dense, sparse = answer(latency_ms=0.2, energy_j=2e-3), answer(latency_ms=0.05, energy_j=5e-4)
+    with pytest.raises(UserError, match=r"target_latency_ms is 0\.04, .* reaches 0\.05 .*; ask for at least that"):
+        TargetLatency(0.04).check_reachable(dense, sparse, "u250", "dsp")
+    with pytest.raises(UserError, match=r"max_energy_mj is 0\.4, .* reaches 0\.5 .*; ask for at least that"):
+        MaxEnergy(0.4).check_reachable(dense, sparse, "u250", "dsp")
+    with pytest.raises(UserError, match=r"designs are chosen for throughput; add hw\.objective=latency"):
+        TargetLatency(0.1).check_reachable(answer(objective="throughput"), sparse, "u250", "dsp")
+    TargetLatency(0.06).check_reachable(dense, sparse, "u250", "dsp")
+    MaxEnergy(0.6).check_reachable(dense, sparse, "u250", "dsp")
 
 
 class _Counting(DataflowAccelerator):
@@ -100,7 +116,7 @@ def test_a_goal_far_beyond_the_roof_needs_no_exact_answer(times: float, exact: i
     accelerator = _Counting(Device("small", 300, 200, 0, 100_000, 200_000, 200, 10.0))
     known = HardwareQuestion.of(workload, model, accelerator, FixedPenalty(1.0), config())
     accelerator.asked = 0
-    goal = TargetThroughput(times * known.roof_ips)
+    goal = TargetThroughput(times * known.roof_rate)
     with pytest.raises(UserError, match="beyond the roof of small"):
         HardwareQuestion.of(workload, model, accelerator, goal, config())
     assert accelerator.asked == exact
@@ -116,12 +132,16 @@ def test_goals_judge_a_finished_network() -> None:
     verdicts: list[tuple[Goal, bool | None]] = [
         (TargetSpeedup(2.5), True), (TargetSpeedup(2.6), False), (TargetThroughput(251), False),
         (MaxAccuracyDrop(0.03), True), (MaxAccuracyDrop(0.01), False), (FixedPenalty(1.0), None),
-        (Sparsity(0.5), True), (Sparsity(0.6), False),
+        (Sparsity(0.5), True), (Sparsity(0.6), False), (TargetLatency(1 / 250), True), (TargetLatency(1 / 251), False),
+        (MaxEnergy(1 / 249), True), (MaxEnergy(1 / 251), False),
     ]  # fmt: skip
     assert [goal.met(reached) for goal, _ in verdicts] == [verdict for _, verdict in verdicts]
 
 
 def test_goals_steer_towards_what_they_ask_for() -> None:
+    assert TargetLatency(0.1).controller(2.0, 50.0, 0.1, 30).log_target == pytest.approx(math.log(11 / 2))
+    assert [goal.rate(answer(latency_ms=0.2, energy_j=2e-3)) for goal in (TargetLatency(1), MaxEnergy(1))] == [5, 0.5]
+    assert (TargetLatency(1).shown(5.0), MaxEnergy(1).shown(0.5)) == ("0.2 ms", "2 mJ an image")
     assert TargetSpeedup(2).controller(100, 900, 0.1, 30).log_target == pytest.approx(math.log(2.2))
     assert FixedPenalty(0.3).controller(100, 900, 0.1, 30).fixed == 0.3
     assert Sparsity(0.5).controller(100, 900, 0.1, 30).fixed == 0.0
@@ -307,7 +327,7 @@ def test_the_penalty_is_prices_times_densities() -> None:
     model(images)
     profile = running_profile(model)
     estimate = DataflowAccelerator(DEVICE).estimate(workload, profile)
-    penalty = PricedPenalty.at(estimate, profile, estimate.throughput_ips)
+    penalty = PricedPenalty.at(estimate, profile, 0.0)
     cost = penalty(sparse_layers(model))
     assert float(cost.detach()) == pytest.approx(penalty.cost, rel=0.1)
     assert penalty.speedup_at(penalty.cost) == pytest.approx(0.0)
@@ -382,7 +402,9 @@ def test_a_goal_is_met_on_the_exact_model_though_the_quick_one_is_off() -> None:
         return 1000 / (0.1 + sum(layer.weight_density() for _, layer in sparse_layers(model)))
 
     exact, quick = Fake(1.0), Fake(0.96)
-    question: Any = SimpleNamespace(workload=None, steering=quick, accelerator=exact)
+    question: Any = SimpleNamespace(
+        steering=quick, accelerator=exact, rate=lambda hardware, known: hardware.estimate(None, known).throughput_ips
+    )
     target = 1.4 * ips()
     meet(model, question, ips, lambda known: 0.98 * ips(), target)
     assert target <= ips() <= 1.015 * target

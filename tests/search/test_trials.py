@@ -173,8 +173,8 @@ def test_every_engine_spends_its_budget_and_meets_the_goal(
     assert accuracies == sorted(accuracies)
     question = subject.question
     reached = question.quick.estimate(question.workload, subject.profile()).throughput_ips
-    assert reached >= 1.3 * question.dense_ips
-    assert reached <= 1.3 * question.dense_ips * 1.15  # settled down to it: the folds of so small a network are coarse
+    assert reached >= 1.3 * question.dense_rate
+    assert reached <= 1.3 * question.dense_rate * 1.15  # settled down to it: the folds of so small a network are coarse
 
 
 def test_time_is_a_budget_too(subject: Subject, tmp_path: Path) -> None:
@@ -287,11 +287,11 @@ def test_a_goal_that_would_destroy_the_network_is_given_up(
     assert subject.accuracy() == 1.0
     engine = Learned() if learned else box(TPE, tmp_path, trials=3, max_threshold=0.1)
     choice = engine.choose(subject)
-    assert choice.settled_ips is not None
-    assert question.dense_ips < choice.settled_ips < 20 * question.dense_ips
+    assert choice.settled_rate is not None
+    assert question.dense_rate < choice.settled_rate < 20 * question.dense_rate
     assert subject.accuracy() >= 0.75  # half of what is beyond chance
     found = question.accelerator.estimate(question.workload, subject.profile()).throughput_ips
-    assert found >= choice.settled_ips
+    assert found >= choice.settled_rate
     assert "the goal is given up" in capsys.readouterr().out
     assert Choice.from_dict(choice.to_dict()) == choice
 
@@ -309,7 +309,7 @@ def test_a_network_beyond_its_goal_stays_where_the_way_back_would_destroy_it(sub
         with torch.no_grad():
             head.weight.zero_()
 
-    goal = 0.9 * subject.question.dense_ips
+    goal = 0.9 * subject.question.dense_rate
     assert subject.reach(goal, destroy) == goal
     assert torch.equal(head.weight, learned)
     assert subject.accuracy() == before

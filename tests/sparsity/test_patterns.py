@@ -279,10 +279,11 @@ def test_life_cycle(
         link_norms(model, torch.zeros(1, 1, 32, 32))
     device = load_device("zedboard")
     hardware = DataflowAccelerator(device, DataflowOptions(tolerance=0.05, limits=("dsp",)))
-    dense = hardware.estimate(workload, SparsityProfile.dense(workload)).throughput_ips
+    dense = hardware.estimate(workload, SparsityProfile.dense(workload))
     goal: Goal = FixedPenalty(10.0) if schedule.trains else Sparsity(0.5)
     plan = PhasePlan((1, schedule.epochs(2), 2), (1e-3, 1e-3, 1e-3))
-    state = SearchState(plan, HardwareQuestion(workload, hardware, hardware, goal, dense), schedule)
+    question = HardwareQuestion(workload, hardware, hardware, goal, goal.rate(dense), dense=dense)
+    state = SearchState(plan, question, schedule)
     options = TrainingOptions(weight_decay=0.01, label_smoothing=0.0, learning_steps=8)
     module = SparseClassifier(model, 10, state, options, {"seed": 0})
     seen: list[tuple[Phase, float]] = []

@@ -21,7 +21,7 @@ from hass_train.runtime.errors import UserError
 TOOL = "fpgaConvNet"
 EXPRESSIBLE = (
     "hw.costs=peer 'hw.compute_engines=[dense,crossbar]' hw.folding=divisors hw.bundle=none hw.max_pixels=1 "
-    "hw.max_replicas=1 hw.partitions=never hw.skip_all_zero=false"
+    "hw.max_replicas=1 hw.partitions=never"
 )
 """Options with which designs are such as fpgaConvNet builds."""
 Plain = dict[str, Any]

@@ -136,8 +136,12 @@ def _stream(
     maps = [*(blocks.maps[name] for name in one.inputs), made]
     streams = math.gcd(designed, *(channels for channels, *_ in maps))
     if streams < designed and max(math.prod(one) for one in maps) > streams * blocks.run.interval:
-        channels = " and ".join(str(channels) for channels, *_ in maps)
-        raise refused(one.name, f"has {designed} streams for {channels} channels")
+        channels = " and ".join(map(str, sorted({channels for channels, *_ in maps})))
+        raise refused(
+            one.name, f"has {designed} streams for {channels} channels",
+            f"its streams divide all of these, {streams} do here, and the pipeline would wait: take "
+            "numbers of channels with larger common divisors, or a smaller device",
+        )  # fmt: skip
     inputs = (*(blocks.values[name] for name in one.inputs), *constants)
     given = {"coarse": streams, "coarse_in": streams, "coarse_out": streams, "data_t": fixed(one.output)}
     blocks.add(

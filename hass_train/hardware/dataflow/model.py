@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from typing import Any
 
+import numpy as np
 from cachetools import LRUCache
 
 from hass_train.hardware.accelerator import Accelerator
@@ -30,6 +31,7 @@ from hass_train.hardware.profile import LayerSparsity, SparsityProfile
 from hass_train.hardware.workload import Operation, Workload
 
 _TABLES = 2**30  # bytes of design tables kept between queries
+_PROOFS = 2  # of the last answer that a search remembers
 _EXPLORED = 4  # explorations kept between queries: the same tables have the same best design
 
 _Explored = tuple[list[ExploredPart], list[Explorer]]
@@ -77,19 +79,21 @@ class DataflowAccelerator(Accelerator):
         return DataflowAccelerator(self.device, replace(self.options, tolerance=tolerance), Anchors())
 
     def anchors(self) -> dict[str, Any]:
-        """See `Accelerator`: for each layer the sparsity at which its designs were found, and the interval then."""
+        """See `Accelerator` and `Anchors.to_plain`."""
         return self._anchors.to_plain() if self._anchors else {}
 
     def anchor(self, workload: Workload, anchors: Mapping[str, Any]) -> None:
         """See `Accelerator`."""
         assert self._anchors is not None  # of a steering accelerator
         fifos, space, intervals = self._fifos(workload), self._space(workload), {}
+        designs = anchors.get("designs", {})
         for operation in workload:
-            if (anchor := anchors.get(operation.name)) is not None:
+            if (anchor := designs.get(operation.name)) is not None:
                 sparsity = LayerSparsity.from_dict(anchor["sparsity"])
                 self._designs(operation, sparsity, fifos[operation.name], space)
                 intervals[operation.name] = int(anchor["interval"])
         self._anchors.keep(intervals)
+        self._anchors.proofs = [np.array(weights) for weights in anchors.get("proofs", ())]
         self._forget()
 
     def design(self, workload: Workload, estimate: Estimate) -> Design:
@@ -215,10 +219,13 @@ class DataflowAccelerator(Accelerator):
     def _explore(self, network: Network) -> _Explored:
         """Explore the network whole; or in parts where it does not fit, or where that is faster and asked for."""
         options, workload, count = self.options, network.workload, len(network.tables)
-        explorer = network.explorer(0, count, options.tolerance, options.proves)
+        proofs = self._anchors.proofs if self._anchors else ()
+        explorer = network.explorer(0, count, options.tolerance, options.proves, proofs)
         whole: ExploredPart | None = None
         try:
             whole = ExploredPart(0, count, best_design(explorer, options, self.device))
+            if self._anchors is not None:
+                self._anchors.proofs = explorer.best_proofs(whole.design.replicas, _PROOFS)
             if options.partitions != "best" or options.objective != "throughput":
                 return [whole], [explorer]
         except TooSlow as error:

@@ -6,24 +6,33 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hass_train.hardware.dataflow.costs.branches import OperandFifos
 from hass_train.hardware.dataflow.designs.compute import ComputeDesigns
 from hass_train.hardware.dataflow.designs.tables import Table
-from hass_train.hardware.profile import LayerSparsity
+from hass_train.hardware.profile import DENSITIES, LayerSparsity
 from hass_train.hardware.structure import Structure
 from hass_train.hardware.workload import Operation
 
+Floats = NDArray[np.float64]
+
 _NEAR = 0.65  # how far a density may fall, or grow by the inverse, until designs are found anew
-_DENSITIES = ("pair_density", "weight_density", "activation_density")
 
 
 class Anchors:
-    """The designs that were worth building at profiles asked before, layer by layer.
+    """The designs that were worth building at profiles asked before, layer by layer, and what proved the last answer.
 
-    A profile near looks only at these. Answers therefore depend on what was asked before; `to_plain` tells all of it.
+    A profile near looks only at these designs. Answers therefore depend on what was asked before; `to_plain` tells all
+    of it.
+
+    Attributes:
+        proofs: (6,) weights of resources that bounded the interval at the last profile.
     """
 
     def __init__(self) -> None:
+        self.proofs: list[Floats] = []
         self._kept: dict[str, tuple[int, ComputeDesigns]] = {}  # with the interval of the pipeline they were found in
         self._fresh: dict[str, ComputeDesigns] = {}
 
@@ -48,18 +57,19 @@ class Anchors:
         self._fresh.clear()
 
     def to_plain(self) -> dict[str, Any]:
-        """For each layer the sparsity at which its designs were found, and the interval then, as plain data."""
-        return {
+        """For each layer the sparsity at which its designs were found, and the interval then; and the proofs."""
+        designs = {
             name: {"sparsity": table.sparsity.to_dict(), "interval": interval}
             for name, (interval, table) in self._kept.items()
         }
+        return {"designs": designs, "proofs": [weights.tolist() for weights in self.proofs]}
 
 
 def _near(before: LayerSparsity, after: LayerSparsity) -> bool:
     """Whether designs found at one sparsity tell what another one is worth."""
     if _kind_of(before.structure) != _kind_of(after.structure):
         return False
-    pairs = ((getattr(before, name), getattr(after, name)) for name in _DENSITIES)
+    pairs = ((getattr(before, name), getattr(after, name)) for name in DENSITIES)
     return all((one < 1) == (other < 1) and _NEAR * one <= other <= one / _NEAR for one, other in pairs)
 
 

@@ -2,10 +2,11 @@
 // a window of POSITIONS values, position step·MULTIPLIERS + lane in lane `lane`, and each lane takes its
 // activations that are not zero, one a cycle. A round takes as long as the fullest lane of any bundle, at least one.
 //
-//   window ──► lane_picker, per lane ─┬─ value ──────────────────► dot_products, per bundle ──► sums
-//                                     └─ step ──► row ──► weights ──┘
+//   window ──► register ──► lane_picker, per lane ─┬─ value ──────────────────► dot_products, per bundle ──► sums
+//                                                  └─ step ──► row ──► weights ──┘
 //
-// in: one window, position fastest, then bundle. It stays there for ROUNDS rounds.
+// in: one window, position fastest, then bundle. It stays there until it is loaded for the last of its ROUNDS rounds; a
+// round is loaded while the one before ends.
 // out: ROUNDS words a window, filter fastest, then bundle; the weights of round r of pass p and a step are those of
 // row block·STEPS + step where block = p·ROUNDS + r; but step·BLOCKS + block if that saves adders, which is where only
 // BLOCKS = PASSES·ROUNDS is a power of two. Windows take passes in turn.
@@ -43,7 +44,7 @@ module activation_engine #(
 );
   localparam int CHAINS = PRODUCTS > 1 ? (MULTIPLIERS + 3) / 4 : 1;
   localparam int LONGEST = (MULTIPLIERS + CHAINS - 1) / CHAINS;
-  localparam int LATENCY = 4 + LONGEST - 1 + $clog2(CHAINS) + (STEPS > 1 ? 1 : 0);
+  localparam int LATENCY = 5 + LONGEST - 1 + $clog2(CHAINS) + (STEPS > 1 ? 1 : 0);
   localparam int STEP = STEPS > 1 ? $clog2(STEPS) : 1;
   localparam int GROUPS = (LONGEST + 3) / 4;  // of lanes of a chain, whose rows are read at the same time
 
@@ -55,37 +56,47 @@ module activation_engine #(
   if (DATA_BITS < 4 || DATA_BITS > 16 / PRODUCTS || WEIGHT_BITS < 4 || WEIGHT_BITS > 16 / PRODUCTS)
     $error("DATA_BITS and WEIGHT_BITS must be 4 to 16/PRODUCTS");
 
-  logic move, more, last_round, ends;
+  logic move, free, load, full, more, last_round;  // full: a round is being picked
   logic [PORTS-1:0] each_more;
   assign move = !out_valid || out_ready;
   assign more = |each_more;
-  assign ends = move && in_valid && !more;
-  assign in_ready = move && !more && last_round;
+  assign free = !full || !more;
+  assign load = move && free && in_valid;
+  assign in_ready = move && free && last_round;
 
   logic [LATENCY-1:0] ending;  // rounds that are under way: after their last steps
+  logic loaded;
+  logic [BUNDLES*POSITIONS*DATA_BITS-1:0] taken, window;  // window: beside what is picked
   always_ff @(posedge clock) begin
-    if (reset) ending <= '0;
-    else if (move) ending <= {ending[LATENCY-2:0], in_valid && !more};
+    if (move) taken <= in_data;
+    if (move && loaded) window <= taken;
+    if (move) loaded <= load;
+    if (reset) {full, ending} <= '0;
+    else if (move) begin
+      full   <= in_valid || full && more;
+      ending <= {ending[LATENCY-2:0], full && !more};
+    end
   end
   assign out_valid = ending[LATENCY-1];
 
   localparam int BLOCKS = PASSES * ROUNDS;
   localparam bit BY_STEP = STEPS != 1 << $clog2(STEPS) && BLOCKS == 1 << $clog2(BLOCKS);
-  logic [ADDRESS-1:0] base;  // the row of the round's first step
+  logic [ADDRESS-1:0] base, row;  // of the first step of the round that is loaded next, and of the present one
   round_counter #(.DEPTH(DEPTH), .STEPS(BY_STEP ? 1 : STEPS), .BLOCKS(BLOCKS), .ROUNDS(ROUNDS)) counter (
-      .clock(clock), .reset(reset), .enable(ends), .base(base), .last_round(last_round)
+      .clock(clock), .reset(reset), .enable(load), .base(base), .last_round(last_round)
   );
+  always_ff @(posedge clock) if (load) row <= base;
   logic [GROUPS*ADDRESS-1:0] bases;  // beside the steps of each group of lanes
   for (genvar g = 0; g < GROUPS; g++) begin : groups
     delay #(.WIDTH(ADDRESS), .CYCLES(g == 0 ? 1 : 4)) skew (
-        .clock(clock), .enable(move), .in(g == 0 ? base : bases[(g>0?g-1:0)*ADDRESS+:ADDRESS]),
+        .clock(clock), .enable(move), .in(g == 0 ? row : bases[(g>0?g-1:0)*ADDRESS+:ADDRESS]),
         .out(bases[g*ADDRESS+:ADDRESS])
     );
   end
 
   logic further;  // beside what is picked
   delay #(.WIDTH(1), .CYCLES(1)) picked_further (
-      .clock(clock), .enable(move), .in(in_valid && more), .out(further)
+      .clock(clock), .enable(move), .in(full && more), .out(further)
   );
   assign weight_enable = {PORTS{move}};
   for (genvar b = 0; b < BUNDLES; b++) begin : bundles
@@ -96,16 +107,27 @@ module activation_engine #(
       localparam int PLACES = (POSITIONS - j + MULTIPLIERS - 1) / MULTIPLIERS;
       localparam int PLACE = PLACES > 1 ? $clog2(PLACES) : 1;
       logic [PLACES*DATA_BITS-1:0] values;
+      logic [PLACES-1:0] nonzero;
       logic [PLACE-1:0] place;
       logic [STEP-1:0] step, late;
       assign step = place;
       for (genvar s = 0; s < PLACES; s++) begin : steps
-        assign values[s*DATA_BITS+:DATA_BITS] = in_data[(b*POSITIONS+s*MULTIPLIERS+j)*DATA_BITS+:DATA_BITS];
+        localparam int AT = (b * POSITIONS + s * MULTIPLIERS + j) * DATA_BITS;
+        assign values[s*DATA_BITS+:DATA_BITS] = window[AT+:DATA_BITS];
+        assign nonzero[s] = |in_data[AT+:DATA_BITS];
       end
-      lane_picker #(.STEPS(PLACES), .ALONE(STEPS == 1), .DATA_BITS(DATA_BITS)) picker (
-          .clock(clock), .move(move), .clear(reset || ends), .enable(move && in_valid), .values(values),
-          .more(each_more[PORT]), .step(place), .value(activations[j*DATA_BITS+:DATA_BITS])
-      );
+      if (STEPS == 1) begin : at_once
+        assign {place, each_more[PORT]} = '0;
+        assign activations[j*DATA_BITS+:DATA_BITS] = values;
+      end else begin : picked
+        logic some;
+        logic [DATA_BITS-1:0] chosen;
+        lane_picker #(.STEPS(PLACES)) picker (
+            .clock(clock), .move(move), .load(load), .bits(nonzero), .more(each_more[PORT]), .step(place), .some(some)
+        );
+        choose #(.CHOICES(PLACES), .BITS(DATA_BITS)) choice (.words(values), .place(place), .chosen(chosen));
+        assign activations[j*DATA_BITS+:DATA_BITS] = some ? chosen : '0;
+      end
       delay #(.WIDTH(STEP), .CYCLES(4 * GROUP)) skew (.clock(clock), .enable(move), .in(step), .out(late));
       if (STEPS == 1) assign weight_address[PORT*ADDRESS+:ADDRESS] = bases[GROUP*ADDRESS+:ADDRESS];
       else if (BLOCKS == 1) assign weight_address[PORT*ADDRESS+:ADDRESS] = late;

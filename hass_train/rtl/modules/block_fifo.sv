@@ -27,13 +27,12 @@ module block_fifo #(
 
   (* ram_style = "block", no_rw_check *) logic [WIDTH-1:0] rows[1<<BITS];
   logic [BITS-1:0] write, read;
-  logic equal, written;  // where the addresses are equal, all rows are full if one was written last
+  logic [$clog2(ROWS + 1)-1:0] words;  // in block RAM
+  logic some;  // whether there are any
   logic put, fetch;
 
-  assign equal = write == read;
-  assign in_ready = !(equal && written);
   assign put = in_valid && in_ready;
-  assign fetch = (!equal || written) && (!out_valid || out_ready);
+  assign fetch = some && (!out_valid || out_ready);
 
   always_ff @(posedge clock) begin
     if (put) rows[write] <= in_data;
@@ -42,9 +41,14 @@ module block_fifo #(
     else if (put) write <= write + 1;
     if (reset || fetch && read == BITS'(ROWS - 1)) read <= 0;
     else if (fetch) read <= read + 1;
-    if (reset) {written, out_valid} <= 0;
+    // whether it has room and words is known beforehand: others' paths begin at these registers
+    if (reset) {words, in_ready, some, out_valid} <= {$bits(words)'(0), 3'b100};
     else begin
-      if (put != fetch) written <= put;
+      if (put != fetch) begin
+        words <= words + {{$bits(words) - 1{fetch}}, 1'b1};
+        in_ready <= fetch || words != ROWS - 1;
+        some <= put || words != 1;
+      end
       if (fetch || out_ready) out_valid <= fetch;
     end
   end

@@ -70,7 +70,9 @@ module crossbar_engine #(
   logic late_start, late_last;
   logic [MASK_ADDRESS-1:0] late_row;
   logic [BUNDLES*POSITIONS*DATA_BITS-1:0] taken, window;
+  logic [BUNDLES*FILTERS*POSITIONS-1:0] mask;
   always_ff @(posedge clock) begin
+    if (mask_enable) mask <= mask_data;
     if (move) taken <= in_data;
     if (move && start) window <= taken;
     if (move) late_row <= row;
@@ -94,9 +96,9 @@ module crossbar_engine #(
       logic [MULTIPLIERS-1:0] idle;
       logic [MULTIPLIERS*PLACE-1:0] picked, places;
       logic [MULTIPLIERS-1:0] none, late_none;
-      pair_picker #(.CHOICES(POSITIONS), .PICKS(MULTIPLIERS), .SPLIT(1)) picker (
+      pair_picker #(.CHOICES(POSITIONS), .PICKS(MULTIPLIERS)) picker (
           .clock(clock), .move(move), .load(load), .nonzero(nonzero[b*POSITIONS+:POSITIONS]),
-          .zero_weight(mask_data[ENGINE*POSITIONS+:POSITIONS]), .places(picked), .idle(none), .ended(ended[ENGINE])
+          .zero_weight(mask[ENGINE*POSITIONS+:POSITIONS]), .places(picked), .idle(none), .ended(ended[ENGINE])
       );
       always_ff @(posedge clock)
         if (move) begin

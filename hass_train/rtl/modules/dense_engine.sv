@@ -45,7 +45,7 @@ module dense_engine #(
     output logic [   COLUMNS*BUNDLES*FILTERS*SUM_BITS-1:0] out_data
 );
   localparam int SKEW = IN_DSP != 0 ? STEPS : 1;
-  localparam int LATENCY = 3 + (LONGEST - 1) * SKEW + $clog2(CHAINS) + (IN_DSP == 0 && STEPS > 1 ? 1 : 0);
+  localparam int LATENCY = 4 + (LONGEST - 1) * SKEW + $clog2(CHAINS) + (IN_DSP == 0 && STEPS > 1 ? 1 : 0);
 
   localparam int FIELD = PRODUCTS == 4 ? (24 - DATA_BITS) / 2 : 25 - WEIGHT_BITS;  // of a DSP that is shared
   localparam int CAPACITY = ((1 << (FIELD - 1)) - 1) / ((1 << (DATA_BITS - 1)) * ((1 << (WEIGHT_BITS - 1)) - 1));

@@ -1,14 +1,15 @@
 // The dot products of FILTERS filters with the same activations, on MULTIPLIERS lanes: chains of DSPs, each of which
 // adds its product to what its neighbour hands on. Lane d of a chain works d·SKEW cycles after its first:
 //
-//   activations ─┬────────[1 cycle]──×  lane 0     IN_DSP = 0: SKEW = 1, and an accumulator adds a round's steps up
-//                ├─[SKEW]─[1 cycle]──×  lane 1     IN_DSP = 1: SKEW = STEPS; each DSP adds up its own steps, beginning
-//                ⋮                   ▼                         with the whole sum of its neighbour: no accumulators
-//                                  sums
+//   activations ─┬────────[2 cycles]──×  lane 0    IN_DSP = 0: SKEW = 1, and an accumulator adds a round's steps up
+//                ├─[SKEW]─[2 cycles]──×  lane 1    IN_DSP = 1: SKEW = STEPS; each DSP adds up its own steps, beginning
+//                ⋮                    ▼                        with the whole sum of its neighbour: no accumulators
+//                                   sums
 //
-// Weights come a cycle after their activations; in lanes 4 to 7 of a chain 4 cycles later than that, in lanes 8 to 11
-// 8, and so on; with IN_DSP in every lane when it works. Sums come 3 cycles after the last lane's step, one more with
-// an accumulator, and one for each level of the tree that adds chains.
+// Weights come a cycle after their activations, and wait in a register: block RAM and multipliers are slow. In lanes 4
+// to 7 of a chain they come 4 cycles later than that, in lanes 8 to 11 8, and so on; with IN_DSP in every lane when it
+// works. Sums come 4 cycles after the last lane's step, one more with an accumulator, and one for each level of the tree
+// that adds chains.
 //
 // Products: with PRODUCTS = 2 two filters share a DSP, (w1·2^FIELD + w0)·a; with PRODUCTS = 4 two columns do too, that
 // is (w1·2^FIELD + w0)·(a1·2^(2·FIELD) + a0). Every field but the top one starts at half its range, so that none ever
@@ -60,16 +61,16 @@ module dot_products #(
       end else begin : one
         assign operand = activations[LANE*DATA_BITS+:DATA_BITS];
       end
-      delay #(.WIDTH(X_BITS), .CYCLES(CYCLES > 1 ? CYCLES - 1 : 0)) skew (
+      delay #(.WIDTH(X_BITS), .CYCLES(CYCLES)) skew (
           .clock(clock), .enable(move), .in(operand), .out(operands[LANE*X_BITS+:X_BITS])
       );
-      delay #(.CYCLES(CYCLES + 3), .WIDTH(1)) skew_flag (
+      delay #(.CYCLES(CYCLES + 4), .WIDTH(1)) skew_flag (
           .clock(clock), .enable(move), .in(IN_DSP != 0 ? !further : further), .out(flags[LANE])
       );
     end
   end
   logic sum_further;  // where accumulators add what comes out of chains
-  delay #(.CYCLES((LONGEST - 1) * SKEW + 3 + LEVELS), .WIDTH(1)) skew_sum_further (
+  delay #(.CYCLES((LONGEST - 1) * SKEW + 4 + LEVELS), .WIDTH(1)) skew_sum_further (
       .clock(clock), .enable(move), .in(further), .out(sum_further)
   );
 
@@ -101,13 +102,13 @@ module dot_products #(
         else assign weight = {
               weights[(LANE*FILTERS+f+1)*WEIGHT_BITS+:WEIGHT_BITS], {FIELD - WEIGHT_BITS{low[WEIGHT_BITS-1]}}, low
             };
-        delay #(.WIDTH(Y_BITS), .CYCLES(AHEAD > 2 ? 1 : 0)) wait_more (
+        delay #(.WIDTH(Y_BITS), .CYCLES(AHEAD > 1 ? AHEAD - 1 : 0)) wait_more (
             .clock(clock), .enable(move), .in(weight), .out(late)
         );
         multiply_add #(
             .X_BITS(X_BITS), .Y_BITS(Y_BITS), .SUM_BITS(CHAIN_BITS),
-            .USED_BITS(TOP == 0 && NEEDED < CHAIN_BITS ? NEEDED : CHAIN_BITS), .X_REGISTERS(CYCLES > 0 ? 2 : 1),
-            .Y_REGISTERS(AHEAD > 2 ? 2 : AHEAD),
+            .USED_BITS(TOP == 0 && NEEDED < CHAIN_BITS ? NEEDED : CHAIN_BITS), .X_REGISTERS(2),
+            .Y_REGISTERS(AHEAD > 1 ? 2 : AHEAD + 1),
             .ACCUMULATE(IN_DSP != 0 && STEPS > 1 ? 1 : FOLLOWED && i == LENGTH - 1 ? 2 : 0)
         ) dsp (
             .clock(clock), .move(move), .begins(flags[LANE]), .further(flags[LANE]), .x(operands[LANE*X_BITS+:X_BITS]), .y(late),

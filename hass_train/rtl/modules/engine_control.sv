@@ -1,5 +1,5 @@
-// Runs the rounds of a weight engine: counts them, reads ahead in the memory that says what to do, and lets all stages
-// move as one.
+// Runs the rounds of a weight engine: counts them, reads two rows ahead in the memory that says what to do, and lets all
+// stages move as one. What the memory gives waits in a register of the engine, which `enable` moves too.
 //
 // A window stays at the input for ROUNDS rounds, of one or more cycles each. `step`: the engine works this cycle, and
 // `last` then says that it ends its round; `done` that the sums of a round are there. The memory has ROWS rows, one for
@@ -23,7 +23,7 @@ module engine_control #(
     output logic               enable,  // of the memory
     output logic [ADDRESS-1:0] address
 );
-  logic primed, final_round;
+  logic primed, early, final_round;
   logic [ROUND-1:0] round;
 
   assign move = !done || out_ready;
@@ -32,8 +32,8 @@ module engine_control #(
   assign in_ready = primed && move && last && final_round;
 
   always_ff @(posedge clock) begin
-    if (reset) primed <= 0;
-    else primed <= 1;
+    if (reset) {primed, early} <= 0;
+    else {primed, early} <= {early, 1'b1};
     if (reset) start <= 1;
     else if (step) start <= last;
   end

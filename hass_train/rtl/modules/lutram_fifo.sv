@@ -46,11 +46,8 @@ module lutram_fifo #(
   end else begin : addressed
     (* ram_style = "distributed" *) logic [WIDTH-1:0] rows[DEPTH];
     logic [BITS-1:0] write, read;
-    logic equal, written;  // where the addresses are equal, it is full if it was written last
+    logic [$clog2(DEPTH + 1)-1:0] words;
 
-    assign equal = write == read;
-    assign in_ready = !(equal && written);
-    assign out_valid = !equal || written;
     assign out_data = rows[read];
 
     always_ff @(posedge clock) begin
@@ -59,8 +56,13 @@ module lutram_fifo #(
       else if (put) write <= write + 1;
       if (reset || take && read == BITS'(DEPTH - 1)) read <= 0;
       else if (take) read <= read + 1;
-      if (reset) written <= 0;
-      else if (put != take) written <= put;
+      // whether it has room and words is known beforehand: others' paths begin at these registers
+      if (reset) {words, in_ready, out_valid} <= {$bits(words)'(0), 2'b10};
+      else if (put != take) begin
+        words <= words + {{$bits(words) - 1{take}}, 1'b1};
+        in_ready <= take || words != DEPTH - 1;
+        out_valid <= put || words != 1;
+      end
     end
   end
 endmodule

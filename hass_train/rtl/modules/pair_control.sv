@@ -3,6 +3,7 @@
 //
 //   window, row of the mask ──► load ──► round (`full`), one or more cycles, the last one `ended` ──► next load
 //
+// The mask's memory is read two rows ahead: what it gives waits in a register of the engine, which `enable` moves too.
 // A window stays at the input until it is loaded for the last of its ROUNDS rounds. The mask has ROWS rows, one for each
 // round, and begins anew behind the last one. `row` is that of the round under way.
 module pair_control #(
@@ -26,8 +27,8 @@ module pair_control #(
     output logic [ADDRESS-1:0] address,
     output logic [ADDRESS-1:0] row
 );
-  logic primed, final_round, full, free;
-  logic [ADDRESS-1:0] shown;  // at the mask's output
+  logic primed, early, final_round, full, free;
+  logic [ADDRESS-1:0] given, shown;  // the rows at the memory's output, and in the register behind it
   logic [ROUND-1:0] round;
 
   assign move = !done || out_ready;
@@ -38,12 +39,12 @@ module pair_control #(
   assign enable = load || !primed;
 
   always_ff @(posedge clock) begin
-    if (reset) primed <= 0;
-    else primed <= 1;
+    if (reset) {primed, early} <= 0;
+    else {primed, early} <= {early, 1'b1};
     if (reset) full <= 0;
     else if (move) full <= load || full && !ended;
     if (move) start <= load;
-    if (enable) shown <= address;
+    if (enable) {shown, given} <= {given, address};
     if (load) row <= shown;
   end
 

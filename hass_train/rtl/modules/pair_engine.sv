@@ -5,7 +5,7 @@
 //
 // Multiplier (lane) j takes the positions k with k mod MULTIPLIERS = j, which are step k / MULTIPLIERS of it. A window
 // stays at the input for ROUNDS rounds, each with filters of its own. A round takes as many cycles as the busiest lane
-// of all filters and bundles has pairs, at least one; the next one follows at once. Latency: 5 to 10 cycles.
+// of all filters and bundles has pairs, at least one; the next one follows at once. Latency: 6 to 11 cycles.
 // Order of words: window: position, bundle (fastest first); sums: filter, bundle; weight ports: lane, filter, bundle.
 // Row {round, step} of the weights, or {step, round} if that has fewer rows, has a word for each port. A port is given
 // all of them and takes its own, so a memory of its own slice will do. A row of the mask: position, filter, bundle, 1
@@ -57,15 +57,27 @@ module pair_engine #(
 
   logic move, load, start, last;
   logic [MASK_ADDRESS-1:0] row;
-  logic [PORTS-1:0] ended;
+  logic [PORTS-1:0] more;
   pair_control #(.ROWS(BLOCKS), .ROUNDS(ROUNDS)) control (
-      .clock(clock), .reset(reset), .in_valid(in_valid), .in_ready(in_ready), .out_ready(out_ready), .ended(&ended),
+      .clock(clock), .reset(reset), .in_valid(in_valid), .in_ready(in_ready), .out_ready(out_ready), .ended(!(|more)),
       .done(out_valid), .move(move), .load(load), .start(start), .last(last), .enable(mask_enable),
       .address(mask_address), .row(row)
   );
 
-  logic [BUNDLES*POSITIONS*DATA_BITS-1:0] window;  // of the round under way
-  always_ff @(posedge clock) if (load) window <= in_data;
+  // `late_…` and `window`: beside the places, which are registered
+  logic late_start, late_last;
+  logic [MASK_ADDRESS-1:0] late_row;
+  logic [BUNDLES*POSITIONS*DATA_BITS-1:0] taken, window;
+  logic [BUNDLES*FILTERS*POSITIONS-1:0] mask;
+  always_ff @(posedge clock) begin
+    if (mask_enable) mask <= mask_data;
+    if (move) taken <= in_data;
+    if (move && start) window <= taken;
+    if (move) late_row <= row;
+    if (move) late_start <= start;
+    if (reset) late_last <= 0;
+    else if (move) late_last <= last;
+  end
 
   logic [BUNDLES*POSITIONS-1:0] nonzero;
   for (genvar p = 0; p < BUNDLES * POSITIONS; p++) assign nonzero[p] = |in_data[p*DATA_BITS+:DATA_BITS];
@@ -85,33 +97,31 @@ module pair_engine #(
         localparam int CHOICES = (POSITIONS - j + MULTIPLIERS - 1) / MULTIPLIERS;
         localparam int PLACE = CHOICES > 1 ? $clog2(CHOICES) : 1;
         logic [CHOICES*DATA_BITS-1:0] words;
-        logic [CHOICES-1:0] nonzeros, zero_weights;
+        logic [CHOICES-1:0] pairs;
         logic [PLACE-1:0] place;
-        logic none;
+        logic some;
         for (genvar k = 0; k < CHOICES; k++) begin : choices
           localparam int POSITION = k * MULTIPLIERS + j;
           assign words[k*DATA_BITS+:DATA_BITS] = window[(b*POSITIONS+POSITION)*DATA_BITS+:DATA_BITS];
-          assign nonzeros[k] = nonzero[b*POSITIONS+POSITION];
-          assign zero_weights[k] = mask_data[ENGINE*POSITIONS+POSITION];
+          assign pairs[k] = nonzero[b*POSITIONS+POSITION] && !mask[ENGINE*POSITIONS+POSITION];
         end
-        pair_picker #(.CHOICES(CHOICES), .PICKS(1)) picker (
-            .clock(clock), .move(move), .load(load), .nonzero(nonzeros), .zero_weight(zero_weights), .places(place),
-            .idle(none), .ended(ended[PORT])
+        lane_picker #(.STEPS(CHOICES)) picker (
+            .clock(clock), .move(move), .load(load), .bits(pairs), .more(more[PORT]), .step(place), .some(some)
         );
         choose #(.CHOICES(CHOICES), .BITS(DATA_BITS)) choice (
             .words(words), .place(place), .chosen(values[j*DATA_BITS+:DATA_BITS]));
-        if (STEPS == 1) assign weight_address[PORT*ADDRESS+:ADDRESS] = ADDRESS'(row);
+        if (STEPS == 1) assign weight_address[PORT*ADDRESS+:ADDRESS] = ADDRESS'(late_row);
         else if (BLOCKS == 1) assign weight_address[PORT*ADDRESS+:ADDRESS] = ADDRESS'(place);
-        else if (ABOVE <= BELOW) assign weight_address[PORT*ADDRESS+:ADDRESS] = ADDRESS'({row, STEP_BITS'(place)});
-        else assign weight_address[PORT*ADDRESS+:ADDRESS] = ADDRESS'({place, row});
+        else if (ABOVE <= BELOW) assign weight_address[PORT*ADDRESS+:ADDRESS] = ADDRESS'({late_row, STEP_BITS'(place)});
+        else assign weight_address[PORT*ADDRESS+:ADDRESS] = ADDRESS'({place, late_row});
         assign weights[j*WEIGHT_BITS+:WEIGHT_BITS] = weight_data[(PORT*PORTS+PORT)*WEIGHT_BITS+:WEIGHT_BITS];
-        always_ff @(posedge clock) if (move) idle[j] <= none;
+        always_ff @(posedge clock) if (move) idle[j] <= !some;
       end
       dot_product #(
           .LANES(MULTIPLIERS), .DATA_BITS(DATA_BITS), .WEIGHT_BITS(WEIGHT_BITS), .SUM_BITS(SUM_BITS), .LATE(1),
           .IDLE(1)
       ) dot (
-          .clock(clock), .reset(reset), .move(move), .first(start || STEPS == 1), .last(last), .idle(idle),
+          .clock(clock), .reset(reset), .move(move), .first(late_start || STEPS == 1), .last(late_last), .idle(idle),
           .values(values), .weights(weights), .done(done[ENGINE]), .sum(out_data[ENGINE*SUM_BITS+:SUM_BITS])
       );
     end

@@ -9,7 +9,6 @@
 module pair_picker #(
     parameter int CHOICES = 3,
     parameter int PICKS = 1,
-    parameter int SPLIT = 0,  // 1: pairs are registered on their own, so that `load` need not be early
     localparam int PLACE = CHOICES > 1 ? $clog2(CHOICES) : 1
 ) (
     input  logic                   clock,
@@ -47,19 +46,16 @@ module pair_picker #(
   end
 
   assign rest = left & found[PICKS][CHOICES-1:0];
-  if (SPLIT == 0) begin : one_register
-    always_ff @(posedge clock) if (move) left <= load ? nonzero & ~zero_weight : rest;
-  end else begin : two_registers
-    logic fresh;
-    logic [CHOICES-1:0] loaded, kept;
-    assign left = fresh ? loaded : kept;
-    always_ff @(posedge clock)
-      if (move) begin
-        fresh  <= load;
-        loaded <= nonzero & ~zero_weight;
-        kept   <= rest;
-      end
-  end
+  // pairs that are loaded have a register of their own, so that `load` need not be early
+  logic fresh;
+  logic [CHOICES-1:0] loaded, kept;
+  assign left = fresh ? loaded : kept;
+  always_ff @(posedge clock)
+    if (move) begin
+      fresh  <= load;
+      loaded <= nonzero & ~zero_weight;
+      kept   <= rest;
+    end
   assign ended = !found[PICKS+1][CHOICES];
 
   for (genvar n = 0; n < PICKS; n++) begin : picks

@@ -38,7 +38,6 @@ module reorder #(
   logic [ADDRESS-1:0] given;
   logic [1:0] frames;  // that are there
 
-  assign in_ready = frames != 2;
   assign put = in_valid && in_ready;
   assign move = !out_valid || out_ready;
   assign take = ready && frames != 0 && move;
@@ -50,8 +49,9 @@ module reorder #(
 
   always_ff @(posedge clock) begin
     ready <= !reset;
-    if (reset) {word, given, frames, write_half, read_half, out_valid} <= '0;
+    if (reset) {word, given, frames, write_half, read_half, out_valid, in_ready} <= 1;
     else begin
+      if (filled != emptied) in_ready <= emptied || frames == 0;
       if (put) word <= last_put ? '0 : word + 1;
       if (filled) write_half <= !write_half;
       if (take) given <= last_take ? '0 : given + 1;

@@ -5,7 +5,8 @@
 //
 // A window stays at the input for ROUNDS rounds, each with filters of its own. A round takes as many cycles as it has
 // rows in the memory, of which the last one is marked: the schedule is static, and every round follows the one before
-// at once. Multipliers with nothing to do have weights of zero. Latency: that of dot_product, 3 to 8 cycles.
+// at once. Multipliers with nothing to do have weights of zero. Latency: that of dot_product, 3 to 8 cycles, and one
+// in which the first row is fetched.
 // Order of words: window: position, bundle, column (fastest first); sums: filter, bundle, column; a row: lane, filter,
 // bundle, each the weight and above it the index, then the mark.
 module weight_engine #(
@@ -52,7 +53,9 @@ module weight_engine #(
     $error("PRODUCTS must be 1, or 2 with COLUMNS of at least 2, and DATA_BITS and WEIGHT_BITS of at most 8");
 
   logic step, move, start, last;
-  assign last = weight_data[ROW_BITS-1];
+  logic [ROW_BITS-1:0] entries;  // block RAM is slow: its row waits in a register
+  always_ff @(posedge clock) if (weight_enable) entries <= weight_data;
+  assign last = entries[ROW_BITS-1];
   engine_control #(.ROWS(ROWS), .ROUNDS(ROUNDS)) control (
       .clock(clock), .reset(reset), .in_valid(in_valid), .in_ready(in_ready), .out_ready(out_ready), .last(last),
       .done(out_valid), .step(step), .move(move), .start(start), .enable(weight_enable), .address(weight_address)
@@ -75,8 +78,8 @@ module weight_engine #(
           localparam int CHOICES = (POSITIONS - FROM + STRIDE - 1) / STRIDE;
           localparam int PLACE = CHOICES > 1 ? $clog2(CHOICES) : 1;
           logic [PLACE-1:0] place;
-          assign place = weight_data[(ENTRIES+j)*ENTRY+WEIGHT_BITS+:PLACE];
-          assign weights[j*WEIGHT_BITS+:WEIGHT_BITS] = weight_data[(ENTRIES+j)*ENTRY+:WEIGHT_BITS];
+          assign place = entries[(ENTRIES+j)*ENTRY+WEIGHT_BITS+:PLACE];
+          assign weights[j*WEIGHT_BITS+:WEIGHT_BITS] = entries[(ENTRIES+j)*ENTRY+:WEIGHT_BITS];
           for (genvar p = 0; p < PRODUCTS; p++) begin : columns
             localparam int WINDOW = ((s * PRODUCTS + p) * BUNDLES + b) * POSITIONS;
             logic [DATA_BITS-1:0] chosen;

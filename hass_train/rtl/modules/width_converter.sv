@@ -116,12 +116,19 @@ module width_converter #(
   end
 
   logic [OUT_VALUES*BITS-1:0] chosen;
-  logic [(1<<PLACE_BITS)*OUT_VALUES*BITS-1:0] choices;
+  logic [(1<<PLACE_BITS)*OUT_VALUES*BITS-1:0] choices;  // among a power of two, so that wide multiplexers are found
   for (genvar k = 0; k < 1 << PLACE_BITS; k++) begin : places
     localparam int START = k < PLACES ? HISTORY + k * OUT_VALUES - last_needed(k, LAP) * IN_VALUES : 0;
     assign choices[k*OUT_VALUES*BITS+:OUT_VALUES*BITS] = window[START*BITS+:OUT_VALUES*BITS];
   end
   if (PLACES == 1) assign chosen = choices[0+:OUT_VALUES*BITS];
-  else assign chosen = choices[place*OUT_VALUES*BITS+:OUT_VALUES*BITS];
+  else begin : several
+    // bit by bit: of a word of many bits, synthesis would multiply to find where it begins
+    for (genvar b = 0; b < OUT_VALUES * BITS; b++) begin : bits
+      logic [(1<<PLACE_BITS)-1:0] each;
+      for (genvar k = 0; k < 1 << PLACE_BITS; k++) assign each[k] = choices[k*OUT_VALUES*BITS+b];
+      assign chosen[b] = each[place];
+    end
+  end
   assign out_data = ENDS && resting && last ? window[END*BITS+:OUT_VALUES*BITS] : chosen;
 endmodule

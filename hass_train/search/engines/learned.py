@@ -22,4 +22,4 @@ class Learned(SearchEngine):
 
     def choose(self, subject: Subject) -> Choice:
         """See `SearchEngine`."""
-        return Choice(settled_ips=subject.survive())
+        return Choice(settled_rate=subject.survive())

@@ -116,13 +116,13 @@ class TrialEngine(SearchEngine):
 
     def objectives(self, trial: Trial, bench: Bench) -> list[float]:
         """Return the objectives of a trial: by default the one of HASS, f_acc + λ1·f_spa + λ2·f_thr − λ3·f_dsp
-        (section IV), with accuracy and throughput as multiples of the dense network's, the mean pair sparsity, and the
-        fraction of the DSPs that is used."""
+        (section IV), with accuracy and throughput (or what the goal asks for) as multiples of the dense network's, the
+        mean pair sparsity, and the fraction of the DSPs that is used."""
         sparsity, throughput, dsp = self.weights
         return [
             trial.val_acc / max(bench.dense.val_acc, 1e-9)
             + sparsity * trial.pair_sparsity
-            + throughput * trial.throughput_ips / bench.dense_ips
+            + throughput * bench.gain(trial)
             - dsp * trial.dsp
         ]
 
@@ -175,7 +175,7 @@ class TrialEngine(SearchEngine):
         if self.worker or self.workers == 1 or self.context is None:
             return nullcontext()
         question = subject.question
-        about = (self.context.settings, question.goal, question.dense_ips)
+        about = (self.context.settings, question.goal, question.dense_rate)
         return helpers(self.workers - 1, _draw_trials, self.context.rebuild, *about)
 
     def _keep_dense(self, subject: Subject) -> None:
@@ -211,14 +211,14 @@ class Bench:
     console: Console
     told: int = 0
 
-    @property
-    def dense_ips(self) -> float:
-        """Images/s of the dense network on dense compute engines."""
-        return self.evaluator.subject.question.dense_ips
+    def gain(self, trial: Trial) -> float:
+        """Return the throughput of a trial, or what the goal asks for, over the dense network's."""
+        return self.evaluator.subject.question.gain(trial)
 
     def best(self, trials: list[Trial]) -> Trial:
         """Return the trial that is best for the goal, out of at least one."""
-        return self.evaluator.subject.goal.best(front(trials), self.dense, self.dense_ips)
+        question = self.evaluator.subject.question
+        return question.goal.best(front(trials, question.goal.rate), self.dense, question.dense_rate)
 
     def measured(self, trial: optuna.Trial, thresholds: dict[str, float]) -> Trial:
         """Evaluate thresholds, and store the results in the study.
@@ -251,7 +251,7 @@ class Bench:
         best = self.best(trials)
         self.console.print(
             f"[dim]{len(trials):>4}/{self.budget.trials}[/] [bold]{self.engine.name:<7}[/] best so far: "
-            f"trial {best.number}  val acc {best.val_acc:.4f}  speed-up {best.throughput_ips / self.dense_ips:.2f}×  "
+            f"trial {best.number}  val acc {best.val_acc:.4f}  speed-up {self.gain(best):.2f}×  "
             f"pair sparsity {best.pair_sparsity:.3f}"
         )
 
@@ -265,7 +265,7 @@ def _about(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {"model": model, "data": data, "hw": settings["hw"], "sparsity": settings["sparsity"]}
 
 
-def _draw_trials(rebuild: Any, settings: dict[str, Any], goal: Any, dense_ips: float, worker: int) -> None:
+def _draw_trials(rebuild: Any, settings: dict[str, Any], goal: Any, dense_rate: float, worker: int) -> None:
     """Evaluate trials in the process of a worker; the arguments are those of `Context`."""
-    engine, subject = rebuild(settings, goal, dense_ips, worker)
+    engine, subject = rebuild(settings, goal, dense_rate, worker)
     engine.run(engine.bench(subject))

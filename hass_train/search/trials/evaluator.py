@@ -89,6 +89,7 @@ class Evaluator:
         trial = Trial(
             number, right, estimate.throughput_ips, estimate.area,
             profile.pair_sparsity(question.workload), time.monotonic() - started, images + looked_at,
+            estimate.latency_ms, estimate.energy_j,
         )  # fmt: skip
         self._known[key] = trial
         return trial

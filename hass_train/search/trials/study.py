@@ -8,6 +8,7 @@ import platform
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -171,10 +172,8 @@ class TrialStudy:
 
 
 def _trial_of(one: FrozenTrial) -> Trial:
-    return Trial(number=one.number, **{name: one.user_attrs[name] for name in _MEASURED})
-
-
-_MEASURED = ("val_acc", "throughput_ips", "dsp", "pair_sparsity", "seconds", "images")
+    known = {field.name: one.user_attrs[field.name] for field in fields(Trial) if field.name in one.user_attrs}
+    return Trial(number=one.number, **known)
 
 
 def _me() -> dict[str, Any]:

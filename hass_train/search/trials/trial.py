@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,6 +18,8 @@ class Trial:
         number: number of the trial in its study.
         val_acc: fraction of the validation images that are classified correctly.
         throughput_ips: images/s of the best design.
+        latency_ms: its latency, ms; infinite in studies of earlier versions, and so is the energy.
+        energy_j: its energy of an image, J.
         dsp: fraction of the device's DSPs that this design uses.
         pair_sparsity: fraction of weight–activation pairs with a zero, weighted by multiply-accumulates.
         seconds: seconds that the trial took.
@@ -30,13 +33,16 @@ class Trial:
     pair_sparsity: float
     seconds: float
     images: int
+    latency_ms: float = math.inf
+    energy_j: float = math.inf
 
     def to_dict(self) -> dict[str, Any]:
         """Return the trial as plain data."""
         return asdict(self)
 
 
-def front(trials: Iterable[Trial]) -> list[Trial]:
-    """Return the trials that no other one matches or beats in both accuracy and throughput, the fastest first."""
+def front(trials: Iterable[Trial], rate: Callable[[Trial], float] = lambda one: one.throughput_ips) -> list[Trial]:
+    """Return the trials that no other one matches or beats in both accuracy and throughput, or another rate, that of
+    the highest first."""
     in_order = sorted(trials, key=lambda one: one.number)
-    return pareto.front(in_order, lambda one: one.throughput_ips, lambda one: one.val_acc)
+    return pareto.front(in_order, rate, lambda one: one.val_acc)

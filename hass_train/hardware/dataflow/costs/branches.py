@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from hass_train.hardware.dataflow.costs.stream_logic import JOINS
 from hass_train.hardware.spans import spans
 from hass_train.hardware.workload import NETWORK_INPUT, FeatureMap, Operation, OperationKind, Workload
 
@@ -50,8 +49,8 @@ def fill(operation: Operation) -> float:
     source = operation.source
     if operation.kind is OperationKind.GLOBAL_POOL:
         return 1.0
-    if operation.kind is OperationKind.CONCAT and source.channels == operation.result.channels:
-        return 1 - source.pixels / operation.result.pixels if len(operation.inputs) > 1 else 0.0
+    if operation.joins_end_to_end:
+        return 1 - source.pixels / operation.result.pixels
     if operation.block:
         return min(operation.block / source.words, 1.0)
     if operation.kind is OperationKind.RESIZE or operation.function == "adaptive":
@@ -97,8 +96,13 @@ def held(operation: Operation, operand: int, words: int, read: FeatureMap) -> in
     """
     if operation.kind is OperationKind.MATMUL:
         return words * (operand == len(operation.inputs) - 1)
-    repeated = words < operation.result.words and read.pixels < operation.result.pixels
-    return words if operation.kind in JOINS and repeated else 0
+    return words if is_repeated(operation, read) else 0
+
+
+def is_repeated(operation: Operation, read: FeatureMap) -> bool:
+    """Whether a map that is read is one row, or one pixel, that an element-wise operation reads for every row."""
+    several = len(operation.inputs) > 1 and operation.kind is not OperationKind.CONCAT
+    return several and read.height == 1 and read.pixels < operation.result.pixels
 
 
 def urgencies(workload: Workload, memory_words: float) -> dict[str, int]:
@@ -179,12 +183,11 @@ def _behind(operation: Operation, operand: int, maps: Mapping[str, FeatureMap]) 
     All operands come at their pace, an image an interval, but each is read only after those before it, in its share of
     the interval.
     """
-    parts = [maps[name] for name in operation.inputs]
-    joined = {one.channels for one in (*parts, operation.result)}
-    if operation.kind is not OperationKind.CONCAT or len(joined) > 1:
+    if not operation.joins_end_to_end:
         return 0.0
+    parts = [maps[name] for name in operation.inputs]
     before = sum(1 - 1 / one.pixels for one in parts[:operand])
-    return min(before, 1.0) + 1 - parts[operand].pixels / operation.result.pixels
+    return min(before, 1.0) + max(1 - parts[operand].pixels / operation.result.pixels, 0.0)  # maps may be cut
 
 
 def _bypass(workload: Workload) -> dict[str, int]:

@@ -126,8 +126,11 @@ class SynthesisedCosts(CostModel):
         each = sum_bits(self.bits, layer, layer.window * folds.m)
         tree = module_costs(adders.AdderTree, family, addends=np.maximum(bundles, 2), streams=written, in_bits=each)
         total = total + tree * (bundles > 1)[:, None]
+        inside = each + state_bits(bundles)
+        # two words in which sums wait, so that ready does not pass from their readers through engines
+        total = total + module_costs(plumbing.RegisterFifo, family, width=written * inside, depth=2)
         passes, rounds = ceil_div(layer.channels_per_group, folds.i), ceil_div(layer.filters_per_group, folds.o)
-        inside, whole = each + state_bits(bundles), each + state_bits(bundles) + state_bits(passes)
+        whole = inside + state_bits(passes)
         sums = module_costs(
             adders.Accumulator, family, streams=written, passes=passes, rounds=rounds,
             groups=ceil_div(layer.groups, folds.g), in_bits=inside, bias_bits=inside, out_bits=whole,

@@ -162,7 +162,7 @@ class Engines:
             sum(
                 module_costs(
                     plumbing.LutramFifo, self.family, width=width, depth=np.maximum(self.folds.fifo, 2),
-                    shift_registers=1,
+                    shift_registers=0,
                 )
                 for width in (self._positions * self.bits.data, sums)
             )

@@ -29,13 +29,16 @@ from hass_train.hardware.dataflow.designs.tables import BANDWIDTH, FORBIDDEN, De
 from hass_train.hardware.dataflow.designs.zero_tiles import ZeroTiles
 from hass_train.hardware.dataflow.options import DataflowOptions
 from hass_train.hardware.estimate import LayerEstimate, Resources
-from hass_train.hardware.profile import LayerSparsity
+from hass_train.hardware.profile import DENSITIES, LayerSparsity
 from hass_train.hardware.workload import Operation, OperationKind
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
+HALF = 0.5
+"""Fraction of a density to which what a layer needs is followed for its price."""
+_TINY = 1e-12  # cycles of a round that computes nothing
 _NEVER = 1e9
 """Cycles of rounds of designs that may not be built: others are faster, and no dearer."""
 
@@ -70,6 +73,9 @@ class ComputeDesigns(Table):
         space: DesignSpace,
     ) -> None:
         self.layer, self.sparsity, self.fifos, self.options = layer, sparsity, fifos, options
+        self._halved: dict[
+            str, Floats
+        ] = {}  # `_growth_at_half` of all designs, where these are kept for profiles nearby
         self.urgency = fifos.urgency
         self.costs = options.cost_model(space.family)
         self._zero_tiles = ZeroTiles(layer, sparsity)
@@ -104,23 +110,38 @@ class ComputeDesigns(Table):
         found.sparsity, found.t, found.alone = sparsity, t[order], (self.alone * ratio)[order]
         return found
 
-    def at(self, rows: Ints, density: str, share: float, exactly: bool = False) -> Ints:
-        """(rows,) the intervals of some designs if a density, a field of `LayerSparsity`, were so much of what it is.
+    def at_half(self, rows: Ints, density: str, exactly: bool = False) -> Ints:
+        """(rows,) the intervals of some designs if a density, a field of `LayerSparsity`, were half of what it is.
 
-        Zeros are taken to be independent, as where the sparsity has `moved`; dense engines leave out tiles of them.
-        Engines with lists wait for a block's slowest filter as they do now, or `exactly` as filters then differ.
+        Args:
+            rows: the designs.
+            density: what is halved. Zeros are taken to be independent, as where the sparsity has `moved`; dense engines
+                leave out tiles of them.
+            exactly: whether engines with lists wait for a block's slowest filter as filters then differ, not as now.
         """
-        sparsity = replace(self.sparsity, **{density: getattr(self.sparsity, density) * share})
+        nearby = self._nearby_of(rows)
+        ratio = self._halved[density][rows] if self._halved else self._growth_at_half(nearby, rows, density, exactly)
+        return nearby.intervals(self.t[rows] * ratio) * self.urgency
+
+    def _nearby_of(self, rows: Ints) -> NearbyRounds:
+        if "_nearby" in vars(self):
+            return self._nearby.some(rows)
+        return NearbyRounds.of(self._work(self.sparsity), self.folds[rows])
+
+    def _growth_at_half(self, nearby: NearbyRounds, rows: Ints, density: str, exactly: bool) -> Floats:
+        """(rows,) the cycles of a round of some designs at half of a density over those now; see `at_half`."""
+        sparsity = replace(self.sparsity, **{density: getattr(self.sparsity, density) * HALF})
         if density == "weight_density":
-            counts = tuple(round(count * share) for count in sparsity.filter_nonzeros)
+            counts = tuple(round(count * HALF) for count in sparsity.filter_nonzeros)
             sparsity = replace(sparsity, filter_nonzeros=counts)
         before, after = self._work(self.sparsity), self._work(sparsity)
-        nearby = self._nearby.some(rows) if "_nearby" in vars(self) else NearbyRounds.of(before, self.folds[rows])
-        t = self.t[rows] * nearby.growth(before, after, share)[nearby.alike]
+        ratio = nearby.growth(before, after, HALF)[nearby.alike]
         for kind, some in by_rounds(self.folds.engine[rows]) if exactly else ():
             if kind.density == density and not kind.waits:
-                t[some] = self._scheduled(kind, after, self.folds[rows[some]])
-        return nearby.intervals(t) * self.urgency
+                ratio[some] = self._scheduled(kind, after, self.folds[rows[some]]) / np.maximum(
+                    self.t[rows[some]], _TINY
+                )
+        return ratio
 
     def _scheduled(self, kind: EngineKind, work: LayerWork, folds: Folds) -> Floats:
         """(designs,) the mean cycles of a round of a kind whose schedule is known beforehand."""
@@ -146,7 +167,12 @@ class ComputeDesigns(Table):
         # of a bounded number of weights a round takes whole cycles, so that which N pays changes with the number
         apart = folds.n * (structure is not None and structure.bounded is not None)
         groups = folds.engine * (int(apart.max(initial=0)) + 1) + apart
-        return self._some(worth_near(self, groups, interval, self.space.budget), self.interval)
+        found = self._some(worth_near(self, groups, interval, self.space.budget), self.interval)
+        every = np.arange(len(found.t))
+        found._halved = {
+            density: found._growth_at_half(found._nearby, every, density, exactly=True) for density in DENSITIES
+        }
+        return found
 
     def _some(self, rows: Ints, interval: Ints) -> ComputeDesigns:
         """A table of some rows, whose intervals then ascend."""
@@ -157,6 +183,7 @@ class ComputeDesigns(Table):
             setattr(found, name, getattr(self, name)[rows])
         if "_nearby" in vars(self):
             found._nearby = self._nearby.some(rows)
+        found._halved = {density: ratio[rows] for density, ratio in self._halved.items()}
         return found
 
     # ---- designs ---------------------------------------------------------------------------------------------
@@ -229,7 +256,7 @@ class ComputeDesigns(Table):
         fetched = not streamed and space.budget[BANDWIDTH] > 0 and not options.buildable
         bands = self._band_choices() if fetched else []
         size, key = 2 * len(side.n) * len(side.filters), (side, space.family, self.fifos.bypass, *bands)
-        fixed = known_costs(key, size, 4 + 2 * len(bands), cells, lambda some: self._fixed_costs(folds[some], bands))
+        fixed = known_costs(key, size, 6 + 2 * len(bands), cells, lambda some: self._fixed_costs(folds[some], bands))
         banks, streams = self._weight_banks(folds, t), folds.i * folds.g
         if self.fifos.words:
             before = ceil_div(sum(self.fifos.words), streams * folds.q)
@@ -237,7 +264,7 @@ class ComputeDesigns(Table):
             load = np.minimum(cycles.input_cycles(layer, folds.i, folds.g, folds.q) / interval, 1.0)
             before = input_depth(layer, streams, folds.q, load)
         held = memory.buffer(options.activation_bits, streams * folds.q, before)
-        logic, window = fixed[:3], fixed[3] + held.bram18
+        logic, window, (rows_bram18, rows_uram) = fixed[:3], fixed[3] + held.bram18, fixed[4:6]
         logic[1] += held.lut + banks.luts
         self.places = [(WeightsIn.BRAM, 1)]
         columns: list[tuple[Floats | Ints | int, ...]] = [(window + banks.bram18, 0, 0)]
@@ -247,8 +274,11 @@ class ComputeDesigns(Table):
             if streamed:  # operands that wait a whole image take as much memory as those that are held
                 self.places.append((WeightsIn.URAM, 1))
                 columns.append((fixed[3], banks.uram + held.uram, 0))
+            if self._reads_far_ahead and not options.buildable:
+                self.places.append((WeightsIn.URAM, 1))
+                columns.append((window - rows_bram18, banks.uram + rows_uram, 0))
         blocked = window + np.where(banks.in_luts, FORBIDDEN, 0.0)  # weights that fit LUTs are not fetched from outside
-        for band, bram18, uram in zip(bands, fixed[4::2], fixed[5::2], strict=True):
+        for band, bram18, uram in zip(bands, fixed[6::2], fixed[7::2], strict=True):
             read = layer.weights * options.weight_bits * banks.stored * band
             self.places.append((WeightsIn.OFF_CHIP, band))
             columns.append((blocked + bram18, 0, read))
@@ -262,17 +292,18 @@ class ComputeDesigns(Table):
         return logic.T, memories.transpose(0, 2, 1), banks.in_luts
 
     def _fixed_costs(self, folds: Folds, bands: list[int]) -> Floats:
-        """(4 + 2·bands, n) what no sparsity changes: DSPs, LUTs and flip-flops; block RAMs of windows; block RAMs and
-        UltraRAMs of the maps beside off-chip weights, for each number of bands."""
+        """(6 + 2·bands, n) what no sparsity changes: DSPs, LUTs and flip-flops; block RAMs of windows and of what is
+        read ahead of them; block RAMs, and UltraRAMs instead, of the latter, and of the maps beside off-chip weights
+        for each number of bands."""
         layer, streams = self.layer, folds.i * folds.g
         logic = self.costs.compute(layer, folds, max(self.options.pixel_choices))
-        window = self.costs.window(layer, folds) + memory.buffer(
-            self.options.activation_bits, streams * folds.q, rows_depth(layer, streams, folds.q)
-        )
+        rows = memory.buffer(self.options.activation_bits, streams * folds.q, rows_depth(layer, streams, folds.q))
+        window = self.costs.window(layer, folds) + rows
         logic[:, 1] += window.lut
         banks = self._weight_banks(folds, np.ones(len(folds)))
         maps = [self._map_buffers(folds, banks.count * banks.words, band) for band in bands]
-        return np.stack([*logic.T, window.bram18, *(side for one in maps for side in (one.bram18, one.uram))])
+        held = (window.bram18, rows.bram18, rows.uram)
+        return np.stack([*logic.T, *held, *(side for one in maps for side in (one.bram18, one.uram))])
 
     def _weight_banks(self, folds: Folds, t: Floats) -> WeightBanks:
         """The memories of weights of designs whose rounds take t cycles.
@@ -288,6 +319,11 @@ class ComputeDesigns(Table):
         if not streamed:
             return banks
         return replace(banks, depth=2 * banks.depth, word_bits=np.full(len(folds), options.activation_bits))
+
+    @property
+    def _reads_far_ahead(self) -> bool:
+        """Whether the rows that are read ahead of a window would fill an UltraRAM, so that one may hold them."""
+        return int(rows_depth(self.layer, 1, 1)) * self.options.activation_bits > memory.URAM_BITS
 
     @property
     def _lines(self) -> int:
@@ -360,7 +396,7 @@ class ComputeDesigns(Table):
             initiation_interval_of_mean=float(max(self.options.t_min, ceil_div(mean_pairs, int(folds.n[0])))),
             imbalance=float(self.uneven[design]),
             engine_fifo=int(folds.fifo[0]),
-            waiting=float(t / max(self.alone[design], 1e-12)) if t else 1.0,
+            waiting=float(t / max(self.alone[design], _TINY)) if t else 1.0,
             macs=layer.macs,
             pair_density=self.sparsity.pair_density,
             lanes=kind.lanes,

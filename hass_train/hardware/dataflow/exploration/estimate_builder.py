@@ -18,7 +18,6 @@ from hass_train.hardware.dataflow.exploration.kind_reasons import KindReasons
 from hass_train.hardware.dataflow.exploration.latency import latency_cycles
 from hass_train.hardware.dataflow.exploration.network import ExploredPart, Network
 from hass_train.hardware.dataflow.exploration.prices import (
-    DENSITIES,
     LayerDemand,
     Prices,
     Usage,
@@ -28,7 +27,7 @@ from hass_train.hardware.dataflow.exploration.prices import (
 )
 from hass_train.hardware.dataflow.options import LIMITS
 from hass_train.hardware.estimate import Bottleneck, Energy, Estimate, LayerEstimate, Part, Resources
-from hass_train.hardware.profile import LayerSparsity, SparsityProfile
+from hass_train.hardware.profile import DENSITIES, LayerSparsity, SparsityProfile
 from hass_train.hardware.workload import Operation
 
 _TIE = 1e-3  # worth of the resources that do not bind, beside those that do
@@ -197,7 +196,8 @@ class EstimateBuilder:
         device, held = network.device, found.resources
         memory = device.bram18 * BRAM18_BITS + device.uram * URAM_BITS
         kept = held[1] * BRAM18_BITS + held[2] * URAM_BITS
-        may_copy = not options.max_replicas or found.replicas < options.max_replicas
+        most = 1 if options.objective == "latency" else options.max_replicas
+        may_copy = not most or found.replicas < most
         counts = {name: utilization[name] / options.usable(name) for name in ("dsp", "lut", "ff")}
         usage = Usage(
             **{name: share * (name in options.limits) for name, share in counts.items()},
@@ -205,7 +205,7 @@ class EstimateBuilder:
             bandwidth=utilization["bandwidth"] * ("bandwidth" in options.limits),
             parallelism=0.0 if may_copy else explorer.fastest / found.interval,
         )
-        proof = explorer.learned[-1] if explorer.learned else None
+        proof = next(iter(explorer.best_proofs(part.design.replicas, 1)), None)
         return worth(usage, _spent(part, explorer), (BRAM18_BITS, URAM_BITS), proof)
 
     def _demand(self, operation: Operation, table: Table, interval: int, weights: NDArray[np.float64]) -> LayerDemand:

@@ -51,6 +51,7 @@ class Explorer:
         tolerance: how far above the optimal interval an answer may be, as a fraction; 0 = exact.
         prove: whether branch and bound decides where bounds leave a question open; without it answers are good designs,
             and come quickly.
+        proofs: (6,) weights of resources that bounded the interval at a profile nearby, and may bound this one too.
 
     Attributes:
         counted: (6,) whether each resource is limited.
@@ -58,7 +59,14 @@ class Explorer:
         demands: the weighted sums of resources that bound the interval: each limited resource, and what proofs taught.
     """
 
-    def __init__(self, tables: Sequence[Table], limits: Limits, tolerance: float = 0.0, prove: bool = True) -> None:
+    def __init__(
+        self,
+        tables: Sequence[Table],
+        limits: Limits,
+        tolerance: float = 0.0,
+        prove: bool = True,
+        proofs: Sequence[Floats] = (),
+    ) -> None:
         self.tables, self.limits, self.tolerance, self.prove = tables, limits, tolerance, prove
         self.candidates = CandidateSet.of(tables)
         distinct = list(dict.fromkeys(tables))
@@ -67,8 +75,8 @@ class Explorer:
         self.fastest = max(int(table.interval[0]) for table in tables)
         self.slowest = max(int(table.interval[-1]) for table in tables)
         alone = [np.eye(6)[k] for k in np.flatnonzero(self.counted)]
-        self.demands = [Demand.of(self.candidates.blocks, weights) for weights in alone]
-        self._taught = len(alone)  # demands, forgotten ones included
+        self.demands = [Demand.of(self.candidates.blocks, weights) for weights in (*alone, *proofs)]
+        self._taught = len(self.demands)  # forgotten ones included
         read = {table: float(table.memory[:, :, -1].max()) for table in distinct}
         self._most_bits = limits.image_bits + sum(read[table] for table in tables)
         self._start: Floats | None = None
@@ -179,6 +187,11 @@ class Explorer:
     def learned(self) -> list[Floats]:
         """The (6,) weights of resources whose sum proved that something does not fit."""
         return [demand.weights for demand in self.demands[int(self.counted.sum()) :]]
+
+    def best_proofs(self, replicas: int, most: int) -> list[Floats]:
+        """The (6,) weights of resources that bound the interval of `replicas` copies best."""
+        learned = self.demands[int(self.counted.sum()) :]
+        return [one.weights for one in sorted(learned, key=lambda one: -one.fastest(self.limits, replicas))[:most]]
 
     def bound(self, replicas: int) -> float:
         """A lower bound of the interval of `replicas` copies."""

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.dataflow.costs import cycles
 from hass_train.hardware.dataflow.costs.branches import held, operand_wait, operand_words
+from hass_train.hardware.dataflow.costs.stream_logic import WHOLE_PIXELS
 from hass_train.hardware.estimate import LayerEstimate
 from hass_train.hardware.spans import spans
 from hass_train.hardware.workload import NETWORK_INPUT, Operation, OperationKind, Workload
@@ -74,7 +75,8 @@ def _times(
         writing = min(result.words / (folds["o"] * folds["g"] * folds["p"]) / row.bands, band)
         return float(starts[0]) + band, max(computed, ends + band) + writing
     pixel = own / result.pixels
-    return float(starts[0]) + pixel, max(computed, ends + pixel / blocks)
+    before, behind = (pixel / blocks, pixel) if operation.kind in WHOLE_PIXELS else (pixel, pixel / blocks)
+    return float(starts[0]) + before, max(computed, ends + behind)
 
 
 def _computing(operation: Operation, row: LayerEstimate) -> float:
@@ -109,7 +111,8 @@ def _needs(operation: Operation, row: LayerEstimate, blocks: int) -> Floats:
         pixels = (rows - 1) * source.width + min(max(across - beside, 1), source.width)
         found = pixels / source.pixels - (1 - 1 / blocks) / source.pixels  # the first block of channels of the last
     else:
-        found = (index * result.width + 1 / blocks) / result.pixels
+        begun = 1.0 if operation.kind in WHOLE_PIXELS else 1 / blocks
+        found = (index * result.width + begun) / result.pixels
     parts = row.bands if _fetched(row) else operation.blocks if operation.block else 0
     return np.asarray(np.minimum(np.ceil(found * parts) / parts, 1.0) if parts else found, float)
 

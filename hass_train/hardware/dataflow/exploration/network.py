@@ -66,9 +66,11 @@ class Network:
         counts = budget_of(self.device, self.options)[:-1]
         return Limits(counts, bits_per_cycle, bits)
 
-    def explorer(self, start: int, end: int, tolerance: float, prove: bool) -> Explorer:
+    def explorer(
+        self, start: int, end: int, tolerance: float, prove: bool, proofs: Sequence[NDArray[np.float64]] = ()
+    ) -> Explorer:
         """An explorer of operations start … end−1 as one configuration."""
-        return Explorer(self.tables[start:end], self.limits(start, end), tolerance, prove)
+        return Explorer(self.tables[start:end], self.limits(start, end), tolerance, prove, proofs)
 
     def useful_cuts(self) -> list[int]:
         """The cuts worth considering: of neighbouring ones without a multiplier between, that with the smallest map."""

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 
 from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
 from hass_train.hardware.dataflow.costs.engine_kinds import KINDS, by_engine
-from hass_train.hardware.dataflow.designs.compute import ComputeDesigns
+from hass_train.hardware.dataflow.designs.compute import HALF, ComputeDesigns
 from hass_train.hardware.dataflow.designs.tables import BANDWIDTH, LOGIC, MEMORY, WeightsIn
-from hass_train.hardware.profile import LayerSparsity
+from hass_train.hardware.profile import DENSITIES, LayerSparsity
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -33,14 +33,10 @@ Ints = NDArray[np.int64]
 SHARPNESS = 8.0
 """Exponent of the soft maximum: a resource that is half as full as the fullest counts for 0.4 % of it."""
 _HARDNESS = 64.0  # exponent of the soft minimum over kinds: one that costs 5 % more counts for 4 % of the cheapest
-_STEP = 0.5  # fraction of a density to which a layer's need is followed
 _UNBUILT = 2.0  # what a kind without any design is taken to cost, over the cheapest one
 _FEW = 16  # designs that are looked at together
 _TINY = 1e-300  # instead of nothing, where what binds is nothing that a layer takes
 _NEGLIGIBLE = 1e-3  # share of memory and bandwidth below which designs are compared by their logic alone
-
-DENSITIES = ("pair_density", "weight_density", "activation_density")
-"""What has a price, by the names of `LayerSparsity`'s fields."""
 
 Prices = Mapping[str, Mapping[str, float]]
 """For each of `DENSITIES`, −∂ log(throughput)/∂ density by the layer's name, all ≥ 0."""
@@ -131,7 +127,7 @@ def kind_demands(
         interval: cycles per image of the pipeline.
         weights: (6,) what a unit of each resource is worth.
     """
-    end = int(np.searchsorted(table.interval, interval / _STEP, side="right"))
+    end = int(np.searchsorted(table.interval, interval / HALF, side="right"))
     codes, logic = table.folds.engine[:end], table.logic[:end] @ weights[LOGIC]
     found = {}
     for engine, rows in by_engine(codes):
@@ -139,7 +135,7 @@ def kind_demands(
     least = min((one.cost for one in found.values()), default=1.0)
     for engine in allowed:
         if engine not in found and (density := _gains_from(engine, sparsity)):
-            found[engine] = KindDemand(_UNBUILT * least, {density: _STEP * _UNBUILT * least})
+            found[engine] = KindDemand(_UNBUILT * least, {density: HALF * _UNBUILT * least})
     return list(found.values())
 
 
@@ -176,10 +172,10 @@ def _demand(
         best = float(moved[:soon].min(initial=np.inf))
         late = soon + np.flatnonzero(moved[soon:] < best)
         if density == faster and len(late):
-            late = late[table.at(rows[late], density, _STEP) <= interval]
+            late = late[table.at_half(rows[late], density) <= interval]
             late = late[np.argsort(moved[late], kind="stable")]
             while len(late):  # the cheapest first: how long lists take takes long to work out
-                kept_up = table.at(rows[late[:_FEW]], density, _STEP, exactly=True) <= interval
+                kept_up = table.at_half(rows[late[:_FEW]], density, exactly=True) <= interval
                 if kept_up.any():
                     best = float(moved[late[np.argmax(kept_up)]])
                     break
@@ -202,15 +198,15 @@ def _freed_at_half(table: ComputeDesigns, rows: Ints, held: Floats, per_bit: flo
         faster: the density that the kind gains from.
     """
     options, density = table.options, table.sparsity.weight_density
-    now, then = (options.stored_fraction(share * density) for share in (1.0, _STEP))
+    now, then = (options.stored_fraction(share * density) for share in (1.0, HALF))
     if faster != "weight_density":
         return held * (1 - then / now)
-    freed = held * (1 - _STEP)
+    freed = held * (1 - HALF)
     for place, (where, bands) in enumerate(table.places):
         if where is WeightsIn.OFF_CHIP:  # maps beside the weights stay
             bits = table.memory[place, rows, 2]
             masked = bits >= math.ceil(table.layer.weights * options.weight_bits * now * bands)
-            freed[place] = bits * per_bit * np.where(masked, 1 - then / now, 1 - _STEP)
+            freed[place] = bits * per_bit * np.where(masked, 1 - then / now, 1 - HALF)
     return freed
 
 
@@ -237,7 +233,7 @@ def prices_of(layers: Sequence[LayerDemand]) -> Prices:
         for density in {density for kind in layer.kinds for density in kind.halved}:
             if present := getattr(layer.sparsity, density):
                 saved = max(need - _need(layer.kinds, density), 0.0)
-                prices[density][layer.name] = saved / (present * (1 - _STEP))
+                prices[density][layer.name] = saved / (present * (1 - HALF))
     return prices
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hass_train.hardware.arithmetic import ceil_div
+from hass_train.hardware.dataflow.costs.branches import is_repeated
 from hass_train.hardware.dataflow.simulator.stages import Operand
 from hass_train.hardware.workload import FeatureMap, Operation, OperationKind
 
@@ -66,9 +67,10 @@ def elementwise_operand(operation: Operation, k: int, maps: Mapping[str, Feature
     name, result = operation.inputs[k], operation.result
     own = maps[name]
     if operation.kind is OperationKind.CONCAT:
-        if own.channels == result.channels and own.pixels < result.pixels and len(operation.inputs) > 1:
-            first = sum(maps[other].words for other in operation.inputs[:k])  # one map behind the other
-            used = np.clip(written - first, 0, own.words)
+        if operation.joins_end_to_end:
+            first, whole = (sum(maps[other].words for other in operation.inputs[:end]) for end in (k, None))
+            reached = ceil_div(written * whole, result.words)  # of cut maps, and beside constants, in proportion
+            used = np.clip(reached - first, 0, own.words)
             used[-1:] = own.words
             return Operand(name, used, np.where(np.diff(used, prepend=0) > 0, used, 0))
         before = sum(maps[other].channels for other in operation.inputs[:k])
@@ -76,7 +78,7 @@ def elementwise_operand(operation: Operation, k: int, maps: Mapping[str, Feature
         used = np.minimum(pixel, own.pixels) * own.channels + np.clip(channel - before, 0, own.channels)
         fresh = np.diff(used, prepend=0) > 0
         return _scaled(name, maps, used, np.where(fresh, used, 0), own.words)
-    if own.pixels < result.pixels and len(operation.inputs) > 1 and own.height == 1:
+    if is_repeated(operation, own):
         pixel, channel = np.divmod(written - 1, result.channels)  # one row, or one pixel, for all rows of the result
         row = own.width == result.width > 1
         reached = ceil_div((channel + 1) * own.channels, result.channels)

@@ -39,8 +39,14 @@ class ActivationEngine(Engine):
 
     @property
     def latency(self) -> int:
-        """As of dense engines, and a cycle between picking an activation and the address of its weights."""
-        return super().latency + 1
+        """As of dense engines, a cycle in which a window is loaded, and one between picking an activation and the
+        address of its weights."""
+        return super().latency + 2
+
+    @property
+    def _shifted(self) -> list[int]:
+        """A lane that has nothing left gets zero by the reset of its first register, which shift registers lack."""
+        return [max(skew - (self.steps > 1), 0) for skew in self._skews]
 
     def lut_terms(self, family: Family) -> dict[str, float]:
         lanes, positions = self.bundles * self.multipliers, self.bundles * self.positions
@@ -58,14 +64,17 @@ class ActivationEngine(Engine):
 
     @property
     def counter_bits(self) -> int:
-        """Those of `round_counter`, and of the row beside what is picked."""
-        return 2 * self.row_bits + state_bits(self.rounds)
+        """Those of `round_counter`, of the row that is loaded, and of the one beside what is picked."""
+        return 3 * self.row_bits + state_bits(self.rounds)
 
     def ff_terms(self, family: Family) -> dict[str, float]:
-        lanes = self.bundles * self.multipliers
         terms = super().ff_terms(family)
-        if self.steps > 1:  # else the DSP's own register takes the value
+        # the window, as it is loaded and beside what is picked
+        terms["datapath"] += 2 * self.bundles * self.positions * self.data_bits
+        if self.steps > 1:
             places = [len(range(lane, self.positions, self.multipliers)) for lane in range(self.multipliers)]
-            state = self.bundles * sum(count - 1 + state_bits(count) for count in places)
-            terms["datapath"] += lanes * self.data_bits * (family == "xc7") + state
+            # of what is left: the bits, whether there are more and any, and the first one's place
+            terms["datapath"] += self.bundles * sum(count + 2 + state_bits(count) for count in places)
+            if family == "xc7":
+                terms["datapath"] += self._operands * sum(skew > 0 for skew in self._skews)
         return terms

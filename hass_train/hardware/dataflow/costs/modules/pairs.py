@@ -19,7 +19,8 @@ class PairEngine(SparseEngine):
 
     name: ClassVar[str] = "pair_engine"
     samples: ClassVar[tuple[Mapping[str, int], ...]] = samples_of("passes")
-    loads: ClassVar[int] = 1
+    loads: ClassVar[int] = 2
+    registers: ClassVar[int] = 1
     passes: int
 
     @property
@@ -36,6 +37,11 @@ class PairEngine(SparseEngine):
 
     def accumulates(self, family: Family) -> bool:
         return super().accumulates(family) and self.steps > 1
+
+    @property
+    def _place_bits(self) -> int:
+        """Bits of the places that are picked, and of a lane's two registers beside them."""
+        return sum((n - 1).bit_length() + 2 * (n > 1) for n in self.pickers[0])
 
     def lut_terms(self, family: Family) -> dict[str, float]:
         """See `ModuleParameters`: of `pair_picker`, "pairs" are the registers of those left, "trees" what finds the
@@ -58,12 +64,11 @@ class PairEngine(SparseEngine):
         }
 
     def ff_terms(self, family: Family) -> dict[str, float]:
-        places, picks = self.pickers
+        places, _ = self.pickers
         terms = self._sum_ffs(family)
-        terms["datapath"] += self.loads * (self.copies * sum(places) + self.bundles * self.positions * self.data_bits)
-        if self.loads > 1:  # places are registered
-            varying = sum(((self.positions - 1) ^ pick).bit_length() for pick in range(picks))
-            terms["datapath"] += self.copies * varying
+        held = self.registers * sum(places) + self.positions  # pairs that are loaded and left, and the mask
+        terms["datapath"] += self.copies * held + 2 * self.bundles * self.positions * self.data_bits
+        terms["datapath"] += self.copies * self._place_bits
         delays = [wait + self.loads for wait in self.waits]  # three registers and more are one, and a LUT
         idle = sum(delay if delay < 3 or family == "ecp5" else 1 for delay in delays)
         terms["datapath"] += self.copies * idle
@@ -75,7 +80,7 @@ class CrossbarEngine(PairEngine):
     """Multipliers take the first pairs without a zero, wherever in the window they are (HASS)."""
 
     name: ClassVar[str] = "crossbar_engine"
-    loads: ClassVar[int] = 2
+    registers: ClassVar[int] = 2
 
     @property
     def choices(self) -> int:
@@ -84,6 +89,11 @@ class CrossbarEngine(PairEngine):
     @property
     def pickers(self) -> tuple[list[int], int]:
         return [self.positions], self.multipliers
+
+    @property
+    def _place_bits(self) -> int:
+        """A pick's place is at least its number, so that some of its bits may be constant."""
+        return sum(((self.positions - 1) ^ pick).bit_length() for pick in range(self.multipliers))
 
     def chosen_from(self, lane: int) -> int:
         return self.positions

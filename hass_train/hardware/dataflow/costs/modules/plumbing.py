@@ -120,13 +120,14 @@ class LutramFifo(Fifo):
             if family == "ecp5":
                 return {"multiplexer": self.width * self.depth, "fixed shift registers": 1}
             return {"shift registers": self.width * -(-self.depth // 32), "index": index, "fixed shift registers": 1}
-        return {"memory": lutram(self.width, self.depth, family), "addresses": index, "fixed": 1}
+        counters = 2 * index + state_bits(self.depth + 1)  # both addresses, and the number of words
+        return {"memory": lutram(self.width, self.depth, family), "counters": counters, "fixed": 1}
 
     def ff_terms(self, family: Family) -> dict[str, float]:
         index = state_bits(self.depth)
         if self.shift_registers:
             return {"rows": self.width * self.depth if family == "ecp5" else 0, "index": index + 1}
-        return {"addresses": 3 * index + 1}  # Yosys keeps one of both twice
+        return {"counters": 2 * index + state_bits(self.depth + 1) + 2}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,11 +140,16 @@ class BlockFifo(Fifo):
     def least(self, parameter: str) -> int:
         return 3 if parameter == "DEPTH" else 1
 
+    @property
+    def _counters(self) -> int:
+        """Bits of both addresses, and of the number of words."""
+        return 2 * state_bits(self.depth - 1) + state_bits(self.depth)
+
     def lut_terms(self, family: Family) -> dict[str, float]:
-        return {"addresses": state_bits(self.depth - 1), "fixed": 1}
+        return {"counters": self._counters, "fixed": 1}
 
     def ff_terms(self, family: Family) -> dict[str, float]:
-        return {"addresses": 2 * state_bits(self.depth - 1), "fixed": 2}
+        return {"counters": self._counters, "fixed": 3}
 
     def block_rams(self, family: Family) -> int:
         return block_rams(self.width, self.depth - 1, family)

@@ -113,7 +113,7 @@ class Engine(ModuleParameters):
         """From a window's last step, in which it is read, to its last sums; the cycle of reading is the 1."""
         adders = 1 if self.steps > 1 and not self.accumulates else 0
         skew = self.steps if self.accumulates else 1
-        return 3 + (self.longest - 1) * skew + (self.chains - 1).bit_length() + adders
+        return 4 + (self.longest - 1) * skew + (self.chains - 1).bit_length() + adders
 
     @property
     def _skews(self) -> list[int]:
@@ -121,6 +121,11 @@ class Engine(ModuleParameters):
         ends = [self.multipliers * chain // self.chains for chain in range(self.chains + 1)]
         places = [range(self.longest - end + start, self.longest) for start, end in pairwise(ends)]
         return [place * (self.steps if self.accumulates else 1) for chain in places for place in chain]
+
+    @property
+    def _shifted(self) -> list[int]:
+        """Of these cycles, those that the shift registers of Xilinx devices may hold."""
+        return self._skews
 
     @property
     def _field(self) -> int:
@@ -206,7 +211,7 @@ class Engine(ModuleParameters):
         if family == "ecp5":
             chains = lanes * sum(share.sum_bits * share.many for share in self._shares)
             return terms | {"chains": chains, "chosen sums": chains if self.accumulates else 0}
-        late = [skew - 1 for skew in self._skews if skew > 3]
+        late = [cycles for cycles in self._shifted if cycles > 2]
         small = sum(share.many for share in self._shares if share.x_bits + share.y_bits <= SMALL_PRODUCT)
         return terms | {
             "inverted signs": 0 if self._accumulators or self.chains > 1 else fields,
@@ -233,10 +238,11 @@ class Engine(ModuleParameters):
         if family == "ecp5":
             products = sum((share.x_bits + share.y_bits) * share.many for share in self._shares)
             chains = sum(share.sum_bits * share.many for share in self._shares)
-            delays = self._operands * sum(skew + 1 for skew in self._skews) + weights * sum(ahead)
+            waits = sum(one + 1 for one in ahead)
+            delays = self._operands * sum(skew + 2 for skew in self._skews) + weights * waits
             return terms | {"products": lanes * products, "chains": lanes * chains, "delays": delays}
-        few = sum(registers_of_delay(max(skew - 1, 0)) for skew in self._skews)
-        terms["datapath"] += self._operands * few + weights * sum(wait == 3 for wait in ahead)
+        few = sum(registers_of_delay(cycles) for cycles in self._shifted)
+        terms["datapath"] += self._operands * few + weights * sum(max(wait - 1, 0) for wait in ahead)
         small = sum(share.many for share in self._shares if share.x_bits + share.y_bits <= SMALL_PRODUCT)
         return terms | {
             "small products": lanes * small * (self.data_bits + self.weight_bits + self.sum_bits),

@@ -86,9 +86,10 @@ class SparseEngine(ModuleParameters):
 
     @property
     def latency(self) -> int:
+        """Of `dot_product`, of what comes before it, and a cycle in which the memory's first row is fetched ahead."""
         cascades, length = self.cascades
         alone = self.multipliers == 1 and not self.packed
-        return 4 + self.late + self.loads + (0 if alone else ceil_div(length, 2)) + (cascades > 1)
+        return 5 + self.late + self.loads + (0 if alone else ceil_div(length, 2)) + (cascades > 1)
 
     @property
     def copies(self) -> int:
@@ -250,4 +251,8 @@ class WeightEngine(SparseEngine):
         return terms | {"counters": address_bits(self.rows) + address_bits(self.rounds), "fixed": 1}
 
     def ff_terms(self, family: Family) -> dict[str, float]:
-        return self._sum_ffs(family)
+        """With the row of entries that waits behind the memory."""
+        terms = self._sum_ffs(family)
+        entry = self.weight_bits + address_bits(self.choices)
+        terms["datapath"] += self.bundles * self.filters * self.multipliers * entry
+        return terms
