@@ -103,6 +103,9 @@ class Phases(pl.Callback):
 
     def _begin_recover(self, trainer: pl.Trainer, module: SparseClassifier) -> None:
         state = module.state
+        if state.plan.epochs[1]:  # without any, numbers are still as the search began with them, in all its workers
+            self._renew(trainer, module)
+            self._calibrate(trainer, module)
         subject = Subject(module.model, state.asked, _data(trainer), self.calibration_images, self.margin, self.output)
         # the first process chooses for all
         state.choice, bits = ranks.from_first(lambda: self._choose(state, subject, module))
@@ -113,9 +116,7 @@ class Phases(pl.Callback):
         self._charge(state)
         module.enter(Phase.RECOVER)
         ranks.check_same([layer.mask for _, layer in sparse_layers(module.model)], "masks")
-        # the running means of the search lag behind the thresholds
-        renew_batch_norm(module.model, _data(trainer).images("train", module, batches=_NORM_BATCHES))
-        self._calibrate(trainer, module)
+        self._renew(trainer, module)
 
     def _choose(self, state: SearchState, subject: Subject, module: SparseClassifier) -> tuple[Choice, dict[str, int]]:
         """Let the search engine choose thresholds; then choose the bits of weights that the precision leaves free, by
@@ -129,6 +130,10 @@ class Phases(pl.Callback):
             if faster.question.target_rate is not None:
                 choice = replace(choice, settled_rate=faster.survive())
         return choice, bits
+
+    def _renew(self, trainer: pl.Trainer, module: SparseClassifier) -> None:
+        """Measure batch-norm statistics at the present thresholds, behind which the running means lag."""
+        renew_batch_norm(module.model, _data(trainer).images("train", module, batches=_NORM_BATCHES))
 
     def _calibrate(self, trainer: pl.Trainer, module: SparseClassifier) -> None:
         """Choose the exponents of integers by training images."""

@@ -22,6 +22,9 @@ from hass_train.results import playing
 from hass_train.results.result import Result
 from hass_train.runtime import stopping
 from hass_train.runtime.errors import UserError
+from hass_train.search.engine import Choice
+from hass_train.search.engines import Learned
+from hass_train.search.subject import Subject
 from hass_train.tracking.board import final_scalars
 from hass_train.training.replay import simulate_run
 from tests.chaos.kills import NETWORK, numbers
@@ -105,6 +108,29 @@ def test_a_stopped_search_goes_on_bit_for_bit(
     assert (second / "integers.json").read_text() == (searched / "integers.json").read_text()
 
 
+def test_thresholds_are_settled_with_the_exponents_that_are_deployed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others would change how many values are zero, and so lose the goal that was just met."""
+    settled, choose = list[torch.Tensor](), Learned.choose
+
+    def noting(engine: Learned, subject: Subject) -> Choice:
+        quantisers = quantisers_of(subject.model)
+        assert quantisers is not None
+        settled.append(quantisers.exponents.clone())
+        # the network after settling gives values of another range, by which exponents could be chosen anew
+        for module in subject.model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.weight.detach().mul_(4)
+        return choose(engine, subject)
+
+    monkeypatch.setattr(Learned, "choose", noting)
+    _, made = pipeline.search(composed(*RUN_SMALL, "precision=int8", output=tmp_path / "run"))
+    quantisers = quantisers_of(made["module"].model)
+    assert quantisers is not None
+    assert torch.equal(quantisers.exponents, settled[0])
+
+
 def test_a_search_reports_the_accuracy_of_integers_and_their_zeros(searched: Path) -> None:
     network, result = IntegerNetwork.load(searched), Result.load(searched)
     data = Experiment.of(composed(*RUN_SMALL, "precision=int8", output=searched / "again")).data
@@ -158,7 +184,7 @@ def test_the_group_names_precisions(name: str, bits: tuple[int, int, int], tmp_p
     precision = Experiment.of(config(tmp_path, f"precision={name}")).precision
     assert isinstance(precision, Precision)
     assert (precision.weight_bits, precision.activation_bits, precision.accumulator_bits) == bits
-    assert [rule.weight_bits for rule in precision.rules.values()] == ([8, 8] if name == "int4" else [])
+    assert [rule.weight_bits for rule in precision.rules.values()] == ([8, 8, 8] if name == "int4" else [])
 
 
 def test_floating_point_is_the_default(tmp_path: Path) -> None:

@@ -172,6 +172,11 @@ class Calibration(nn.Module):
             self.exponents[place] = own[int(best[place])]
         self.errors.mul_(keep)
         self.synchronize()  # weights' exponents depend on the formats of what they meet
+        self.choose_weights()
+
+    @torch.no_grad()
+    def choose_weights(self) -> None:
+        """Choose the exponents of all filters anew, by their present weights and the formats of what they meet."""
         self._choose_weights([node for node in self.graph.nodes if node.kind in LAYERS])
         self.synchronize()
 

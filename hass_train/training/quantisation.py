@@ -1,9 +1,10 @@
 """When a network's exponents are chosen in training: at the start of a phase, after its epochs, and no more at the end.
 
 A search begins with floating-point numbers. Its search phase begins with a calibration, observes values in some steps,
-chooses exponents anew after every epoch, and keeps them in its last quarter. Recovery begins with another calibration,
-of the network with its final zeros, and keeps these exponents. Plain training calibrates first, and keeps exponents in
-its last quarter too. All that is of values; the exponents of filters follow their weights in all phases.
+chooses exponents anew after every epoch, and keeps them in its last quarter. It ends with another calibration, before
+thresholds are settled: recovery keeps these exponents, since with others the settled thresholds would give other zeros.
+Plain training calibrates first, and keeps exponents in its last quarter too. All that is of values; the exponents of
+filters follow their weights in all phases.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
 
 from hass_train.precision import QUANTISERS, Stage, quantisers_of
+from hass_train.sparsity import SearchStep
 
 BATCHES = 4
 """Number of training batches by which exponents are chosen."""
@@ -41,19 +43,20 @@ def calibrate_precision(model: nn.Module, images: Iterable[Tensor]) -> None:
 
 
 def renew_batch_norm(model: nn.Module, images: Iterable[Tensor]) -> None:
-    """Measure batch-norm statistics again, as the plain mean over some batches.
+    """Measure batch-norm statistics again, as the plain mean over some batches, at the present thresholds.
 
     A network with fake quantisers is measured as one of floats: while statistics are of few batches or of none, no
-    weights can be rounded by them, and old exponents do not fit the new zeros. Calibrate it afterwards.
+    weights can be rounded by them. Afterwards the exponents of filters are chosen anew, which these statistics scale;
+    those of values stay.
 
     Args:
         model: the network; its training mode is restored afterwards.
         images: (n, channels, height, width) each, in the network's memory format.
     """
-    quantisers = quantisers_of(model)
-    if quantisers is not None:
-        quantisers.set_stage(Stage.FLOAT)
-    update_bn(images, model)
+    with as_floats(model) as rounds, SearchStep(model)(learns=False):
+        update_bn(images, model)
+    if rounds and (quantisers := quantisers_of(model)):
+        quantisers.choose_weights()
 
 
 @contextmanager

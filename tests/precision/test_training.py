@@ -125,6 +125,47 @@ def test_renewed_statistics_are_those_of_the_network_of_floats() -> None:
     assert float((exact - real).abs().mean()) <= 0.1 * float(real.std())
 
 
+def test_renewed_statistics_keep_the_exponents_of_values_and_choose_those_of_filters() -> None:
+    torch.manual_seed(0)
+    model = quantised(Convolutions(), SIZE, level=0.0)
+    quantisers, seen = quantisers_of(model), [images(16, SIZE, seed) for seed in range(8)]
+    assert quantisers is not None
+    with torch.no_grad():
+        for norm in model.modules():
+            if isinstance(norm, nn.BatchNorm2d):
+                norm.running_var.mul_(100)  # type: ignore[union-attr]
+    follow_weights(model)
+    values, filters = quantisers.exponents.clone(), quantisers.weight_exponents.clone()
+    renew_batch_norm(model, seen)
+    assert quantisers.stage_now is Stage.QUANTISED
+    assert torch.equal(quantisers.exponents, values)
+    assert bool((quantisers.weight_exponents > filters).any())
+    renewed = quantisers.weight_exponents.clone()
+    quantisers.choose_weights()
+    assert torch.equal(quantisers.weight_exponents, renewed)
+
+
+def test_renewed_statistics_are_measured_at_thresholds_that_stay() -> None:
+    torch.manual_seed(0)
+    model, seen = quantised(Convolutions(), SIZE), [5 * images(16, SIZE, seed) for seed in range(4)]
+    layers = [layer for _, layer in sparse_layers(model)]
+    for layer in layers:
+        layer.set_mode(Mode.SEARCH)
+    before = [layer.activation_level() for layer in layers]
+    open_norms = copy.deepcopy(model)
+    for _, layer in sparse_layers(open_norms):
+        layer.set_sparsity(0.0, 0.0)
+    for one in (model, open_norms):
+        renew_batch_norm(one, seen)
+    assert max(before) > 0
+    assert [layer.activation_level() for layer in layers] == before
+    norms = [
+        [module.running_mean for module in one.modules() if isinstance(module, nn.BatchNorm2d)]
+        for one in (model, open_norms)
+    ]
+    assert not all(torch.equal(one, other) for one, other in zip(*norms, strict=True))  # type: ignore[arg-type]
+
+
 def test_a_network_that_never_saw_an_image_gets_statistics_before_exponents() -> None:
     torch.manual_seed(0)
     model, seen = Convolutions(), [images(16, SIZE, seed) for seed in range(4)]

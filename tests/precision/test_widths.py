@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 
 from hass_train.estimate import main
 from hass_train.experiment import Experiment
-from hass_train.hardware import DataflowAccelerator
+from hass_train.hardware import DataflowAccelerator, trace
 from hass_train.hardware.workload import NETWORK_INPUT
 from hass_train.precision import Float, Precision, PrecisionRule, integer_graph, resolved, with_widths
 from hass_train.precision.values import Values
@@ -88,6 +89,15 @@ def test_rules_reach_the_workload_of_a_search(tmp_path: Path) -> None:
     ends = experiment.workload.first_layers | experiment.workload.last_layers
     assert {name for name, own in bits.items() if own == 8} == ends
     assert {own for name, own in bits.items() if name not in ends} == {0}
+
+
+def test_depthwise_convolutions_keep_8_bits_in_int4(tmp_path: Path) -> None:
+    precision = Experiment.of(composed("precision=int4", output=tmp_path)).precision
+    assert isinstance(precision, Precision)
+    model = timm.create_model("mobilenetv3_small_050", in_chans=1, num_classes=10)
+    layers = precision.of_layers(model, trace(model, (1, 32, 32), "mobilenetv3"))
+    depthwise = {name for name in layers if getattr(model.get_submodule(name), "groups", 1) > 1}
+    assert {name for name, bits in layers.items() if bits.weight == 8} == {"conv_stem", *depthwise, "classifier"}
 
 
 def test_estimates_know_precision(compose: Compose, tmp_path: Path) -> None:
