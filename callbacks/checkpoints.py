@@ -73,7 +73,8 @@ class Checkpoints(Checkpoint):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._take_over(trainer)
         state = search_state(pl_module)
-        if state.phase is Phase.RECOVER and not trainer.sanity_checking and (state.val_acc or 0.0) > self.best:
+        # of equals the later one, which was trained at lower rates; few validation images have many equals
+        if state.phase is Phase.RECOVER and not trainer.sanity_checking and (state.val_acc or 0.0) >= self.best:
             self.best = state.val_acc or 0.0
             if batches_done(trainer):  # in the middle of an epoch, whose end has other weights
                 trainer.save_checkpoint(self.folder / BEST)
