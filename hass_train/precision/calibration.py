@@ -46,16 +46,27 @@ def _functions(graph: IntegerGraph, model: nn.Module) -> dict[str, Callable[[Ten
     """What becomes of each value that nothing but the table of one function, or the gate of one layer, reads."""
     readers = graph.readers()
     found = dict[str, Callable[[Tensor], Tensor]]()
-    for name, (node, *others) in readers.items():
-        if others or name == graph.output:
+    for name in readers:
+        end, node = name, _only(readers.get(name))
+        while node is not None and end != graph.output and _rectifies(node):  # which unsigned formats do
+            end, node = node.name, _only(readers.get(node.name))
+        if node is None or end == graph.output:
             continue
-        if node.kind is Kind.TABLE:
+        if node.kind is Kind.TABLE and end == name:
             found[name] = partial(pointwise, node)
         elif node.kind in LAYERS and node.layer:
             layer = model.get_submodule(node.layer)
             if isinstance(layer, SparseLayer):
                 found[name] = layer.gated_input
     return found
+
+
+def _only(readers: list[Node] | None) -> Node | None:
+    return readers[0] if readers and len(readers) == 1 else None
+
+
+def _rectifies(node: Node) -> bool:
+    return node.kind is Kind.CLIP and node.options == {"low": 0}
 
 
 class Calibration(nn.Module):

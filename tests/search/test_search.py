@@ -32,7 +32,7 @@ from hass_train.search.goals import (
 from hass_train.search.penalty import PenaltyController, PricedPenalty
 from hass_train.search.phases import Phase, PhasePlan
 from hass_train.search.question import HardwareQuestion, floor_profile
-from hass_train.search.settle import inverse_softplus, meet, settle
+from hass_train.search.settle import BEYOND, inverse_softplus, meet, settle
 from hass_train.search.stated import stated
 from hass_train.sparsity import LayerRule, Mode, running_profile, sparse_layers, sparsify, watching
 
@@ -377,6 +377,34 @@ def test_settling_meets_the_target_exactly_and_not_more() -> None:
     assert dict(sparse_layers(model))["2"].activation_level() == pytest.approx(goal / 1.2, rel=0.02)
     for (_, layer), weight in zip(sparse_layers(model), weights, strict=True):
         assert torch.equal(layer.weight, weight)  # none comes back
+
+
+@pytest.mark.parametrize("mode", [Mode.SEARCH, Mode.FROZEN])
+def test_settling_meets_the_target_though_a_layer_jumps(mode: Mode) -> None:
+    """As thresholds of integers do: a layer's density changes only where its threshold reaches another integer."""
+    model = tiny().train()
+    with watching(model):
+        model(torch.randn(8, 3, 12, 12))
+    layers = [layer for _, layer in sparse_layers(model)]
+    for layer in layers:
+        layer.set_mode(Mode.SEARCH)
+        layer.set_sparsity(0.0, 0.5)
+        layer.set_mode(mode)
+    start = [layer.activation_level() for layer in layers]
+
+    def factors() -> list[float]:
+        return [layer.activation_level() / level for layer, level in zip(layers, start, strict=True) if level]
+
+    def rate() -> float:
+        jumping, *others = factors()
+        return math.exp(0.3 * (jumping >= 1.1) + sum(others) / len(others))
+
+    target = math.exp(1.2)
+    settle(model, rate, target)
+    jumping, *others = factors()
+    assert target <= rate() <= target * (1 + BEYOND)
+    assert jumping == pytest.approx(1.1, rel=0.02)
+    assert others == pytest.approx([0.9] * len(others), rel=0.02)
 
 
 @dataclass
