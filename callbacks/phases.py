@@ -17,6 +17,7 @@ from hass_train.export.weights import DENSE_WEIGHTS, save_dense
 from hass_train.runtime import ranks
 from hass_train.search.engine import Choice
 from hass_train.search.phases import Phase
+from hass_train.search.settle import BEYOND
 from hass_train.search.subject import Subject
 from hass_train.search.widths import chosen_widths
 from hass_train.sparsity import sparse_layers, watching
@@ -127,16 +128,14 @@ class Phases(pl.Callback):
         self._renew(trainer, module)
 
     def _hold(self, trainer: pl.Trainer, module: SparseClassifier, subject: Subject) -> None:
-        """Settle thresholds again where the rate that they reached does not hold with renewed batch-norm statistics."""
-        state = module.state
-        assert state.choice is not None
+        """Settle thresholds again where renewed batch-norm statistics have taken back much of the rate."""
+        choice = module.state.choice
+        rate = choice.settled_rate if choice is not None else None
+        rate = subject.question.target_rate if rate is None else rate
         for _ in range(_ROUNDS):
-            rate = state.choice.settled_rate or subject.question.target_rate
-            if rate is None or ranks.from_first(subject.rate) >= rate:
+            if rate is None or ranks.from_first(subject.rate) >= rate * (1 - BEYOND):
                 return
-            settled = ranks.from_first(partial(subject.reach, rate, subject.settle))
-            if settled < rate:
-                state.choice = replace(state.choice, settled_rate=settled)
+            ranks.from_first(partial(subject.meet, rate, 1))
             self._share(trainer, module)
 
     def _choose(self, state: SearchState, subject: Subject, module: SparseClassifier) -> tuple[Choice, dict[str, int]]:
