@@ -19,7 +19,7 @@ BEYOND = 0.01
 """How much faster than what it aims at a settled network may be, as a fraction."""
 _LARGEST = math.log(16.0)  # limit on the log of the factor
 _FIRST_STEP, _LONGEST_STEP = 0.04, 0.2  # first steps of the log of the factor
-_AHEAD = 8  # most layers whose activation thresholds are scaled further than the others
+_AHEAD = 2  # most layers whose activation thresholds are scaled further than the others
 
 
 def settle(

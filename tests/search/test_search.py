@@ -14,11 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from callbacks.phases import Phases
 from hass_train.config.schema import PhaseConfig, SearchConfig
 from hass_train.hardware import Estimate, SparsityProfile, Workload, trace
 from hass_train.hardware.dataflow.model import DataflowAccelerator
 from hass_train.hardware.device import Device
 from hass_train.runtime.errors import UserError
+from hass_train.search.engine import Choice
 from hass_train.search.goal import Goal, Reached
 from hass_train.search.goals import (
     FixedPenalty,
@@ -437,6 +439,27 @@ def test_a_goal_is_met_on_the_exact_model_though_the_quick_one_is_off() -> None:
     meet(model, question, ips, lambda known: 0.98 * ips(), target)
     assert target <= ips() <= 1.015 * target
     assert exact.asked < 5 < quick.asked
+
+
+@pytest.mark.parametrize(
+    ("rates", "settled", "times"),
+    [((0.995,), None, 0), ((0.9, 1.02), None, 1), ((0.9, 0.95, 0.97), None, 2), ((0.9,), 0.8, 0), ((0.7, 0.8), 0.8, 1)],
+)
+def test_thresholds_settle_again_where_statistics_take_back_the_rate(
+    rates: tuple[float, ...], settled: float | None, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured, met, renewed = iter(rates), list[float](), list[None]()
+    module: Any = SimpleNamespace(state=SimpleNamespace(choice=Choice(settled_rate=settled)))
+    subject: Any = SimpleNamespace(
+        question=SimpleNamespace(target_rate=1.0),
+        rate=lambda: next(measured),
+        meet=lambda rate, tries: met.append(rate),
+    )
+    monkeypatch.setattr(Phases, "_share", lambda *args: renewed.append(None))
+    trainer: Any = None
+    Phases("run")._hold(trainer, module, subject)
+    assert met == [settled or 1.0] * times
+    assert len(renewed) == times
 
 
 @given(st.floats(1e-6, 50.0))
