@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -16,6 +17,7 @@ from hass_train.export.weights import DENSE_WEIGHTS, save_dense
 from hass_train.runtime import ranks
 from hass_train.search.engine import Choice
 from hass_train.search.phases import Phase
+from hass_train.search.settle import BEYOND
 from hass_train.search.subject import Subject
 from hass_train.search.widths import chosen_widths
 from hass_train.sparsity import sparse_layers, watching
@@ -25,6 +27,7 @@ from hass_train.training.state import SearchState
 from hass_train.training.steps import completed
 
 _NORM_BATCHES = 50  # number of batches for batch-norm statistics
+_ROUNDS = 2  # most times that thresholds are settled again for renewed statistics
 
 
 class Phases(pl.Callback):
@@ -99,7 +102,8 @@ class Phases(pl.Callback):
         for optimizer in trainer.optimizers:
             optimizer.state.clear()
         module.enter(Phase.SEARCH)
-        self._calibrate(trainer, module)
+        if not module.state.engine.trains:  # else thresholds are learned with floating-point numbers
+            self._calibrate(trainer, module)
 
     def _begin_recover(self, trainer: pl.Trainer, module: SparseClassifier) -> None:
         state = module.state
@@ -111,12 +115,28 @@ class Phases(pl.Callback):
         state.choice, bits = ranks.from_first(lambda: self._choose(state, subject, module))
         set_layer_bits(module.model, bits)
         state.widen(bits)
-        layers = [layer for _, layer in sparse_layers(module.model)]
-        ranks.shared([one for layer in layers for one in (*layer.thresholds, layer.activation_scale)])
+        self._share(trainer, module)
+        self._hold(trainer, module, replace(subject, question=state.asked))
         self._charge(state)
         module.enter(Phase.RECOVER)
         ranks.check_same([layer.mask for _, layer in sparse_layers(module.model)], "masks")
+
+    def _share(self, trainer: pl.Trainer, module: SparseClassifier) -> None:
+        """Give all processes the first one's thresholds, and the batch-norm statistics that belong to them."""
+        layers = [layer for _, layer in sparse_layers(module.model)]
+        ranks.shared([one for layer in layers for one in (*layer.thresholds, layer.activation_scale)])
         self._renew(trainer, module)
+
+    def _hold(self, trainer: pl.Trainer, module: SparseClassifier, subject: Subject) -> None:
+        """Settle thresholds again where renewed batch-norm statistics have taken back much of the rate."""
+        choice = module.state.choice
+        rate = choice.settled_rate if choice is not None else None
+        rate = subject.question.target_rate if rate is None else rate
+        for _ in range(_ROUNDS):
+            if rate is None or ranks.from_first(subject.rate) >= rate * (1 - BEYOND):
+                return
+            ranks.from_first(partial(subject.meet, rate, 1))
+            self._share(trainer, module)
 
     def _choose(self, state: SearchState, subject: Subject, module: SparseClassifier) -> tuple[Choice, dict[str, int]]:
         """Let the search engine choose thresholds; then choose the bits of weights that the precision leaves free, by

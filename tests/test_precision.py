@@ -24,8 +24,10 @@ from hass_train.runtime import stopping
 from hass_train.runtime.errors import UserError
 from hass_train.search.engine import Choice
 from hass_train.search.engines import Learned
+from hass_train.search.phases import Phase
 from hass_train.search.subject import Subject
 from hass_train.tracking.board import final_scalars
+from hass_train.training.module import SparseClassifier
 from hass_train.training.replay import simulate_run
 from tests.chaos.kills import NETWORK, numbers
 from tests.conftest import SMALL as RUN_SMALL
@@ -111,8 +113,16 @@ def test_a_stopped_search_goes_on_bit_for_bit(
 def test_thresholds_are_settled_with_the_exponents_that_are_deployed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Others would change how many values are zero, and so lose the goal that was just met."""
-    settled, choose = list[torch.Tensor](), Learned.choose
+    """Others would change how many values are zero, and so lose the goal that was just met. Thresholds are learned with
+    floating-point numbers before."""
+    settled, choose, step = list[torch.Tensor](), Learned.choose, SparseClassifier.training_step
+    stages = set[tuple[Phase, Stage]]()
+
+    def training(module: SparseClassifier, batch: tuple[torch.Tensor, torch.Tensor], index: int) -> torch.Tensor:
+        quantisers = quantisers_of(module.model)
+        assert quantisers is not None
+        stages.add((module.state.phase, quantisers.stage_now))
+        return step(module, batch, index)
 
     def noting(engine: Learned, subject: Subject) -> Choice:
         quantisers = quantisers_of(subject.model)
@@ -125,10 +135,13 @@ def test_thresholds_are_settled_with_the_exponents_that_are_deployed(
         return choose(engine, subject)
 
     monkeypatch.setattr(Learned, "choose", noting)
+    monkeypatch.setattr(SparseClassifier, "training_step", training)
     _, made = pipeline.search(composed(*RUN_SMALL, "precision=int8", output=tmp_path / "run"))
     quantisers = quantisers_of(made["module"].model)
     assert quantisers is not None
     assert torch.equal(quantisers.exponents, settled[0])
+    rounds = {Phase.WARMUP: Stage.FLOAT, Phase.SEARCH: Stage.FLOAT, Phase.RECOVER: Stage.QUANTISED}
+    assert stages == set(rounds.items())
 
 
 def test_a_search_reports_the_accuracy_of_integers_and_their_zeros(searched: Path) -> None:

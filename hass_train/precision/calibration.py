@@ -2,6 +2,8 @@
 
 A value that only the table of a function reads counts by the results of that function. MobileNetV3's last convolution,
 for instance, gives values of −60 to 8, and hard-swish makes 0 of all those below −3: a range up to 64 would be wasted.
+A value that only a gated layer reads counts by what the gate leaves of it: steps as coarse as the threshold would move
+the threshold itself, and many zeros with it.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from hass_train.precision.graph import LAYERS, IntegerGraph, Kind, Node
 from hass_train.precision.rules import Mixed, Precision
 from hass_train.precision.values import Values
 from hass_train.runtime import ranks
+from hass_train.sparsity.layers import SparseLayer
 
 IMAGES = 8
 """Number of images of a batch on which a step of training observes values."""
@@ -39,11 +42,31 @@ def _itself(x: Tensor) -> Tensor:
     return x
 
 
-def _functions(graph: IntegerGraph) -> dict[str, Callable[[Tensor], Tensor]]:
-    """The function of each value that nothing but the table of one function reads."""
+def _functions(graph: IntegerGraph, model: nn.Module) -> dict[str, Callable[[Tensor], Tensor]]:
+    """What becomes of each value that nothing but the table of one function, or the gate of one layer, reads."""
     readers = graph.readers()
-    only = {name: found[0] for name, found in readers.items() if len(found) == 1 and name != graph.output}
-    return {name: partial(pointwise, node) for name, node in only.items() if node.kind is Kind.TABLE}
+    found = dict[str, Callable[[Tensor], Tensor]]()
+    for name in readers:
+        end, node = name, _only(readers.get(name))
+        while node is not None and end != graph.output and _rectifies(node):  # which unsigned formats do
+            end, node = node.name, _only(readers.get(node.name))
+        if node is None or end == graph.output:
+            continue
+        if node.kind is Kind.TABLE and end == name:
+            found[name] = partial(pointwise, node)
+        elif node.kind in LAYERS and node.layer:
+            layer = model.get_submodule(node.layer)
+            if isinstance(layer, SparseLayer):
+                found[name] = layer.gated_input
+    return found
+
+
+def _only(readers: list[Node] | None) -> Node | None:
+    return readers[0] if readers and len(readers) == 1 else None
+
+
+def _rectifies(node: Node) -> bool:
+    return node.kind is Kind.CLIP and node.options == {"low": 0}
 
 
 class Calibration(nn.Module):
@@ -76,7 +99,7 @@ class Calibration(nn.Module):
         self.graph, self.precision, self.values = graph, precision, Values.of(graph, precision, model)
         self._model = (model,)  # a tuple, so that the network does not become a child of its child
         self._places = {name: place for place, name in enumerate(self.values.bits)}
-        self._functions = _functions(graph)
+        self._functions = _functions(graph, model)
         self._filters: dict[str, slice] = {}
         for node in graph.nodes:
             if node.kind in LAYERS:

@@ -124,7 +124,7 @@ class Mixed(Precision):
         if max(self.choices, default=0) != self.weight_bits:
             raise UserError(
                 f"precision.choices is {list(self.choices)}; the most must be precision.weight_bits, which is "
-                f"{self.weight_bits} and with which a search trains until it chooses"
+                f"{self.weight_bits}, from which layers get fewer"
             )
         if not 0 < self.output_error < math.inf:
             raise UserError(f"precision.output_error is {self.output_error}; it must be above 0")

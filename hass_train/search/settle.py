@@ -19,6 +19,7 @@ BEYOND = 0.01
 """How much faster than what it aims at a settled network may be, as a fraction."""
 _LARGEST = math.log(16.0)  # limit on the log of the factor
 _FIRST_STEP, _LONGEST_STEP = 0.04, 0.2  # first steps of the log of the factor
+_AHEAD = 2  # most layers whose activation thresholds are scaled further than the others
 
 
 def settle(
@@ -36,6 +37,10 @@ def settle(
     fraction 1 − 1/f of the remaining weights is pruned too, the smallest of every layer, since activations gain nothing
     where memories or the bus bind; groups of several weights are left as they are.
 
+    Thresholds of integers act only where they reach another integer, and a layer's density then jumps. Where such a
+    jump exceeds the target by more than `BEYOND`, this layer's activation threshold stays beyond it, and the others are
+    scaled back; that happens to `_AHEAD` layers at most.
+
     Args:
         model: a network with sparse layers, all in the search or all in the frozen mode.
         reaches: function that measures the throughput at the present thresholds.
@@ -52,9 +57,10 @@ def settle(
     saved = state_of(model)
     frozen = any(int(state["mode"]) == Mode.FROZEN for state in saved)
     scale = _Frozen(model, saved) if frozen else partial(_scale_thresholds, model, saved)
+    ahead = [-math.inf] * len(saved)  # the least log of each layer's factor of activation thresholds
 
     def apply(log_factor: float) -> None:
-        scale(math.exp(log_factor))
+        scale(math.exp(log_factor), [math.exp(max(log_factor, least)) for least in ahead])
 
     def excess(log_factor: float) -> float:
         apply(log_factor)
@@ -63,25 +69,64 @@ def settle(
     # a frozen network is only corrected, since a small gain in throughput does not justify large changes
     most = math.log(2.0) if frozen else _LARGEST
     start = excess(0.0) if now is None else math.log(max(now, 1e-300) / target)
-    high = _crossing(excess, start, most, step, resolution)
+    low, high, over = _crossing(excess, (0.0, start), most, step, resolution)
+    best = over, high, list(ahead)
+    for _ in range(_AHEAD):
+        jumps = _jumping(excess, ahead, low, high) if low < high and over > max(resolution, BEYOND) else None
+        if jumps is None:
+            break
+        ahead[jumps] = high
+        low, high, over = _crossing(excess, (low, excess(low)), most, step, resolution)
+        if 0 <= over < best[0]:
+            best = over, high, list(ahead)
+    _, high, ahead[:] = best
     apply(high)
     return math.exp(high)
 
 
-def _crossing(excess: Callable[[float], float], start: float, most: float, step: float, resolution: float) -> float:
+def _jumping(excess: Callable[[float], float], ahead: list[float], low: float, high: float) -> int | None:
+    """The layer whose activation threshold alone makes a function positive, if it and the ones before it are scaled to
+    `high` instead of `low`; None if weights are to be scaled too.
+
+    Args:
+        excess: the function of the log of the factor, negative at `low` and positive at `high`.
+        ahead: the least log of each layer's factor; what this changes is restored.
+        low, high: logs of factors.
+    """
+    before = list(ahead)
+
+    def reaches(count: int) -> bool:
+        ahead[:count] = [max(one, high) for one in before[:count]]
+        found = excess(low) >= 0
+        ahead[:] = before
+        return found
+
+    least, enough = 0, len(ahead)
+    if not reaches(enough):
+        return None
+    while enough - least > 1:
+        middle = (least + enough) // 2
+        least, enough = (least, middle) if reaches(middle) else (middle, enough)
+    return enough - 1
+
+
+def _crossing(
+    excess: Callable[[float], float], start: tuple[float, float], most: float, step: float, resolution: float
+) -> tuple[float, float, float]:
     """Where a rising function crosses zero: walk in growing steps until it does between two places, then interpolate.
 
     Args:
         excess: the function, on [−most, most].
-        start: its value at 0.
+        start: where the walk begins, and the function's value there.
         most: how far to walk.
         step: the first step.
         resolution: what it may be there, or how far from the crossing the place may be.
 
     Returns:
-        A place where it is not negative; `most` if there is none.
+        A place where the function is negative and one where it is not, with its value there; both places are `most` or
+        −`most` if it crosses nowhere.
     """
-    low, high, under, over = 0.0, 0.0, start, start
+    (low, under), (high, over) = start, start
     while over >= 0 and under >= 0 and low > -most:
         low = max(low - step, -most)
         under = excess(low)
@@ -99,7 +144,7 @@ def _crossing(excess: Callable[[float], float], start: float, most: float, step:
             middle = low + share * (high - low)
             found = excess(middle)
             low, under, high, over = (low, under, middle, found) if found >= 0 else (middle, found, high, over)
-    return high
+    return low, high, over
 
 
 def meet(
@@ -157,12 +202,18 @@ def restore(model: nn.Module, states: list[dict[str, Tensor]]) -> None:
         layer.synchronize()
 
 
-def _scale_thresholds(model: nn.Module, saved: list[dict[str, Tensor]], factor: float) -> None:
-    """Set the thresholds of layers in the search mode to a multiple of the saved ones."""
-    for (_, layer), state in zip(sparse_layers(model), saved, strict=True):
-        for name in ("weight_threshold", "activation_threshold"):
+def _scale_thresholds(model: nn.Module, saved: list[dict[str, Tensor]], factor: float, inputs: list[float]) -> None:
+    """Set the thresholds of layers in the search mode to multiples of the saved ones.
+
+    Args:
+        model, saved: see `_Frozen`.
+        factor: that of weight thresholds.
+        inputs: that of each layer's activation threshold.
+    """
+    for (_, layer), state, own in zip(sparse_layers(model), saved, inputs, strict=True):
+        for name, times in (("weight_threshold", factor), ("activation_threshold", own)):
             with torch.no_grad():
-                getattr(layer, name).copy_(inverse_softplus(F.softplus(state[name]) * factor))
+                getattr(layer, name).copy_(inverse_softplus(F.softplus(state[name]) * times))
 
 
 class _Frozen:
@@ -177,10 +228,11 @@ class _Frozen:
         self.model, self.saved = model, saved
         self.sizes = [state["weight"].abs()[state["mask"]].sort().values for state in saved]
 
-    def __call__(self, factor: float) -> None:
+    def __call__(self, factor: float, inputs: list[float]) -> None:
         share = max(1 - 1 / factor, 0.0)
-        for (_, layer), state, sizes in zip(sparse_layers(self.model), self.saved, self.sizes, strict=True):
-            layer.frozen_threshold.copy_(state["frozen_threshold"] * factor)
+        each = zip(sparse_layers(self.model), self.saved, self.sizes, inputs, strict=True)
+        for (_, layer), state, sizes, own in each:
+            layer.frozen_threshold.copy_(state["frozen_threshold"] * own)
             layer.mask.copy_(state["mask"])
             pruned = int(len(sizes) * share) if layer.prune_weights and layer.pattern.refinable else 0
             if pruned:

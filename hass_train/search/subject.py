@@ -77,6 +77,10 @@ class Subject:
         """Scale all thresholds so that a rate is reached on the exact hardware model; see `settle.meet`."""
         meet(self.model, self.question, self.profile, self._nearby, target, self.margin, tries)
 
+    def rate(self) -> float:
+        """Measure the rate at the present thresholds, on the exact hardware model."""
+        return self.question.rate(self.question.accelerator, self.profile())
+
     def accuracy(self) -> float:
         """Measure the validation accuracy at the present thresholds, as a fraction."""
         return accuracy(self.model, self.data, "val")[0]

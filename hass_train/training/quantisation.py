@@ -1,10 +1,10 @@
 """When a network's exponents are chosen in training: at the start of a phase, after its epochs, and no more at the end.
 
-A search begins with floating-point numbers. Its search phase begins with a calibration, observes values in some steps,
-chooses exponents anew after every epoch, and keeps them in its last quarter. It ends with another calibration, before
-thresholds are settled: recovery keeps these exponents, since with others the settled thresholds would give other zeros.
-Plain training calibrates first, and keeps exponents in its last quarter too. All that is of values; the exponents of
-filters follow their weights in all phases.
+A search begins with floating-point numbers, with which thresholds are learned. Its search phase ends with a
+calibration, before thresholds are settled: recovery keeps these exponents, since with others the settled thresholds
+would give other zeros. Where engines train no thresholds, the search phase begins with a calibration too, observes
+values in some steps, chooses exponents anew after every epoch, and keeps them in its last quarter, as plain training
+does. All that is of values; the exponents of filters follow their weights in all phases.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from hass_train.sparsity import LayerRule, Mode, SearchStep, apply_masks, sparse
 from hass_train.sparsity.layers import SparseLayer
 from hass_train.training.module import SparseClassifier
 from hass_train.training.quantisation import as_floats, calibrate_precision, follow_weights, renew_batch_norm
-from tests.precision.networks import FUNCTIONS, TOYS, Convolutions, Sums, images, quantised, settled
+from tests.precision.networks import FUNCTIONS, TOYS, Convolutions, Pointwise, Sums, images, quantised, settled
 
 SIZE = 14
 
@@ -303,6 +303,32 @@ def test_exponents_follow_what_is_observed() -> None:
     assert quantisers.formats["input"].exponent > before
     quantisers.set_stage(Stage.FLOAT)
     assert quantisers.formats["input"].exponent > before
+
+
+def test_steps_leave_what_a_gate_makes_zero_at_zero() -> None:
+    """Rounded to whole steps, values below a threshold of 0.78 steps would be 1, which it no longer gates."""
+    torch.manual_seed(0)
+    model, step, threshold = quantised(Pointwise(F.relu), SIZE, weights=0.0, level=0.0), 2.0**-4, 0.78 * 2.0**-4
+    quantisers = quantisers_of(model)
+    assert quantisers is not None
+    with torch.no_grad():  # the values behind the ReLU are a channel of the image
+        model.stem.weight.zero_()
+        model.stem.weight[:, 0, 0, 0], model.stem.bias[:] = 1.0, 0.0
+    seen = torch.rand(16, 3, SIZE, SIZE)
+    seen = step * torch.where(torch.rand(seen.shape) < 0.8, 0.55 + 0.2 * seen, 1 + 126 * seen)
+
+    def found(level: float) -> tuple[int, float]:
+        """The exponent of what the head reads, and the fraction of it that is not zero."""
+        model.head.frozen_threshold.fill_(level)
+        model.head.synchronize()
+        quantisers.calibrate([seen])
+        read = quantisers.formats["relu"].quantise(seen[:, 0]) * quantisers.formats["relu"].scale
+        return quantisers.formats["relu"].exponent, float((model.head.gated_input(read) != 0).float().mean())
+
+    assert found(0.0) == (-4, 1.0)
+    exponent, density = found(threshold)
+    assert exponent == -3
+    assert density == pytest.approx(0.2, abs=0.02)
 
 
 def test_the_float_twin_does_not_round() -> None:

@@ -14,11 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from callbacks.phases import Phases
 from hass_train.config.schema import PhaseConfig, SearchConfig
 from hass_train.hardware import SparsityProfile, trace
 from hass_train.hardware.dataflow.model import DataflowAccelerator
 from hass_train.hardware.device import Device
 from hass_train.runtime.errors import UserError
+from hass_train.search.engine import Choice
 from hass_train.search.goal import Goal, Reached
 from hass_train.search.goals import (
     FixedPenalty,
@@ -32,7 +34,7 @@ from hass_train.search.goals import (
 from hass_train.search.penalty import PenaltyController, PricedPenalty
 from hass_train.search.phases import Phase, PhasePlan
 from hass_train.search.question import floor_profile
-from hass_train.search.settle import inverse_softplus, meet, settle
+from hass_train.search.settle import BEYOND, inverse_softplus, meet, settle
 from hass_train.search.stated import stated
 from hass_train.sparsity import LayerRule, Mode, running_profile, sparse_layers, sparsify, watching
 
@@ -356,6 +358,34 @@ def test_settling_meets_the_target_exactly_and_not_more() -> None:
         assert torch.equal(layer.weight, weight)  # none comes back
 
 
+@pytest.mark.parametrize("mode", [Mode.SEARCH, Mode.FROZEN])
+def test_settling_meets_the_target_though_a_layer_jumps(mode: Mode) -> None:
+    """As thresholds of integers do: a layer's density changes only where its threshold reaches another integer."""
+    model = tiny().train()
+    with watching(model):
+        model(torch.randn(8, 3, 12, 12))
+    layers = [layer for _, layer in sparse_layers(model)]
+    for layer in layers:
+        layer.set_mode(Mode.SEARCH)
+        layer.set_sparsity(0.0, 0.5)
+        layer.set_mode(mode)
+    start = [layer.activation_level() for layer in layers]
+
+    def factors() -> list[float]:
+        return [layer.activation_level() / level for layer, level in zip(layers, start, strict=True) if level]
+
+    def rate() -> float:
+        jumping, *others = factors()
+        return math.exp(0.3 * (jumping >= 1.1) + sum(others) / len(others))
+
+    target = math.exp(1.2)
+    settle(model, rate, target)
+    jumping, *others = factors()
+    assert target <= rate() <= target * (1 + BEYOND)
+    assert jumping == pytest.approx(1.1, rel=0.02)
+    assert others == pytest.approx([0.9] * len(others), rel=0.02)
+
+
 @dataclass
 class Fake:
     """A hardware model whose throughput is a fraction of what the profile, here a number, says."""
@@ -386,6 +416,27 @@ def test_a_goal_is_met_on_the_exact_model_though_the_quick_one_is_off() -> None:
     meet(model, question, ips, lambda known: 0.98 * ips(), target)
     assert target <= ips() <= 1.015 * target
     assert exact.asked < 5 < quick.asked
+
+
+@pytest.mark.parametrize(
+    ("rates", "settled", "times"),
+    [((0.995,), None, 0), ((0.9, 1.02), None, 1), ((0.9, 0.95, 0.97), None, 2), ((0.9,), 0.8, 0), ((0.7, 0.8), 0.8, 1)],
+)
+def test_thresholds_settle_again_where_statistics_take_back_the_rate(
+    rates: tuple[float, ...], settled: float | None, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured, met, renewed = iter(rates), list[float](), list[None]()
+    module: Any = SimpleNamespace(state=SimpleNamespace(choice=Choice(settled_rate=settled)))
+    subject: Any = SimpleNamespace(
+        question=SimpleNamespace(target_rate=1.0),
+        rate=lambda: next(measured),
+        meet=lambda rate, tries: met.append(rate),
+    )
+    monkeypatch.setattr(Phases, "_share", lambda *args: renewed.append(None))
+    trainer: Any = None
+    Phases("run")._hold(trainer, module, subject)
+    assert met == [settled or 1.0] * times
+    assert len(renewed) == times
 
 
 @given(st.floats(1e-6, 50.0))
