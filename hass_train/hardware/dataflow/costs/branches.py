@@ -195,7 +195,7 @@ def operand_fifos(
 def unsigned_operands(workload: Workload) -> frozenset[str]:
     """The operations whose operands are never negative.
 
-    What makes an operand of a plain ReLU writes it without what the ReLU removes, so that this reads no negative either.
+    What makes an operand of a plain ReLU writes it without what the ReLU removes: this reads no negative either.
     """
     made, found = {NETWORK_INPUT: False}, set[str]()
     for operation in workload:
@@ -204,7 +204,7 @@ def unsigned_operands(workload: Workload) -> frozenset[str]:
         if read or plain:
             found.add(operation.name)
         gate = operation.kind is OperationKind.ACTIVATION and operation.function in _GATES
-        made[operation.name] = plain or gate or read and operation.kind in _KEEP_SIGNS
+        made[operation.name] = plain or gate or (read and operation.kind in _KEEP_SIGNS)
     return frozenset(found)
 
 

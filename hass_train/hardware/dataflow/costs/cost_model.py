@@ -52,7 +52,7 @@ class WeightBanks:
         word_bits: bits of each.
         depth: rows.
         stored: bits that are stored over those of all weights.
-        masks, mask_bits, mask_depth: memories that tell which weights are zero, bits of a row, and rows; none by default.
+        masks, mask_bits, mask_depth: memories that tell which weights are zero, bits of a row, and rows; else none.
         family: whose synthesis says what is in LUTs, and what that takes; empty: all banks of fewer than `LUTRAM_BITS`.
     """
 

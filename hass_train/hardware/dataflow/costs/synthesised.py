@@ -41,6 +41,7 @@ Ints = NDArray[np.int64]
 _CHOICES = 64  # positions among which a multiplier chooses at most
 _LUT, _FF, _DSP, _BRAM = range(4)
 _REGISTERS = 2  # the depth of a FIFO in registers
+_NEAR = 0.9  # computing takes about as long as reading, or longer, from this fraction on
 _SPARED = 2  # bits: the magnitudes of a filter's weights add up to about a quarter of the most that they could
 _BIAS_SPARED = 3  # bits that a bias has less than a product, as seen
 _SHIFT_BITS = 2  # of the differences of powers of two among the filters of a layer, as seen
@@ -121,25 +122,22 @@ class SynthesisedCosts(CostModel):
     def windows_ahead(self, layer: Operation, folds: Folds, busy: Floats, interval: Ints) -> memory.Buffer | None:
         """See `CostModel`; what `hass_train.build` puts there where reading and computing together take too long.
 
-        The longest pause lies between two images: rows below the last window and above the first one.
+        The longest pause lies between two images: rows below the last window and above the first one. Where reading
+        takes longer than computing, windows wait that came in a burst, in a row or in all of them.
         """
         if not layer.slides and layer.stride == (1, 1):
             return None
-        steps, (height, width), result = (
-            ceil_div(layer.source.channels, folds.i * folds.g),
-            layer.rows_read,
-            layer.result,
-        )
-        across, columns = ceil_div(width, folds.q), ceil_div(folds.q, layer.stride[1])
-        words = result.height * ceil_div(result.width, columns) * steps
-        idle = height * across * steps - words
-        rows = height - (result.height - 1) * layer.stride[0] - 1
-        beside = np.maximum(
-            across - (ceil_div(result.width, columns) - 1) * columns * layer.stride[1] // folds.q - 1, 0
-        )
-        pause = (rows * across + beside) * steps
-        needed = (idle > 0) & (busy + idle > interval)
-        depth = np.where(needed, np.ceil(pause * words / np.maximum(busy, 1)).astype(np.int64) + 1, 0)
+        (height, width), result, (down, right) = layer.rows_read, layer.result, layer.stride
+        steps = ceil_div(layer.source.channels, folds.i * folds.g)
+        across, columns = ceil_div(width, folds.q), ceil_div(folds.q, right)
+        each = ceil_div(result.width, columns) * steps  # of a row
+        reads, words = height * across * steps, result.height * each
+        beside = np.maximum(across - (ceil_div(result.width, columns) - 1) * columns * right // folds.q - 1, 0)
+        pause = ((height - (result.height - 1) * down - 1) * across + beside) * steps
+        pace = np.maximum(busy, 1) / words  # cycles of a window
+        burst = np.maximum(words - (reads - pause) / pace, each * (1 - right / pace))
+        waiting = np.where(busy > _NEAR * reads, pause / pace, np.maximum(burst, 1))
+        depth = np.where((reads > words) & (busy + reads - words > interval), np.ceil(waiting).astype(np.int64) + 1, 0)
         # never in block RAM, whatever the depth
         found = np.zeros((len(folds), 4))
         width_bits = folds.i * folds.g * columns * layer.window * self.map_bits
@@ -203,10 +201,10 @@ class SynthesisedCosts(CostModel):
         return np.asarray(total + self._results(layer, folds, written, inside))
 
     def _results(self, layer: Operation, folds: Folds, written: Ints, inside: Ints) -> Ints:
-        """(n, 4) costs of what makes values of sums of `inside` bits: accumulator, alignment, division, and their memories.
+        """(n, 4) costs of what makes values of sums of `inside` bits: accumulator, alignment, division, and memories.
 
-        Sums have the bits that the integers of a network need. Of weights, which are seldom all at their largest, that is
-        less than of any: `_SPARED`. Filters whose weights have different powers of two are aligned, where they take turns.
+        Sums have the bits that the integers of a network need: of weights that are seldom all at their largest, fewer
+        than of any (`_SPARED`). Filters whose weights have different powers of two are aligned, where they take turns.
         """
         family, data = self.family, self.bits.data
         passes, rounds = ceil_div(layer.channels_per_group, folds.i), ceil_div(layer.filters_per_group, folds.o)
@@ -229,8 +227,8 @@ class SynthesisedCosts(CostModel):
             total[:, _FF] += held.ff * (shifted & there)
             total[:, _BRAM] += held.blocks * (shifted & there)
         values = module_costs(
-            pointwise.Requantise, family, streams=written, in_bits=whole + shifted, out_bits=data, shift=whole - data - 2,
-            signed_out=1,
+            pointwise.Requantise, family, streams=written, in_bits=whole + shifted, out_bits=data,
+            shift=whole - data - 2, signed_out=1,
         )  # fmt: skip
         return np.asarray(total + values)
 

@@ -202,7 +202,8 @@ class Engines:
         A bit for each weight is read once a round, by all engines that run in lock-step together.
         """
         if passes is None:
-            return WeightBanks(count, words, word_bits, depth, stored, family=self.family)
+            none = np.zeros_like(depth)
+            return WeightBanks(count, words, word_bits, depth, stored, none, none + 1, none + 1, self.family)
         folds = self.folds
         engines = folds.bundles * folds.g * folds.p * folds.o
         alone = folds.fifo > 0

@@ -12,7 +12,7 @@ from hass_train.hardware.dataflow.costs.modules.parameters import Family
 _BLOCK_BITS = ((9, 36), (10, 18), (11, 9), (12, 4), (13, 2), (14, 1))
 """The address bits of a block RAM, and the bits of a row then: of 18 kbit on Xilinx devices, of 16 kbit on ECP5."""
 
-_ROM_BITS: dict[Family, int] = {"xc7": 2048, "ecp5": 2048}
+_ROM_BITS: dict[Family, int] = {"xc7": 8256, "ecp5": 2048}
 """Bits of constants for each block RAM that they would take, up to which LUTs hold them."""
 Ints = NDArray[np.int64]
 
@@ -119,10 +119,10 @@ def rom(width: Any, depth: Any, family: Family) -> Rom:
         blocks, parts = np.where(better, count, blocks), np.where(better, cut, parts)
     held = _ROM_BITS[family]
     in_luts = wide * rows <= held * blocks
-    columns = np.minimum(wide, 2 ** np.minimum(rows, 62) - 2)  # of few rows not more columns differ, and are not constant
-    if family == "ecp5":
-        each = np.ceil(rows / 16 * np.where(rows > 64, 1.45, 1))
-    else:
-        each = np.where(rows > 64, np.ceil(rows / 64) + multiplexer(np.ceil(rows / 64).astype(np.int64), family), 1)
-    lut = np.where(in_luts, (columns * each).astype(np.int64), wide * multiplexer(parts, family))
+    columns = np.minimum(
+        wide, 2 ** np.minimum(rows, 62) - 2
+    )  # of few rows not more columns differ, and are not constant
+    holding = np.ceil(rows / (16 if family == "ecp5" else 64))  # LUTs of a bit
+    joining = np.where(rows > 64, 0.45 * holding if family == "ecp5" else 1 + holding / 8, 0)  # as measured
+    lut = np.where(in_luts, np.ceil(columns * (holding + joining)).astype(np.int64), wide * multiplexer(parts, family))
     return Rom(np.where(in_luts, 0, blocks), lut, np.where(in_luts, columns, state_bits(parts)))
