@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -109,12 +109,16 @@ def verify(
     interval, latency = 0.0, 0
     if not stalls and not mismatch:
         latency = ends[0] - int(begin[1]) + 1 if begin else 0
-        if len(ends) > 1:
-            last, settle = len(ends) - 1 - held, len(images) // 2
-            settle = min(settle, last - 1)
-            interval = (ends[last] - ends[settle]) / (last - settle)
+        interval = _interval(ends, len(images) // 2, held)
     cycles = int(played[2]) if played else 0
     return Verified(len(images), stalls, words, mismatch, interval, latency, peaks, cycles)
+
+
+def _interval(ends: Sequence[int], settle: int, held: int) -> float:
+    """Cycles between two images, by the ends of all but the first ones and the last `held`; 0 for a single image."""
+    last = len(ends) - 1 - held
+    settle = min(settle, last - 1)
+    return (ends[last] - ends[settle]) / (last - settle) if last > 0 else 0.0
 
 
 def _entries(plan: Plan, name: str, held: int) -> int:

@@ -41,7 +41,7 @@ Ints = NDArray[np.int64]
 _CHOICES = 64  # positions among which a multiplier chooses at most
 _LUT, _FF, _DSP, _BRAM = range(4)
 _REGISTERS = 2  # the depth of a FIFO in registers
-_NEAR = 0.9  # computing takes about as long as reading, or longer, from this fraction on
+_NEAR = 0.9  # reading and computing take about the same time if they differ by less
 _SPARED = 2  # bits: the magnitudes of a filter's weights add up to about a quarter of the most that they could
 _BIAS_SPARED = 3  # bits that a bias has less than a product, as seen
 _SHIFT_BITS = 2  # of the differences of powers of two among the filters of a layer, as seen
@@ -122,7 +122,8 @@ class SynthesisedCosts(CostModel):
     def windows_ahead(self, layer: Operation, folds: Folds, busy: Floats, interval: Ints) -> memory.Buffer | None:
         """See `CostModel`; what `hass_train.build` puts there where reading and computing together take too long.
 
-        The longest pause lies between two images: rows below the last window and above the first one. Where reading
+        The longest pause lies between two images (rows below the last window and above the first one) or between two
+        rows of windows. Where reading
         takes longer than computing, windows wait that came in a burst, in a row or in all of them.
         """
         if not layer.slides and layer.stride == (1, 1):
@@ -133,10 +134,11 @@ class SynthesisedCosts(CostModel):
         each = ceil_div(result.width, columns) * steps  # of a row
         reads, words = height * across * steps, result.height * each
         beside = np.maximum(across - (ceil_div(result.width, columns) - 1) * columns * right // folds.q - 1, 0)
-        pause = ((height - (result.height - 1) * down - 1) * across + beside) * steps
+        rows = max(height - (result.height - 1) * down, down) - 1  # in which no window is complete
+        pause = (rows * across + beside) * steps
         pace = np.maximum(busy, 1) / words  # cycles of a window
         burst = np.maximum(words - (reads - pause) / pace, each * (1 - right / pace))
-        waiting = np.where(busy > _NEAR * reads, pause / pace, np.maximum(burst, 1))
+        waiting = np.maximum(np.where(busy > _NEAR * reads, pause / pace, 1), np.where(_NEAR * busy < reads, burst, 1))
         depth = np.where((reads > words) & (busy + reads - words > interval), np.ceil(waiting).astype(np.int64) + 1, 0)
         # never in block RAM, whatever the depth
         found = np.zeros((len(folds), 4))
