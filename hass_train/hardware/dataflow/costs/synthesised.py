@@ -1,15 +1,17 @@
 """The costs of our own modules, from their synthesis (hardware-model, section 5; docs/rtl.md).
 
-A layer is what docs/rtl.md draws: padding, sliding window, compute engines, adder tree, accumulator, requantiser. Each
-is priced by its formula (`formulas`), exactly as its RTL would be instantiated. What is not synthesised:
+A layer is what docs/rtl.md draws: FIFOs, padding, sliding window, compute engines, adder tree, accumulator, alignment,
+requantiser. Each is priced by its formula (`formulas`), as its RTL would be instantiated; constant memories by what
+Yosys was seen to make of them (`modules.memories.rom`). What a layer's own table does not know:
 
-- a layer's folds need not match those of the layer before, which the tables of single layers do not know: each is
-  charged for a converter from words twice as wide as those it reads;
+- a layer's folds need not match those of the layer before: each is charged for a converter from words half as wide
+  again as those it reads;
+- how many bits its integers need and how far apart its filters' powers of two are: `_SPARED`, `_BIAS_SPARED` and
+  `_SHIFT_BITS` are what networks of 8 bits had (benchmarks/results/built.md);
 - a convolution with strides or dilations beyond 2, which the modules do not support, is priced as if they were 2;
 - layer norm, softmax, quotients, reductions, resizing, unfolding, rearrangements and, beyond 8 bits, smooth activation
-  functions have no modules yet; they cost what the peer's regressions say (`stream_logic`), and so do the LUTs of
-  shallow FIFOs before operations and at joins (`memory`);
-- forks of streams, and the logic that fetches off-chip weights, cost nothing.
+  functions have no modules yet; they cost what the peer's regressions say (`stream_logic`);
+- forks of streams, maps in another order, and the logic that fetches off-chip weights, cost nothing.
 """
 
 from __future__ import annotations
