@@ -173,7 +173,7 @@ def _row(one: Operation, design: StageDesign, in_dsps: bool) -> LayerEstimate:
     t, each = ceil_div(one.window, folds["N"]), cycles.passes(one, i, o, g)
     given = Folds(i, o, g, ones, n, ones, ones, none + variants([ComputeEngine.DENSE], False)[0], none)
     schedule = Schedule(each, np.ones(1), np.full(1, float(t)), 1.0)
-    block_rams = int(costs.weights(one, given, schedule).bram18[0] + costs.window(one, given).bram18[0])
+    block_rams = int(costs.weights(one, given, schedule).bram18[0] + costs.window(one, i * g, ones).bram18[0])
     interval = cycles.interval(
         cycles.compute_cycles(one, i, o, g, t), cycles.input_cycles(one, i, g), cycles.output_cycles(one, o, g)
     )

@@ -19,6 +19,7 @@ from hass_train.build.sources import write
 from hass_train.build.texts import write_texts
 from hass_train.build.verify import Verified, verify
 from hass_train.export.design import DESIGN
+from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.estimate import Resources
 from hass_train.precision.integer_network import INTEGERS, INTEGERS_JSON
 from hass_train.results.build import (
@@ -172,7 +173,9 @@ class _Builder:
         if stage == "verify":
             data = self.inputs.result.config.get("data")
             return fingerprint(generated, self.wanted.images, self.wanted.probe, data)
-        return fingerprint(generated, stage, self.inputs.device.family, self.inputs.device.name, FLOWS)
+        device = self.inputs.device
+        flows = {key: flow for key, flow in FLOWS.items() if key[0] == device.family}
+        return fingerprint(generated, stage, device.family, device.name, flows)
 
     def do(self, stage: str) -> None:
         """Do a stage, and keep what it found."""
@@ -232,7 +235,8 @@ class _Builder:
 
     def _played(self, images: Tensor, stalls: bool) -> Verified:
         """Images played by Verilator."""
-        return verify(self.rtl, self.plan, self.inputs.network, images, stalls, self.wanted.probe)
+        held = int(ceil_div(self.inputs.latency_cycles, self.plan.interval))
+        return verify(self.rtl, self.plan, self.inputs.network, images, stalls, self.wanted.probe, held=held)
 
     def _synthesise(self, started: float) -> Build:
         device = self.inputs.device

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from hass_train.build.bench import bench, probes_of, write_words
@@ -60,6 +61,7 @@ def verify(
     probes: bool = False,
     fifo_peaks: bool = True,
     seed: int = 1,
+    held: int = 0,
 ) -> Verified:
     """Play images through the RTL in a directory and compare every word with `IntegerNetwork.values`.
 
@@ -72,38 +74,51 @@ def verify(
         probes: whether every layer's stream is compared too, so that a difference names the first layer that has one.
         fifo_peaks: whether to count what FIFOs hold.
         seed: of the stalls.
+        held: images that the accelerator holds at once. While it empties it answers at another pace: so the images are
+            played again, half of them before the interval is measured, all while it is, and as many behind as it holds.
+            0 = they are played once, and the second half is measured.
 
     Raises:
         UserError: Verilator or a C++ compiler is missing, or the sources do not compile.
     """
     compared, values = probes_of(plan, probes), network.values(images)
+    values["input"] = network.quantise(images)
+    again = torch.arange(len(images) // 2 + len(images) + 1 + held if held else len(images)) % len(images)
+    values = {name: one[again] for name, one in values.items()}
     place = folder / _PLACE
     place.mkdir(parents=True, exist_ok=True)
-    values["input"] = network.quantise(images)
     write_words(plan, compared, values, place)
     if not (place / MEMORIES).exists():
         (place / MEMORIES).symlink_to(Path("..") / MEMORIES)
-    text = bench(plan, compared, len(images), seed)
+    text = bench(plan, compared, len(again), seed)
     program = _compiled(folder, place, text)
-    patience = _PATIENCE * plan.interval + _SETTLE
+    # an image passes at most about an interval in every operation before its first answer comes
+    patience = (_PATIENCE + len(plan.layers)) * plan.interval + _SETTLE
     printed = run([str(program), str(int(stalls)), str(patience)], place)
-    words = sum(one.flow.layout.words for one in compared) * len(images)
+    words = sum(one.flow.layout.words for one in compared) * len(again)
     ends = [int(one) for one in re.findall(r"^END (\d+)$", printed, re.MULTILINE)]
     begin = re.search(r"^BEGIN (\d+)$", printed, re.MULTILINE)
     played = re.search(r"^PLAYED (\d) cycles (\d+)$", printed, re.MULTILINE)
-    mismatch = _mismatch(printed, [one.name for one in compared], played, len(ends), len(images))
+    mismatch = _mismatch(printed, [one.name for one in compared], played, len(ends), len(again))
     peaks = {}
     if fifo_peaks:
-        held = {int(one): int(most) for one, most in re.findall(r"^PEAK (\d+) (\d+)$", printed, re.MULTILINE)}
-        peaks = {name: _entries(plan, name, held[number]) for number, name in enumerate(plan.fifos) if number in held}
-    settle, interval, latency = len(images) // 2, 0.0, 0
+        most_in = {int(one): int(most) for one, most in re.findall(r"^PEAK (\d+) (\d+)$", printed, re.MULTILINE)}
+        peaks = {
+            name: _entries(plan, name, most_in[number]) for number, name in enumerate(plan.fifos) if number in most_in
+        }
+    interval, latency = 0.0, 0
     if not stalls and not mismatch:
         latency = ends[0] - int(begin[1]) + 1 if begin else 0
-        if len(ends) > 1:
-            settle = min(settle, len(ends) - 2)
-            interval = (ends[-1] - ends[settle]) / (len(ends) - 1 - settle)
+        interval = _interval(ends, len(images) // 2, held)
     cycles = int(played[2]) if played else 0
     return Verified(len(images), stalls, words, mismatch, interval, latency, peaks, cycles)
+
+
+def _interval(ends: Sequence[int], settle: int, held: int) -> float:
+    """Cycles between two images, by the ends of all but the first ones and the last `held`; 0 for a single image."""
+    last = len(ends) - 1 - held
+    settle = min(settle, last - 1)
+    return (ends[last] - ends[settle]) / (last - settle) if last > 0 else 0.0
 
 
 def _entries(plan: Plan, name: str, held: int) -> int:

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from hass_train.hardware.dataflow.costs.formulas import Costs
+from hass_train.hardware.dataflow.costs.memory import LUTRAM_BITS
 from hass_train.hardware.dataflow.costs.modules.parameters import Family
 from hass_train.rtl.reference import MODULES
 from hass_train.rtl.synthesise import FLOWS, LIBRARIES, cells_of, counted, run_yosys
@@ -26,6 +27,7 @@ from hass_train.runtime.files import write_text
 
 TOP = "top"
 _BATCH = 6  # parts in a process: enough to share its start, few enough to lose little
+_MEMORY = re.compile(r"^  memory (?:width (\d+) )?size (\d+) ", re.MULTILINE)
 _NUMBER = re.compile(r"\$\d+")
 _INSTANCE = re.compile(r"^  cell (\S+) \\?(\S+)$", re.MULTILINE)
 
@@ -120,7 +122,8 @@ class Parts:
     def _digest(self, kind: str, modules: dict[str, str]) -> str:
         """Of all that a part's netlist is made from; numbers that Yosys gives to names count for nothing."""
         text = _NUMBER.sub("$", _with_inner(kind, modules))
-        return hashlib.sha256(f"{self.family}{FLOWS}{text}".encode()).hexdigest()[:16]
+        flows = {key: flow for key, flow in FLOWS.items() if key[0] == self.family}
+        return hashlib.sha256(f"{flows}{text}".encode()).hexdigest()[:16]
 
     def _elaborate(self, folder: Path) -> None:
         """Have all parameters filled in and all memory files read."""
@@ -146,7 +149,7 @@ class Parts:
         lines = [*LIBRARIES[self.family], "design -save cells"]
         for part in parts:
             module = MODULES.get(kinds[part].split("\\")[1])
-            flow = FLOWS[self.family, module is None or module.block_ram]
+            flow = FLOWS[self.family, module.block_ram if module else _in_blocks(modules[kinds[part]])]
             lines += ["design -load cells", f"read_rtlil source_{part}.il", f"hierarchy -top {kinds[part]}"]
             lines += ["rename -top synthesised", *flow]
             lines += [f"tee -q -o {part}.json stat -json", f"rename synthesised part_{part}"]
@@ -172,6 +175,12 @@ def _split(elaborated: str) -> dict[str, str]:
             lines = (line for line in block.splitlines() if not line.startswith(("#", "autoidx")))
             found[name[1]] = "\n".join([*lines, "end", ""])
     return found
+
+
+def _in_blocks(text: str) -> bool:
+    """Whether a module outside `MODULES`, a memory of constants, may be in block RAM; small ones never are."""
+    sizes = [int(width or 1) * int(rows) for width, rows in _MEMORY.findall(text)]
+    return max(sizes, default=0) >= LUTRAM_BITS
 
 
 def _with_inner(name: str, modules: dict[str, str]) -> str:

@@ -54,7 +54,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
         told.append("write")
         write(*arguments)
 
-    def verifying(*_: Any) -> Verified:
+    def verifying(*_: Any, **__: Any) -> Verified:
         told.append("verify")
         return Verified(4, False, 20, told.fault, 128.0, 300, {"first": 3})
 
@@ -110,7 +110,7 @@ def test_what_changed_is_made_again(run: Path, calls: Calls, spoil: str) -> None
 
 
 def test_a_stopped_build_goes_on(run: Path, calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stopped(*_: Any) -> None:
+    def stopped(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
@@ -236,7 +236,7 @@ def test_a_search_ends_with_a_build(run: Path, calls: Calls, capsys: pytest.Capt
     """What `build=true` does when everything else is written; the tools are notes."""
     from hass_train.training import finish
 
-    def failing(*_: Any) -> None:
+    def failing(*_: Any, **__: Any) -> None:
         raise UserError("Yosys failed")
 
     data = SimpleNamespace(images=lambda split, model, images: iter([batch(images)]))

@@ -188,6 +188,8 @@ def built(network: IntegerNetwork, design: Design, folder: Path) -> Plan:
     return made
 
 
-def played(network: IntegerNetwork, made: Plan, folder: Path, count: int = 4, stalls: bool = False) -> Verified:
+def played(
+    network: IntegerNetwork, made: Plan, folder: Path, count: int = 4, stalls: bool = False, held: int = 0
+) -> Verified:
     """What a play says, all streams compared."""
-    return verify(folder, made, network, batch(count), stalls=stalls, probes=True)
+    return verify(folder, made, network, batch(count), stalls=stalls, probes=True, held=held)

@@ -22,7 +22,6 @@ from hass_train.hardware import (
     Workload,
     load_device,
 )
-from hass_train.hardware.dataflow.costs import memory
 from hass_train.hardware.dataflow.costs.branches import OperandFifos
 from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
 from hass_train.hardware.dataflow.costs.cost_model import Schedule, WeightBanks
@@ -31,12 +30,13 @@ from hass_train.hardware.dataflow.costs.formulas import formula
 from hass_train.hardware.dataflow.costs.logic import Folds, Widths
 from hass_train.hardware.dataflow.costs.modules.activation import ActivationEngine
 from hass_train.hardware.dataflow.costs.modules.dense import DenseEngine
+from hass_train.hardware.dataflow.costs.modules.memories import rom
 from hass_train.hardware.dataflow.costs.modules.pairs import PairEngine
 from hass_train.hardware.dataflow.costs.modules.parameters import Family, ModuleParameters
-from hass_train.hardware.dataflow.costs.modules.plumbing import LutramFifo, RegisterFifo, WidthConverter
+from hass_train.hardware.dataflow.costs.modules.plumbing import BlockFifo, LutramFifo, RegisterFifo, WidthConverter
 from hass_train.hardware.dataflow.costs.modules.pointwise import Requantise, Threshold
 from hass_train.hardware.dataflow.costs.modules.sparse import WeightEngine
-from hass_train.hardware.dataflow.costs.modules.sums import Accumulator, AdderTree
+from hass_train.hardware.dataflow.costs.modules.sums import Accumulator, AdderTree, Align
 from hass_train.hardware.dataflow.costs.modules.windows import Padding, SlidingWindow
 from hass_train.hardware.dataflow.costs.synthesised import SynthesisedCosts
 from hass_train.hardware.dataflow.costs.weight_rounds import filter_order
@@ -101,9 +101,9 @@ def test_products_in_luts_take_no_dsp(code: int) -> None:
 # ---- sums of modules -------------------------------------------------------------------------------------------------
 
 
-def summed(family: Family, modules: Iterable[tuple[int, ModuleParameters]], luts: int = 0) -> list[int]:
-    """DSPs, LUTs and flip-flops of so many of each module, and of some LUTs beside them."""
-    total = np.array([0, luts, 0])
+def summed(family: Family, modules: Iterable[tuple[int, ModuleParameters]], beside: int = 0) -> list[int]:
+    """DSPs, LUTs and flip-flops of so many of each module, and of some LUTs with a register each beside them."""
+    total = np.array([0, beside, beside])
     for count, module in modules:
         one = formula(type(module), family)(module)
         total += count * np.array([one.dsp, one.lut, one.ff])
@@ -118,7 +118,7 @@ def test_a_dense_convolution_is_the_sum_of_its_modules() -> None:
         stride_width=1, dilation_height=1, dilation_width=1,
     )  # fmt: skip
     modules = [
-        WidthConverter(bits=8, in_values=8, out_values=4, total=12),
+        WidthConverter(bits=8, in_values=6, out_values=4, total=12),
         Padding(streams=4, pixels=1, bits=8, depth=3, height=10, width=10, top=1, bottom=1, left=1, right=1, value=0),
         window,
         DenseEngine(
@@ -127,13 +127,14 @@ def test_a_dense_convolution_is_the_sum_of_its_modules() -> None:
         ),
         AdderTree(addends=2, streams=2, in_bits=21),
         RegisterFifo(width=2 * 22, depth=2),
-        Accumulator(streams=2, passes=3, rounds=4, groups=1, in_bits=22, bias_bits=22, out_bits=24),
-        Requantise(streams=2, in_bits=24, out_bits=8, shift=14, signed_out=1),
+        Accumulator(streams=2, passes=3, rounds=4, groups=1, in_bits=21, bias_bits=13, out_bits=21),
+        Align(streams=2, in_bits=21, out_bits=22, shift_bits=2, rows=4),
+        Requantise(streams=2, in_bits=22, out_bits=8, shift=11, signed_out=1),
     ]  # fmt: skip
     folds = one_design(DENSE, 4, 2, m=2, n=6)
-    bias = 2 * 22  # a LUT holds 64 bits, and 4 are wanted
-    assert costs().compute(layer, folds)[0].tolist() == summed("xc7", ((1, one) for one in modules), bias)
-    held = costs().window(layer, folds)
+    memories = (2**4 - 2) + 2 * 2  # of biases, of whose bits no more than 14 differ over 4 rows, and of shifts
+    assert costs().compute(layer, folds)[0].tolist() == summed("xc7", ((1, one) for one in modules), memories)
+    held = costs().window(layer, folds.i, folds.q)
     assert (held.bram18[0], held.lut[0]) == (formula(SlidingWindow, "xc7")(window).bram, 0)
 
 
@@ -144,19 +145,20 @@ def test_decoupled_pairs_are_the_sum_of_their_modules() -> None:
         positions=4, multipliers=2, filters=1, bundles=1, rounds=4, passes=2, data_bits=16, weight_bits=16
     )
     modules = [
-        (1, WidthConverter(bits=16, in_values=16, out_values=8, total=16)),
+        (1, WidthConverter(bits=16, in_values=12, out_values=8, total=16)),
         (1, Threshold(streams=8, bits=16, threshold=3, signed=1)),
         (4, engine),
         (4, LutramFifo(width=4 * 16, depth=16, shift_registers=0)),
         (4, LutramFifo(width=34, depth=16, shift_registers=0)),
         (1, AdderTree(addends=2, streams=2, in_bits=34)),
         (1, RegisterFifo(width=2 * 35, depth=2)),
-        (1, Accumulator(streams=2, passes=2, rounds=4, groups=1, in_bits=35, bias_bits=35, out_bits=36)),
-        (1, Requantise(streams=2, in_bits=36, out_bits=16, shift=18, signed_out=1)),
+        (1, Accumulator(streams=2, passes=2, rounds=4, groups=1, in_bits=34, bias_bits=29, out_bits=34)),
+        (1, Align(streams=2, in_bits=34, out_bits=35, shift_bits=2, rows=4)),
+        (1, Requantise(streams=2, in_bits=35, out_bits=16, shift=16, signed_out=1)),
     ]
     for family in ("xc7", "ecp5"):
         found = costs(16, family).compute(layer, one_design(PAIR, 8, 2, m=4, n=2, fifo=16))[0]
-        assert found.tolist() == summed(family, modules)
+        assert found.tolist() == summed(family, modules, 2 * 2)  # shifts
 
 
 def test_lists_and_shared_picks_are_the_sum_of_their_modules() -> None:
@@ -173,7 +175,7 @@ def test_lists_and_shared_picks_are_the_sum_of_their_modules() -> None:
                           stride_height=1, stride_width=1, dilation_height=1, dilation_width=1)),
         (1, AdderTree(addends=3, streams=8, in_bits=21)),
         (1, RegisterFifo(width=8 * 23, depth=2)),
-        (1, Requantise(streams=8, in_bits=23, out_bits=8, shift=13, signed_out=1)),
+        (1, Requantise(streams=8, in_bits=20, out_bits=8, shift=10, signed_out=1)),
     ]  # fmt: skip
     own: dict[int, list[tuple[int, ModuleParameters]]] = {
         BY_LANES: [(1, lists)],
@@ -196,14 +198,18 @@ def test_a_row_of_a_table_is_its_logic_and_its_memories() -> None:
         load = min(144 * deep / table.interval[row], 1)
         burst = deep + 2 + math.ceil(load * (1 - 100 / 144) * 100 * deep - 1e-9)
         rows = min(2 * 12 * deep + 3 * deep, 144 * deep) + 2
-        queues = memory.buffer(8, i, burst) + memory.buffer(8, i, rows)
+        queues = model.fifo(one.i, burst) + model.fifo(one.i, rows)
+        busy = np.array([100 * passes]) * table.t[[row]]
+        ahead = model.windows_ahead(layer, one, busy, table.interval[[row]])
+        assert ahead is not None
+        queues = queues + ahead
         banks = model.weights(layer, one, Schedule(np.array([passes]), np.ones(1), table.t[[row]], 1.0))
         dsp, lut, ff = model.compute(layer, one)[0]
-        held, lines = table.resources(row, 0), model.window(layer, one).bram18[0]
+        held, lines = table.resources(row, 0), model.window(layer, one.i, one.q).bram18[0]
         assert held[0] == dsp
-        assert held[3] == math.ceil(lut + banks.luts[0] + queues.lut)
-        assert held[4] == ff
-        assert held[1] == lines + queues.bram18 + banks.bram18[0]
+        assert held[3] == math.ceil(lut + banks.luts[0] + queues.lut[0])
+        assert held[4] == math.ceil(ff + banks.ffs[0] + queues.ff[0])
+        assert held[1] == lines + queues.bram18[0] + banks.bram18[0]
         seen.add((VARIANTS[one.engine[0]].engine, o))
     assert {engine for engine, _ in seen} == set(ComputeEngine)
 
@@ -226,13 +232,17 @@ def test_banks_of_every_kind(o: int, bundles: int, n: int, m: int, p: int) -> No
         CODES[ACTIVATION]: (n * bundles * p, o, 8, passes * steps),  # filters share picks
         CODES[WEIGHT]: (1, n * o * bundles, 8 + math.ceil(math.log2(positions)), math.ceil(passes * 1.75)),
         BY_LANES: (1, n * o * bundles, 8 + max(math.ceil(math.log2(steps)), 1), math.ceil(passes * 1.75)),
-        CODES[PAIR]: (n * bundles * p * o, 1, 9, passes * steps),  # a bit tells of zeros
+        CODES[PAIR]: (n * bundles * p * o, 1, 8, passes * steps),
         CODES[CROSSBAR]: (n * bundles * p * o, 1, 8, passes * positions),
     }
     for code, wanted in expected.items():
         banks = banks_of(layer, one_design(code, i, o, m=m, n=n, q=p, p=p), 1.75)
         found = (banks.count[0], banks.words[0], banks.word_bits[0], banks.depth[0])
         assert found == wanted, VARIANTS[code].engine
+        masks = (banks.masks[0], banks.mask_bits[0], banks.mask_depth[0])  # a bit tells of zeros
+        assert masks == (
+            (1, positions * bundles * p * o, passes) if code in (CODES[PAIR], CODES[CROSSBAR]) else (0, 1, 1)
+        )
         if code in (CODES[WEIGHT], BY_LANES):
             listed = 1.75 * n * wanted[2] / (positions * 8)
             assert banks.stored[0] == pytest.approx(min(listed, 1.0))  # here a mask with all weights takes as much
@@ -263,6 +273,45 @@ def test_only_lists_are_shorter_for_fewer_weights(engine: ComputeEngine) -> None
         assert sum(shorter) > len(shorter) / 2
     else:
         assert all(held[0][key] == held[2][key] for key in alike)
+
+
+@pytest.mark.parametrize(
+    ("family", "width", "depth", "luts", "blocks"),
+    [  # random contents, synthesised by `hass_train.rtl.synthesise`
+        ("ecp5", 10, 16, 10, 0), ("ecp5", 32, 64, 128, 0), ("ecp5", 256, 34, 786, 0), ("ecp5", 8, 128, 98, 0),
+        ("ecp5", 8, 256, 185, 0), ("ecp5", 10, 256, 0, 1), ("ecp5", 64, 128, 0, 2), ("ecp5", 10, 1152, 20, 1),
+        ("ecp5", 32, 2304, 96, 5), ("ecp5", 8, 9216, 56, 4), ("ecp5", 8, 36864, 112, 16), ("ecp5", 8, 4, 3, 0),
+        ("xc7", 32, 34, 42, 0), ("xc7", 32, 100, 106, 0), ("xc7", 8, 1000, 147, 0), ("xc7", 64, 128, 266, 0),
+            ("xc7", 8, 1100, 0, 1), ("xc7", 32, 300, 0, 1), ("xc7", 8, 4, 3, 0),
+    ],
+)  # fmt: skip
+def test_memories_of_constants_as_they_were_synthesised(
+    family: Family, width: int, depth: int, luts: int, blocks: int
+) -> None:
+    found = rom(np.array([width]), np.array([depth]), family)
+    assert found.blocks[0] == blocks
+    assert abs(found.lut[0] - luts) <= max(0.36 * luts, 12)
+    assert [int(one[0]) for one in rom(np.array([width]), np.array([1]), family)] == [
+        0,
+        0,
+        0,
+    ]  # a single row is constant
+
+
+@given(st.integers(1, 40), st.integers(0, 3000), st.booleans(), st.sampled_from(["xc7", "ecp5"]))
+def test_queues_are_the_generators(words: int, depth: int, unsigned: bool, family: Family) -> None:
+    """Registers, LUTs or block RAM, by the rule of `hass_train.build.flows.fifo`."""
+    model, bits = SynthesisedCosts(Widths(8, 8, 30), family, unsigned), 8 - unsigned
+    found = model.fifo(np.array([words]), depth)
+    module: ModuleParameters | None = None
+    if depth > 2:
+        shallow, given = depth * bits < 1024, {"width": words * bits, "depth": depth}
+        module = LutramFifo(**given, shift_registers=0) if shallow else BlockFifo(**given)
+    elif depth:
+        module = RegisterFifo(width=words * bits, depth=2)
+    expected = formula(type(module), family)(module) if module else None
+    wanted = (expected.lut, expected.ff, expected.bram) if expected else (0, 0, 0)
+    assert (found.lut[0], np.ravel(found.ff)[0], found.bram18[0]) == wanted
 
 
 # ---- rows of estimates -----------------------------------------------------------------------------------------------

@@ -195,9 +195,10 @@ class DataflowOptions:
         except ValueError as error:
             raise CannotFit(f"{operation.name}: {error}") from error
 
-    def cost_model(self, family: Family) -> CostModel:
-        """What designs cost on devices of a family."""
-        return cost_model(self.costs, Widths(self.activation_bits, self.weight_bits, self.accumulator_bits), family)
+    def cost_model(self, family: Family, unsigned: bool = False) -> CostModel:
+        """What designs cost on devices of a family, of an operation whose operands may be known to be `unsigned`."""
+        widths = Widths(self.activation_bits, self.weight_bits, self.accumulator_bits)
+        return cost_model(self.costs, widths, family, unsigned)
 
     def stored_fraction(self, weight_density: float) -> float:
         """The bits that engines that skip zeros store for their weights, as a fraction of all weights uncompressed."""

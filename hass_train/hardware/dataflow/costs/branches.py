@@ -25,6 +25,15 @@ _URGENCIES = (1, 2, 4, 8, 16)
 """How many times faster than the pipeline an operation may be built that turns one pixel into one while a map waits."""
 
 
+_RECTIFIED, _GATES = ("relu", "relu6"), ("sigmoid", "hardsigmoid")
+"""Activation functions without negative values: what requantising does along the way, and tables."""
+_KEEP_SIGNS = frozenset(
+    {OperationKind.MAX_POOL, OperationKind.AVERAGE_POOL, OperationKind.GLOBAL_POOL, OperationKind.ADD}
+    | {OperationKind.MULTIPLY, OperationKind.CONCAT, OperationKind.PAD}
+)
+"""Operations whose results are negative only where operands are."""
+
+
 @dataclass(frozen=True, slots=True)
 class OperandFifos:
     """The FIFOs that hold back one operation's operands, in words of one image.
@@ -34,11 +43,13 @@ class OperandFifos:
         bypass: words per image on the edges that run past this operation to a later join. An image of delay in the
             operation would have to be held back there.
         urgency: how many times faster than the pipeline the operation has to be, so that no more is held back.
+        unsigned: whether its operands are never negative: integers then have a bit less.
     """
 
     words: tuple[int, ...]
     bypass: int
     urgency: int = 1
+    unsigned: bool = False
 
 
 def fill(operation: Operation) -> float:
@@ -174,7 +185,27 @@ def operand_fifos(
             lag += _behind(operation, k, maps)
             held_back.append(math.ceil(MARGIN * lag * words) + min(row, words) + whole + _REGISTERS)
         depths[operation.name] = tuple(held_back)
-    return {name: OperandFifos(words, bypass[name], urgency.get(name, 1)) for name, words in depths.items()}
+    unsigned = unsigned_operands(workload)
+    return {
+        name: OperandFifos(words, bypass[name], urgency.get(name, 1), name in unsigned)
+        for name, words in depths.items()
+    }
+
+
+def unsigned_operands(workload: Workload) -> frozenset[str]:
+    """The operations whose operands are never negative.
+
+    What makes an operand of a plain ReLU writes it without what the ReLU removes: this reads no negative either.
+    """
+    made, found = {NETWORK_INPUT: False}, set[str]()
+    for operation in workload:
+        read = all(made[name] for name in operation.inputs)
+        plain = operation.kind is OperationKind.ACTIVATION and operation.function in _RECTIFIED
+        if read or plain:
+            found.add(operation.name)
+        gate = operation.kind is OperationKind.ACTIVATION and operation.function in _GATES
+        made[operation.name] = plain or gate or (read and operation.kind in _KEEP_SIGNS)
+    return frozenset(found)
 
 
 def _behind(operation: Operation, operand: int, maps: Mapping[str, FeatureMap]) -> float:

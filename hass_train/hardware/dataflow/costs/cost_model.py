@@ -5,14 +5,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from functools import cached_property
+from typing import ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from hass_train.hardware.dataflow.costs import memory
 from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
 from hass_train.hardware.dataflow.costs.logic import Folds
+from hass_train.hardware.dataflow.costs.modules.memories import Rom, rom
+from hass_train.hardware.dataflow.costs.modules.parameters import Family
 from hass_train.hardware.workload import Operation
 
 Floats = NDArray[np.float64]
@@ -39,7 +42,7 @@ class Schedule:
         return Schedule(self.passes[rows], self.kept[rows], self.cycles[rows], self.compressed)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class WeightBanks:
     """The memories of weights, as arrays over designs.
 
@@ -49,6 +52,8 @@ class WeightBanks:
         word_bits: bits of each.
         depth: rows.
         stored: bits that are stored over those of all weights.
+        masks, mask_bits, mask_depth: memories that tell which weights are zero, bits of a row, and rows; else none.
+        family: whose synthesis says what is in LUTs, and what that takes; empty: all banks of fewer than `LUTRAM_BITS`.
     """
 
     count: Ints
@@ -56,27 +61,54 @@ class WeightBanks:
     word_bits: Ints
     depth: Ints
     stored: Floats
+    masks: Ints | int = 0
+    mask_bits: Ints | int = 1
+    mask_depth: Ints | int = 1
+    family: Family | Literal[""] = ""
 
     @property
     def in_luts(self) -> NDArray[np.bool_]:
         """Which are small enough for LUTs."""
+        if self.family:
+            return np.asarray(self._banks.blocks == 0)
         return np.asarray(self.depth * self.word_bits < memory.LUTRAM_BITS)
 
     @property
     def luts(self) -> Floats:
-        """LUTs of those in LUTs, 64 bits each; 0 of the others."""
+        """LUTs of those in LUTs, 64 bits each if they are not synthesised; of masks, and of what joins block RAMs."""
+        if self.family:
+            return np.asarray(self.count * self._banks.lut + self.masks * self._masks.lut, float)
         bits = self.count * self.words * self.word_bits * np.ceil(self.depth / 64)
         return np.where(self.in_luts, bits.astype(float), 0.0)
 
     @property
     def bram18(self) -> Ints:
         """Block RAMs of those that are not in LUTs."""
+        if self.family:
+            return np.asarray(self.count * self._banks.blocks + self.masks * self._masks.blocks)
         return np.where(self.in_luts, 0, self.count * memory.bram18(self.words * self.word_bits, self.depth))
 
     @property
     def uram(self) -> Ints:
         """UltraRAMs of the same memories."""
         return np.where(self.in_luts, 0, self.count * memory.uram(self.words * self.word_bits, self.depth))
+
+    @property
+    def ffs(self) -> Floats:
+        """Flip-flops behind them."""
+        if not self.family:
+            return np.zeros(len(self.depth))
+        return np.asarray(self.count * self._banks.ff + self.masks * self._masks.ff, float)
+
+    @cached_property
+    def _banks(self) -> Rom:
+        assert self.family
+        return rom(self.words * self.word_bits, self.depth, self.family)
+
+    @cached_property
+    def _masks(self) -> Rom:
+        assert self.family
+        return rom(self.mask_bits, np.broadcast_to(self.mask_depth, self.depth.shape), self.family)
 
 
 class CostModel(ABC):
@@ -109,8 +141,27 @@ class CostModel(ABC):
         """The memories of their weights."""
 
     @abstractmethod
-    def window(self, layer: Operation, folds: Folds) -> memory.Buffer:
-        """The memories of their sliding windows; LUTs that `compute` counts are left out."""
+    def window(self, operation: Operation, streams: Ints, pixels: Ints) -> memory.Buffer:
+        """The memories of sliding windows of words of some streams and pixels; LUTs that others count are left out."""
+
+    @abstractmethod
+    def fifo(self, words: ArrayLike, depth: ArrayLike) -> memory.Buffer:
+        """FIFOs of entries of so many words of a map; none where the depth is 0."""
+
+    def rows(self, operation: Operation, words: ArrayLike, depth: ArrayLike) -> memory.Buffer:
+        """The FIFOs of rows that are read ahead of windows."""
+        return self.fifo(words, depth)
+
+    def windows_ahead(self, layer: Operation, folds: Folds, busy: Floats, interval: Ints) -> memory.Buffer | None:
+        """The FIFOs of windows on which engines live while words are read that complete none; None = there are none.
+
+        Args:
+            layer: convolution, linear layer or matrix product.
+            folds: the designs.
+            busy: (n,) cycles of an image for which their engines work.
+            interval: (n,) cycles between images.
+        """
+        return None
 
     @abstractmethod
     def stream(self, operation: Operation, streams: Ints) -> Floats:

@@ -80,20 +80,23 @@ class Buffer(NamedTuple):
     Args:
         bram18: block RAMs that it takes if it is put there.
         uram: UltraRAMs that it takes if it is put there instead.
-        lut: LUTs of its shallow parts in either case.
+        lut: LUTs of its shallow parts, and of its control, in either case.
+        ff: flip-flops likewise.
     """
 
     bram18: Ints
     uram: Ints
     lut: NDArray[np.float64]
+    ff: NDArray[np.float64] | float = 0.0
 
     def __add__(self, other: object) -> Buffer:  # a sum of memories, not a longer tuple
         assert isinstance(other, Buffer)
-        return Buffer(self.bram18 + other.bram18, self.uram + other.uram, self.lut + other.lut)
+        logic = self.lut + other.lut, self.ff + other.ff
+        return Buffer(self.bram18 + other.bram18, self.uram + other.uram, *logic)
 
     def times(self, count: int) -> Buffer:
         """`count` such memories."""
-        return Buffer(self.bram18 * count, self.uram * count, self.lut * count)
+        return Buffer(self.bram18 * count, self.uram * count, self.lut * count, self.ff * count)
 
 
 def buffer(word_bits: int, words: ArrayLike, depth: ArrayLike) -> Buffer:

@@ -14,12 +14,13 @@ CostSource = Literal["synthesis", "peer"]
 """Where costs come from: the synthesis of our own modules, or the peer's regressions."""
 
 
-def cost_model(source: CostSource, bits: Widths, family: Family) -> CostModel:
+def cost_model(source: CostSource, bits: Widths, family: Family, unsigned: bool = False) -> CostModel:
     """The costs of designs from a source.
 
     Args:
         source: `synthesis` or `peer`.
         bits: word widths.
         family: what is synthesised for; the peer knows Xilinx devices only.
+        unsigned: whether what is read is never negative; the peer makes no difference.
     """
-    return SynthesisedCosts(bits, family) if source == "synthesis" else PeerCosts(bits)
+    return SynthesisedCosts(bits, family, unsigned) if source == "synthesis" else PeerCosts(bits)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.dataflow.costs import cycles, logic, memory
@@ -65,8 +65,11 @@ class PeerCosts(CostModel):
         bits = np.full(len(folds), self.bits.weight)
         return WeightBanks(np.ones_like(n), words.astype(np.int64) * side, bits, depth.astype(np.int64), stored)
 
-    def window(self, layer: Operation, folds: Folds) -> memory.Buffer:
-        return memory.window_buffers(layer, folds.i * folds.g, self.bits.data, folds.q)
+    def window(self, operation: Operation, streams: Ints, pixels: Ints) -> memory.Buffer:
+        return memory.window_buffers(operation, streams, self.bits.data, pixels)
+
+    def fifo(self, words: ArrayLike, depth: ArrayLike) -> memory.Buffer:
+        return memory.buffer(self.bits.data, words, depth)
 
     def stream(self, operation: Operation, streams: Ints) -> Floats:
         used = stream_logic(operation, streams, self.bits)

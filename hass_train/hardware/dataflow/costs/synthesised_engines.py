@@ -20,6 +20,7 @@ from hass_train.hardware.dataflow.costs.modules.parameters import Family
 from hass_train.hardware.workload import Operation, OperationKind
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 _LUT = 0  # column of `module_costs`
 
 
@@ -177,19 +178,36 @@ class Engines:
         match self.kind.engine:
             case ComputeEngine.DENSE:
                 depth = np.ceil(schedule.passes * schedule.kept).astype(np.int64) * self._steps
-                return WeightBanks(one, lanes * folds.o, plain, depth, schedule.kept)
+                return self._banks(one, lanes * folds.o, plain, depth, schedule.kept)
             case ComputeEngine.ACTIVATION:
-                return WeightBanks(lanes * folds.p, folds.o, plain, schedule.passes * self._steps, one.astype(float))
+                return self._banks(lanes * folds.p, folds.o, plain, schedule.passes * self._steps, one.astype(float))
             case ComputeEngine.WEIGHT:
                 among = self._steps if self.kind.lanes else self._positions
                 entry = bits + address_bits(among)
                 rows = np.ceil(schedule.passes * schedule.cycles - 1e-9).astype(np.int64)
                 listed = schedule.cycles * folds.n * entry / (self._positions * bits)
-                return WeightBanks(one, lanes * folds.o, entry, rows, np.minimum(listed, schedule.compressed))
+                return self._banks(one, lanes * folds.o, entry, rows, np.minimum(listed, schedule.compressed))
             case ComputeEngine.PAIR:
-                # a bit for each weight tells whether it is zero: read once a round for all lanes
                 depth = schedule.passes * self._steps
-                return WeightBanks(lanes * folds.p * folds.o, one, plain + 1, depth, masked)
+                return self._banks(lanes * folds.p * folds.o, one, plain, depth, masked, schedule.passes)
             case ComputeEngine.CROSSBAR:
                 count = folds.n * windows * folds.o  # each multiplier may want any weight of the window
-                return WeightBanks(count, one, plain, schedule.passes * self._positions, masked)
+                return self._banks(count, one, plain, schedule.passes * self._positions, masked, schedule.passes)
+
+    def _banks(
+        self, count: Ints, words: Ints, word_bits: Ints, depth: Ints, stored: Floats, passes: Ints | None = None
+    ) -> WeightBanks:
+        """Some memories; with `passes`, the rounds of an output pixel, also those that tell zeros from other weights.
+
+        A bit for each weight is read once a round, by all engines that run in lock-step together.
+        """
+        if passes is None:
+            none = np.zeros_like(depth)
+            return WeightBanks(count, words, word_bits, depth, stored, none, none + 1, none + 1, self.family)
+        folds = self.folds
+        engines = folds.bundles * folds.g * folds.p * folds.o
+        alone = folds.fifo > 0
+        bits = self._positions * np.where(alone, 1, engines)
+        return WeightBanks(
+            count, words, word_bits, depth, stored, np.where(alone, engines, 1), bits, passes, self.family
+        )

@@ -77,7 +77,7 @@ class ComputeDesigns(Table):
             str, Floats
         ] = {}  # `_growth_at_half` of all designs, where these are kept for profiles nearby
         self.urgency = fifos.urgency
-        self.costs = options.cost_model(space.family)
+        self.costs = options.cost_model(space.family, fifos.unsigned)
         self._zero_tiles = ZeroTiles(layer, sparsity)
         input_side = InputSide(layer, sparsity, options, self.costs)
         side = input_side.folds()
@@ -255,7 +255,10 @@ class ComputeDesigns(Table):
         streamed = layer.kind is OperationKind.MATMUL
         fetched = not streamed and space.budget[BANDWIDTH] > 0 and not options.buildable
         bands = self._band_choices() if fetched else []
-        size, key = 2 * len(side.n) * len(side.filters), (side, space.family, self.fifos.bypass, *bands)
+        size, key = (
+            2 * len(side.n) * len(side.filters),
+            (side, space.family, self.fifos.bypass, self.fifos.unsigned, *bands),
+        )
         fixed = known_costs(key, size, 6 + 2 * len(bands), cells, lambda some: self._fixed_costs(folds[some], bands))
         banks, streams = self._weight_banks(folds, t), folds.i * folds.g
         if self.fifos.words:
@@ -263,9 +266,13 @@ class ComputeDesigns(Table):
         else:
             load = np.minimum(cycles.input_cycles(layer, folds.i, folds.g, folds.q) / interval, 1.0)
             before = input_depth(layer, streams, folds.q, load)
-        held = memory.buffer(options.activation_bits, streams * folds.q, before)
+        held = self.costs.fifo(streams * folds.q, before)
+        busy = cycles.compute_cycles(layer, folds.i, folds.o, folds.g, t, folds.p)
+        ahead = self.costs.windows_ahead(layer, folds, busy, interval)
+        held = held if ahead is None else held + ahead
         logic, window, (rows_bram18, rows_uram) = fixed[:3], fixed[3] + held.bram18, fixed[4:6]
         logic[1] += held.lut + banks.luts
+        logic[2] += held.ff + banks.ffs
         self.places = [(WeightsIn.BRAM, 1)]
         columns: list[tuple[Floats | Ints | int, ...]] = [(window + banks.bram18, 0, 0)]
         if space.budget[2] > 0:
@@ -297,9 +304,10 @@ class ComputeDesigns(Table):
         for each number of bands."""
         layer, streams = self.layer, folds.i * folds.g
         logic = self.costs.compute(layer, folds, max(self.options.pixel_choices))
-        rows = memory.buffer(self.options.activation_bits, streams * folds.q, rows_depth(layer, streams, folds.q))
-        window = self.costs.window(layer, folds) + rows
+        rows = self.costs.rows(layer, streams * folds.q, rows_depth(layer, streams, folds.q))
+        window = self.costs.window(layer, streams, folds.q) + rows
         logic[:, 1] += window.lut
+        logic[:, 2] += window.ff
         banks = self._weight_banks(folds, np.ones(len(folds)))
         maps = [self._map_buffers(folds, banks.count * banks.words, band) for band in bands]
         held = (window.bram18, rows.bram18, rows.uram)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from hass_train.hardware.arithmetic import ceil_div, useful_folds
 from hass_train.hardware.dataflow.costs import cycles, memory
 from hass_train.hardware.dataflow.costs.branches import OperandFifos
+from hass_train.hardware.dataflow.costs.cost_model import CostModel
 from hass_train.hardware.dataflow.costs.fifos import input_depth, rows_depth
 from hass_train.hardware.dataflow.costs.stream_logic import POOLS, WHOLE_PIXELS
 from hass_train.hardware.dataflow.designs.tables import BANDWIDTH, DesignSpace, Table, WeightsIn
@@ -44,9 +45,11 @@ class StreamDesigns(Table):
         streams = streams[np.r_[True, ~fast[:-1]]]  # the first that is fast enough is the last worth building
         interval = cycles.streaming_cycles(operation, streams)
         bits = options.activation_bits
-        columns = options.cost_model(space.family).stream(operation, streams)
-        held = _buffers(operation, fifos, streams, bits, interval)
+        costs = options.cost_model(space.family, fifos.unsigned)
+        columns = costs.stream(operation, streams)
+        held = _buffers(operation, fifos, streams, costs, interval)
         columns[:, 1] += held.lut
+        columns[:, 2] += held.ff
         none = np.zeros(len(streams))
         places = [np.stack([held.bram18, none, none], 1)]
         if space.budget[2] > 0:
@@ -80,20 +83,22 @@ class StreamDesigns(Table):
         )
 
 
-def _buffers(operation: Operation, fifos: OperandFifos, streams: Ints, bits: int, interval: Ints) -> memory.Buffer:
+def _buffers(
+    operation: Operation, fifos: OperandFifos, streams: Ints, costs: CostModel, interval: Ints
+) -> memory.Buffer:
     """The line buffers and FIFOs of an operation without weights, at each number of parallel streams."""
-    held = memory.buffer(bits, streams, 0)
+    held = costs.fifo(streams, 0)
     if operation.kind in POOLS or operation.slides:
-        held = memory.window_buffers(operation, streams, bits)
-        held = held + memory.buffer(bits, streams, rows_depth(operation, streams, 1))
+        held = costs.window(operation, streams, np.ones_like(streams))
+        held = held + costs.rows(operation, streams, rows_depth(operation, streams, 1))
     elif operation.kind in WHOLE_PIXELS:
-        held = memory.buffer(bits, streams, ceil_div(operation.source.channels, streams))
+        held = costs.fifo(streams, ceil_div(operation.source.channels, streams))
     elif operation.kept:
-        held = memory.buffer(bits, streams, ceil_div(operation.kept, streams))
+        held = costs.fifo(streams, ceil_div(operation.kept, streams))
     load = operation.padded_pixels * ceil_div(operation.source.channels, streams) / interval
     entries = input_depth(operation, streams, 1, load)
     if not fifos.words:
-        held = held + memory.buffer(bits, streams, entries)
+        held = held + costs.fifo(streams, entries)
     for words in fifos.words:
-        held = held + memory.buffer(bits, streams, np.maximum(ceil_div(words, streams), entries))
+        held = held + costs.fifo(streams, np.maximum(ceil_div(words, streams), entries))
     return held

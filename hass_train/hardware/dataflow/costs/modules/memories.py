@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hass_train.hardware.dataflow.costs.modules.parameters import Family
 
 _BLOCK_BITS = ((9, 36), (10, 18), (11, 9), (12, 4), (13, 2), (14, 1))
 """The address bits of a block RAM, and the bits of a row then: of 18 kbit on Xilinx devices, of 16 kbit on ECP5."""
+
+_ROM_BITS: dict[Family, int] = {"xc7": 8256, "ecp5": 2048}
+"""Bits of constants for each block RAM that they would take, up to which LUTs hold them."""
+Ints = NDArray[np.int64]
 
 SMALL_PRODUCT = 8
 """Bits of a product for which Yosys takes no DSP of a Xilinx device."""
@@ -70,14 +75,54 @@ def lutram(width: Any, depth: Any, family: Family) -> Any:
     return 4 * -(-width // (6 - 3 * (depth > 32))) * parts + width * multiplexer(parts, family)
 
 
-def block_rams(width: int, depth: int, family: Family) -> int:
-    """The block RAMs of a memory whose rows are a power of two, at least `depth`.
+def block_rams(width: Any, depth: Any, family: Family) -> Any:
+    """The block RAMs of a memory whose rows are a power of two, at least `depth`; for numbers or arrays.
 
     Two of a Xilinx device make a wider one of 9 bits a row at 4,096 rows.
     """
-    address = state_bits(depth)
+    address = np.asarray(state_bits(depth))
+    wide = np.asarray(width)
+    found = wide << np.maximum(address - 14, 0)
+    for bits, row in reversed(_BLOCK_BITS):
+        found = np.where(address <= bits, -(-wide // row), found)
+    if family == "xc7":
+        found = np.where(address == 12, np.minimum(found, 2 * -(-wide // 9)), found)
+    return found if found.ndim else int(found)
+
+
+class Rom(NamedTuple):
+    """A memory of constants that is read a cycle later, as it is synthesised; the fields are arrays.
+
+    Args:
+        blocks: block RAMs; 0 if it is in LUTs.
+        lut, ff: LUTs that hold it, or choose between parts of block RAMs, and registers behind these.
+    """
+
+    blocks: Ints
+    lut: Ints
+    ff: Ints
+
+
+def rom(width: Any, depth: Any, family: Family) -> Rom:
+    """What a memory of `depth` constant rows of `width` bits takes.
+
+    Yosys cuts rows that do not fit a block RAM into parts that lie side by side in its width: 9,216 rows of 8 bits are
+    1,024 rows of 72, and four block RAMs. It takes LUTs where 64 bits in a LUT are cheaper than what a block RAM counts
+    for. A LUT of six inputs holds 64 bits and one of four 16; beyond 64 rows of those, multiplexers join them.
+    """
+    wide, rows = np.broadcast_arrays(np.asarray(width, np.int64), np.asarray(depth, np.int64))
+    blocks, parts = np.full(wide.shape, 2**62), np.ones(wide.shape, np.int64)
     for bits, row in _BLOCK_BITS:
-        if address <= bits:
-            alone = -(-width // row)
-            return min(alone, 2 * -(-width // 9)) if bits == 12 and family == "xc7" else alone
-    return width << address - 14
+        cut = -(-rows >> bits)
+        count = -(-wide * cut // row)
+        better = (count < blocks) | (count == blocks) & (cut < parts)
+        blocks, parts = np.where(better, count, blocks), np.where(better, cut, parts)
+    held = _ROM_BITS[family]
+    in_luts = wide * rows <= held * blocks
+    columns = np.minimum(
+        wide, 2 ** np.minimum(rows, 62) - 2
+    )  # of few rows not more columns differ, and are not constant
+    holding = np.ceil(rows / (16 if family == "ecp5" else 64))  # LUTs of a bit
+    joining = np.where(rows > 64, 0.45 * holding if family == "ecp5" else 1 + holding / 8, 0)  # as measured
+    lut = np.where(in_luts, np.ceil(columns * (holding + joining)).astype(np.int64), wide * multiplexer(parts, family))
+    return Rom(np.where(in_luts, 0, blocks), lut, np.where(in_luts, columns, state_bits(parts)))

@@ -80,6 +80,7 @@ class Reorder(ModuleParameters):
 class Fifo(ModuleParameters):
     """A queue of `depth` words of `width` bits."""
 
+    vectorised: ClassVar[bool] = True
     width: int
     depth: int
 
@@ -115,19 +116,23 @@ class LutramFifo(Fifo):
         return {"SHIFT_REGISTERS": 0, "DEPTH": 2}.get(parameter, 1)
 
     def lut_terms(self, family: Family) -> dict[str, float]:
-        index = state_bits(self.depth)
-        if self.shift_registers:
-            if family == "ecp5":
-                return {"multiplexer": self.width * self.depth, "fixed shift registers": 1}
-            return {"shift registers": self.width * -(-self.depth // 32), "index": index, "fixed shift registers": 1}
-        counters = 2 * index + state_bits(self.depth + 1)  # both addresses, and the number of words
-        return {"memory": lutram(self.width, self.depth, family), "counters": counters, "fixed": 1}
+        index, shifted = state_bits(self.depth), self.shift_registers
+        addressed = 1 - shifted
+        # of addressed ones both addresses, and the number of words
+        counters = addressed * (2 * index + state_bits(self.depth + 1))
+        terms = {
+            "memory": addressed * lutram(self.width, self.depth, family), "counters": counters, "fixed": addressed,
+            "fixed shift registers": shifted,
+        }  # fmt: skip
+        if family == "ecp5":
+            return terms | {"multiplexer": shifted * self.width * self.depth}
+        return terms | {"shift registers": shifted * self.width * -(-self.depth // 32), "index": shifted * index}
 
     def ff_terms(self, family: Family) -> dict[str, float]:
-        index = state_bits(self.depth)
-        if self.shift_registers:
-            return {"rows": self.width * self.depth if family == "ecp5" else 0, "index": index + 1}
-        return {"counters": 2 * index + state_bits(self.depth + 1) + 2}
+        index, shifted = state_bits(self.depth), self.shift_registers
+        rows = shifted * self.width * self.depth * (family == "ecp5")
+        counters = (1 - shifted) * (2 * index + state_bits(self.depth + 1) + 2)
+        return {"rows": rows, "index": shifted * (index + 1), "counters": counters}
 
 
 @dataclass(frozen=True, kw_only=True)
