@@ -267,8 +267,7 @@ class ComputeDesigns(Table):
             load = np.minimum(cycles.input_cycles(layer, folds.i, folds.g, folds.q) / interval, 1.0)
             before = input_depth(layer, streams, folds.q, load)
         held = self.costs.fifo(streams * folds.q, before)
-        busy = cycles.compute_cycles(layer, folds.i, folds.o, folds.g, t, folds.p)
-        ahead = self.costs.windows_ahead(layer, folds, busy, interval)
+        ahead = self.costs.windows_ahead(layer, folds, interval)
         held = held if ahead is None else held + ahead
         logic, window, (rows_bram18, rows_uram) = fixed[:3], fixed[3] + held.bram18, fixed[4:6]
         logic[1] += held.lut + banks.luts
