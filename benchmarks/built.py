@@ -85,9 +85,9 @@ class Case:
 CASES = (
     Case("resnet18", "ecp5_85k", (DENSE,), 0.9),
     Case("resnet18", "zedboard", (DENSE, WEIGHT)),
+    Case("resnet18", "ecp5_85k", (DENSE, ACTIVATION, WEIGHT, PAIR), 0.9),
     Case("mobilenetv3", "zc706", (DENSE,), 0.25),
     Case("mobilenetv3", "zc706", (DENSE, WEIGHT), 0.25),
-    Case("resnet18", "ecp5_85k", (DENSE, ACTIVATION, WEIGHT, PAIR), 0.9),
     Case("mobilenetv3", "zc706", (DENSE, ACTIVATION, WEIGHT, PAIR, CROSSBAR), 0.25),
     Case("resnet18", "zedboard", (DENSE, ACTIVATION, WEIGHT, PAIR, CROSSBAR)),
 )

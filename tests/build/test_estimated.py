@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,7 +24,7 @@ from tests.hardware.peers import one_design
 
 @given(st.data())
 def test_windows_wait_in_queues_as_deep_as_the_generators(data: st.DataObject) -> None:
-    """Within three windows, or a tenth, of the depth that the generator counts out, where engines bind the interval."""
+    """Within three windows, or a tenth, of the depth that the generator counts out."""
     size, kernel, stride = data.draw(st.integers(6, 20)), data.draw(st.sampled_from([1, 3, 5])), data.draw(
         st.sampled_from([1, 2])
     )  # fmt: skip
@@ -37,16 +35,15 @@ def test_windows_wait_in_queues_as_deep_as_the_generators(data: st.DataObject) -
         "conv", OperationKind.CONV, (NETWORK_INPUT,), FeatureMap(size, size, channels), FeatureMap(out, out, 4),
         (kernel, kernel), (stride, stride), (pad, pad),
     )  # fmt: skip
-    busy, reads = float(out * out * channels * pace), (size + 2 * pad) ** 2 * channels
-    interval = math.ceil(max(busy, reads))
+    interval = max(out * out * channels * pace, (size + 2 * pad) ** 2 * channels)
     ahead = SynthesisedCosts(Widths(8, 8, 30), "xc7").windows_ahead(
-        layer, one_design("dense", 1, 1), np.array([busy]), np.array([interval])
+        layer, one_design("dense", 1, 1), np.array([interval])
     )
     net = Netlist()
     net.layer = "conv"
     map_ = Flow(Signal("in", 8), Layout(size, size, tuple(range(channels)), 1, 1, Format(8, 0)))
     step = Step("conv", Kind.CONV, (), (1, 4, out, out), stride=(stride, stride), padding=(pad,) * 4)
-    windows(net, step, (kernel, kernel), map_, 0, {}, int(busy), interval)
+    windows(net, step, (kernel, kernel), map_, 0, {}, interval, interval)
     placed = [one.module for one in net.instances if "window_queue" in one.name]
     if not placed:
         assert ahead is None or ahead.lut[0] == 0

@@ -74,7 +74,7 @@ def test_a_global_pool_waits_for_the_whole_map() -> None:
 @pytest.mark.parametrize(
     ("name", "size", "device", "within"),
     [
-        ("test_resnet", 32, "zcu104", 0.10),
+        ("test_resnet", 32, "zcu104", 0.15),
         ("mobilenetv3_small_050", 64, "zcu104", 0.20),  # squeeze and excitation, whose gates wait for whole maps
         ("resnet18", 64, "zcu104", 0.10),  # weights from outside, band by band
     ],

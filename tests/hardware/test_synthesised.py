@@ -199,8 +199,7 @@ def test_a_row_of_a_table_is_its_logic_and_its_memories() -> None:
         burst = deep + 2 + math.ceil(load * (1 - 100 / 144) * 100 * deep - 1e-9)
         rows = min(2 * 12 * deep + 3 * deep, 144 * deep) + 2
         queues = model.fifo(one.i, burst) + model.fifo(one.i, rows)
-        busy = np.array([100 * passes]) * table.t[[row]]
-        ahead = model.windows_ahead(layer, one, busy, table.interval[[row]])
+        ahead = model.windows_ahead(layer, one, table._usual_interval(one))
         assert ahead is not None
         queues = queues + ahead
         banks = model.weights(layer, one, Schedule(np.array([passes]), np.ones(1), table.t[[row]], 1.0))

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hass_train.hardware.dataflow.costs.modules.memories import rom
 from hass_train.rtl import board
 from hass_train.rtl.board import CHIPS, board_source, place_board, require_ecppack
 from hass_train.rtl.module import SOURCES
 from hass_train.rtl.parts import Parts
 from hass_train.rtl.reference import RegisterFifo, Requantise
 from hass_train.rtl.streams import Stream
-from hass_train.rtl.synthesise import synthesise
+from hass_train.rtl.synthesise import FLOWS, LIBRARIES, cells_of, counted, run_yosys, synthesise
 from hass_train.runtime.errors import UserError
 from tests.rtl.test_verify import synthesised
 
@@ -127,3 +128,18 @@ def test_the_parts_are_placed_together(tmp_path: Path) -> None:
     own = sum(parts.costs()[number].ff for number in parts.instances().values())
     assert own - 8 <= found.used["TRELLIS_FF"] < own + 200  # the table's answer, which nobody reads, goes
     assert (tmp_path / "placed" / "board.bit").stat().st_size > 100_000
+
+
+@synthesised
+def test_constants_in_luts_do_not_stop_the_synthesiser(tmp_path: Path) -> None:
+    """ABC's check of its own mapping failed on the multiplexers behind 256 random rows on a Xilinx device."""
+    rows = np.random.default_rng(0).integers(-128, 128, (256, 1))
+    (tmp_path / "rows.hex").write_text(Stream(1, 8).hexadecimal(rows))
+    source = (SOURCES / "weight_memory.sv").read_text().replace('FILE = ""', 'FILE = "rows.hex"')
+    (tmp_path / "memory.sv").write_text(source.replace("DEPTH = 16", "DEPTH = 256"))
+    lines = [*LIBRARIES["xc7"], "read_verilog -sv memory.sv", "hierarchy -top weight_memory", "rename -top synthesised"]
+    run_yosys([*lines, *FLOWS["xc7", True], "tee -q -o cells.json stat -json"], tmp_path)
+    found = counted(cells_of(tmp_path / "cells.json"), "xc7")
+    expected = rom(np.array([8]), np.array([256]), "xc7")
+    assert (found.bram, found.ff) == (expected.blocks[0], expected.ff[0])
+    assert found.lut == pytest.approx(expected.lut[0], rel=0.5)

@@ -152,14 +152,13 @@ class CostModel(ABC):
         """The FIFOs of rows that are read ahead of windows."""
         return self.fifo(words, depth)
 
-    def windows_ahead(self, layer: Operation, folds: Folds, busy: Floats, interval: Ints) -> memory.Buffer | None:
+    def windows_ahead(self, layer: Operation, folds: Folds, interval: Ints) -> memory.Buffer | None:
         """The FIFOs of windows on which engines live while words are read that complete none; None = there are none.
 
         Args:
             layer: convolution, linear layer or matrix product.
             folds: the designs.
-            busy: (n,) cycles of an image for which their engines work.
-            interval: (n,) cycles between images.
+            interval: (n,) cycles between images, for which engines are taken to work.
         """
         return None
 

@@ -121,12 +121,11 @@ class SynthesisedCosts(CostModel):
         # windows of one value have none
         return self.fifo(words, depth if operation.slides or operation.stride != (1, 1) else np.zeros_like(depth))
 
-    def windows_ahead(self, layer: Operation, folds: Folds, busy: Floats, interval: Ints) -> memory.Buffer | None:
-        """See `CostModel`; what `hass_train.build` puts there where reading and computing together take too long.
+    def windows_ahead(self, layer: Operation, folds: Folds, interval: Ints) -> memory.Buffer | None:
+        """See `CostModel`; as `hass_train.build` places them, for engines that work all the time.
 
         The longest pause lies between two images (rows below the last window and above the first one) or between two
-        rows of windows. Where reading
-        takes longer than computing, windows wait that came in a burst, in a row or in all of them.
+        rows of windows. Where reading takes about as long as computing, windows that came in a burst wait too.
         """
         if not layer.slides and layer.stride == (1, 1):
             return None
@@ -138,10 +137,10 @@ class SynthesisedCosts(CostModel):
         beside = np.maximum(across - (ceil_div(result.width, columns) - 1) * columns * right // folds.q - 1, 0)
         rows = max(height - (result.height - 1) * down, down) - 1  # in which no window is complete
         pause = (rows * across + beside) * steps
-        pace = np.maximum(busy, 1) / words  # cycles of a window
+        pace = interval / words  # cycles of a window
         burst = np.maximum(words - (reads - pause) / pace, each * (1 - right / pace))
-        waiting = np.maximum(np.where(busy > _NEAR * reads, pause / pace, 1), np.where(_NEAR * busy < reads, burst, 1))
-        depth = np.where((reads > words) & (busy + reads - words > interval), np.ceil(waiting).astype(np.int64) + 1, 0)
+        waiting = np.maximum(pause / pace, np.where(_NEAR * interval < reads, burst, 1))
+        depth = np.where(reads > words, np.ceil(waiting).astype(np.int64) + 1, 0)
         # never in block RAM, whatever the depth
         found = np.zeros((len(folds), 4))
         width_bits = folds.i * folds.g * columns * layer.window * self.map_bits
@@ -260,7 +259,9 @@ class SynthesisedCosts(CostModel):
         """(n, 4) costs of what is done to the values of an operation without weights."""
         family, data, none = self.family, self.map_bits, np.zeros((len(streams), 4), np.int64)
         depth = ceil_div(operation.source.channels, streams)
-        average = {"signed": 0, "multiplier": 0xAAAB, "shift": 20}
+        count = operation.source.pixels if operation.kind is OperationKind.GLOBAL_POOL else operation.window
+        # a power of two divides without a product
+        average = {"signed": 0, "multiplier": 0x8000 if count & (count - 1) == 0 else 0xAAAB, "shift": 20}
         more = max(len(operation.inputs) - 1, 1)
         match operation.kind:
             case OperationKind.MAX_POOL:

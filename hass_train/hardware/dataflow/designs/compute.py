@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.dataflow.costs import cycles, memory
 from hass_train.hardware.dataflow.costs.branches import MARGIN, OperandFifos
-from hass_train.hardware.dataflow.costs.compute_engine import Bools, EngineKind, LayerWork
+from hass_train.hardware.dataflow.costs.compute_engine import Bools, ComputeEngine, EngineKind, LayerWork
 from hass_train.hardware.dataflow.costs.cost_model import Schedule, WeightBanks
 from hass_train.hardware.dataflow.costs.engine_kinds import VARIANTS, by_kind, by_rounds
+from hass_train.hardware.dataflow.costs.engine_rounds import dense_rounds
 from hass_train.hardware.dataflow.costs.fifos import input_depth, rows_depth
 from hass_train.hardware.dataflow.costs.initiation import multiplier_choices
 from hass_train.hardware.dataflow.costs.logic import Folds
@@ -38,6 +39,10 @@ Ints = NDArray[np.int64]
 
 HALF = 0.5
 """Fraction of a density to which what a layer needs is followed for its price."""
+_USUAL = 0.6  # cycles of engines that skip zeros over those of dense ones
+_DENSE = next(
+    code for code, one in enumerate(VARIANTS) if one.engine is ComputeEngine.DENSE and one.multiplier == "dsp"
+)
 _TINY = 1e-12  # cycles of a round that computes nothing
 _NEVER = 1e9
 """Cycles of rounds of designs that may not be built: others are faster, and no dearer."""
@@ -267,9 +272,6 @@ class ComputeDesigns(Table):
             load = np.minimum(cycles.input_cycles(layer, folds.i, folds.g, folds.q) / interval, 1.0)
             before = input_depth(layer, streams, folds.q, load)
         held = self.costs.fifo(streams * folds.q, before)
-        busy = cycles.compute_cycles(layer, folds.i, folds.o, folds.g, t, folds.p)
-        ahead = self.costs.windows_ahead(layer, folds, busy, interval)
-        held = held if ahead is None else held + ahead
         logic, window, (rows_bram18, rows_uram) = fixed[:3], fixed[3] + held.bram18, fixed[4:6]
         logic[1] += held.lut + banks.luts
         logic[2] += held.ff + banks.ffs
@@ -306,12 +308,24 @@ class ComputeDesigns(Table):
         logic = self.costs.compute(layer, folds, max(self.options.pixel_choices))
         rows = self.costs.rows(layer, streams * folds.q, rows_depth(layer, streams, folds.q))
         window = self.costs.window(layer, streams, folds.q) + rows
+        ahead = self.costs.windows_ahead(layer, folds, self._usual_interval(folds))
+        window = window if ahead is None else window + ahead
         logic[:, 1] += window.lut
         logic[:, 2] += window.ff
         banks = self._weight_banks(folds, np.ones(len(folds)))
         maps = [self._map_buffers(folds, banks.count * banks.words, band) for band in bands]
         held = (window.bram18, rows.bram18, rows.uram)
         return np.stack([*logic.T, *held, *(side for one in maps for side in (one.bram18, one.uram))])
+
+    def _usual_interval(self, folds: Folds) -> Ints:
+        """(n,) cycles of an image at a usual sparsity, for which queues of windows are priced.
+
+        At the layer's own, faster engines would take dearer queues, and prices tell of queues rather than of zeros.
+        """
+        layer = self.layer
+        steps = dense_rounds(layer.window * folds.m, folds.n) * np.where(folds.engine == _DENSE, 1, _USUAL)
+        busy = cycles.rounds(layer, folds.i, folds.o, folds.g, folds.p) * np.maximum(steps, 1)
+        return np.ceil(np.maximum(busy, cycles.input_cycles(layer, folds.i, folds.g, folds.q))).astype(np.int64)
 
     def _weight_banks(self, folds: Folds, t: Floats) -> WeightBanks:
         """The memories of weights of designs whose rounds take t cycles.
