@@ -213,10 +213,12 @@ def write() -> None:
         "for all. Accuracies of int8 and int4 are the integer "
         f"network's. {len(found)} of {len(CASES) * len(SEEDS) * len(PRECISIONS)} searches have ended.\n\n"
     )
-    own = (
-        "\nThe device's words as wide as the layer's numbers, the throughput that int8 was asked for:\n\n"
-        f"{table(sorted(followed, key=lambda one: (CASES.index(one.case), one.seed)))}"
-    )
+    own = ""
+    if followed:
+        own = (
+            "\nThe device's words as wide as the layer's numbers, the throughput that int8 was asked for:\n\n"
+            f"{table(sorted(followed, key=lambda one: (CASES.index(one.case), one.seed)))}"
+        )
     RESULTS.write_text(f"{text}{differences(found)}\n± is the standard deviation of the seeds.\n\n{table(found)}{own}")
 
 
