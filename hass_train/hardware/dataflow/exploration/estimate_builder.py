@@ -31,6 +31,7 @@ from hass_train.hardware.profile import DENSITIES, LayerSparsity, SparsityProfil
 from hass_train.hardware.workload import Operation
 
 _TIE = 1e-3  # worth of the resources that do not bind, beside those that do
+_CLOSE = 1e-3  # how nearly the weights of resources bound best by which prices are told
 _PARTS = "hw.partitions=best also looks for parts that run one after another, each with all the memory"
 
 
@@ -205,7 +206,12 @@ class EstimateBuilder:
             bandwidth=utilization["bandwidth"] * ("bandwidth" in options.limits),
             parallelism=0.0 if may_copy else explorer.fastest / found.interval,
         )
-        proof = next(iter(explorer.best_proofs(part.design.replicas, 1)), None)
+        proof = next(iter(explorer.best_proofs(found.replicas, 1)), None)
+        if proof is not None:  # of a shorter interval, at which other resources may bind more
+            budget = explorer.limits.budget(found.interval, found.replicas)
+            unit = per_unit(budget)
+            shares = np.divide(proof, unit, out=np.zeros(6), where=unit > 0)
+            proof = unit * explorer.candidates.relax(found.interval, budget, shares / shares.sum(), _CLOSE).weights
         return worth(usage, _spent(part, explorer), (BRAM18_BITS, URAM_BITS), proof)
 
     def _demand(self, operation: Operation, table: Table, interval: int, weights: NDArray[np.float64]) -> LayerDemand:
