@@ -119,7 +119,7 @@ class SearchConfig:
     activation_sparsity: float = within(0.0, 0.0, 1.0)
     increment: float = within(0.05, 1e-3, 1.0)
     increment_epochs: int = within(2, 1)
-    default_density: float = within(0.15, 1e-3, 1.0)
+    default_density: float = within(0.25, 1e-3, 1.0)
     margin: float = within(0.01, 0.0, 1.0)
     prices: str = "hardware"
     queries: int = within(1, 1)

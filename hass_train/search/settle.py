@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hass_train.hardware import SparsityProfile
+from hass_train.precision import quantisers_of
 from hass_train.search.question import HardwareQuestion
 from hass_train.sparsity import Mode, sparse_layers
 from hass_train.sparsity.thresholds import inverse_softplus
@@ -19,7 +20,7 @@ BEYOND = 0.01
 """How much faster than what it aims at a settled network may be, as a fraction."""
 _LARGEST = math.log(16.0)  # limit on the log of the factor
 _FIRST_STEP, _LONGEST_STEP = 0.04, 0.2  # first steps of the log of the factor
-_AHEAD = 2  # most layers whose activation thresholds are scaled further than the others
+_JUMPY = 2  # most layers of integers whose thresholds are scaled further than the others: each costs questions
 
 
 def settle(
@@ -29,6 +30,7 @@ def settle(
     resolution: float = 0.004,
     step: float = _FIRST_STEP,
     now: float | None = None,
+    jumpy: int = 0,
 ) -> float:
     """Scale the thresholds of all layers so that the throughput just reaches the target.
 
@@ -39,7 +41,7 @@ def settle(
 
     Thresholds of integers act only where they reach another integer, and a layer's density then jumps. Where such a
     jump exceeds the target by more than `BEYOND`, this layer's activation threshold stays beyond it, and the others are
-    scaled back; that happens to `_AHEAD` layers at most.
+    scaled back. Floating-point numbers do not jump, but quick answers do, by a per cent or two.
 
     Args:
         model: a network with sparse layers, all in the search or all in the frozen mode.
@@ -49,6 +51,7 @@ def settle(
             fraction.
         step: first step of the log of the factor.
         now: the throughput at the present thresholds; None = it is measured.
+        jumpy: most layers whose activation thresholds are scaled further than the others.
 
     Returns:
         The factor, between 1/16 and 16 (in the frozen mode between 1/2 and 2); the largest one if the target cannot be
@@ -71,7 +74,7 @@ def settle(
     start = excess(0.0) if now is None else math.log(max(now, 1e-300) / target)
     low, high, over = _crossing(excess, (0.0, start), most, step, resolution)
     best = over, high, list(ahead)
-    for _ in range(_AHEAD):
+    for _ in range(jumpy):
         jumps = _jumping(excess, ahead, low, high) if low < high and over > max(resolution, BEYOND) else None
         if jumps is None:
             break
@@ -177,17 +180,18 @@ def meet(
 
     most = target * (1 + margin) * (1 + BEYOND)
     middle, width = math.sqrt(target * most), min(math.log(most / target) / 2, BEYOND)
+    jumpy = _JUMPY if quantisers_of(model) else 0
     known = profile()
     exact = question.rate(question.accelerator, known)
     for _ in range(tries):
         if target <= exact <= most:
             return
         rough, step = roughly(), min(max(abs(math.log(exact / middle)), width / 2), _LONGEST_STEP)
-        settle(model, roughly, middle * math.exp(-width / 2) * rough / exact, width, step, rough)
+        settle(model, roughly, middle * math.exp(-width / 2) * rough / exact, width, step, rough, jumpy)
         known = profile()
         exact = question.rate(question.accelerator, known)
     if exact < target:
-        settle(model, lambda: question.rate(question.accelerator, profile()), target, BEYOND, BEYOND, exact)
+        settle(model, lambda: question.rate(question.accelerator, profile()), target, BEYOND, BEYOND, exact, jumpy)
 
 
 def state_of(model: nn.Module) -> list[dict[str, Tensor]]:
