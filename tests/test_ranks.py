@@ -121,7 +121,7 @@ def check_same_masks(search: Search | Told, keep: Path) -> None:
             assert torch.equal(mine, theirs), name
     result = json.loads((search.folder / "result.json").read_text())
     assert result["sparse"]["weight_sparsity"] > 0
-    assert result["spent"]["images"] == 4 * 6 * 64 * PROCESSES
+    assert result["spent"]["images"] == 4 * 6 * 32 * PROCESSES
     masks = torch.load(search.folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     assert all(torch.equal(masks[f"model.{name}.mask"], tensors[0]) for name, tensors in one["layers"].items())
 

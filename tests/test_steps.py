@@ -298,10 +298,10 @@ def test_only_accuracies_at_full_sparsity_choose_the_best(
     monkeypatch.setattr(PenaltyController, "observe", observe)
     epochs = ("search.warmup.epochs=2", "search.search.epochs=3", "search.recover.epochs=4")
     pipeline.search(quick(tmp_path / "run", when, *epochs, "trainer.limit_train_batches=5"))
-    own = [(accuracy, -step) for _, phase, step, accuracy in seen if phase is Phase.RECOVER]
+    own = [(accuracy, step) for _, phase, step, accuracy in seen if phase is Phase.RECOVER]
     assert own
     best = content(tmp_path / "run", "best")
-    assert best["global_step"] == -max(own)[1]
+    assert best["global_step"] == max(own)[1]  # of equals the later one
     (kept,) = [one["best"] for name, one in best["callbacks"].items() if name.endswith("Seen")]
     assert kept == max(own)[0]
     latest = {epoch: accuracy for epoch, phase, _, accuracy in seen if phase is Phase.SEARCH}
