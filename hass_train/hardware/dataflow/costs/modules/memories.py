@@ -119,9 +119,7 @@ def rom(width: Any, depth: Any, family: Family) -> Rom:
         blocks, parts = np.where(better, count, blocks), np.where(better, cut, parts)
     held = _ROM_BITS[family]
     in_luts = wide * rows <= held * blocks
-    columns = np.minimum(
-        wide, 2 ** np.minimum(rows, 62) - 2
-    )  # of few rows not more columns differ, and are not constant
+    columns = np.minimum(wide, 2 ** np.minimum(rows, 62) - 2)  # of few rows not more differ, and are not constant
     holding = np.ceil(rows / (16 if family == "ecp5" else 64))  # LUTs of a bit
     joining = np.where(rows > 64, 0.45 * holding if family == "ecp5" else 1 + holding / 8, 0)  # as measured
     lut = np.where(in_luts, np.ceil(columns * (holding + joining)).astype(np.int64), wide * multiplexer(parts, family))
