@@ -100,8 +100,8 @@ def worth(usage: Usage, spent: Floats, block_bits: tuple[float, float], proof: F
         usage: how fully the design uses what could bind it.
         spent: (6,) what one replica takes of each resource, and moves off-chip for an image: weights, image and result.
         block_bits: bits of a block RAM and of an UltraRAM.
-        proof: (6,) weights of the resources whose sum proves that hardly anything is faster, which say best what binds
-            where several resources are nearly full; None = there is no such proof.
+        proof: (6,) weights of the resources whose sum bounds best what the design takes at its interval, which say best
+            what binds where several resources are nearly full; None = there is no proof that hardly anything is faster.
     """
     *shares, parallelism = usage.shares()
     if proof is not None:
