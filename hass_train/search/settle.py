@@ -40,8 +40,7 @@ def settle(
     where memories or the bus bind; groups of several weights are left as they are.
 
     Thresholds of integers act only where they reach another integer, and a layer's density then jumps. Where such a
-    jump exceeds the target by more than `BEYOND`, this layer's activation threshold stays beyond it, and the others are
-    scaled back. Floating-point numbers do not jump, but quick answers do, by a per cent or two.
+    jump exceeds the target by more than `BEYOND`, its activation threshold stays beyond it, and others go back.
 
     Args:
         model: a network with sparse layers, all in the search or all in the frozen mode.
@@ -51,7 +50,7 @@ def settle(
             fraction.
         step: first step of the log of the factor.
         now: the throughput at the present thresholds; None = it is measured.
-        jumpy: most layers whose activation thresholds are scaled further than the others.
+        jumpy: most layers that may stay beyond a jump.
 
     Returns:
         The factor, between 1/16 and 16 (in the frozen mode between 1/2 and 2); the largest one if the target cannot be
@@ -73,10 +72,9 @@ def settle(
     most = math.log(2.0) if frozen else _LARGEST
     start = excess(0.0) if now is None else math.log(max(now, 1e-300) / target)
     low, high, over = _crossing(excess, (0.0, start), most, step, resolution)
-    best = over, high, list(ahead)
+    best, enough = (over, high, list(ahead)), max(resolution, BEYOND)
     for _ in range(jumpy):
-        jumps = _jumping(excess, ahead, low, high) if low < high and over > max(resolution, BEYOND) else None
-        if jumps is None:
+        if low == high or over <= enough or (jumps := _jumping(excess, ahead, low, high)) is None:
             break
         ahead[jumps] = high
         low, high, over = _crossing(excess, (low, excess(low)), most, step, resolution)
@@ -180,7 +178,7 @@ def meet(
 
     most = target * (1 + margin) * (1 + BEYOND)
     middle, width = math.sqrt(target * most), min(math.log(most / target) / 2, BEYOND)
-    jumpy = _JUMPY if quantisers_of(model) else 0
+    jumpy = _JUMPY if quantisers_of(model) else 0  # floats do not jump, but quick answers do, by a per cent or two
     known = profile()
     exact = question.rate(question.accelerator, known)
     for _ in range(tries):
