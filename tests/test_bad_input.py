@@ -135,6 +135,7 @@ OPEN = ("data.batch_size", "data.workers", "data.size", "trainer.devices", "trai
 @example("data.batch_size", "many")
 @example("trainer.devices", {"a": 1})
 @example("callbacks.phases", 3)
+@example("callbacks", {"\n": 0})
 def test_no_value_ends_in_anything_but_one_line(path: str, value: Any) -> None:
     said = ""
     try:

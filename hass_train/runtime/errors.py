@@ -13,6 +13,10 @@ _FEW = 12  # choices that are all named where none is similar
 class UserError(Exception):
     """An error of the user. Its message is one line: what is wrong, with which value, and what would work instead."""
 
+    def __str__(self) -> str:
+        """The message; names and values that a user gives may have line breaks, which become spaces."""
+        return " ".join(super().__str__().splitlines())
+
 
 def suggested(word: str, choices: Iterable[str]) -> str:
     """Return what a message about an unknown name adds: the most similar choice, or all choices where none is similar
