@@ -20,7 +20,7 @@ BEYOND = 0.01
 """How much faster than what it aims at a settled network may be, as a fraction."""
 _LARGEST = math.log(16.0)  # limit on the log of the factor
 _FIRST_STEP, _LONGEST_STEP = 0.04, 0.2  # first steps of the log of the factor
-_JUMPY = 2  # most layers of integers whose thresholds are scaled further than the others: each costs questions
+_BEYOND_JUMPS = 2  # most layers of integers whose thresholds are scaled further than the others: each costs questions
 
 
 def settle(
@@ -30,7 +30,7 @@ def settle(
     resolution: float = 0.004,
     step: float = _FIRST_STEP,
     now: float | None = None,
-    jumpy: int = 0,
+    beyond_jumps: int = 0,
 ) -> float:
     """Scale the thresholds of all layers so that the throughput just reaches the target.
 
@@ -50,7 +50,7 @@ def settle(
             fraction.
         step: first step of the log of the factor.
         now: the throughput at the present thresholds; None = it is measured.
-        jumpy: most layers that may stay beyond a jump.
+        beyond_jumps: most layers that may stay beyond a jump.
 
     Returns:
         The factor, between 1/16 and 16 (in the frozen mode between 1/2 and 2); the largest one if the target cannot be
@@ -73,7 +73,7 @@ def settle(
     start = excess(0.0) if now is None else math.log(max(now, 1e-300) / target)
     low, high, over = _crossing(excess, (0.0, start), most, step, resolution)
     best, enough = (over, high, list(ahead)), max(resolution, BEYOND)
-    for _ in range(jumpy):
+    for _ in range(beyond_jumps):
         if low == high or over <= enough or (jumps := _jumping(excess, ahead, low, high)) is None:
             break
         ahead[jumps] = high
@@ -178,18 +178,18 @@ def meet(
 
     most = target * (1 + margin) * (1 + BEYOND)
     middle, width = math.sqrt(target * most), min(math.log(most / target) / 2, BEYOND)
-    jumpy = _JUMPY if quantisers_of(model) else 0  # floats do not jump, but quick answers do, by a per cent or two
+    jumps = _BEYOND_JUMPS if quantisers_of(model) else 0  # of floats only quick answers jump, by a per cent or two
     known = profile()
     exact = question.rate(question.accelerator, known)
     for _ in range(tries):
         if target <= exact <= most:
             return
         rough, step = roughly(), min(max(abs(math.log(exact / middle)), width / 2), _LONGEST_STEP)
-        settle(model, roughly, middle * math.exp(-width / 2) * rough / exact, width, step, rough, jumpy)
+        settle(model, roughly, middle * math.exp(-width / 2) * rough / exact, width, step, rough, jumps)
         known = profile()
         exact = question.rate(question.accelerator, known)
     if exact < target:
-        settle(model, lambda: question.rate(question.accelerator, profile()), target, BEYOND, BEYOND, exact, jumpy)
+        settle(model, lambda: question.rate(question.accelerator, profile()), target, BEYOND, BEYOND, exact, jumps)
 
 
 def state_of(model: nn.Module) -> list[dict[str, Tensor]]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.dataflow.costs.rounds import logit
 from hass_train.hardware.lanes import LEVELS, Lanes, grid, nested
-from hass_train.sparsity.lane_kernel import count_largest, moments
+from hass_train.sparsity.lane_kernel import count_largest
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int16]
@@ -83,7 +83,8 @@ def _lasting(pairs: Ints) -> float:
     windows = pairs.shape[0] * pairs.shape[1]
     if windows < 2:
         return 0.0
-    sums, squares = moments(pairs.reshape(windows, -1)).astype(float)
+    numbers = pairs.reshape(windows, -1).astype(float)
+    sums, squares = numbers.sum(0), np.square(numbers).sum(0)  # exact: whole numbers
     total = (squares.sum() - sums.sum() ** 2 / pairs.size) / (pairs.size - 1)
     if not total > 0:
         return 0.0

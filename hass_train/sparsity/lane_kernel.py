@@ -68,22 +68,3 @@ def _largest(pairs, axis, before, lanes):  # type: ignore[no-untyped-def]
                 reduced[one, group, lane] = max(reduced[one, group, lane], flat[one, place, lane])
     sides = (groups if axis == 1 else shape[1], groups if axis == 2 else shape[2], groups if axis == 3 else shape[3])
     return reduced.reshape((shape[0], sides[0], sides[1], sides[2]))
-
-
-@compiled
-def moments(pairs):  # type: ignore[no-untyped-def]
-    """The sums of numbers of non-zero pairs over windows, and those of their squares.
-
-    Args:
-        pairs: (windows, kernels) whole numbers.
-
-    Returns:
-        (2, kernels) int64.
-    """
-    sums = np.zeros((2, pairs.shape[1]), np.int64)
-    for window in pairs:
-        for kernel in range(len(window)):
-            number = np.int64(window[kernel])
-            sums[0, kernel] += number
-            sums[1, kernel] += number * number
-    return sums

@@ -186,6 +186,17 @@ def test_lists_and_shared_picks_are_the_sum_of_their_modules() -> None:
         assert found.tolist() == summed("xc7", [*beside, *modules])
 
 
+def test_queues_of_windows_are_the_same_whatever_multipliers_are_made_of() -> None:
+    options, space = DataflowOptions(weight_bits=8, activation_bits=8), DesignSpace(np.full(6, np.inf))
+    table = ComputeDesigns(conv(12, 8), LayerSparsity(0.4, 0.5, 0.2), OperandFifos((), 0), options, space)
+    intervals: dict[ComputeEngine, set[int]] = {}
+    for code, kind in enumerate(VARIANTS):
+        one = one_design(code, 4, 2)
+        intervals.setdefault(kind.engine, set()).add(int(table._usual_interval(one)[0]))
+    assert all(len(found) == 1 for found in intervals.values())
+    assert max(intervals[ComputeEngine.DENSE]) > max(intervals[ComputeEngine.PAIR])
+
+
 def test_a_row_of_a_table_is_its_logic_and_its_memories() -> None:
     layer, options = conv(12, 8), DataflowOptions(weight_bits=8, activation_bits=8, max_pixels=1)
     sparsity = LayerSparsity(0.4, 0.5, 0.2)

@@ -379,7 +379,7 @@ def test_settling_meets_the_target_though_a_layer_jumps(mode: Mode) -> None:
         return math.exp(0.3 * (jumping >= 1.1) + sum(others) / len(others))
 
     target = math.exp(1.2)
-    settle(model, rate, target, jumpy=2)
+    settle(model, rate, target, beyond_jumps=2)
     jumping, *others = factors()
     assert target <= rate() <= target * (1 + BEYOND)
     assert jumping == pytest.approx(1.1, rel=0.02)

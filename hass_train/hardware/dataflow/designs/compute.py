@@ -39,10 +39,8 @@ Ints = NDArray[np.int64]
 
 HALF = 0.5
 """Fraction of a density to which what a layer needs is followed for its price."""
-_USUAL = 0.6  # cycles of engines that skip zeros over those of dense ones
-_DENSE = next(
-    code for code, one in enumerate(VARIANTS) if one.engine is ComputeEngine.DENSE and one.multiplier == "dsp"
-)
+_USUAL = np.array([1.0 if one.engine is ComputeEngine.DENSE else 0.6 for one in VARIANTS])
+"""Cycles of each variant over those of dense engines, at a sparsity that is taken to be usual."""
 _TINY = 1e-12  # cycles of a round that computes nothing
 _NEVER = 1e9
 """Cycles of rounds of designs that may not be built: others are faster, and no dearer."""
@@ -323,7 +321,7 @@ class ComputeDesigns(Table):
         At the layer's own, faster engines would take dearer queues, and prices tell of queues rather than of zeros.
         """
         layer = self.layer
-        steps = dense_rounds(layer.window * folds.m, folds.n) * np.where(folds.engine == _DENSE, 1, _USUAL)
+        steps = dense_rounds(layer.window * folds.m, folds.n) * _USUAL[folds.engine]
         busy = cycles.rounds(layer, folds.i, folds.o, folds.g, folds.p) * np.maximum(steps, 1)
         return np.ceil(np.maximum(busy, cycles.input_cycles(layer, folds.i, folds.g, folds.q))).astype(np.int64)
 
