@@ -36,7 +36,7 @@ from hass_train.runtime.files import BEST, FOLDER, write_text
 from hass_train.runtime.plain import from_plain
 from hass_train.search.goal import Goal, Reached
 from hass_train.search.phases import Phase, PhasePlan
-from hass_train.search.subject import Subject
+from hass_train.search.subject import KEPT, Subject
 from hass_train.sparsity import SparseLayer, apply_masks, masks_hold, sparse_layers
 from hass_train.tracking.board import publish_dense, publish_integers
 from hass_train.tracking.loggers import WandbLog
@@ -166,7 +166,7 @@ def _tell_weights(experiment: Experiment) -> None:
 
 def _settle_again(run: Run, module: SparseClassifier) -> None:
     """Load the best network of the recover phase, and correct its thresholds so that the goal is met again, since
-    activations have drifted during recovery."""
+    activations have drifted during recovery. No training follows, so that this may cost hardly any accuracy."""
     best = run.output / FOLDER / BEST
     if best.is_file():
         module.load_state_dict(torch.load(best, map_location="cpu", weights_only=True)["state_dict"])
@@ -180,7 +180,7 @@ def _settle_again(run: Run, module: SparseClassifier) -> None:
     if target is not None and state.choice is not None:
         search = run.experiment.config.search
         subject = Subject(module.model, question, run.data, search.calibration_images, search.margin, run.output)
-        subject.reach(state.choice.settled_rate or target, partial(subject.meet, tries=1))
+        subject.reach(state.choice.settled_rate or target, partial(subject.meet, tries=1), KEPT)
     state.wall_s["hardware"] += time.monotonic() - started
 
 

@@ -19,6 +19,8 @@ from hass_train.sparsity import calibrate
 
 ALIVE = 0.5
 """The fraction of the accuracy above chance that settling must preserve; a network that loses more does not recover."""
+KEPT = 0.95
+"""That of a correction behind recovery, which no training follows."""
 _LEARNED = 0.25  # fraction of the possible accuracy above chance below which a network has nothing to lose
 _FEW_IMAGES = 64  # on which sparsity is measured where an exact measurement follows and corrects it
 _HALVINGS = 3  # steps of the bisection for the throughput that a network survives
@@ -97,22 +99,22 @@ class Subject:
         settled = self.reach(target, self.settle)
         return None if settled == target else settled
 
-    def reach(self, target: float, move: Callable[[float], None]) -> float:
+    def reach(self, target: float, move: Callable[[float], None], keeps: float = ALIVE) -> float:
         """Move the network to a rate, or to a lower one that it survives, and print a line in that case.
 
-        A network survives if it keeps the fraction `ALIVE` of its accuracy above chance. One that is faster than the
-        target, and would not survive the way back, stays as it is.
+        One that is faster than the target, and would not survive the way back, stays as it is.
 
         Args:
             target: the rate to reach, as the goal has it.
             move: function that changes the network so that it reaches a rate.
+            keeps: the fraction of its accuracy above chance with which a network survives.
 
         Returns:
             The rate: the target or the lower one.
         """
         learned = state_of(self.model)
         chance, before = 1 / self.data.classes, self.accuracy()
-        least = chance + ALIVE * (before - chance)
+        least = chance + keeps * (before - chance)
         move(target)
         found = self.accuracy()
         if found >= least or before < chance + _LEARNED * (1 - chance):

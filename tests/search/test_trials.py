@@ -25,7 +25,7 @@ from hass_train.search.engines import NSGA2, TPE, Choice, Greedy, Learned, Unifo
 from hass_train.search.front import hypervolume
 from hass_train.search.goals import FixedPenalty, Goal, MaxAccuracyDrop, TargetSpeedup, TargetThroughput
 from hass_train.search.question import HardwareQuestion
-from hass_train.search.subject import Subject
+from hass_train.search.subject import ALIVE, KEPT, Subject
 from hass_train.search.trials.engine import TrialEngine
 from hass_train.search.trials.evaluator import Evaluator
 from hass_train.search.trials.study import TrialStudy, fingerprint, open_storage
@@ -313,3 +313,28 @@ def test_a_network_beyond_its_goal_stays_where_the_way_back_would_destroy_it(sub
     assert subject.reach(goal, destroy) == goal
     assert torch.equal(head.weight, learned)
     assert subject.accuracy() == before
+
+
+@pytest.mark.parametrize("keeps", [ALIVE, KEPT])
+def test_a_correction_that_nothing_heals_may_cost_less(
+    keeps: float, subject: Subject, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What costs a tenth of the accuracy is done before recovery, and given up behind it."""
+    features, head = subject.model[:3], subject.model[3]
+    images, labels = torch.cat(list(subject.data.images("val", subject.model))), torch.arange(48) % 2
+    with torch.no_grad():
+        means = [features(images)[labels == one].mean(0) for one in (0, 1)]
+        head.weight.copy_(torch.stack([means[0] - means[1], means[1] - means[0]]))
+    before, learned = subject.accuracy(), head.bias.detach().clone()
+    assert before > 0.9
+
+    def harm(rate: float) -> None:
+        with torch.no_grad():
+            while subject.accuracy() > 0.92:  # images of the second class move to the first, a few at a time
+                head.bias[0] += 0.01 * head.weight.norm()
+
+    goal = 1.5 * subject.rate()
+    found = subject.reach(goal, harm, keeps)
+    given_up = "the goal is given up" in capsys.readouterr().out
+    assert given_up == (found < goal) == torch.equal(head.bias, learned) == (keeps == KEPT)
+    assert subject.accuracy() >= 0.5 + keeps * (before - 0.5)
