@@ -120,7 +120,12 @@ class Subject:
         if found >= least or before < chance + _LEARNED * (1 - chance):
             return target
         restore(self.model, learned)
-        start = self._quick_rate()
+        known = self.profile()
+
+        def roughly() -> float:  # the goal is missed anyway
+            return self.question.rate(self.question.quick, self._nearby(known))
+
+        start = roughly()
         if start >= target:  # fewer zeros than it was trained with, for which its batch norms do not hold
             return target
         print(
@@ -132,13 +137,10 @@ class Subject:
         for _ in range(_HALVINGS):
             middle = math.sqrt(survived * destroyed)
             restore(self.model, learned)
-            settle(self.model, self._quick_rate, middle, BEYOND)  # the goal is missed anyway: the quick model will do
+            settle(self.model, roughly, middle, BEYOND, now=start)
             if self.accuracy() >= least:
-                survived, kept = min(middle, self._quick_rate()), state_of(self.model)
+                survived, kept = min(middle, roughly()), state_of(self.model)
             else:
                 destroyed = middle
         restore(self.model, kept)
         return survived
-
-    def _quick_rate(self) -> float:
-        return self.question.rate(self.question.quick, self.profile())
