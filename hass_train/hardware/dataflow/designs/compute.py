@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
@@ -11,27 +10,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hass_train.hardware.arithmetic import ceil_div
-from hass_train.hardware.dataflow.costs import cycles, memory
-from hass_train.hardware.dataflow.costs.branches import MARGIN, OperandFifos
-from hass_train.hardware.dataflow.costs.compute_engine import Bools, ComputeEngine, EngineKind, LayerWork
-from hass_train.hardware.dataflow.costs.cost_model import Schedule, WeightBanks
+from hass_train.hardware.dataflow.costs import cycles
+from hass_train.hardware.dataflow.costs.branches import OperandFifos
+from hass_train.hardware.dataflow.costs.compute_engine import Bools, EngineKind, LayerWork
 from hass_train.hardware.dataflow.costs.engine_kinds import VARIANTS, by_kind, by_rounds
-from hass_train.hardware.dataflow.costs.engine_rounds import dense_rounds
-from hass_train.hardware.dataflow.costs.fifos import input_depth, rows_depth
 from hass_train.hardware.dataflow.costs.initiation import multiplier_choices
 from hass_train.hardware.dataflow.costs.logic import Folds
 from hass_train.hardware.dataflow.costs.weight_rounds import filter_order
 from hass_train.hardware.dataflow.designs import table_kernel
 from hass_train.hardware.dataflow.designs.candidates import worth_near
+from hass_train.hardware.dataflow.designs.compute_costs import ComputeCosts
 from hass_train.hardware.dataflow.designs.input_side import InputFolds, InputSide, work_of
-from hass_train.hardware.dataflow.designs.known_costs import known_costs
 from hass_train.hardware.dataflow.designs.nearby import NearbyRounds
-from hass_train.hardware.dataflow.designs.tables import BANDWIDTH, FORBIDDEN, DesignSpace, Table, WeightsIn
+from hass_train.hardware.dataflow.designs.tables import DesignSpace, Table, WeightsIn
 from hass_train.hardware.dataflow.designs.zero_tiles import ZeroTiles
 from hass_train.hardware.dataflow.options import DataflowOptions
 from hass_train.hardware.estimate import LayerEstimate, Resources
 from hass_train.hardware.profile import DENSITIES, LayerSparsity
-from hass_train.hardware.workload import Operation, OperationKind
+from hass_train.hardware.workload import Operation
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -39,8 +35,6 @@ Ints = NDArray[np.int64]
 
 HALF = 0.5
 """Fraction of a density to which what a layer needs is followed for its price."""
-_USUAL = np.array([1.0 if one.engine is ComputeEngine.DENSE else 0.6 for one in VARIANTS])
-"""Cycles of each variant over those of dense engines, at a sparsity that is taken to be usual."""
 _TINY = 1e-12  # cycles of a round that computes nothing
 _NEVER = 1e9
 """Cycles of rounds of designs that may not be built: others are faster, and no dearer."""
@@ -96,11 +90,12 @@ class ComputeDesigns(Table):
             side.engine[row], np.where(side.waiting[row], np.array(depths)[depth], 0),
         )  # fmt: skip
         cells = (depth * len(side.n) + row) * len(side.filters) + place
-        logic, memories, in_luts = self._costs(side, folds, cells, interval, t, space)
-        self.space = space
-        super().__init__(interval * self.urgency, logic, memories, space)
+        model = ComputeCosts(layer, sparsity.weight_density, self._zero_tiles, fifos, options, self.costs, space)
+        costs = model.of(side, folds, cells, interval, t)
+        self.space, self.places = space, costs.places
+        super().__init__(interval * self.urgency, costs.logic, costs.memories, space)
         row = row[self.kept]
-        self.folds, self.t, self.in_luts = folds[self.kept], t[self.kept], in_luts[self.kept]
+        self.folds, self.t, self.in_luts = folds[self.kept], t[self.kept], costs.in_luts[self.kept]
         self.uneven, self.alone = found.uneven[row], found.alone[row]
 
     def moved(self, sparsity: LayerSparsity) -> ComputeDesigns:
@@ -239,153 +234,6 @@ class ComputeDesigns(Table):
             np.array(fifos), floor,
         )  # fmt: skip
         return found
-
-    # ---- costs -----------------------------------------------------------------------------------------------
-
-    def _costs(
-        self, side: InputFolds, folds: Folds, cells: Ints, interval: Ints, t: Floats, space: DesignSpace
-    ) -> tuple[Floats, Floats, Bools]:
-        """(n, 3) DSPs, LUTs and flip-flops of all designs, (places, n, 3) their memories at each place, and (n,)
-        whether weights on the chip are in LUTs.
-
-        Args:
-            side: the input folds that they are made of.
-            folds, interval, t: of the designs.
-            cells: (n,) their numbers among all combinations of FIFOs, input folds and filters.
-            space: the bounds of the design space.
-        """
-        layer, options = self.layer, self.options
-        streamed = layer.kind is OperationKind.MATMUL
-        fetched = not streamed and space.budget[BANDWIDTH] > 0 and not options.buildable
-        bands = self._band_choices() if fetched else []
-        size, key = (
-            2 * len(side.n) * len(side.filters),
-            (side, space.family, self.fifos.bypass, self.fifos.unsigned, *bands),
-        )
-        fixed = known_costs(key, size, 6 + 2 * len(bands), cells, lambda some: self._fixed_costs(folds[some], bands))
-        banks, streams = self._weight_banks(folds, t), folds.i * folds.g
-        if self.fifos.words:
-            before = ceil_div(sum(self.fifos.words), streams * folds.q)
-        else:
-            load = np.minimum(cycles.input_cycles(layer, folds.i, folds.g, folds.q) / interval, 1.0)
-            before = input_depth(layer, streams, folds.q, load)
-        held = self.costs.fifo(streams * folds.q, before)
-        logic, window, (rows_bram18, rows_uram) = fixed[:3], fixed[3] + held.bram18, fixed[4:6]
-        logic[1] += held.lut + banks.luts
-        logic[2] += held.ff + banks.ffs
-        self.places = [(WeightsIn.BRAM, 1)]
-        columns: list[tuple[Floats | Ints | int, ...]] = [(window + banks.bram18, 0, 0)]
-        if space.budget[2] > 0:
-            self.places.append((WeightsIn.URAM, 1))
-            columns.append((window, banks.uram, 0))
-            if streamed:  # operands that wait a whole image take as much memory as those that are held
-                self.places.append((WeightsIn.URAM, 1))
-                columns.append((fixed[3], banks.uram + held.uram, 0))
-            if self._reads_far_ahead and not options.buildable:
-                self.places.append((WeightsIn.URAM, 1))
-                columns.append((window - rows_bram18, banks.uram + rows_uram, 0))
-        blocked = window + np.where(banks.in_luts, FORBIDDEN, 0.0)  # weights that fit LUTs are not fetched from outside
-        for band, bram18, uram in zip(bands, fixed[6::2], fixed[7::2], strict=True):
-            read = layer.weights * options.weight_bits * banks.stored * band
-            self.places.append((WeightsIn.OFF_CHIP, band))
-            columns.append((blocked + bram18, 0, read))
-            if space.budget[2] > 0:
-                self.places.append((WeightsIn.OFF_CHIP, band))
-                columns.append((blocked, uram, read))
-        memories = np.empty((len(columns), 3, len(folds)))
-        for place, resources in enumerate(columns):
-            for column, values in enumerate(resources):
-                memories[place, column] = values
-        return logic.T, memories.transpose(0, 2, 1), banks.in_luts
-
-    def _fixed_costs(self, folds: Folds, bands: list[int]) -> Floats:
-        """(6 + 2·bands, n) what no sparsity changes: DSPs, LUTs and flip-flops; block RAMs of windows and of what is
-        read ahead of them; block RAMs, and UltraRAMs instead, of the latter, and of the maps beside off-chip weights
-        for each number of bands."""
-        layer, streams = self.layer, folds.i * folds.g
-        logic = self.costs.compute(layer, folds, max(self.options.pixel_choices))
-        rows = self.costs.rows(layer, streams * folds.q, rows_depth(layer, streams, folds.q))
-        window = self.costs.window(layer, streams, folds.q) + rows
-        ahead = self.costs.windows_ahead(layer, folds, self._usual_interval(folds))
-        window = window if ahead is None else window + ahead
-        logic[:, 1] += window.lut
-        logic[:, 2] += window.ff
-        banks = self._weight_banks(folds, np.ones(len(folds)))
-        maps = [self._map_buffers(folds, banks.count * banks.words, band) for band in bands]
-        held = (window.bram18, rows.bram18, rows.uram)
-        return np.stack([*logic.T, *held, *(side for one in maps for side in (one.bram18, one.uram))])
-
-    def _usual_interval(self, folds: Folds) -> Ints:
-        """(n,) cycles of an image at a usual sparsity, for which queues of windows are priced.
-
-        At the layer's own, faster engines would take dearer queues, and prices tell of queues rather than of zeros.
-        """
-        layer = self.layer
-        steps = dense_rounds(layer.window * folds.m, folds.n) * _USUAL[folds.engine]
-        busy = cycles.rounds(layer, folds.i, folds.o, folds.g, folds.p) * np.maximum(steps, 1)
-        return np.ceil(np.maximum(busy, cycles.input_cycles(layer, folds.i, folds.g, folds.q))).astype(np.int64)
-
-    def _weight_banks(self, folds: Folds, t: Floats) -> WeightBanks:
-        """The memories of weights of designs whose rounds take t cycles.
-
-        The second operand of a matrix product is double-buffered: one image is written while another is read.
-        """
-        layer, options = self.layer, self.options
-        streamed = layer.kind is OperationKind.MATMUL
-        compressed = 1.0 if streamed else options.stored_fraction(self.sparsity.weight_density)
-        kept = self._zero_tiles.kept_fraction(folds.i, folds.o)
-        schedule = Schedule(cycles.passes(layer, folds.i, folds.o, folds.g), kept, t, compressed)
-        banks = self.costs.weights(layer, folds, schedule)
-        if not streamed:
-            return banks
-        return replace(banks, depth=2 * banks.depth, word_bits=np.full(len(folds), options.activation_bits))
-
-    @property
-    def _reads_far_ahead(self) -> bool:
-        """Whether the rows that are read ahead of a window would fill an UltraRAM, so that one may hold them."""
-        return int(rows_depth(self.layer, 1, 1)) * self.options.activation_bits > memory.URAM_BITS
-
-    @property
-    def _lines(self) -> int:
-        """How many rows the result has; its pixels, if it is a single row."""
-        result = self.layer.result
-        return result.height if result.height > 1 else result.width
-
-    def _band_choices(self) -> list[int]:
-        """The numbers of bands of rows that an image may be cut into: powers of eight, and one for each row.
-
-        There are none where a band of a single row takes as many bits as the weights, which then stay on chip.
-        """
-        layer, lines = self.layer, self._lines
-        row = layer.source.words * (layer.reach[0] + layer.stride[0]) / layer.source.height + layer.result.words / lines
-        if row * self.options.activation_bits >= layer.weights * self.options.weight_bits:
-            return []
-        return sorted({min(8**k, lines) for k in range(5)})
-
-    def _map_buffers(self, folds: Folds, words: Ints, bands: int) -> memory.Buffer:
-        """The buffers that off-chip weights need instead of memories of their own.
-
-        Weights are read once for each band of rows and must meet all its pixels while they are there. So the band's
-        input is held while that of the next one arrives, and its results, which come filter by filter, are collected
-        while those of the band before are written. Two tiles of weights take turns. What runs past this layer to a
-        later join is held back by two bands more. A single band is the whole image.
-        """
-        layer, bits = self.layer, self.options.activation_bits
-        lines = ceil_div(self._lines, bands)
-        tall = layer.result.height > 1
-        step, reach = (layer.stride[0], layer.reach[0]) if tall else (1, 1)
-        length, width = (layer.source.height, layer.source.width) if tall else (layer.source.pixels, 1)
-        held = min((lines - 1) * step + reach + lines * step, 2 * length) * width
-        read, write = folds.i * folds.g, folds.o * folds.g
-        source = memory.buffer(bits, read * folds.q, ceil_div(held * ceil_div(layer.source.channels, read), folds.q))
-        done = lines * (layer.result.width if tall else 1)
-        result = memory.buffer(
-            bits, write * folds.p, ceil_div(2 * done * ceil_div(layer.result.channels, write), folds.p)
-        )
-        tile = 2 * ceil_div(layer.channels_per_group, folds.i)
-        tiles = memory.buffer(self.options.weight_bits, words, tile)
-        beside = memory.buffer(bits, np.ones_like(read), math.ceil(2 * MARGIN * self.fifos.bypass / bands))
-        return source + result + tiles + beside
 
     def _describe(self, design: int, place: int) -> LayerEstimate:
         """See `Table.describe`."""
