@@ -1,6 +1,7 @@
 """What integers cost in accuracy, and what bits by layer are worth.
 
-    python benchmarks/precision.py     # Fashion-MNIST; MobileNetV3-Small and a narrow ResNet-18, three seeds
+    python benchmarks/precision.py            # Fashion-MNIST; MobileNetV3-Small and a narrow ResNet-18, three seeds
+    python benchmarks/precision.py ResNet-18  # the network whose name begins so, as several processes may share them
 
 For every network and seed a dense network is trained once, with floating-point numbers. The same search then starts
 from it in every precision, for the same speed-up on the same device, whose words have 8 bits for all: so it asks for
@@ -72,7 +73,7 @@ class Case:
 CASES = (
     # benchmarks/results/precision-causes.md says how its dense network came to be trained so
     Case(
-        "MobileNetV3-Small", ("model=mobilenetv3", "data.augment=false", "data.batch_size=64"), (5, 2, 4), 1.5,
+        "MobileNetV3-Small", ("model=mobilenetv3", "data.augment=false", "data.batch_size=64"), (5, 2, 6), 1.5,
         dense_images=25600,
     ),
     Case(
@@ -184,11 +185,13 @@ def main() -> None:
     """Run what is missing, and write the tables after every run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", action="store_true", help="only write what is complete")
-    only = parser.parse_args().table
-    for case, seed, precision in () if only else product(CASES, SEEDS, PRECISIONS):
+    parser.add_argument("network", nargs="?", default="", help="the beginning of its name")
+    given = parser.parse_args()
+    cases = [] if given.table else [case for case in CASES if case.name.startswith(given.network)]
+    for case, seed, precision in product(cases, SEEDS, PRECISIONS):
         search(case, seed, precision)
         write()
-    for case, precision in () if only else product(CASES, FOLLOWED):
+    for case, precision in product(cases, FOLLOWED):
         search_followed(case, SEEDS[0], precision)
         write()
     write()

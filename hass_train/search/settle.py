@@ -176,7 +176,7 @@ def meet(
     def roughly() -> float:
         return question.rate(question.steering, nearby(known))
 
-    most = target * (1 + margin) * (1 + BEYOND)
+    most = accepted(target, margin)
     middle, width = math.sqrt(target * most), min(math.log(most / target) / 2, BEYOND)
     jumps = _BEYOND_JUMPS if quantisers_of(model) else 0  # of floats only quick answers jump, by a per cent or two
     known = profile()
@@ -190,6 +190,11 @@ def meet(
         exact = question.rate(question.accelerator, known)
     if exact < target:
         settle(model, lambda: question.rate(question.accelerator, profile()), target, BEYOND, BEYOND, exact, jumps)
+
+
+def accepted(target: float, margin: float) -> float:
+    """The highest rate that is accepted of a network that aims beyond a target by a fraction."""
+    return target * (1 + margin) * (1 + BEYOND)
 
 
 def state_of(model: nn.Module) -> list[dict[str, Tensor]]:

@@ -14,7 +14,7 @@ from hass_train.data.evaluate import accuracy
 from hass_train.hardware import SparsityProfile
 from hass_train.search.goal import Goal
 from hass_train.search.question import HardwareQuestion
-from hass_train.search.settle import BEYOND, meet, restore, settle, state_of
+from hass_train.search.settle import BEYOND, accepted, meet, restore, settle, state_of
 from hass_train.sparsity import calibrate
 
 ALIVE = 0.5
@@ -82,6 +82,10 @@ class Subject:
     def rate(self) -> float:
         """Measure the rate at the present thresholds, on the exact hardware model."""
         return self.question.rate(self.question.accelerator, self.profile())
+
+    def holds(self, target: float) -> bool:
+        """Whether a rate is reached and hardly exceeded at the present thresholds, so that `meet` would leave them."""
+        return target <= self.rate() <= accepted(target, self.margin)
 
     def accuracy(self) -> float:
         """Measure the validation accuracy at the present thresholds, as a fraction."""
