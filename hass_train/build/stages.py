@@ -274,6 +274,6 @@ class _Builder:
         found = Placement(
             self.fingerprint("place"), time.monotonic() - started, chip.name, chip.package, board.mhz, board.used,
             board.available, board.pins, self.build.throughput_ips(interval, board.mhz),
-            str((output / BITSTREAM).relative_to(self.folder)),
+            str((output / BITSTREAM).relative_to(self.folder)), board.slowest,
         )  # fmt: skip
         return replace(self.build, place=found)

@@ -64,6 +64,15 @@ def verdict(build: Build) -> str:
     return f"All {found.words:,} output words of {found.images} images equal the integer network's."
 
 
+def limit(build: Build) -> str:
+    """What limits the clock that was reached, in a sentence; empty before it is known."""
+    slow = build.place.slowest if build.place else None
+    if slow is None:
+        return ""
+    within = f"within {slow.start}" if slow.start == slow.end else f"from {slow.start} to {slow.end}"
+    return f"The slowest path, {within}, takes {slow.logic_ns:.1f} ns in cells and {slow.wires_ns:.1f} ns in wires."
+
+
 def print_build(build: Build, folder: Path, console: Console) -> None:
     """Print what is known of an accelerator, and where its files are.
 
@@ -79,8 +88,8 @@ def print_build(build: Build, folder: Path, console: Console) -> None:
         table.add_row(label, *cells)
     console.print()
     console.print(table)
-    if verdict(build):
-        console.print(verdict(build), soft_wrap=True)
+    for told in filter(None, (verdict(build), limit(build))):
+        console.print(told, soft_wrap=True)
     files = [folder / RTL, folder / BUILD, *([folder / build.place.bitstream] if build.place else [])]
     print_files(files, console)
 

@@ -10,7 +10,7 @@ import yaml
 
 from hass_train.hardware.resources import LABELS
 from hass_train.report import columns
-from hass_train.report.build import COLUMNS, built_rows, verdict
+from hass_train.report.build import COLUMNS, built_rows, limit, verdict
 from hass_train.report.page import Block, Card, Cell, Page, Sheet, save_page
 from hass_train.report.panels import panels
 from hass_train.results.record import Record
@@ -86,7 +86,7 @@ def _built(record: Record) -> list[Sheet]:
     caption = (
         "One replica, as the model estimates it, as it was simulated, as Verilator played its RTL on validation "
         "images, and as it was synthesised and placed; the last images/s are at the clock that was reached. "
-        f"{verdict(record.build)}"
+        f"{verdict(record.build)} {limit(record.build)}"
     )
     rows = [[Cell(label), *map(Cell, cells)] for label, cells in built_rows(record.build)]
     return [Sheet("accelerator", "Built", caption, ["", *COLUMNS], rows)]

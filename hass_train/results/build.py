@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hass_train.hardware.estimate import Resources
+from hass_train.rtl.slow_path import SlowPath
 from hass_train.runtime.errors import UserError
 from hass_train.runtime.files import AnyPath, write_text
 from hass_train.runtime.plain import from_plain, layout, to_plain
@@ -127,6 +128,7 @@ class Placement:
         pins: pins of the ports.
         throughput_ips: images/s at that clock, with the measured interval where it was verified.
         bitstream: path of the bitstream, from the run's directory.
+        slowest: what limits the clock; None in files of before it was kept.
     """
 
     fingerprint: str
@@ -139,6 +141,7 @@ class Placement:
     pins: int
     throughput_ips: float
     bitstream: str
+    slowest: SlowPath | None = None
 
 
 def total(several: Iterable[Resources]) -> Resources:

@@ -16,6 +16,7 @@ from pathlib import Path
 from hass_train.rtl.module import SOURCES
 from hass_train.rtl.parts import TOP, Parts
 from hass_train.rtl.place import run_nextpnr
+from hass_train.rtl.slow_path import SlowPath, slowest_path
 from hass_train.rtl.streams import Stream
 from hass_train.rtl.synthesise import run_yosys
 from hass_train.runtime.errors import UserError
@@ -55,12 +56,14 @@ class Board:
         mhz: the clock that it reaches.
         used, available: cells by nextpnr's names.
         pins: pins of its ports.
+        slowest: what limits the clock.
     """
 
     mhz: float
     used: dict[str, int]
     available: dict[str, int]
     pins: int
+    slowest: SlowPath
 
 
 def place_board(
@@ -104,7 +107,8 @@ def place_board(
     (clock,) = report["fmax"].values()
     cells = {cell: (int(count["used"]), int(count["available"])) for cell, count in report["utilization"].items()}
     used = {cell: count for cell, (count, _) in cells.items() if count}
-    return Board(float(clock["achieved"]), used, {cell: cells[cell][1] for cell in used}, pins)
+    available = {cell: cells[cell][1] for cell in used}
+    return Board(float(clock["achieved"]), used, available, pins, slowest_path(report))
 
 
 def _pack(folder: Path) -> None:

@@ -20,7 +20,7 @@ from hass_train import pipeline
 from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
 from hass_train.report import __main__ as command
 from hass_train.report import columns
-from hass_train.report.build import built_rows
+from hass_train.report.build import built_rows, limit
 from hass_train.report.charts import history, prices
 from hass_train.report.charts import pipeline as pipeline_chart
 from hass_train.report.figures import save_chart, save_figures
@@ -39,6 +39,7 @@ from hass_train.results.build import (
 )
 from hass_train.results.history import METRICS, History, carry_over
 from hass_train.results.record import Record, flat
+from hass_train.rtl.slow_path import SlowPath
 from hass_train.runtime.errors import UserError
 from hass_train.search.phases import Phase
 from tests.conftest import composed
@@ -379,7 +380,10 @@ def built(record: Record) -> Build:
         "resnet10t", "zedboard", 200.0, Generation("f", 1.0, "d", len(layers), layers, 1, 1000, 5000, 1010.0, 5100),
         Verification("f", 2.0, 32, False, 640, "", 1008.0, 5090, {}),
         Synthesis("f", 3.0, "Yosys 0.70", "xc7", taken, total(taken.values())),
-        Placement("f", 4.0, "85k", "CABGA756", 96.0, {"TRELLIS_COMB": 4321}, {"TRELLIS_COMB": 83640}, 38, 95238.1, "b"),
+        Placement(
+            "f", 4.0, "85k", "CABGA756", 96.0, {"TRELLIS_COMB": 4321}, {"TRELLIS_COMB": 83640}, 38, 95238.1, "b",
+            SlowPath("stem_engine", "stem_align", 3.21, 7.2),
+        ),
     )  # fmt: skip
 
 
@@ -391,7 +395,10 @@ def test_what_was_built_stands_beside_what_was_estimated(record: Record) -> None
     guessed = sum(row.resources.lut for row in record.result.sparse.estimate.layers)
     extra = 7 * len(record.result.sparse.estimate.layers)
     assert cells["LUTs"] == [f"{guessed:,}", "–", "–", f"{guessed + extra:,}", "4,321"]
+    slow = "The slowest path, from stem_engine to stem_align, takes 3.2 ns in cells and 7.2 ns in wires."
+    assert limit(built(record)) == slow
     only = replace(built(record), verify=None, synthesise=None, place=None)
+    assert limit(only) == ""
     assert dict(built_rows(only))["LUTs"] == [f"{guessed:,}", "–", "–", "–", "–"]
     assert built_rows(replace(only, generate=None)) == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from hass_train.rtl.board import CHIPS, board_source, place_board, require_ecppa
 from hass_train.rtl.module import SOURCES
 from hass_train.rtl.parts import Parts
 from hass_train.rtl.reference import RegisterFifo, Requantise
+from hass_train.rtl.slow_path import SlowPath, slowest_path
 from hass_train.rtl.streams import Stream
 from hass_train.rtl.synthesise import FLOWS, LIBRARIES, cells_of, counted, run_yosys, synthesise
 from hass_train.runtime.errors import UserError
@@ -115,6 +117,24 @@ def test_a_missing_packer_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         require_ecppack()
 
 
+def test_the_slowest_path_is_between_registers() -> None:
+    def path(start: str, end: str, *delays: tuple[str, float]) -> list[dict[str, object]]:
+        cells = [start, *("x",) * (len(delays) - 1), end]
+        return [
+            {"type": kind, "delay": delay, "from": {"cell": one}, "to": {"cell": other}}
+            for (kind, delay), (one, other) in zip(delays, itertools.pairwise(cells), strict=True)
+        ]
+
+    inner = path("accelerator.stem_i.a.b", "accelerator.stem_align_i.c", ("clk-to-q", 1), ("routing", 4), ("setup", 0))
+    report = {
+        "critical_paths": [
+            {"from": "<async>", "to": "posedge clock", "path": path("pin", "accelerator.x_i", ("routing", 30))},
+            {"from": "posedge clock", "to": "posedge clock", "path": inner},
+        ]
+    }
+    assert slowest_path(report) == SlowPath("stem", "stem_align", 1, 4)
+
+
 @synthesised
 @pytest.mark.nightly
 def test_the_parts_are_placed_together(tmp_path: Path) -> None:
@@ -124,6 +144,8 @@ def test_the_parts_are_placed_together(tmp_path: Path) -> None:
     found = place_board(parts, (READS, WRITES), CHIPS["ecp5_25k"], 100, tmp_path / "placed")
     assert found.pins == found.used["TRELLIS_IO"] == 6 + 48 + 32
     assert found.mhz > 50
+    assert 1e3 / found.mhz == pytest.approx(found.slowest.logic_ns + found.slowest.wires_ns, rel=0.02)
+    assert {found.slowest.start, found.slowest.end} <= {"first", "second", "round", "table", "reads", "writes"}
     assert found.available["TRELLIS_COMB"] == 24288
     own = sum(parts.costs()[number].ff for number in parts.instances().values())
     assert own - 8 <= found.used["TRELLIS_FF"] < own + 200  # the table's answer, which nobody reads, goes
