@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,18 @@ def test_what_one_process_writes_another_reads_and_adds_to() -> None:
     np.testing.assert_array_equal(third[KEY], RATES)
 
 
+def test_many_rates_are_kept_before_a_process_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also in a container whose Python writes no bytecode; numba keeps its loops there, too."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    first, second = KeptRates("engine.xc7", "a"), KeptRates("engine.xc7", "a")
+    for number in range(kept_rates._OFTEN):
+        first.add((*KEY[:1], ("multipliers", number)), RATES + number)
+    assert len(KeptRates("engine.xc7", "a")) == kept_rates._OFTEN
+    second.add(KEY, RATES)
+    second.write()
+    np.testing.assert_array_equal(second[(*KEY[:1], ("multipliers", 9))], RATES + 9)
+
+
 def test_rates_of_another_formula_are_not_read_but_replaced(folder: Path) -> None:
     one = KeptRates("engine.xc7", "a")
     one.add(KEY, RATES)
@@ -43,7 +56,9 @@ def test_rates_of_another_formula_are_not_read_but_replaced(folder: Path) -> Non
     assert not KeptRates("engine.xc7", "a")
 
 
-def test_a_damaged_file_and_a_folder_that_cannot_be_written_do_no_harm(folder: Path) -> None:
+def test_a_damaged_file_and_a_folder_that_cannot_be_written_do_no_harm(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rates = KeptRates("engine.xc7", "a")
     rates.add(KEY, RATES)
     rates.write()
@@ -53,5 +68,8 @@ def test_a_damaged_file_and_a_folder_that_cannot_be_written_do_no_harm(folder: P
     file.unlink()
     folder.rmdir()
     folder.write_text("a file")  # where the folder should be
+    rates.write()
+    assert folder.read_text() == "a file"
+    monkeypatch.setattr(kept_rates, "_FOLDER", folder.parent)  # as where only the file's own folder has gone
     rates.write()
     assert folder.read_text() == "a file"

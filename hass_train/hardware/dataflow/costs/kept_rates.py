@@ -1,9 +1,9 @@
 """Rates of formulas that other processes have worked out, in files beside the compiled modules.
 
 Working out what a module's costs grow by takes a fraction of a millisecond for each set of parameters, of which a
-network asks thousands. They depend on the package alone, so that they are kept as compiled code is: in `__pycache__`,
-under a digest of what they follow from. Where that folder cannot be written, or Python
-is told to write no such files, every process works them out anew.
+network asks thousands. They depend on the package alone, so that they are kept as numba keeps compiled loops: in
+`__pycache__`, under a digest of what they follow from, even where Python is told to write no bytecode, as in many
+containers. Where that folder cannot be written, every process works them out anew.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import atexit
 import contextlib
 import hashlib
 import os
-import sys
 from functools import cache
 from pathlib import Path
 
@@ -25,6 +24,7 @@ Floats = NDArray[np.float64]
 Key = tuple[tuple[str, int], ...]
 
 _FOLDER = Path(__file__).parent / "__pycache__"
+_OFTEN = 128  # rates after which they are written, for processes that run beside this one
 
 
 class KeptRates(dict[Key, Floats]):
@@ -38,25 +38,27 @@ class KeptRates(dict[Key, Floats]):
     def __init__(self, name: str, formula: str) -> None:
         super().__init__()
         digest = hashlib.sha256((_sources() + formula).encode()).hexdigest()[:16]
-        self._file, self._name, self._grew = _FOLDER / f"rates.{name}.{digest}.safetensors", name, False
+        self._file, self._name, self._new = _FOLDER / f"rates.{name}.{digest}.safetensors", name, 0
         self.update(self._read())
 
     def add(self, key: Key, rates: Floats) -> None:
         """Keep the rates of some parameters."""
-        if not self._grew and not sys.dont_write_bytecode:
-            atexit.register(self.write)
-        self._grew = True
         self[key] = rates
+        self._new += 1
+        if self._new == 1:
+            atexit.register(self.write)
+        if self._new % _OFTEN == 0:
+            self.write()
 
     def write(self) -> None:
-        """Write all rates, those of other processes included; a file is written completely or not at all."""
-        merged = {**self._read(), **self}
-        names = [name for name, _ in next(iter(merged))]
-        keys = np.array([[value for _, value in key] for key in merged], np.int64)
+        """Write all rates, and take over those of other processes; a file is written completely or not at all."""
+        self.update(self._read())
+        names = [name for name, _ in next(iter(self))]
+        keys = np.array([[value for _, value in key] for key in self], np.int64)
         partly = self._file.with_suffix(f".{os.getpid()}.tmp")
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, SafetensorError):  # the latter is how safetensors says that it cannot write
             _FOLDER.mkdir(exist_ok=True)
-            save_file({"keys": keys, "rates": np.stack(list(merged.values()))}, partly, {"names": ",".join(names)})
+            save_file({"keys": keys, "rates": np.stack(list(self.values()))}, partly, {"names": ",".join(names)})
             partly.replace(self._file)
             for other in _FOLDER.glob(f"rates.{self._name}.*.safetensors"):
                 if other != self._file:
