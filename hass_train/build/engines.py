@@ -13,6 +13,7 @@ from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
 from hass_train.hardware.dataflow.costs.formulas import module_costs
 from hass_train.hardware.dataflow.costs.modules import dense
 from hass_train.hardware.dataflow.costs.modules.parameters import Family
+from hass_train.hardware.dataflow.costs.synthesised_engines import shared_products
 from hass_train.rtl.reference.dense import ActivationEngine, DenseEngine, packed_weights
 from hass_train.rtl.reference.fifos import LutramFifo
 from hass_train.rtl.reference.plumbing import StreamFork, StreamJoin
@@ -49,15 +50,9 @@ class EngineDesign:
     family: Family
 
     def products(self, filters: int) -> int:
-        """Products that share a DSP (`synthesised_engines`)."""
-        wide = max(self.data_bits, self.weight_bits)
-        if wide > 8 or self.multiplier == "lut":
-            return 1
-        if self.engine is ComputeEngine.DENSE:
-            return 4 if filters > 1 and self.columns > 1 and wide <= 4 else 1 + (filters > 1)
-        if self.engine is ComputeEngine.ACTIVATION:
-            return 1 + (filters > 1)
-        return 1 + (self.columns > 1) if self.engine is ComputeEngine.WEIGHT else 1
+        """Products that share a DSP."""
+        bits = self.data_bits, self.weight_bits
+        return int(shared_products(self.engine, self.multiplier, filters, self.columns, bits, self.family))
 
 
 def engines(net: Netlist, design: EngineDesign, windows: Signal, weights: Ints) -> tuple[Signal, int]:

@@ -120,7 +120,7 @@ def test_weights_of_two_bits_are_stored_as_such_and_multiplied_as_four(workload:
         tables[bits] = dict(zip((one.name for one in narrow), found, strict=True))[name]
     folds, t, held = tables[8].folds, tables[8].t, {}
     for bits, table in tables.items():
-        banks = table._weight_banks(folds, t)
+        banks = table._pricing._weight_banks(folds, t)
         held[bits] = banks.count * banks.words * banks.word_bits * banks.depth
     assert (held[2] < held[4]).all()
     assert (held[4] < held[8]).all()

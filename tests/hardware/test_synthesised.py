@@ -86,6 +86,18 @@ def test_products_share_dsps(engine: ComputeEngine, bits: int) -> None:
         assert costs(bits).compute(layer, folds)[0, 0] == 2 * n * dsps_of_a_lane(engine, bits, o, p), (o, p, n, fifo)
 
 
+@pytest.mark.parametrize("engine", ComputeEngine)
+def test_products_of_eight_bits_share_no_multiplier_of_an_ecp5(engine: ComputeEngine) -> None:
+    """Two took two multipliers of 18 bits with an adder behind them, the slowest path of a placed network."""
+    layer = conv(4, 12)
+    for o, p in itertools.product((1, 2, 3), (1, 2)):
+        found = [
+            costs(bits, "ecp5").compute(layer, one_design(engine, 4, o, m=2, n=3, q=p, p=p))[0, 0] for bits in (8, 4)
+        ]
+        shared = p * (o - o // 2) if engine in (DENSE, ACTIVATION) else p * o
+        assert found == [2 * 3 * p * o, 2 * 3 * shared], (o, p)
+
+
 @pytest.mark.parametrize("code", [k for k, one in enumerate(VARIANTS) if one.multiplier == "lut"])
 def test_products_in_luts_take_no_dsp(code: int) -> None:
     model, (engine, lanes) = costs(4), (VARIANTS[code].engine, VARIANTS[code].lanes)
@@ -192,7 +204,7 @@ def test_queues_of_windows_are_the_same_whatever_multipliers_are_made_of() -> No
     intervals: dict[ComputeEngine, set[int]] = {}
     for code, kind in enumerate(VARIANTS):
         one = one_design(code, 4, 2)
-        intervals.setdefault(kind.engine, set()).add(int(table._usual_interval(one)[0]))
+        intervals.setdefault(kind.engine, set()).add(int(table._pricing._usual_interval(one)[0]))
     assert all(len(found) == 1 for found in intervals.values())
     assert max(intervals[ComputeEngine.DENSE]) > max(intervals[ComputeEngine.PAIR])
 
@@ -210,7 +222,7 @@ def test_a_row_of_a_table_is_its_logic_and_its_memories() -> None:
         burst = deep + 2 + math.ceil(load * (1 - 100 / 144) * 100 * deep - 1e-9)
         rows = min(2 * 12 * deep + 3 * deep, 144 * deep) + 2
         queues = model.fifo(one.i, burst) + model.fifo(one.i, rows)
-        ahead = model.windows_ahead(layer, one, table._usual_interval(one))
+        ahead = model.windows_ahead(layer, one, table._pricing._usual_interval(one))
         assert ahead is not None
         queues = queues + ahead
         banks = model.weights(layer, one, Schedule(np.array([passes]), np.ones(1), table.t[[row]], 1.0))
@@ -272,7 +284,7 @@ def test_only_lists_are_shorter_for_fewer_weights(engine: ComputeEngine) -> None
         sparsity = LayerSparsity(density, 0.5, density / 2)
         table = ComputeDesigns(layer, sparsity, OperandFifos((), 0), options, DesignSpace(np.full(6, np.inf)))
         keys = zip(*(getattr(table.folds, key).tolist() for key in ("i", "o", "m", "n", "engine")), strict=True)
-        stored = table._weight_banks(table.folds, table.t)
+        stored = table._pricing._weight_banks(table.folds, table.t)
         bits = stored.count * stored.words * stored.word_bits * stored.depth
         held.append(dict(zip(keys, bits.tolist(), strict=True)))
     alike = [key for key in held[0] if all(key in one for one in held)]

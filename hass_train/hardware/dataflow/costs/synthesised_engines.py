@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine, EngineKind
@@ -43,6 +43,38 @@ def sum_bits(bits: Widths, layer: Operation, positions: Ints) -> Ints:
     return np.asarray(bits.data + weight_bits(bits, layer) + state_bits(positions), np.int64)
 
 
+def shared_products(
+    engine: ComputeEngine,
+    multiplier: str,
+    filters: ArrayLike,
+    columns: ArrayLike,
+    bits: tuple[int, int],
+    family: Family,
+) -> Ints:
+    """Products that share a DSP: of filters with one activation, of columns with one weight, at 4 bits of both.
+
+    Multipliers of an ECP5 have 18 bits on either side, so that two products of 8 bits would take two of them, and an
+    adder behind: they only share one where `data` + 2·`weight` + 1 bits fit, and only filters do.
+
+    Args:
+        engine, multiplier: the kind of engine, and whether its multipliers are DSPs or of LUTs.
+        filters, columns: side by side.
+        bits: of activations and weights.
+        family: what is synthesised for.
+    """
+    two, beside = np.asarray(filters) > 1, np.asarray(columns) > 1
+    one = np.ones(np.broadcast_shapes(two.shape, beside.shape), np.int64)
+    (data, weight), shares = bits, engine in (ComputeEngine.DENSE, ComputeEngine.ACTIVATION)
+    if max(bits) > 8 or multiplier == "lut":
+        return one
+    if family == "ecp5":
+        return one + (two & (shares and data + 2 * weight + 1 <= 18))
+    if engine is ComputeEngine.WEIGHT:
+        return one + beside
+    four = two & beside & (engine is ComputeEngine.DENSE and max(bits) <= 4)
+    return np.where(four, 4, one + (two & shares))
+
+
 @dataclass(frozen=True, slots=True)
 class Engines:
     """The compute engines of designs with one kind of them.
@@ -77,20 +109,9 @@ class Engines:
 
     @property
     def _products(self) -> Ints:
-        """Products that share a DSP: of filters with one activation, of columns with one weight, at 4 bits of both."""
-        folds, wide = self.folds, max(self.bits.data, weight_bits(self.bits, self.layer))
-        if wide > 8 or self.kind.multiplier == "lut":
-            return np.ones(len(folds), np.int64)
-        match self.kind.engine:
-            case ComputeEngine.DENSE:
-                four = (folds.o > 1) & (folds.p > 1) & (wide <= 4)
-                return np.asarray(np.where(four, 4, 1 + (folds.o > 1)))
-            case ComputeEngine.ACTIVATION:
-                return np.asarray(1 + (folds.o > 1))
-            case ComputeEngine.WEIGHT:
-                return np.asarray(1 + (folds.p > 1))
-            case _:
-                return np.ones(len(folds), np.int64)
+        folds, kind = self.folds, self.kind
+        bits = self.bits.data, weight_bits(self.bits, self.layer)
+        return shared_products(kind.engine, kind.multiplier, folds.o, folds.p, bits, self.family)
 
     def costs(self) -> Ints:
         """(n, 4) costs of all engines, and of the FIFOs around those that are decoupled."""

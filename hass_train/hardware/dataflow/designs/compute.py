@@ -90,8 +90,10 @@ class ComputeDesigns(Table):
             side.engine[row], np.where(side.waiting[row], np.array(depths)[depth], 0),
         )  # fmt: skip
         cells = (depth * len(side.n) + row) * len(side.filters) + place
-        model = ComputeCosts(layer, sparsity.weight_density, self._zero_tiles, fifos, options, self.costs, space)
-        costs = model.of(side, folds, cells, interval, t)
+        self._pricing = ComputeCosts(
+            layer, sparsity.weight_density, self._zero_tiles, fifos, options, self.costs, space
+        )
+        costs = self._pricing.of(side, folds, cells, interval, t)
         self.space, self.places = space, costs.places
         super().__init__(interval * self.urgency, costs.logic, costs.memories, space)
         row = row[self.kept]
