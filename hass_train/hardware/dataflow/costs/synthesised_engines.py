@@ -54,7 +54,7 @@ def shared_products(
     """Products that share a DSP: of filters with one activation, of columns with one weight, at 4 bits of both.
 
     Multipliers of an ECP5 have 18 bits on either side, so that two products of 8 bits would take two of them, and an
-    adder behind: they only share one where `data` + 2·`weight` + 1 bits fit, and only filters do.
+    adder behind: they only share one where `data` + 2·`weight` bits fit, and only filters do.
 
     Args:
         engine, multiplier: the kind of engine, and whether its multipliers are DSPs or of LUTs.
@@ -68,7 +68,7 @@ def shared_products(
     if max(bits) > 8 or multiplier == "lut":
         return one
     if family == "ecp5":
-        return one + (two & (shares and data + 2 * weight + 1 <= 18))
+        return one + (two & (shares and data + 2 * weight <= 18))
     if engine is ComputeEngine.WEIGHT:
         return one + beside
     four = two & beside & (engine is ComputeEngine.DENSE and max(bits) <= 4)
