@@ -146,10 +146,10 @@ class Phases(pl.Callback):
         """
         started, subject = time.monotonic(), self._subject(trainer, module)
         rate = _settled(subject, module.state.choice)
-        if rate is None or ranks.from_first(lambda: subject.holds(rate)):
+        if rate is None:
             return
         before = [layer.frozen_threshold.clone() for _, layer in sparse_layers(module.model)]
-        ranks.from_first(lambda: subject.reach(rate, partial(subject.meet, tries=1)))
+        ranks.from_first(partial(subject.correct, rate))
         layers = [layer for _, layer in sparse_layers(module.model)]
         ranks.shared([one for layer in layers for one in (layer.frozen_threshold, layer.mask, layer.weight)])
         for layer in layers:

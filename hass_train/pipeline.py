@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from functools import partial
 from typing import Any
 
 import torch
@@ -180,9 +179,7 @@ def _settle_again(run: Run, module: SparseClassifier) -> None:
     if target is not None and state.choice is not None:
         search = run.experiment.config.search
         subject = Subject(module.model, question, run.data, search.calibration_images, search.margin, run.output)
-        rate = state.choice.settled_rate or target
-        if not subject.holds(rate):
-            subject.reach(rate, partial(subject.meet, tries=1), KEPT)
+        subject.correct(state.choice.settled_rate or target, KEPT)
     state.wall_s["hardware"] += time.monotonic() - started
 
 

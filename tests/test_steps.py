@@ -29,7 +29,7 @@ from hass_train.search.engines import Choice, Learned
 from hass_train.search.penalty import PenaltyController, PricedPenalty
 from hass_train.search.phases import Phase, PhasePlan
 from hass_train.search.subject import Subject
-from hass_train.sparsity import LayerRule, Mode, sparse_layers, sparsify
+from hass_train.sparsity import LayerRule, sparse_layers, sparsify
 from hass_train.training.module import SparseClassifier
 from hass_train.training.refused import check_callbacks, check_options
 from hass_train.training.steps import Steps
@@ -129,17 +129,15 @@ def test_recovery_corrects_thresholds_that_no_longer_meet_the_goal(
     """The best network is then one that trained with the corrected thresholds; without a drift, any may be."""
     moved: list[float] = []
 
-    def correct(subject: Subject, target: float, move: object, keeps: float = 0.5) -> float:
+    def correct(subject: Subject, target: float, keeps: float = 0.5) -> None:
         layers = [layer for _, layer in sparse_layers(subject.model)]
-        if int(layers[0].mode) == Mode.FROZEN and not moved:
+        if drifted and not moved:
             for layer in layers:
                 layer.frozen_threshold.add_(0.25)
                 layer.synchronize()
             moved.append(float(layers[-1].frozen_threshold))
-        return target
 
-    monkeypatch.setattr(Subject, "holds", lambda *_: bool(moved) or not drifted)
-    monkeypatch.setattr(Subject, "reach", correct)
+    monkeypatch.setattr(Subject, "correct", correct)
     goal = ("search.target_speedup=1.05", "search.search.epochs=1", "search.recover.epochs=4")
     result, found = pipeline.search(composed(*SMALL, *goal, output=tmp_path))
     assert len(moved) == drifted

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from torch import nn
@@ -60,6 +61,27 @@ class Subject:
         """
         chosen = self.data.images("val", self.model, images=images or self.calibration_images)
         return calibrate(self.model, chosen, closely=self.question.accelerator.uses_activations, like=like)
+
+    def correct(self, target: float, keeps: float = ALIVE) -> None:
+        """Meet a rate that a frozen network no longer has, or a lower one that it survives.
+
+        A correction that does not reach the rate would cost accuracy for a goal that is missed anyway; it is undone,
+        which a line says.
+
+        Args:
+            target: the rate, as the goal has it.
+            keeps: see `reach`.
+        """
+        if self.holds(target):
+            return
+        before = state_of(self.model)
+        if self.reach(target, partial(self.meet, tries=1), keeps) < target or (found := self.rate()) >= target:
+            return
+        restore(self.model, before)
+        print(
+            f"{self.goal.shown(target)} cannot be met again by thresholds ({self.goal.shown(found)} at most): "
+            f"they stay at {self.goal.shown(self.rate())}"
+        )
 
     def _nearby(self, known: SparsityProfile) -> SparsityProfile:
         """Measure sparsity at thresholds near those of a known profile, on a few images."""

@@ -338,3 +338,15 @@ def test_a_correction_that_nothing_heals_may_cost_less(
     given_up = "the goal is given up" in capsys.readouterr().out
     assert given_up == (found < goal) == torch.equal(head.bias, learned) == (keeps == KEPT)
     assert subject.accuracy() >= 0.5 + keeps * (before - 0.5)
+
+
+def test_a_correction_that_misses_the_goal_is_undone(subject: Subject, capsys: pytest.CaptureFixture[str]) -> None:
+    for _, layer in sparse_layers(subject.model):
+        layer.set_mode(Mode.FROZEN)
+    rate, before = subject.rate(), [layer.frozen_threshold.clone() for _, layer in sparse_layers(subject.model)]
+    subject.correct(1e6 * rate)  # no factor of 2 is worth that
+    after = [layer.frozen_threshold for _, layer in sparse_layers(subject.model)]
+    assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
+    assert "cannot be met again by thresholds" in capsys.readouterr().out
+    subject.correct(rate)
+    assert "cannot" not in capsys.readouterr().out
