@@ -33,5 +33,5 @@ def slowest_path(report: Mapping[str, Any]) -> SlowPath:
 
 def _instance(cell: str) -> str:
     """The accelerator's instance that a cell is in; of what lies around it, the wrapper's."""
-    names = cell.split(".")
+    names = cell.removeprefix("$flatten").replace("\\", "").split(".")  # as Yosys names cells without a name of theirs
     return names[names[0] == "accelerator" and len(names) > 1].removesuffix("_i")
