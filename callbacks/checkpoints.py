@@ -46,10 +46,6 @@ class Checkpoints(Checkpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best = float(state_dict["best"])
 
-    def forget(self) -> None:
-        """Let the next epoch be the best one, whatever its accuracy: networks before it have other thresholds."""
-        self.best = -math.inf
-
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._take_over(trainer)  # else Lightning would not begin, or count an epoch without any step as done
 

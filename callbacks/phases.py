@@ -10,7 +10,6 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 
-from callbacks.checkpoints import Checkpoints
 from hass_train.data import ImageData
 from hass_train.data.evaluate import accuracy
 from hass_train.export.initial import read_tensors
@@ -49,8 +48,6 @@ class Phases(pl.Callback):
         self.reach(trainer, module, state.plan.phase_at(trainer.current_epoch))
         if state.phase is Phase.SEARCH and not state.engine.trains:
             module.begin_search_epoch(trainer.current_epoch - state.plan.epochs[0])
-        if trainer.current_epoch == state.plan.correction:
-            self._correct(trainer, module)
         self._teach(module)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -113,13 +110,13 @@ class Phases(pl.Callback):
         if state.plan.epochs[1]:  # without any, numbers are still as the search began with them, in all its workers
             self._renew(trainer, module)
             self._calibrate(trainer, module)
-        subject = self._subject(trainer, module)
+        subject = Subject(module.model, state.asked, _data(trainer), self.calibration_images, self.margin, self.output)
         # the first process chooses for all
         state.choice, bits = ranks.from_first(lambda: self._choose(state, subject, module))
         set_layer_bits(module.model, bits)
         state.widen(bits)
         self._share(trainer, module)
-        self._hold(trainer, module, self._subject(trainer, module))
+        self._hold(trainer, module, replace(subject, question=state.asked))
         self._charge(state)
         module.enter(Phase.RECOVER)
         ranks.check_same([layer.mask for _, layer in sparse_layers(module.model)], "masks")
@@ -132,37 +129,14 @@ class Phases(pl.Callback):
 
     def _hold(self, trainer: pl.Trainer, module: SparseClassifier, subject: Subject) -> None:
         """Settle thresholds again where renewed batch-norm statistics have taken back much of the rate."""
-        rate = _settled(subject, module.state.choice)
+        choice = module.state.choice
+        rate = choice.settled_rate if choice is not None else None
+        rate = subject.question.target_rate if rate is None else rate
         for _ in range(_ROUNDS):
             if rate is None or ranks.from_first(subject.rate) >= rate * (1 - BEYOND):
                 return
             ranks.from_first(partial(subject.meet, rate, 1))
             self._share(trainer, module)
-
-    def _correct(self, trainer: pl.Trainer, module: SparseClassifier) -> None:
-        """Meet the goal again, from which activations drift as weights recover, while training still follows.
-
-        What was best so far has other thresholds, and would have to be corrected without any.
-        """
-        started, subject = time.monotonic(), self._subject(trainer, module)
-        rate = _settled(subject, module.state.choice)
-        if rate is None:
-            return
-        before = [layer.frozen_threshold.clone() for _, layer in sparse_layers(module.model)]
-        ranks.from_first(partial(subject.correct, rate))
-        layers = [layer for _, layer in sparse_layers(module.model)]
-        ranks.shared([one for layer in layers for one in (layer.frozen_threshold, layer.mask, layer.weight)])
-        for layer in layers:
-            layer.synchronize()
-        if any(not torch.equal(one, layer.frozen_threshold) for one, layer in zip(before, layers, strict=True)):
-            for one in trainer.callbacks:  # type: ignore[attr-defined]
-                if isinstance(one, Checkpoints):
-                    one.forget()
-        module.state.wall_s["hardware"] += time.monotonic() - started
-
-    def _subject(self, trainer: pl.Trainer, module: SparseClassifier) -> Subject:
-        question = module.state.asked
-        return Subject(module.model, question, _data(trainer), self.calibration_images, self.margin, self.output)
 
     def _choose(self, state: SearchState, subject: Subject, module: SparseClassifier) -> tuple[Choice, dict[str, int]]:
         """Let the search engine choose thresholds; then choose the bits of weights that the precision leaves free, by
@@ -184,12 +158,6 @@ class Phases(pl.Callback):
     def _calibrate(self, trainer: pl.Trainer, module: SparseClassifier) -> None:
         """Choose the exponents of integers by training images."""
         calibrate_precision(module.model, _data(trainer).images("train", module, batches=BATCHES))
-
-
-def _settled(subject: Subject, choice: Choice | None) -> float | None:
-    """The rate that the search settled on; None where the goal does not ask for one."""
-    rate = choice.settled_rate if choice is not None else None
-    return subject.question.target_rate if rate is None else rate
 
 
 def _data(trainer: pl.Trainer) -> ImageData:

@@ -28,13 +28,12 @@ from hass_train.runtime.errors import UserError
 from hass_train.search.engines import Choice, Learned
 from hass_train.search.penalty import PenaltyController, PricedPenalty
 from hass_train.search.phases import Phase, PhasePlan
-from hass_train.search.subject import Subject
 from hass_train.sparsity import LayerRule, sparse_layers, sparsify
 from hass_train.training.module import SparseClassifier
 from hass_train.training.refused import check_callbacks, check_options
 from hass_train.training.steps import Steps
 from tests.chaos.kills import numbers
-from tests.conftest import SMALL, composed
+from tests.conftest import composed
 from tests.roofline import quick
 from tests.test_resume import stopped_at
 
@@ -120,33 +119,6 @@ def test_lambda_is_updated_once_a_step_and_chance_is_drawn_for_every_batch(
     assert [done for _, done, _ in updates] == [number / len(windows) for number in range(len(windows))]
     assert followed == [16 * one for one in windows]
     assert seeds == [mixed(0, 0, batch) for batch in range(3 * BATCHES)]  # without accumulation, by the step as ever
-
-
-@pytest.mark.parametrize("drifted", [True, False])
-def test_recovery_corrects_thresholds_that_no_longer_meet_the_goal(
-    drifted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The best network is then one that trained with the corrected thresholds; without a drift, any may be."""
-    moved: list[float] = []
-
-    def correct(subject: Subject, target: float, keeps: float = 0.5) -> None:
-        layers = [layer for _, layer in sparse_layers(subject.model)]
-        if drifted and not moved:
-            for layer in layers:
-                layer.frozen_threshold.add_(0.25)
-                layer.synchronize()
-            moved.append(float(layers[-1].frozen_threshold))
-
-    monkeypatch.setattr(Subject, "correct", correct)
-    goal = ("search.target_speedup=1.05", "search.search.epochs=1", "search.recover.epochs=4")
-    result, found = pipeline.search(composed(*SMALL, *goal, output=tmp_path))
-    assert len(moved) == drifted
-    last = [layer for _, layer in sparse_layers(found["module"].model)][-1]
-    best = torch.load(tmp_path / "checkpoints" / "best.ckpt", weights_only=True)
-    if drifted:
-        assert float(last.frozen_threshold) == moved[0]
-        assert best["epoch"] >= result.config["search"]["warmup"]["epochs"] + 1 + 2
-    assert result.wall_s["hardware"] > 0
 
 
 def test_a_search_begins_with_fresh_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

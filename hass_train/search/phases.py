@@ -51,11 +51,6 @@ class PhasePlan:
         """The number of epochs of all phases together."""
         return sum(self.epochs)
 
-    @property
-    def correction(self) -> int | None:
-        """The epoch, half-way through recovery, before which thresholds are corrected; None without a second half."""
-        return self.total - self.epochs[2] // 2 if self.epochs[2] > 1 else None
-
     def phase_at(self, epoch: int) -> Phase:
         """The phase of an epoch, counted from 0; past the last epoch, the last phase that has any, or else recover."""
         left = epoch

@@ -132,11 +132,6 @@ def test_phases_follow_each_other() -> None:
     expected = [Phase.WARMUP] * 3 + [Phase.SEARCH] * 2 + [Phase.RECOVER] * 4
     assert [PLAN.phase_at(epoch) for epoch in range(9)] == expected
     assert PLAN.phase_at(9) is Phase.RECOVER
-
-
-@pytest.mark.parametrize(("recover", "epoch"), [(0, None), (1, None), (2, 6), (3, 7), (12, 11)])
-def test_thresholds_are_corrected_half_way_through_recovery(recover: int, epoch: int | None) -> None:
-    assert PhasePlan((2, 3, recover), (1e-3, 1e-3, 1e-3)).correction == epoch
     assert PhasePlan((0, 2, 0), PLAN.rates).phase_at(7) is Phase.SEARCH
     paces = [PLAN.threshold_pace(step, 100) for step in range(900)]  # the search takes the steps from 300 to 500
     assert set(paces[:440] + paces[500:]) == {1.0}
