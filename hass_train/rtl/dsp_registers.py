@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 Cells = dict[str, Any]
-_MULTIPLIER, _REGISTER = "MULT18X18D", "TRELLIS_FF"
+_MULTIPLIER, _REGISTER, _BLOCK_RAMS = "MULT18X18D", "TRELLIS_FF", ("DP16KD", "PDPW16KD")
 _OPERANDS = {"INPUTA": [f"A{bit}" for bit in range(18)], "INPUTB": [f"B{bit}" for bit in range(18)]}
 _PRODUCT = [f"P{bit}" for bit in range(36)]
 
@@ -35,7 +35,8 @@ class _Net:
 def absorb_registers(module: Mapping[str, Any]) -> int:
     """Move registers into multipliers, as far as all bits of an operand or product have one with the same control.
 
-    Registers that others read stay for them; those with a reset stay, since the multipliers' own resets are others.
+    Registers that others read stay for them; those with a reset stay, since the multipliers' own resets are others. So
+    do those that read a block RAM, which is slow itself: they halve its way to the multiplier.
 
     Args:
         module: a flat module as Yosys' `write_json` has it; it is changed.
@@ -103,9 +104,13 @@ def _common(controls: Iterable[_Control | None]) -> _Control | None:
 
 
 def _driving(cells: Cells, nets: Mapping[int | str, _Net], bit: int | str) -> _Control | None:
-    """The control of the register that drives a net; None if none does."""
+    """The control of the register that drives a net; None if none does, or one that reads a block RAM."""
     driver = nets[bit].driver
-    return _control(cells[driver[0]]) if driver is not None and driver[1] == "Q" else None
+    if driver is None or driver[1] != "Q":
+        return None
+    source = nets[cells[driver[0]]["connections"]["DI"][0]].driver
+    slow = source is not None and source[0] in cells and cells[source[0]]["type"] in _BLOCK_RAMS
+    return None if slow else _control(cells[driver[0]])
 
 
 def _reading(cells: Cells, nets: Mapping[int | str, _Net], bit: int | str) -> _Control | None:

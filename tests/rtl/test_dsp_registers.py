@@ -124,3 +124,11 @@ def test_a_product_that_is_read_at_once_keeps_its_registers_outside(stimulus: An
     module = multiplied()
     module["cells"]["other"] = register(module["cells"]["mult"]["connections"]["P0"][0], 800)
     check(module, 2 * BITS, stimulus, inputa=True, inputb=True, output=False)
+
+
+def test_a_register_behind_a_block_ram_stays_there(stimulus: Any) -> None:
+    module = multiplied()
+    row = module["cells"]["ram"] = {"type": "DP16KD", "parameters": {}, "connections": {}, "port_directions": {}}
+    row["connections"] |= {"DOA0": [module["ports"]["a"]["bits"][0]]}
+    row["port_directions"] |= {"DOA0": "output"}
+    check(module, 3 * BITS, stimulus, inputa=False, inputb=True, output=True)
