@@ -77,7 +77,7 @@ CASES = (
         dense_images=25600,
     ),
     Case(
-        "ResNet-18, a quarter of the width", ("model=resnet18", "+model.kwargs.channels=[16,32,64,128]"), (8, 3, 4), 1.5
+        "ResNet-18, a quarter of the width", ("model=resnet18", "+model.kwargs.channels=[16,32,64,128]"), (8, 3, 4), 2.0
     ),
 )  # fmt: skip
 

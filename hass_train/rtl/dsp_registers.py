@@ -33,7 +33,7 @@ class _Net:
 
 
 def absorb_registers(module: Mapping[str, Any]) -> int:
-    """Move registers into multipliers, as far as all bits of an operand or product have one with the same control.
+    """Move registers into multipliers, as far as all bits of both operands, or of a product, have them.
 
     Registers that others read stay for them; those with a reset stay, since the multipliers' own resets are others. So
     do those that read a block RAM, which is slow itself: they halve its way to the multiplier.
@@ -49,19 +49,25 @@ def absorb_registers(module: Mapping[str, Any]) -> int:
     before = len(cells)
     for name in [name for name, cell in cells.items() if cell["type"] == _MULTIPLIER]:
         ports = cells[name]["connections"]
+        bits = {register: [ports[port][0] for port in own] for register, own in _OPERANDS.items()}
+        before_them = {
+            register: _common(_driving(cells, nets, bit) for bit in own if bit != "0") for register, own in bits.items()
+        }
+        # nextpnr times a multiplier as if neither operand had a register where only one has
+        clocks = {control.clock for control in before_them.values() if control is not None}
+        absorbed = before_them if None not in before_them.values() and len(clocks) == 1 else {}
+        used = [ports[port][0] for port in _PRODUCT if not _constant(ports[port][0])]
+        behind = _common(_reading(cells, nets, bit) for bit in used if nets[bit].readers or nets[bit].leaves)
+        if behind is not None and (not absorbed or clocks == {behind.clock}):
+            absorbed = absorbed | {"OUTPUT": behind}
         enables: list[int | str] = []
-        for register, own in _OPERANDS.items():
-            control = _common(_driving(cells, nets, ports[port][0]) for port in own if not _constant(ports[port][0]))
-            if control is not None and all(ports[port][0] != "1" for port in own):
-                _register(cells[name], register, control, enables)
-                for port in own:
-                    _read_earlier(cells, nets, name, port)
-        read = [ports[port][0] for port in _PRODUCT if not _constant(ports[port][0]) and nets[ports[port][0]].readers]
-        control = _common(_reading(cells, nets, bit) for bit in read)
-        if control is not None:
-            _register(cells[name], "OUTPUT", control, enables)
-            for port in _PRODUCT:
-                _write_later(cells, nets, name, port)
+        for register, control in absorbed.items():
+            assert control is not None
+            _register(cells[name], register, control, enables)
+            for port in _OPERANDS.get(register, ()):
+                _read_earlier(cells, nets, name, port)
+        for port in _PRODUCT if "OUTPUT" in absorbed else ():
+            _write_later(cells, nets, name, port)
         for number, enable in enumerate(enables):
             _connect(cells[name], f"CE{number}", enable)
     return before - len(cells)
@@ -84,6 +90,7 @@ def _nets(module: Mapping[str, Any]) -> defaultdict[int | str, _Net]:
 
 
 def _constant(bit: int | str) -> bool:
+    """Whether a bit is 0, 1 or anything, not a net."""
     return isinstance(bit, str)
 
 
@@ -105,7 +112,7 @@ def _common(controls: Iterable[_Control | None]) -> _Control | None:
 
 def _driving(cells: Cells, nets: Mapping[int | str, _Net], bit: int | str) -> _Control | None:
     """The control of the register that drives a net; None if none does, or one that reads a block RAM."""
-    driver = nets[bit].driver
+    driver = None if _constant(bit) else nets[bit].driver
     if driver is None or driver[1] != "Q":
         return None
     source = nets[cells[driver[0]]["connections"]["DI"][0]].driver
@@ -133,6 +140,7 @@ def _register(cell: dict[str, Any], register: str, control: _Control, enables: l
 
 
 def _connect(cell: dict[str, Any], port: str, bit: int | str) -> None:
+    """Connect an input that a cell did not have."""
     cell["connections"][port] = [bit]
     cell["port_directions"][port] = "input"
 
@@ -156,13 +164,16 @@ def _read_earlier(cells: Cells, nets: defaultdict[int | str, _Net], name: str, p
 def _write_later(cells: Cells, nets: defaultdict[int | str, _Net], name: str, port: str) -> None:
     """Let a product's bit stand for what its register makes of it."""
     ports = cells[name]["connections"]
-    for register, _ in [] if _constant(ports[port][0]) else sorted(nets[ports[port][0]].readers):
-        ports[port] = cells[register]["connections"]["Q"]
-        _remove(cells, nets, register)
-        nets[ports[port][0]].driver = name, port
+    if _constant(ports[port][0]) or not nets[ports[port][0]].readers:
+        return
+    ((register, _),) = nets[ports[port][0]].readers
+    ports[port] = cells[register]["connections"]["Q"]
+    _remove(cells, nets, register)
+    nets[ports[port][0]].driver = name, port
 
 
 def _remove(cells: Cells, nets: Mapping[int | str, _Net], register: str) -> None:
+    """Take out a register, which then reads none of its nets; whoever calls says who drives what it drove."""
     for port, bits in cells.pop(register)["connections"].items():
         for bit in bits:
             nets[bit].readers.discard((register, port))
