@@ -35,7 +35,7 @@ from hass_train.runtime.files import BEST, FOLDER, write_text
 from hass_train.runtime.plain import from_plain
 from hass_train.search.goal import Goal, Reached
 from hass_train.search.phases import Phase, PhasePlan
-from hass_train.search.subject import KEPT, Subject
+from hass_train.search.subject import Subject
 from hass_train.sparsity import SparseLayer, apply_masks, masks_hold, sparse_layers
 from hass_train.tracking.board import publish_dense, publish_integers
 from hass_train.tracking.loggers import WandbLog
@@ -179,7 +179,7 @@ def _settle_again(run: Run, module: SparseClassifier) -> None:
     if target is not None and state.choice is not None:
         search = run.experiment.config.search
         subject = Subject(module.model, question, run.data, search.calibration_images, search.margin, run.output)
-        subject.correct(state.choice.settled_rate or target, KEPT)
+        subject.correct(state.choice.settled_rate or target)
     state.wall_s["hardware"] += time.monotonic() - started
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from hass_train.build.fingerprints import code_digest, fingerprint, folder_digest
+from hass_train.build.fingerprints import code_digest, fingerprint, folder_digest, placing_digest
 from hass_train.build.inputs import Inputs
 from hass_train.build.plan import Plan, plan
 from hass_train.build.sources import write
@@ -175,7 +175,8 @@ class _Builder:
             return fingerprint(generated, self.wanted.images, self.wanted.probe, data)
         device = self.inputs.device
         flows = {key: flow for key, flow in FLOWS.items() if key[0] == device.family}
-        return fingerprint(generated, stage, device.family, device.name, flows)
+        placing = [placing_digest()] if stage == "place" else []
+        return fingerprint(generated, stage, device.family, device.name, flows, *placing)
 
     def do(self, stage: str) -> None:
         """Do a stage, and keep what it found."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from torch import nn
@@ -20,8 +19,7 @@ from hass_train.sparsity import calibrate
 
 ALIVE = 0.5
 """The fraction of the accuracy above chance that settling must preserve; a network that loses more does not recover."""
-KEPT = 0.95
-"""That of a correction behind recovery, which no training follows."""
+_KEPT = 0.95  # that of a correction behind recovery, which no training follows
 _LEARNED = 0.25  # fraction of the possible accuracy above chance below which a network has nothing to lose
 _FEW_IMAGES = 64  # on which sparsity is measured where an exact measurement follows and corrects it
 _HALVINGS = 3  # steps of the bisection for the throughput that a network survives
@@ -62,27 +60,6 @@ class Subject:
         chosen = self.data.images("val", self.model, images=images or self.calibration_images)
         return calibrate(self.model, chosen, closely=self.question.accelerator.uses_activations, like=like)
 
-    def correct(self, target: float, keeps: float = ALIVE) -> None:
-        """Meet a rate that a frozen network no longer has, or a lower one that it survives.
-
-        A correction that does not reach the rate would cost accuracy for a goal that is missed anyway; it is undone,
-        which a line says.
-
-        Args:
-            target: the rate, as the goal has it.
-            keeps: see `reach`.
-        """
-        if self.holds(target):
-            return
-        before = state_of(self.model)
-        if self.reach(target, partial(self.meet, tries=1), keeps) < target or (found := self.rate()) >= target:
-            return
-        restore(self.model, before)
-        print(
-            f"{self.goal.shown(target)} cannot be met again by thresholds ({self.goal.shown(found)} at most): "
-            f"they stay at {self.goal.shown(self.rate())}"
-        )
-
     def _nearby(self, known: SparsityProfile) -> SparsityProfile:
         """Measure sparsity at thresholds near those of a known profile, on a few images."""
         return self.profile(min(_FEW_IMAGES, self.calibration_images), known)
@@ -101,13 +78,35 @@ class Subject:
         """Scale all thresholds so that a rate is reached on the exact hardware model; see `settle.meet`."""
         meet(self.model, self.question, self.profile, self._nearby, target, self.margin, tries)
 
+    def correct(self, target: float) -> None:
+        """Meet a rate that a recovered network no longer has, by its thresholds, if they can and it keeps its accuracy.
+
+        No training follows that would heal it. So what misses the rate all the same, or costs more than a twentieth of
+        the accuracy above chance, is undone, and a line says so. One that is faster than the target, and would not
+        survive the way back, stays as it is.
+
+        Args:
+            target: the rate, as the goal has it.
+        """
+        start = self.rate()
+        if target <= start <= accepted(target, self.margin):
+            return
+        before, accuracy = state_of(self.model), self.accuracy()
+        self.meet(target, tries=1)
+        found, left = self.rate(), self.accuracy()
+        chance = 1 / self.data.classes
+        if found >= target and left >= chance + _KEPT * (accuracy - chance):
+            return
+        restore(self.model, before)
+        if start < target:
+            print(
+                f"{self.goal.shown(target)} cannot be met again: thresholds that give {self.goal.shown(found)} leave a "
+                f"validation accuracy of {left:.4f} instead of {accuracy:.4f}, so it stays at {self.goal.shown(start)}"
+            )
+
     def rate(self) -> float:
         """Measure the rate at the present thresholds, on the exact hardware model."""
         return self.question.rate(self.question.accelerator, self.profile())
-
-    def holds(self, target: float) -> bool:
-        """Whether a rate is reached and hardly exceeded at the present thresholds, so that `meet` would leave them."""
-        return target <= self.rate() <= accepted(target, self.margin)
 
     def accuracy(self) -> float:
         """Measure the validation accuracy at the present thresholds, as a fraction."""
@@ -125,33 +124,28 @@ class Subject:
         settled = self.reach(target, self.settle)
         return None if settled == target else settled
 
-    def reach(self, target: float, move: Callable[[float], None], keeps: float = ALIVE) -> float:
+    def reach(self, target: float, move: Callable[[float], None]) -> float:
         """Move the network to a rate, or to a lower one that it survives, and print a line in that case.
 
-        One that is faster than the target, and would not survive the way back, stays as it is.
+        A network survives if it keeps the fraction `ALIVE` of its accuracy above chance. One that is faster than the
+        target, and would not survive the way back, stays as it is.
 
         Args:
             target: the rate to reach, as the goal has it.
             move: function that changes the network so that it reaches a rate.
-            keeps: the fraction of its accuracy above chance with which a network survives.
 
         Returns:
             The rate: the target or the lower one.
         """
         learned = state_of(self.model)
         chance, before = 1 / self.data.classes, self.accuracy()
-        least = chance + keeps * (before - chance)
+        least = chance + ALIVE * (before - chance)
         move(target)
         found = self.accuracy()
         if found >= least or before < chance + _LEARNED * (1 - chance):
             return target
         restore(self.model, learned)
-        known = self.profile()
-
-        def roughly() -> float:  # the goal is missed anyway
-            return self.question.rate(self.question.quick, self._nearby(known))
-
-        start = roughly()
+        start = self._quick_rate()
         if start >= target:  # fewer zeros than it was trained with, for which its batch norms do not hold
             return target
         print(
@@ -163,10 +157,13 @@ class Subject:
         for _ in range(_HALVINGS):
             middle = math.sqrt(survived * destroyed)
             restore(self.model, learned)
-            settle(self.model, roughly, middle, BEYOND, now=start)
+            settle(self.model, self._quick_rate, middle, BEYOND)  # the goal is missed anyway: the quick model will do
             if self.accuracy() >= least:
-                survived, kept = min(middle, roughly()), state_of(self.model)
+                survived, kept = min(middle, self._quick_rate()), state_of(self.model)
             else:
                 destroyed = middle
         restore(self.model, kept)
         return survived
+
+    def _quick_rate(self) -> float:
+        return self.question.rate(self.question.quick, self.profile())
