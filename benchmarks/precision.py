@@ -1,7 +1,7 @@
 """What integers cost in accuracy, and what bits by layer are worth.
 
     python benchmarks/precision.py            # Fashion-MNIST; MobileNetV3-Small and a narrow ResNet-18, three seeds
-    python benchmarks/precision.py ResNet-18  # the network whose name begins so, as several processes may share them
+    python benchmarks/precision.py ResNet-18  # the network whose name begins so: one process for each may run
 
 For every network and seed a dense network is trained once, with floating-point numbers. The same search then starts
 from it in every precision, for the same speed-up on the same device, whose words have 8 bits for all: so it asks for
@@ -187,6 +187,8 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="only write what is complete")
     parser.add_argument("network", nargs="?", default="", help="the beginning of its name")
     given = parser.parse_args()
+    if not any(case.name.startswith(given.network) for case in CASES):
+        parser.error(f"no network begins with {given.network!r}; known are {', '.join(case.name for case in CASES)}")
     cases = [] if given.table else [case for case in CASES if case.name.startswith(given.network)]
     for case, seed, precision in product(cases, SEEDS, PRECISIONS):
         search(case, seed, precision)

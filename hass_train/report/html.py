@@ -86,7 +86,7 @@ def _built(record: Record) -> list[Sheet]:
     caption = (
         "One replica, as the model estimates it, as it was simulated, as Verilator played its RTL on validation "
         "images, and as it was synthesised and placed; the last images/s are at the clock that was reached. "
-        f"{verdict(record.build)} {limit(record.build)}"
+        + " ".join(filter(None, (verdict(record.build), limit(record.build))))
     )
     rows = [[Cell(label), *map(Cell, cells)] for label, cells in built_rows(record.build)]
     return [Sheet("accelerator", "Built", caption, ["", *COLUMNS], rows)]

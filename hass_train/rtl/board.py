@@ -73,6 +73,8 @@ def place_board(
 ) -> Board:
     """Join the parts, place and route them, and write board.sv, board.json (the netlist), board.config and board.bit.
 
+    Registers around multipliers move into these before (`absorb_registers`).
+
     Args:
         parts: of the accelerator, all synthesised for ecp5.
         streams: the words of its input and of its output.

@@ -88,7 +88,7 @@ def run_nextpnr(
         more: further options.
 
     Returns:
-        nextpnr's report: `fmax` by clock and `utilization` by kind of cell.
+        nextpnr's report: `fmax` by clock, `utilization` by kind of cell, and `critical_paths`.
 
     Raises:
         UserError: nextpnr is missing or stops with an error; one line.

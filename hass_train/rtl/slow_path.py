@@ -23,7 +23,7 @@ class SlowPath:
 
 
 def slowest_path(report: Mapping[str, Any]) -> SlowPath:
-    """The slowest path between registers in nextpnr's report."""
+    """The slowest path between registers in nextpnr's report; a placed accelerator has some."""
     clocked = [one for one in report["critical_paths"] if one["from"].startswith("pos") and one["to"].startswith("pos")]
     path = max(clocked, key=lambda one: sum(part["delay"] for part in one["path"]))["path"]
     wires = sum(part["delay"] for part in path if part["type"] == "routing")

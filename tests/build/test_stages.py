@@ -109,6 +109,14 @@ def test_what_changed_is_made_again(run: Path, calls: Calls, spoil: str) -> None
     assert (again.generate.digest == first.generate.digest) == (spoil != "design")
 
 
+def test_another_placer_places_again(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    builder = stages._Builder(run, Wanted(("verify",)), batch, print)
+    before = {stage: builder.fingerprint(stage) for stage in ("generate", "verify", "synthesise", "place")}
+    monkeypatch.setattr(stages, "placing_digest", lambda: "other")
+    after = {stage: builder.fingerprint(stage) for stage in before}
+    assert [stage for stage, known in before.items() if after[stage] != known] == ["place"]
+
+
 def test_a_stopped_build_goes_on(run: Path, calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
     def stopped(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt

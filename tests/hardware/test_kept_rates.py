@@ -36,9 +36,9 @@ def test_many_rates_are_kept_before_a_process_ends(monkeypatch: pytest.MonkeyPat
     """Also in a container whose Python writes no bytecode; numba keeps its loops there, too."""
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     first, second = KeptRates("engine.xc7", "a"), KeptRates("engine.xc7", "a")
-    for number in range(kept_rates._OFTEN):
+    for number in range(kept_rates._WRITTEN_EVERY):
         first.add((*KEY[:1], ("multipliers", number)), RATES + number)
-    assert len(KeptRates("engine.xc7", "a")) == kept_rates._OFTEN
+    assert len(KeptRates("engine.xc7", "a")) == kept_rates._WRITTEN_EVERY
     second.add(KEY, RATES)
     second.write()
     np.testing.assert_array_equal(second[(*KEY[:1], ("multipliers", 9))], RATES + 9)

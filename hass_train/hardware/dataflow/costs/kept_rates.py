@@ -24,11 +24,13 @@ Floats = NDArray[np.float64]
 Key = tuple[tuple[str, int], ...]
 
 _FOLDER = Path(__file__).parent / "__pycache__"
-_OFTEN = 128  # rates after which they are written, for processes that run beside this one
+_WRITTEN_EVERY = 128  # rates after which they are written, for processes that run beside this one
 
 
 class KeptRates(dict[Key, Floats]):
-    """Rates by the parameters that they hold for; what is added is written when the process ends.
+    """Rates by the parameters that they hold for; what is added is written now and then, and when the process ends.
+
+    Of two processes that write at once one may lose what the other adds, and works it out again.
 
     Args:
         name: of the module and family.
@@ -47,7 +49,7 @@ class KeptRates(dict[Key, Floats]):
         self._new += 1
         if self._new == 1:
             atexit.register(self.write)
-        if self._new % _OFTEN == 0:
+        if self._new % _WRITTEN_EVERY == 0:
             self.write()
 
     def write(self) -> None:
