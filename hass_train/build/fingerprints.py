@@ -22,7 +22,7 @@ def fingerprint(*made_from: Any) -> str:
     return digest.hexdigest()[:16]
 
 
-_PLACES = ("board.py", "dsp_registers.py", "place.py", "slow_path.py")
+_PLACES = ("board.py", "place.py", "slow_path.py")
 
 
 @cache

@@ -6,7 +6,6 @@ than there are pins come and go a few values at a time, through width converters
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sysconfig
@@ -14,7 +13,6 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from hass_train.rtl.dsp_registers import absorb_registers
 from hass_train.rtl.module import SOURCES
 from hass_train.rtl.parts import TOP, Parts
 from hass_train.rtl.place import run_nextpnr
@@ -73,8 +71,6 @@ def place_board(
 ) -> Board:
     """Join the parts, place and route them, and write board.sv, board.json (the netlist), board.config and board.bit.
 
-    Registers around multipliers move into these before (`absorb_registers`).
-
     Args:
         parts: of the accelerator, all synthesised for ecp5.
         streams: the words of its input and of its output.
@@ -101,9 +97,6 @@ def place_board(
             ],
             folder,
         )  # fmt: skip
-        netlist = json.loads((folder / "board.json").read_text())
-        absorb_registers(netlist["modules"]["board"])
-        (folder / "board.json").write_text(json.dumps(netlist))
         config = ("--textcfg", "board.config")
         report = run_nextpnr(folder, "board.json", chip.name, chip.package, target_mhz, seed, *config)
         _pack(folder)
