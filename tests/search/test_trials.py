@@ -297,12 +297,18 @@ def test_a_goal_that_would_destroy_the_network_is_given_up(
     assert Choice.from_dict(choice.to_dict()) == choice
 
 
-def test_a_network_beyond_its_goal_stays_where_the_way_back_would_destroy_it(subject: Subject) -> None:
+def tell_classes_apart(subject: Subject) -> nn.Linear:
+    """Give the head the classes' means, and return it."""
     features, head = subject.model[:3], subject.model[3]
     images, labels = torch.cat(list(subject.data.images("val", subject.model))), torch.arange(48) % 2
     with torch.no_grad():
         means = [features(images)[labels == one].mean(0) for one in (0, 1)]
         head.weight.copy_(torch.stack([means[0] - means[1], means[1] - means[0]]))
+    return head
+
+
+def test_a_network_beyond_its_goal_stays_where_the_way_back_would_destroy_it(subject: Subject) -> None:
+    head = tell_classes_apart(subject)
     before, learned = subject.accuracy(), head.weight.detach().clone()
     assert before > 0.75
 
@@ -318,11 +324,7 @@ def test_a_network_beyond_its_goal_stays_where_the_way_back_would_destroy_it(sub
 
 def frozen(subject: Subject) -> Subject:
     """The network as recovery leaves it, whose features tell the classes apart."""
-    features, head = subject.model[:3], subject.model[3]
-    images, labels = torch.cat(list(subject.data.images("val", subject.model))), torch.arange(48) % 2
-    with torch.no_grad():
-        means = [features(images)[labels == one].mean(0) for one in (0, 1)]
-        head.weight.copy_(torch.stack([means[0] - means[1], means[1] - means[0]]))
+    tell_classes_apart(subject)
     for _, layer in sparse_layers(subject.model):
         layer.set_mode(Mode.FROZEN)
     return subject
@@ -331,7 +333,7 @@ def frozen(subject: Subject) -> Subject:
 def test_a_recovered_network_meets_its_goal_again(
     subject: Subject, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    subject, target = frozen(subject), 1.05 * frozen(subject).rate()
+    target = 1.05 * frozen(subject).rate()
     monkeypatch.setattr(Subject, "accuracy", lambda _: 0.9)
     subject.correct(target)
     assert subject.rate() >= target
