@@ -10,6 +10,7 @@ from typing import Any
 import hass_train
 
 _ROOMS = ("build", "rtl")
+_PLACES = ("board.py", "place.py", "slow_path.py")
 _GENERATED = (".sv", ".hex", ".md", ".tcl", ".xdc")
 
 
@@ -20,9 +21,6 @@ def fingerprint(*made_from: Any) -> str:
         whole = one if isinstance(one, bytes) else repr(one).encode()
         digest.update(len(whole).to_bytes(8, "little") + whole)
     return digest.hexdigest()[:16]
-
-
-_PLACES = ("board.py", "place.py", "slow_path.py")
 
 
 @cache
