@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,7 +112,10 @@ class Subject:
         return accuracy(self.model, self.data, "val")[0]
 
     def survive(self) -> float | None:
-        """Scale all thresholds so that the goal's throughput is reached, or a lower one that the network survives.
+        """Scale all thresholds so that the goal's throughput is reached, or a lower one, which a printed line says.
+
+        A network survives if it keeps the fraction `ALIVE` of its accuracy above chance. One that is faster than the
+        goal, and would not survive the way back, stays as it is.
 
         Returns:
             The rate of the lower one, if the goal would have destroyed the network; otherwise None.
@@ -121,33 +123,17 @@ class Subject:
         target = self.question.target_rate
         if target is None:
             return None
-        settled = self.reach(target, self.settle)
-        return None if settled == target else settled
-
-    def reach(self, target: float, move: Callable[[float], None]) -> float:
-        """Move the network to a rate, or to a lower one that it survives, and print a line in that case.
-
-        A network survives if it keeps the fraction `ALIVE` of its accuracy above chance. One that is faster than the
-        target, and would not survive the way back, stays as it is.
-
-        Args:
-            target: the rate to reach, as the goal has it.
-            move: function that changes the network so that it reaches a rate.
-
-        Returns:
-            The rate: the target or the lower one.
-        """
         learned = state_of(self.model)
         chance, before = 1 / self.data.classes, self.accuracy()
         least = chance + ALIVE * (before - chance)
-        move(target)
+        self.settle()
         found = self.accuracy()
         if found >= least or before < chance + _LEARNED * (1 - chance):
-            return target
+            return None
         restore(self.model, learned)
         start = self._quick_rate()
         if start >= target:  # fewer zeros than it was trained with, for which its batch norms do not hold
-            return target
+            return None
         print(
             f"{self.goal.shown(target)}, from {self.goal.shown(start)}, would leave a validation accuracy of "
             f"{found:.4f} instead of {before:.4f}: the goal is given up for what the network survives (more search "

@@ -11,7 +11,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import hashlib
-import os
 from functools import cache
 from pathlib import Path
 
@@ -19,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
+
+from hass_train.runtime.files import replacing
 
 Floats = NDArray[np.float64]
 Key = tuple[tuple[str, int], ...]
@@ -57,11 +58,9 @@ class KeptRates(dict[Key, Floats]):
         self.update(self._read())
         names = [name for name, _ in next(iter(self))]
         keys = np.array([[value for _, value in key] for key in self], np.int64)
-        partly = self._file.with_suffix(f".{os.getpid()}.tmp")
         with contextlib.suppress(OSError, SafetensorError):  # the latter is how safetensors says that it cannot write
-            _FOLDER.mkdir(exist_ok=True)
-            save_file({"keys": keys, "rates": np.stack(list(self.values()))}, partly, {"names": ",".join(names)})
-            partly.replace(self._file)
+            with replacing(self._file) as partly:
+                save_file({"keys": keys, "rates": np.stack(list(self.values()))}, partly, {"names": ",".join(names)})
             for other in _FOLDER.glob(f"rates.{self._name}.*.safetensors"):
                 if other != self._file:
                     other.unlink(missing_ok=True)
