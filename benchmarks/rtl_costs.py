@@ -32,8 +32,9 @@ TARGETS = {  # LUTs per multiplier with 16 filters at 8 bits (M = 9, N = 3; M = 
 SHAPES = ((9, 3, 8), (16, 4, 8), (9, 3, 16))
 PARTS: dict[str, dict[str, int]] = {
     "sliding_window": {
-        "streams": 1, "pixels": 1, "bits": 8, "depth": 1, "height": 32, "width": 32, "kernel_height": 3,
+        "streams": 1, "pixels": 1, "bits": 8, "depth": 1, "height": 33, "width": 33, "kernel_height": 3,
         "kernel_width": 3, "stride_height": 1, "stride_width": 1, "dilation_height": 1, "dilation_width": 1,
+        "top": 1, "left": 1, "value": 0,
     },
     "padding": {
         "streams": 1, "pixels": 1, "bits": 8, "depth": 1, "height": 32, "width": 32, "top": 1, "bottom": 1, "left": 1,

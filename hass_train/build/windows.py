@@ -12,6 +12,7 @@ from hass_train.build.errors import refused
 from hass_train.build.flows import Flow, fifo
 from hass_train.build.netlist import Netlist, Signal
 from hass_train.hardware.arithmetic import ceil_div
+from hass_train.hardware.border import streamed
 from hass_train.precision.graph import Step
 from hass_train.rtl.reference.fifos import LutramFifo
 from hass_train.rtl.reference.windows import Padding, SlidingWindow
@@ -90,7 +91,11 @@ def windows(
     """
     if max(*step.stride, *step.dilation) > _LARGEST:
         raise refused(step.name, f"strides {step.stride} and dilations {step.dilation} beyond 2", "use another network")
-    flow = padded(net, flow, step.padding, value)
+    left, right, top, bottom = step.padding
+    reach = [(size - 1) * apart + 1 for size, apart in zip(kernel, step.dilation, strict=True)]
+    above, below = streamed(flow.layout.height, top, bottom, reach[0], step.stride[0])
+    before, after = streamed(flow.layout.width, left, right, reach[1], step.stride[1])
+    flow = padded(net, flow, (before, after, above, below), value)
     layout = flow.layout
     if kernel == step.stride == (1, 1):
         return Windows(flow.signal, layout.pixels, layout.height, layout.width, layout.depth, layout.streams, 0)
@@ -102,6 +107,7 @@ def windows(
         streams=layout.streams, pixels=layout.pixels, bits=layout.format.bits, depth=layout.depth, height=layout.height,
         width=layout.width, kernel_height=kernel[0], kernel_width=kernel[1], stride_height=step.stride[0],
         stride_width=step.stride[1], dilation_height=step.dilation[0], dilation_width=step.dilation[1],
+        top=top - above, left=left - before, value=value % (1 << layout.format.bits),
     )  # fmt: skip
     made = net.add("windows", module, {"in": flow.signal})["out"]
     down, across = module.windows
@@ -136,13 +142,13 @@ def _ahead(net: Netlist, module: SlidingWindow, signal: Signal, pace: float) -> 
 
 def _completing(module: SlidingWindow) -> NDArray[np.int64]:
     """(words of an image,) whether each word that is read completes a word of windows."""
-    (down, across), (rows, columns) = module.windows, module.reach
-    row = np.arange(module.height) - (rows - 1)
+    (down, across), (first_row, first) = module.windows, module.first
+    row = np.arange(module.height) - first_row
     complete = (row >= 0) & (row % module.stride_height == 0) & (row // module.stride_height < down)
     if module.pixels == 1:
-        column = np.arange(module.width) - (columns - 1)
+        column = np.arange(module.width) - first
         ends = (column >= 0) & (column % module.stride_width == 0) & (column // module.stride_width < across)
     else:
-        group = np.arange(module.groups) - module.before
+        group = np.arange(module.groups) - first
         ends = (group >= 0) & (group < ceil_div(across, module.columns))
     return np.repeat(np.ravel(complete[:, None] & ends), module.depth).astype(np.int64)

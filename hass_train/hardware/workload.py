@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from functools import cached_property
 
+from hass_train.hardware.border import streamed
+
 NETWORK_INPUT = "input"
 """Name of the node that stands for the images entering the accelerator."""
 
@@ -43,6 +45,7 @@ class OperationKind(StrEnum):
 
 
 COMPUTE_KINDS = frozenset({OperationKind.CONV, OperationKind.LINEAR})
+WINDOW_KINDS = frozenset({OperationKind.CONV, OperationKind.MAX_POOL, OperationKind.AVERAGE_POOL})
 _NAMES = ("name", "inputs", "layer")  # what an operation, its operands and its weights are called: no costs
 
 
@@ -206,18 +209,37 @@ class Operation:
         )
 
     @property
-    def padded_pixels(self) -> int:
-        """Number of pixels of the padded input map, which the sliding window reads."""
-        height = self.source.height + 2 * self.padding[0]
-        width = self.source.width + 2 * self.padding[1]
-        return height * width
+    def border(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """((rows above, rows below), (columns on the left, on the right)) of the padding that is streamed in.
+
+        Windows have the rest without it; see `hass_train.hardware.border`.
+        """
+        sizes = zip((self.source.height, self.source.width), self.padding, self.reach, self.stride, strict=True)
+        rows, columns = (
+            streamed(size, pad, pad, reach, stride) if self.kind in WINDOW_KINDS else (pad, pad)
+            for size, pad, reach, stride in sizes
+        )
+        return rows, columns
+
+    @property
+    def lead(self) -> tuple[int, int]:
+        """Rows above the map and columns on its left that windows see, though they are not streamed in."""
+        (above, _), (left, _) = self.border
+        return self.padding[0] - above, self.padding[1] - left
 
     @property
     def rows_read(self) -> tuple[int, int]:
-        """Rows of the map that is read, padding included, and pixels of a row; tokens lie as they do in the result."""
+        """Rows of the map that is read, its border included, and pixels of a row; tokens lie as in the result."""
         if self.kind in (OperationKind.LINEAR, OperationKind.MATMUL):
             return self.result.height, self.result.width
-        return self.source.height + 2 * self.padding[0], self.source.width + 2 * self.padding[1]
+        rows, columns = self.border
+        return self.source.height + sum(rows), self.source.width + sum(columns)
+
+    @property
+    def pixels_read(self) -> int:
+        """Number of pixels of the input map, its border included, which the sliding window reads."""
+        rows, columns = self.border
+        return (self.source.height + sum(rows)) * (self.source.width + sum(columns))
 
     @property
     def geometry(self) -> tuple[object, ...]:

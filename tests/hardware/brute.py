@@ -61,17 +61,17 @@ def queues(words: int, depth: int) -> float:
 
 
 def reads(layer: Operation, q: int) -> int:
-    """Steps in which the padded map is read; every row begins one."""
-    width = layer.source.width + 2 * layer.padding[1]
-    return layer.padded_pixels // width * math.ceil(width / q)
+    """Steps in which the map and its border are read; every row begins one."""
+    height, width = layer.rows_read
+    return height * math.ceil(width / q)
 
 
 def buffers(layer: Operation, streams: int, q: int, interval: int) -> tuple[int, float]:
     """Block RAMs and LUTs of the sliding window and of the FIFOs before it."""
     (kh, kw), (down, across) = layer.kernel, layer.dilation
     deep = math.ceil(layer.source.channels / streams)
-    width = layer.source.width + 2 * layer.padding[1]
-    padding = 1 - layer.source.pixels / layer.padded_pixels
+    width = layer.rows_read[1]
+    padding = 1 - layer.source.pixels / layer.pixels_read
     load = min(reads(layer, q) * deep / interval, 1)
     burst = deep + 2 + math.ceil(load * padding * layer.source.pixels * deep / q)
     rows = (kh - 1) * down + layer.stride[0] - 1

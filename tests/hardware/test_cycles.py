@@ -40,16 +40,17 @@ STREAM = {
 
 
 def operation(row: dict[str, Any]) -> Operation:
-    """A peer row as an operation; its latency of a pool is of the padded map, as ours."""
+    """A peer row as an operation. The peer streams all padding in, so that it is part of the map for ours."""
     shape, expected = row["shape"], row["expected"]
-    source = FeatureMap(shape.get("rows_in", 1), shape.get("cols_in", 1), shape["channels_in"])
+    pads = 2 * shape.get("pad_each_side", shape.get("pad", 0))
+    source = FeatureMap(shape.get("rows_in", 1) + pads, shape.get("cols_in", 1) + pads, shape["channels_in"])
     result = FeatureMap(expected["rows_out"], expected["cols_out"], expected["channels_out"])
     kind = OperationKind.CONV if row["layer"] in COMPUTE else STREAM[row["layer"]]
     kernel = (shape.get("kernel_rows", shape.get("kernel", 1)), shape.get("kernel_cols", shape.get("kernel", 1)))
-    stride, pad = shape.get("stride", 1), shape.get("pad_each_side", shape.get("pad", 0))
+    stride = shape.get("stride", 1)
     return Operation(
-        row["id"], kind, ("input",), source, result, kernel, (stride, stride), (pad, pad), groups=shape.get("groups", 1)
-    )  # fmt: skip
+        row["id"], kind, ("input",), source, result, kernel, (stride, stride), groups=shape.get("groups", 1)
+    )
 
 
 def dense_rows(peer: dict[str, Any]) -> list[dict[str, Any]]:

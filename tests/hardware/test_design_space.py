@@ -121,8 +121,8 @@ def test_more_pixels_pass_the_input_bound(mobilenet: Workload) -> None:
         DataflowAccelerator(U250, DataflowOptions(max_replicas=1, max_pixels=q)).estimate(mobilenet, dense)
         for q in (1, 2)
     )
-    assert one.interval_cycles == 226 * 226
-    assert two.interval_cycles == 226 * 226 // 2
+    assert one.interval_cycles == 224 * 224
+    assert two.interval_cycles == 224 * 224 // 2
     assert next(row for row in two.layers if row.name == "conv_stem").folds["q"] == 2
 
 

@@ -59,14 +59,14 @@ def test_three_layers_by_hand() -> None:
     """A 3×3 layer of one multiplier in the middle: 9 cycles for each of 16 pixels, 144 an image.
 
     A passes a pixel in every cycle; its first one is written by the end of cycle 4 (source computes and writes in 0 and
-    1, A reads, computes, writes in 2, 3, 4). B's first window is complete with pixel (2, 2) of a padded map 6 wide, the
-    15th to be read. The first seven are padding, read in cycles 0 … 6; the others are there in time, a cycle each: the
-    15th is read in cycle 14. The window takes cycles 15 … 23, its result is written in 24. C reads it in 25, computes
-    in 26, writes in 27: 28 cycles for the first pixel. The other 15 follow 9 cycles apart: 28 + 135 = 163.
+    1, A reads, computes, writes in 2, 3, 4). B's first window is complete with pixel (1, 1) of a map 5 wide, whose last
+    column is its border: the 7th to be read, from cycle 5 on, one a cycle, so in cycle 11. The window takes cycles
+    12 … 20, its result is written in 21. C reads it in 22, computes in 23, writes in 24: 25 cycles for the first pixel.
+    The other 15 follow 9 cycles apart: 25 + 135 = 160.
     """
     layers = (conv("a", "input", 4, 1, 1), conv("b", "a", 4, 1, 1, kernel=3), conv("c", "b", 4, 1, 1))
     found = Pipeline(Workload("three", (1, 4, 4), layers), [built("a"), built("b"), built("c")]).play(5)
-    assert found.latency_cycles == 163
+    assert found.latency_cycles == 160
     assert found.interval_cycles == 144
     assert found.stages[0].starved == 0  # nothing holds the first layer back where FIFOs are infinite
 
@@ -121,13 +121,13 @@ def test_a_residual_fifo_that_is_too_small_deadlocks_and_is_named() -> None:
     with pytest.raises(Deadlock, match="FIFO 'add <- a' is full with 4 entries while add waits for b") as caught:
         pipeline.play(4, depths | {"add <- a": 4})
     assert caught.value.fifo == "add <- a"
-    assert pipeline.play(4, depths).interval_cycles == 100  # b reads 10 × 10 padded pixels
+    assert pipeline.play(4, depths).interval_cycles == 81  # b reads 9 × 9 pixels
 
 
 def test_sized_fifos_are_small_and_keep_the_rate() -> None:
     pipeline = Pipeline(*residual())
     depths = size(pipeline, generous(pipeline), images=8, settle=4)
-    assert pipeline.play(8, depths, settle=4).interval_cycles <= 1.01 * 100
+    assert pipeline.play(8, depths, settle=4).interval_cycles <= 1.01 * 81
     # the first result of b needs two rows of its window, and no FIFO more than twice what is needed
     assert 8 <= depths["add <- a"] <= 40
     with pytest.raises(Deadlock):

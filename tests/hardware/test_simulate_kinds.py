@@ -144,7 +144,7 @@ def cycles(case: Case) -> list[np.ndarray]:
 def slow_elsewhere(layer: Operation, design: StageDesign) -> int:
     """Cycles an image of reading and of writing."""
     streams = design.folds["i"] * design.folds["g"]
-    reads = ceil_div(layer.padded_pixels, design.folds["q"]) * ceil_div(layer.source.channels, streams)
+    reads = ceil_div(layer.pixels_read, design.folds["q"]) * ceil_div(layer.source.channels, streams)
     return int(max(reads, layer.result.words))
 
 

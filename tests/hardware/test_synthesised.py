@@ -126,12 +126,12 @@ def test_a_dense_convolution_is_the_sum_of_its_modules() -> None:
     """12 channels, 4 at once in two engines of 18 positions; 8 filters, 2 at once; a bias."""
     layer = conv(12, 8, bias=True)
     window = SlidingWindow(
-        streams=4, pixels=1, bits=8, depth=3, height=12, width=12, kernel_height=3, kernel_width=3, stride_height=1,
-        stride_width=1, dilation_height=1, dilation_width=1,
+        streams=4, pixels=1, bits=8, depth=3, height=11, width=11, kernel_height=3, kernel_width=3, stride_height=1,
+        stride_width=1, dilation_height=1, dilation_width=1, top=1, left=1, value=0,
     )  # fmt: skip
     modules = [
         WidthConverter(bits=8, in_values=6, out_values=4, total=12),
-        Padding(streams=4, pixels=1, bits=8, depth=3, height=10, width=10, top=1, bottom=1, left=1, right=1, value=0),
+        Padding(streams=4, pixels=1, bits=8, depth=3, height=10, width=10, top=0, bottom=1, left=0, right=1, value=0),
         window,
         DenseEngine(
             positions=18, multipliers=6, filters=2, bundles=2, rounds=4, passes=3, data_bits=8, weight_bits=8,
@@ -181,10 +181,11 @@ def test_lists_and_shared_picks_are_the_sum_of_their_modules() -> None:
     picks = ActivationEngine(**size, bundles=6, passes=1, products=2)
     beside = [
         (1, WidthConverter(bits=8, in_values=6, out_values=12, total=12)),
-        (1, Padding(streams=6, pixels=2, bits=8, depth=1, height=10, width=10, top=1, bottom=1, left=1, right=1,
+        (1, Padding(streams=6, pixels=2, bits=8, depth=1, height=10, width=10, top=0, bottom=1, left=0, right=1,
                     value=0)),
-        (1, SlidingWindow(streams=6, pixels=2, bits=8, depth=1, height=12, width=12, kernel_height=3, kernel_width=3,
-                          stride_height=1, stride_width=1, dilation_height=1, dilation_width=1)),
+        (1, SlidingWindow(streams=6, pixels=2, bits=8, depth=1, height=11, width=11, kernel_height=3, kernel_width=3,
+                          stride_height=1, stride_width=1, dilation_height=1, dilation_width=1, top=1,
+                          left=1, value=0)),
         (1, AdderTree(addends=3, streams=8, in_bits=21)),
         (1, RegisterFifo(width=8 * 23, depth=2)),
         (1, Requantise(streams=8, in_bits=20, out_bits=8, shift=10, signed_out=1)),
@@ -218,9 +219,9 @@ def test_a_row_of_a_table_is_its_logic_and_its_memories() -> None:
         one = table.folds[np.array([row])]
         i, o, passes = int(one.i[0]), int(one.o[0]), math.ceil(12 / one.i[0]) * math.ceil(8 / one.o[0])
         deep = math.ceil(12 / i)
-        load = min(144 * deep / table.interval[row], 1)
-        burst = deep + 2 + math.ceil(load * (1 - 100 / 144) * 100 * deep - 1e-9)
-        rows = min(2 * 12 * deep + 3 * deep, 144 * deep) + 2
+        load = min(121 * deep / table.interval[row], 1)
+        burst = deep + 2 + math.ceil(load * (1 - 100 / 121) * 100 * deep - 1e-9)
+        rows = min(2 * 11 * deep + 3 * deep, 121 * deep) + 2
         queues = model.fifo(one.i, burst) + model.fifo(one.i, rows)
         ahead = model.windows_ahead(layer, one, table._pricing._usual_interval(one))
         assert ahead is not None

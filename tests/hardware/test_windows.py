@@ -68,28 +68,33 @@ def conv(
 def test_the_first_window_and_what_every_window_holds(
     size: Pair, kernel: Pair, dilation: Pair, padding: Pair, stride: Pair
 ) -> None:
-    """Read the padded map pixel by pixel, and look which pixels every window takes."""
+    """Read the map and its border pixel by pixel, and look which pixels every window takes.
+
+    What is read begins with the map, or with what the first window ends with if that comes before, and ends likewise.
+    """
     if any(n + 2 * p < (k - 1) * d + 1 for n, k, d, p in zip(size, kernel, dilation, padding, strict=True)):
         return
     layer = conv(size, kernel, dilation, padding, stride)
-    width = size[1] + 2 * padding[1]
-    taps = {
-        (y, x): [
-            (y * stride[0] + r * dilation[0]) * width + x * stride[1] + c * dilation[1]
-            for r in range(kernel[0]) for c in range(kernel[1])
-        ]
-        for y in range(layer.result.height) for x in range(layer.result.width)
-    }  # fmt: skip
-    inside = [
-        padding[0] <= place // width < padding[0] + size[0] and padding[1] <= place % width < padding[1] + size[1]
-        for place in range(layer.padded_pixels)
-    ]
-    arrived = sum(inside[: taps[0, 0][-1] + 1])
-    assert fill(layer) == max(arrived - 1, 0) / layer.source.pixels
+    begins, ends = [], []  # of windows in each direction, in rows and columns of the map
+    for n, k, d, p, s, count in zip(
+        size, kernel, dilation, padding, stride, (layer.result.height, layer.result.width), strict=True
+    ):
+        begins.append([at * s - p for at in range(count)])
+        ends.append([at * s - p + (k - 1) * d for at in range(count)])
+        assert ends[-1][-1] < n + p
+    read = [range(min(0, *end), max(n - 1, *end) + 1) for n, end in zip(size, ends, strict=True)]
+    assert layer.rows_read == (len(read[0]), len(read[1]))
+    assert layer.pixels_read == len(read[0]) * len(read[1])
+    places = [(row, column) for row in read[0] for column in read[1]]
     windows = Windows.of(layer, 1, 1)
-    assert windows.base.tolist() == [each[-1] for each in taps.values()]
-    assert windows.oldest.tolist() == [each[0] for each in taps.values()]
-    assert windows.reach == max(each[-1] - each[0] for each in taps.values())
+    assert windows.base.tolist() == [places.index((row, column)) for row in ends[0] for column in ends[1]]
+    assert windows.oldest.tolist() == [
+        places.index((max(row, read[0][0]), max(column, read[1][0]))) for row in begins[0] for column in begins[1]
+    ]
+    assert windows.reach == (layer.reach[0] - 1) * len(read[1]) + layer.reach[1] - 1
+    inside = [0 <= row < size[0] and 0 <= column < size[1] for row, column in places]
+    arrived = sum(inside[: windows.base[0] + 1])
+    assert fill(layer) == max(arrived - 1, 0) / layer.source.pixels
     # one word a cycle, 1,024 bits each, so that nothing is put in LUTs
     held = (windows.reach - (layer.reach[1] - 1)) * layer.source.channels
     assert window_buffers(layer, np.array([1]), 1024, 1).bram18[0] * 18 * 1024 >= held * 1024

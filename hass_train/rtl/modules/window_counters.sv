@@ -23,13 +23,13 @@ module window_counters #(
     input  logic                move,        // a word of windows may be made
     output logic [POSITION-1:0] position,    // of the word in its row
     output logic [    PASS-1:0] pass,        // of the word in its group
+    output logic [     ROW-1:0] row,         // of the map
     output logic                odd_line,    // toggles with every row, over maps
     output logic                odd_column,  // toggles with every group, over rows
     output logic                last,        // word of the row
     output logic                completes,
     output logic                tail
 );
-  logic [ROW-1:0] row;
   logic on, row_on, last_pass, taken_group;
   range_counter #(.LENGTH(LENGTH), .FIRST(FIRST), .END(END)) positions (
       .clock(clock), .reset(reset), .step(take), .count(position), .last(last), .inner(on)

@@ -36,7 +36,7 @@ def any_values(rng: np.random.Generator, bits: int, shape: tuple[int, ...]) -> I
 
 @dataclass(frozen=True, kw_only=True)
 class SlidingWindow(costs.SlidingWindow, Module):
-    """The windows of a kernel on a map that is padded already."""
+    """The windows of a kernel on a map that is padded below and on the right."""
 
     @property
     def inputs(self) -> dict[str, Stream]:
@@ -49,9 +49,11 @@ class SlidingWindow(costs.SlidingWindow, Module):
     def reference(self, words: Words, memories: Mapping[str, Memory]) -> dict[str, Ints]:
         down, across = self.windows
         across = -(-across // self.columns) * self.columns  # those beyond the last see zeros beyond the map
-        needed = (across - 1) * self.stride_width + self.reach[1]
+        beyond = max((across - 1) * self.stride_width + self.reach[1] - self.left - self.width, 0)
         values = _map(words["in"], self.height, self.groups, self.depth, self.pixels)[:, :, : self.width]
-        values = np.pad(values, ((0, 0), (0, 0), (0, max(needed - self.width, 0)), (0, 0)))
+        seen = ((0, 0), (self.top, 0), (self.left, 0), (0, 0))
+        values = np.pad(values, seen, constant_values=self.value)
+        values = np.pad(values, ((0, 0), (0, 0), (0, beyond), (0, 0)))
         rows = np.arange(down)[:, None] * self.stride_height + np.arange(self.kernel_height) * self.dilation_height
         columns = np.arange(across)[:, None] * self.stride_width + np.arange(self.kernel_width) * self.dilation_width
         cut = values[:, rows[:, None, :, None], columns[None, :, None, :]]  # frames, down, across, kernel, channels
@@ -65,12 +67,12 @@ class SlidingWindow(costs.SlidingWindow, Module):
     @property
     def latency(self) -> int:
         """One, less the words of a frame that come after the one that completes its last window."""
-        (down, across), (rows, columns) = self.windows, self.reach
-        row = rows - 1 + (down - 1) * self.stride_height
+        (down, across), (first_row, first) = self.windows, self.first
+        row = first_row + (down - 1) * self.stride_height
         if self.pixels == 1:
-            column = columns - 1 + (across - 1) * self.stride_width
+            column = first + (across - 1) * self.stride_width
         else:
-            column = self.before + -(-across // self.columns) - 1
+            column = first + -(-across // self.columns) - 1
         read = (row * self.groups + column + 1) * self.depth
         return 1 + read - map_words(self.height, self.width, self.pixels, self.depth)
 
@@ -80,15 +82,18 @@ class SlidingWindow(costs.SlidingWindow, Module):
         kernel = rng.choice([1, 2, 3, 3, 3, 4, 5, 7], 2)
         dilation = rng.choice([1, 1, 2], 2)
         reach = (kernel - 1) * dilation + 1
-        size = reach + rng.choice([0, 1, 2, 3, 5, 8], 2)
+        before = rng.integers(reach) * rng.integers(2, size=2)
+        size = reach - before + rng.choice([0, 1, 2, 3, 5, 8], 2)
         if rng.random() < 0.2:
             size[1] += 60
+        bits = int(rng.choice([1, 4, 8, 16]))
         return cls(
-            streams=int(rng.integers(1, 4)), pixels=pixels, bits=int(rng.choice([1, 4, 8, 16])),
+            streams=int(rng.integers(1, 4)), pixels=pixels, bits=bits,
             depth=int(rng.choice([1, 1, 1, 1, 2, 2, 3, 3, 4, 5, 5, 64])) if pixels == 1 else 1,
             height=int(size[0]), width=int(size[1]), kernel_height=int(kernel[0]), kernel_width=int(kernel[1]),
             stride_height=int(rng.integers(1, 3)), stride_width=int(rng.integers(1, 3)),
-            dilation_height=int(dilation[0]), dilation_width=int(dilation[1]),
+            dilation_height=int(dilation[0]), dilation_width=int(dilation[1]), top=int(before[0]), left=int(before[1]),
+            value=int(rng.integers(1 << bits)) * int(rng.integers(2)),
         )  # fmt: skip
 
     def stimulus(self, rng: np.random.Generator, words: int) -> dict[str, Ints]:
@@ -102,16 +107,17 @@ class SlidingWindow(costs.SlidingWindow, Module):
         stride = int(rng.choice([1, 1, 2]))
         dilation = int(rng.choice([1, 1, 1, 1, 2])) if stride == 1 else 1
         pixels = int(rng.choice([1, 1, 1, 2, 4])) if kernel < 5 else 1
-        size = (
-            int(rng.choice([7, 8, 14, 16, 28, 32, 56, 64, 112, 224])) + kernel - stride + (kernel - 1) * (dilation - 1)
-        )
+        reach = (kernel - 1) * dilation + 1
+        before = (reach - 1) // 2 * int(rng.integers(4) > 0)  # most maps are padded on all sides
+        size = int(rng.choice([7, 8, 14, 16, 28, 32, 56, 64, 112, 224])) + reach - stride - before
         streams = int(rng.choice([1, 2, 3, 4, 6, 8, 12, 16, 24, 32]))
         return cls(
             streams=max(1, streams // (pixels * (1 if kernel < 4 else 4))), pixels=pixels,
             bits=int(rng.choice([4, 6, 8, 8, 16])),
             depth=int(rng.choice([1, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64])) if pixels == 1 else 1,
             height=size, width=size, kernel_height=kernel, kernel_width=kernel,
-            stride_height=stride, stride_width=stride, dilation_height=dilation, dilation_width=dilation,
+            stride_height=stride, stride_width=stride, dilation_height=dilation, dilation_width=dilation, top=before,
+            left=before, value=0,
         )  # fmt: skip
 
 

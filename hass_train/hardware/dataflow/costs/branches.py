@@ -75,15 +75,15 @@ def fill(operation: Operation) -> float:
 def _reading(operation: Operation) -> float:
     """The images that reading takes from the last pixel of one image to the end of the next one's first window.
 
-    It reads the padding below the one image and above the other, which arrives from nowhere. Of dilated windows that is
+    It reads the border below the one image and above the other, which arrives from nowhere. Of dilated windows that is
     far more than the margin allows for; reading is taken to fill the interval.
     """
     if operation.reach == operation.kernel:
         return 0.0
-    (rows, columns), (above, beside) = operation.reach, operation.padding
-    width = operation.source.width + 2 * beside
-    steps = above * width + beside + (rows - 1) * width + columns
-    return steps / operation.padded_pixels / MARGIN
+    (rows, columns), (above, beside), width = operation.reach, operation.lead, operation.rows_read[1]
+    (_, below), (_, right) = operation.border
+    steps = below * width + right + (rows - 1 - above) * width + columns - beside
+    return steps / operation.pixels_read / MARGIN
 
 
 def delay(operation: Operation, bands: int = 0, urgency: int = 1) -> float:

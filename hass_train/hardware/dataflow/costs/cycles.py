@@ -39,7 +39,11 @@ def compute_cycles(
 
 
 def input_cycles(layer: Operation, i: ArrayLike, g: ArrayLike, q: ArrayLike = 1) -> Ints:
-    """Cycles of reading the padded map, q words per stream and cycle: (H+2·padH)·⌈(W+2·padW)/q⌉·⌈C/(i·g)⌉."""
+    """Cycles of reading a map and its border, q words per stream and cycle: (H+padH)·⌈(W+padW)/q⌉·⌈C/(i·g)⌉.
+
+    padH and padW are what is streamed in of the padding (`Operation.border`): p of 2·p rows if windows reach p beyond
+    the map on either side, and none of those that a stride leaves out.
+    """
     streams = _ints(i) * _ints(g)
     return np.asarray(map_words(*layer.rows_read, _ints(q), ceil_div(layer.source.channels, streams)))
 
@@ -58,11 +62,11 @@ def interval(compute: ArrayLike, read: ArrayLike, write: ArrayLike) -> Ints:
 
 
 def streaming_cycles(operation: Operation, streams: ArrayLike) -> Ints:
-    """The interval of an operation without weights: H·W·⌈C/s⌉, on the padded map for pools (hardware-model, section 3).
+    """The interval of an operation without weights: H·W·⌈C/s⌉, with the border for pools (hardware-model, section 3).
 
     Reading or writing counts, whichever takes longer: a concatenation writes more words than any of its operands has.
     """
-    read = operation.padded_pixels * ceil_div(operation.source.channels, _ints(streams))
+    read = operation.pixels_read * ceil_div(operation.source.channels, _ints(streams))
     return np.asarray(np.maximum(read, operation.result.pixels * ceil_div(operation.result.channels, _ints(streams))))
 
 

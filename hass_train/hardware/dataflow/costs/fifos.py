@@ -34,7 +34,7 @@ def input_depth(operation: Operation, streams: ArrayLike, pixels: ArrayLike, loa
     burst = ceil_div(source.channels, s) + 2
     if operation.kind in (OperationKind.LINEAR, OperationKind.MATMUL):
         return np.asarray(burst)
-    padding = 1 - source.pixels / operation.padded_pixels
+    padding = 1 - source.pixels / operation.pixels_read
     waiting = np.asarray(load, float) * padding * source.pixels * ceil_div(source.channels, s) / q
     return np.asarray(burst + np.ceil(waiting), np.int64)
 

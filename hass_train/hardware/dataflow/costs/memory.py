@@ -108,7 +108,7 @@ def buffer(word_bits: int, words: ArrayLike, depth: ArrayLike) -> Buffer:
 
 
 def window_buffers(operation: Operation, streams: Ints, bits: int, pixels: ArrayLike = 1) -> Buffer:
-    """The memories of a sliding window: Kh−1 lines of the padded row and Kh·(Kw−1) pixels, all streams side by side.
+    """The memories of a sliding window: Kh−1 lines of a row and Kh·(Kw−1) pixels, all streams side by side.
 
     With q `pixels` a cycle a line is q words wide and q times shallower. A dilated window has as many memories, and
     each holds as many lines or pixels as the dilation.
@@ -118,6 +118,6 @@ def window_buffers(operation: Operation, streams: Ints, bits: int, pixels: Array
     if rows * columns == 1:
         return buffer(bits, side, 0)
     deep = ceil_div(operation.source.channels, streams)
-    width = operation.source.width + 2 * operation.padding[1]
+    width = operation.rows_read[1]
     lines = buffer(bits, side, down * map_words(1, width, np.asarray(pixels, np.int64), deep))
     return lines.times(rows - 1) + buffer(bits, streams, across * deep).times(rows * (columns - 1))

@@ -154,25 +154,32 @@ class SynthesisedCosts(CostModel):
         return memory.Buffer(none, none, found[:, _LUT], found[:, _FF])
 
     def _sliding_window(self, operation: Operation, streams: Ints, pixels: Ints) -> Ints:
-        """(n, 4) costs of the windows of padded maps."""
+        """(n, 4) costs of windows."""
         (rows, columns), (height, width) = operation.kernel, operation.rows_read
         stride, dilation = (np.minimum(size, 2) for size in (operation.stride, operation.dilation))
+        above, beside = (
+            min(lead, (size - 1) * step)
+            for lead, size, step in zip(operation.lead, operation.kernel, dilation, strict=True)
+        )
         # pools that round their map up reach beyond it
-        height, width = max(height, (rows - 1) * dilation[0] + 1), max(width, (columns - 1) * dilation[1] + 1)
+        height = max(height, (rows - 1) * dilation[0] + 1 - above)
+        width = max(width, (columns - 1) * dilation[1] + 1 - beside)
         return module_costs(
             maps.SlidingWindow, self.family, streams=streams, pixels=pixels, bits=self.map_bits,
             depth=ceil_div(operation.source.channels, streams), height=height, width=width, kernel_height=rows,
             kernel_width=columns, stride_height=stride[0], stride_width=stride[1], dilation_height=dilation[0],
-            dilation_width=dilation[1],
+            dilation_width=dilation[1], top=above, left=beside, value=0,
         )  # fmt: skip
 
     def _padding(self, operation: Operation, streams: Ints, pixels: Ints) -> Ints:
-        """(n, 4) costs of padding maps."""
-        (rows, columns), source = operation.padding, operation.source
+        """(n, 4) costs of streaming a border in."""
+        ((above, below), (left, right)), source = operation.border, operation.source
+        if not any((above, below, left, right)):
+            return np.zeros((len(streams), 4), np.int64)
         return module_costs(
             maps.Padding, self.family, streams=streams, pixels=pixels, bits=self.map_bits,
-            depth=ceil_div(source.channels, streams), height=source.height, width=source.width, top=rows, bottom=rows,
-            left=columns, right=columns, value=0,
+            depth=ceil_div(source.channels, streams), height=source.height, width=source.width, top=above, bottom=below,
+            left=left, right=right, value=0,
         )  # fmt: skip
 
     def _converter(self, operation: Operation, words: Ints, total: int) -> Ints:
@@ -191,7 +198,7 @@ class SynthesisedCosts(CostModel):
         family = self.family
         read, written, bundles = folds.i * folds.g, folds.o * folds.g * folds.p, folds.bundles
         total = self._converter(layer, read * folds.q, layer.source.channels * pixels)
-        if any(layer.padding) and layer.kind is OperationKind.CONV:
+        if layer.kind is OperationKind.CONV:
             total = total + self._padding(layer, read, folds.q)
         if layer.window > 1:
             total = total + self._sliding_window(layer, read, folds.q)

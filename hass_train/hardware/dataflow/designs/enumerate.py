@@ -19,7 +19,7 @@ def floor_interval(workload: Workload, options: DataflowOptions) -> int:
     fastest = []
     for operation in workload:
         if not operation.multiplies:
-            fastest.append(operation.padded_pixels)
+            fastest.append(operation.pixels_read)
             continue
         columns = min(ceil_div(pixels, operation.stride[1]), operation.result.width)
         fastest.append(map_words(*operation.rows_read, pixels))

@@ -95,7 +95,7 @@ def _buffers(
         held = costs.fifo(streams, ceil_div(operation.source.channels, streams))
     elif operation.kept:
         held = costs.fifo(streams, ceil_div(operation.kept, streams))
-    load = operation.padded_pixels * ceil_div(operation.source.channels, streams) / interval
+    load = operation.pixels_read * ceil_div(operation.source.channels, streams) / interval
     entries = input_depth(operation, streams, 1, load)
     if not fifos.words:
         held = held + costs.fifo(streams, entries)

@@ -28,10 +28,9 @@ from hass_train.hardware.dataflow.costs.branches import held, operand_wait, oper
 from hass_train.hardware.dataflow.costs.stream_logic import WHOLE_PIXELS
 from hass_train.hardware.estimate import LayerEstimate
 from hass_train.hardware.spans import spans
-from hass_train.hardware.workload import NETWORK_INPUT, Operation, OperationKind, Workload
+from hass_train.hardware.workload import NETWORK_INPUT, WINDOW_KINDS, Operation, OperationKind, Workload
 
 Floats = NDArray[np.float64]
-_WINDOWED = frozenset({OperationKind.CONV, OperationKind.MAX_POOL, OperationKind.AVERAGE_POOL})
 
 
 def latency_cycles(workload: Workload, rows: Sequence[LayerEstimate]) -> float:
@@ -90,11 +89,11 @@ def _computing(operation: Operation, row: LayerEstimate) -> float:
 
 
 def _reading(operation: Operation, row: LayerEstimate, blocks: int) -> Floats | float:
-    """(rows of the result,) cycles of reading the padded map from the last pixel of each row's first window on."""
-    if operation.kind not in _WINDOWED or operation.function == "adaptive":
+    """(rows of the result,) cycles of reading the map from the last pixel of each row's first window on."""
+    if operation.kind not in WINDOW_KINDS or operation.function == "adaptive":
         return 0.0
-    (down, across), (height, width) = operation.reach, operation.rows_read
-    done = (np.arange(operation.result.height) * operation.stride[0] + down - 1) * width + across
+    (down, across), (above, beside), (height, width) = operation.reach, operation.lead, operation.rows_read
+    done = (np.arange(operation.result.height) * operation.stride[0] + down - above - 1) * width + across - beside
     return np.asarray(np.maximum(height * width - done, 0) * blocks / row.folds.get("q", 1))
 
 
@@ -105,7 +104,7 @@ def _needs(operation: Operation, row: LayerEstimate, blocks: int) -> Floats:
     if operation.kind is OperationKind.RESIZE or operation.function == "adaptive":
         rows, columns = (spans(operation, axis)[1] for axis in (0, 1))
         found = (rows * source.width + columns[0] + 1) / source.pixels
-    elif operation.kind in _WINDOWED:
+    elif operation.kind in WINDOW_KINDS:
         (down, across), (above, beside) = operation.reach, operation.padding
         rows = np.clip(index * operation.stride[0] + down - above, 1, source.height)
         pixels = (rows - 1) * source.width + min(max(across - beside, 1), source.width)

@@ -16,7 +16,7 @@ Ints = NDArray[np.int64]
 
 
 def padded_operand(operation: Operation, maps: Mapping[str, FeatureMap], streams: int, pixels: int) -> Operand:
-    """The first operand, read pixel by pixel, padding included: `streams` channels of `pixels` pixels a step.
+    """The first operand, read pixel by pixel, its border included: `streams` channels of `pixels` pixels a step.
 
     Args:
         operation: the operation that reads it.
@@ -28,7 +28,7 @@ def padded_operand(operation: Operation, maps: Mapping[str, FeatureMap], streams
     if operation.kind in (OperationKind.LINEAR, OperationKind.MATMUL):
         grid[:, :width] = True
     else:
-        rows, columns = operation.padding
+        (rows, _), (columns, _) = operation.border
         grid[rows : rows + source.height, columns : columns + source.width] = True
     inside = grid.ravel()
     ends = np.arange(pixels, len(inside) + 1, pixels)

@@ -1,4 +1,4 @@
-"""Sliding windows over padded maps: which read step completes a window, and which one is its oldest."""
+"""Sliding windows over maps: which read step completes a window, and which one is its oldest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Windows:
-    """The sliding windows of an operation over its padded map, in steps of the pixels that are read at once.
+    """The sliding windows of an operation over its map, in steps of the pixels that are read at once.
 
     Args:
         base: (groups,) for each group of output pixels, the pixel step that completes its windows.
@@ -45,11 +45,12 @@ class Windows:
         last = np.minimum(first + columns, result.width) - 1
         span = [size - 1 for size in operation.reach]
         window, within = np.divmod(row, result.height // operation.windows)
-        top = window * (operation.source.height // operation.windows) + within * operation.stride[0]
-        left = first * operation.stride[1]
+        above, beside = operation.lead
+        top = window * (operation.source.height // operation.windows) + within * operation.stride[0] - above
+        left = first * operation.stride[1] - beside
         bottom = np.minimum(top + span[0], height - 1)
-        right = np.minimum(last * operation.stride[1] + span[1], width - 1)
-        oldest = np.minimum(top * steps + left // pixels, height * steps - 1)
+        right = np.minimum(last * operation.stride[1] - beside + span[1], width - 1)
+        oldest = np.minimum(np.maximum(top, 0) * steps + np.maximum(left, 0) // pixels, height * steps - 1)
         base = np.maximum.accumulate(bottom * steps + right // pixels)
         before = np.append(row * result.width + first, result.pixels)
         return cls(base, oldest, before, span[0] * steps + ceil_div(span[1], pixels))

@@ -64,7 +64,17 @@ class DelayLines:
 
 @dataclass(frozen=True, kw_only=True)
 class SlidingWindow(ModuleParameters):
-    """The windows of a kernel on a map that is padded already."""
+    """The windows of a kernel on a map that is padded below and on the right.
+
+    Args:
+        streams, pixels: channels and columns in a word.
+        bits: of a value.
+        depth: words of a group of columns.
+        height, width: of the map, with what pads it below and on its right.
+        kernel_height, kernel_width, stride_height, stride_width, dilation_height, dilation_width: of the windows.
+        top, left: rows above the map and columns beside it that windows see, though nobody streams them in.
+        value: the bits of what they see there.
+    """
 
     name: ClassVar[str] = "sliding_window"
     block_ram: ClassVar[bool] = True
@@ -80,6 +90,12 @@ class SlidingWindow(ModuleParameters):
     stride_width: int
     dilation_height: int
     dilation_width: int
+    top: int
+    left: int
+    value: int
+
+    def least(self, parameter: str) -> int:
+        return 0 if parameter in ("TOP", "LEFT", "VALUE") else 1
 
     def check(self) -> None:
         if self.pixels not in (1, 2, 4):
@@ -89,12 +105,13 @@ class SlidingWindow(ModuleParameters):
         for parameter, value in self.parameters.items():
             if parameter.startswith(("STRIDE", "DILATION")) and value > 2:
                 raise self.refused(parameter, "it must be 1 or 2")
-        for parameter, (size, reach) in {
-            "HEIGHT": (self.height, self.reach[0]),
-            "WIDTH": (self.width, self.reach[1]),
-        }.items():
-            if reach > size:
-                raise self.refused(parameter, f"it must be at least {reach}, which the kernel reaches over")
+        for size, before, reach in (("height", "top", self.reach[0]), ("width", "left", self.reach[1])):
+            seen = getattr(self, before)
+            if seen >= reach:
+                raise self.refused(before.upper(), f"it must be less than {reach}, which the kernel reaches over")
+            if reach > seen + getattr(self, size):
+                least = reach - seen
+                raise self.refused(size.upper(), f"it must be at least {least}, which the kernel reaches over")
 
     @property
     def reach(self) -> tuple[int, int]:
@@ -108,7 +125,10 @@ class SlidingWindow(ModuleParameters):
     def windows(self) -> tuple[int, int]:
         """Windows down and across a map."""
         rows, columns = self.reach
-        return (self.height - rows) // self.stride_height + 1, (self.width - columns) // self.stride_width + 1
+        return (
+            (self.top + self.height - rows) // self.stride_height + 1,
+            (self.left + self.width - columns) // self.stride_width + 1,
+        )
 
     @property
     def groups(self) -> int:
@@ -121,9 +141,15 @@ class SlidingWindow(ModuleParameters):
         return -(-self.pixels // self.stride_width)
 
     @property
+    def first(self) -> tuple[int, int]:
+        """The row, and the group of columns in it, that complete the first word of windows."""
+        column = self.stride_width * (self.columns - 1) + self.reach[1] - 1 - self.left
+        return self.reach[0] - 1 - self.top, column // self.pixels
+
+    @property
     def before(self) -> int:
-        """Groups of columns from the first one of a word of windows to the one that completes it."""
-        return (self.stride_width * (self.columns - 1) + self.reach[1] - 1) // self.pixels
+        """Groups of columns that a word of windows sees beside the one that completes it."""
+        return self.first[1] + -(-self.left // self.pixels)
 
     @property
     def delays(self) -> tuple[DelayLines, DelayLines]:
@@ -145,17 +171,26 @@ class SlidingWindow(ModuleParameters):
         if self.pixels == 1:
             words = self.kernel_width if self.delays[1].width else self.before * self.depth + 1
             return self.kernel_height * words
-        across = -(-self.windows[1] // self.columns) + self.before  # beyond the row, if it has a tail
+        first = self.first[1]
+        across = -(-self.windows[1] // self.columns) + first  # beyond the row, if it has a tail
         lanes = dict.fromkeys(range(self.pixels), 0)  # the words that its registers hold
         masked = set()  # lanes of the newest word that a tail must not see
         for window in range(self.columns):
             for column in range(self.kernel_width):
-                place = window * self.stride_width + column * self.dilation_width - self.before * self.pixels
+                place = window * self.stride_width + column * self.dilation_width - self.left - first * self.pixels
                 lane = place % self.pixels
                 lanes[lane] = max(lanes[lane], 1 - place // self.pixels)
                 if across > self.groups and place >= 0:
                     masked.add(lane)
         return self.kernel_height * (sum(lanes.values()) + len(masked))
+
+    @property
+    def merged(self) -> int:
+        """Values of a channel that synthesis keeps once, where a line is registers that take what a window's take."""
+        if self.delays[0].depth > 2:
+            return 0
+        alike = sum(k * self.dilation_height <= self.first[0] for k in range(self.kernel_height - 1))
+        return alike * (self.width - (self.groups - 1) * self.pixels)
 
     @property
     def counters(self) -> dict[str, float]:
@@ -168,15 +203,25 @@ class SlidingWindow(ModuleParameters):
             else 0,
         }
 
+    @property
+    def edges(self) -> int:
+        """Kernel rows and columns, or groups of them in registers, that take `value` instead of what is there."""
+        rows, columns = self.first
+        above = sum(k * self.dilation_height > rows for k in range(self.kernel_height))
+        if not self.delays[1].width:
+            return above + (self.left > 0)
+        return above + sum(k * self.dilation_width > columns for k in range(self.kernel_width))
+
     def lut_terms(self, family: Family) -> dict[str, float]:
         return {
-            "memory": sum(delay.luts(family) for delay in self.delays), **self.counters,
+            "memory": sum(delay.luts(family) for delay in self.delays), **self.counters, "edges": self.edges,
             "strides": (self.stride_height > 1) + (self.stride_width > 1), "fixed": 1,
         }  # fmt: skip
 
     def ff_terms(self, family: Family) -> dict[str, float]:
         return {
-            "values": self.streams * self.bits * self.registered + sum(delay.flip_flops for delay in self.delays),
+            "values": self.streams * self.bits * (self.registered - self.merged)
+            + sum(delay.flip_flops for delay in self.delays),
             "counters": sum(self.counters.values()), "fixed": 1,
         }  # fmt: skip
 
