@@ -13,6 +13,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -178,6 +179,13 @@ class AcceleratorContract:
         profile = SparsityProfile.uniform(workload, 0.4)
         answers = [one.estimate(workload, profile) for one in (accelerator, accelerator, self.make_accelerator())]
         assert answers[0] == answers[1] == answers[2]
+
+    def test_without_prices_the_answer_is_the_same(self) -> None:
+        accelerator, workload = self._asked()
+        profile = SparsityProfile.uniform(workload, 0.5)
+        answers = [ask(workload, profile) for ask in (accelerator.estimate, accelerator.unpriced)]
+        one, other = (replace(found, prices={}, weight_prices={}, activation_prices={}) for found in answers)
+        assert one == other
 
     def test_zeros_do_not_make_it_slower(self) -> None:
         accelerator, workload = self._asked()

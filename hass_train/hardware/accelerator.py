@@ -46,6 +46,10 @@ class Accelerator(ABC):
             ValueError: the profile's layers do not match the workload's.
         """
 
+    def unpriced(self, workload: Workload, profile: SparsityProfile) -> Estimate:
+        """Estimate for those who ask for no prices, which may be missing: often a good part of the work."""
+        return self.estimate(workload, profile)
+
     def quick(self) -> Accelerator:
         """Return the same accelerator, answering within about a percent, for what a search asks in every epoch."""
         return self

@@ -56,7 +56,7 @@ class HardwareQuestion:
 
     def rate(self, hardware: Accelerator, profile: SparsityProfile) -> float:
         """The rate of the network at a sparsity, as the goal has it and an accelerator answers."""
-        return self.goal.rate(hardware.estimate(self.workload, profile))
+        return self.goal.rate(hardware.unpriced(self.workload, profile))
 
     def gain(self, measured: Measured) -> float:
         """The rate of a network over the dense network's."""
@@ -101,14 +101,14 @@ class HardwareQuestion:
             UserError: the network does not fit, sparsity gains nothing, or the goal is beyond the roof.
         """
 
-        def estimate(profile: SparsityProfile) -> Estimate:
+        def estimate(profile: SparsityProfile, of: Callable[..., Estimate] = accelerator.unpriced) -> Estimate:
             try:
-                return accelerator.estimate(workload, profile)
+                return of(workload, profile)
             except CannotFit as error:
                 raise UserError(f"{workload.name} does not fit {accelerator.name}: {error}") from error
 
         floors = [_floor(workload, model, config.density_floor, alone) for alone in (False, True)]
-        dense = estimate(SparsityProfile.dense(workload))
+        dense = estimate(SparsityProfile.dense(workload), accelerator.estimate)
         sparsest = [estimate(floor) for floor in floors]
         roof = max(sparsest, key=lambda one: one.throughput_ips)
         gain = roof.throughput_ips / dense.throughput_ips

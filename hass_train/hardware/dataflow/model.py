@@ -107,15 +107,24 @@ class DataflowAccelerator(Accelerator):
             CannotFit: no design fits the device, not even in parts if the options allow them.
             ValueError: the profile's layers do not match the workload's.
         """
+        return self._estimate(workload, profile, priced=True)
+
+    def unpriced(self, workload: Workload, profile: SparsityProfile) -> Estimate:
+        """See `Accelerator`: the same without a price of any layer."""
+        return self._estimate(workload, profile, priced=False)
+
+    def _estimate(self, workload: Workload, profile: SparsityProfile, priced: bool) -> Estimate:
         profile.check_covers(workload)
         asked = profile
         workload, profile = without_dead_channels(workload, profile)
-        found = self._built(workload, profile).estimate()
+        found = self._built(workload, profile).estimate(priced)
         if self._anchors is not None:
             # what is left of a layer whose channels other layers emptied cannot be told from its own sparsity
             emptied = any(layer.structure and layer.structure.dead_filters for layer in asked.layers.values())
             self._anchors.keep({} if emptied else dict.fromkeys(asked.layers, found.interval_cycles))
             self._forget()
+        if not priced:
+            return found
         return replace(
             found,
             prices=prices_asked(found.prices, "pair_density", profile, asked),

@@ -85,7 +85,7 @@ class Evaluator:
         right, images = accuracy(self.subject.model, self.subject.data, "val")
         looked_at = min(_SPARSITY_IMAGES, self.subject.calibration_images)
         profile = self.subject.profile(looked_at)
-        estimate = question.quick.estimate(question.workload, profile)
+        estimate = question.quick.unpriced(question.workload, profile)
         trial = Trial(
             number, right, estimate.throughput_ips, estimate.area,
             profile.pair_sparsity(question.workload), time.monotonic() - started, images + looked_at,

@@ -51,8 +51,12 @@ class EstimateBuilder:
     parts: Sequence[ExploredPart]
     explorers: Sequence[Explorer]
 
-    def estimate(self) -> Estimate:
-        """The estimate of the whole network."""
+    def estimate(self, priced: bool = True) -> Estimate:
+        """The estimate of the whole network.
+
+        Args:
+            priced: whether the prices of densities are worked out; otherwise there are none.
+        """
         network, explored = self.network, self.parts
         workload, clock, options = network.workload, network.clock_hz, network.options
         used = [self._utilization(s, e) for s, e in zip(explored, self.explorers, strict=True)]
@@ -71,7 +75,7 @@ class EstimateBuilder:
         one = explored[0].design if len(explored) == 1 else None
         batch_s = network.batch_seconds(explored)
         seconds = self.image_seconds
-        prices = self._all_prices(worths)
+        prices = self._all_prices(worths) if priced else {density: {} for density in DENSITIES}
         return Estimate(
             throughput_ips=1 / seconds,
             interval_cycles=one.interval if one else int(np.ceil(seconds * clock)),
