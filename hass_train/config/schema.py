@@ -125,7 +125,7 @@ class SearchConfig:
     queries: int = within(1, 1)
     density_floor: float = within(0.05, 1e-3, 1.0)
     threshold_travel: float = within(12.0, 1e-3, 1e3)
-    learning_steps: int = within(150, 1)
+    learning_steps: int = within(120, 1)
     distill: float = within(0.5, 0.0, 1.0)
     max_penalty: float = within(30.0, 0.0, 1e6)
     calibration_images: int = within(256, 1)

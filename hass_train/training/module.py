@@ -60,7 +60,7 @@ class TrainingOptions:
     weight_decay: float = 0.05
     label_smoothing: float = 0.05
     threshold_travel: float = 12.0
-    learning_steps: int = 150
+    learning_steps: int = 120
     distill: float = 0.0
     compiled: bool = False
 
