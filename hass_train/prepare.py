@@ -6,7 +6,6 @@ asks here what the command that README begins with asks before it trains.
 
 from __future__ import annotations
 
-import sys
 import tempfile
 
 from hydra import compose, initialize_config_dir
@@ -14,19 +13,15 @@ from hydra import compose, initialize_config_dir
 from hass_train.cli import CONFIG_DIR
 
 
-def main(overrides: list[str]) -> None:
-    """Ask the hardware about the dense network and about the sparsest one, and forget the answers.
-
-    Args:
-        overrides: of the configuration of a search.
-    """
+def main() -> None:
+    """Ask the hardware about the default network, dense and sparse, and forget the answers."""
     from hass_train.experiment import Experiment
 
     with tempfile.TemporaryDirectory() as folder, initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-        paths = [f"paths.output={folder}", f"paths.runs={folder}", "logger=csv"]
-        question = Experiment.of(compose("search", [*paths, *overrides])).question
+        config = compose("search", [f"paths.output={folder}", f"paths.runs={folder}", "logger=csv"])
+        question = Experiment.of(config).question
     print(f"ready for {question.workload.name} on {question.accelerator.name}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
