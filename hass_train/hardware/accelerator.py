@@ -47,7 +47,11 @@ class Accelerator(ABC):
         """
 
     def unpriced(self, workload: Workload, profile: SparsityProfile) -> Estimate:
-        """Estimate for those who ask for no prices, which may be missing: often a good part of the work."""
+        """Return the same estimate, whose prices may be missing: for questions about the rate alone.
+
+        Prices are often a good part of the work. A subclass that changes `estimate` of one that has its own `unpriced`
+        changes both.
+        """
         return self.estimate(workload, profile)
 
     def quick(self) -> Accelerator:
@@ -89,12 +93,12 @@ class Accelerator(ABC):
         Raises:
             CannotFit: no design fits the device.
         """
-        present, found = self.estimate(workload, profile).throughput_ips, dict[str, dict[int, float]]()
+        present, found = self.unpriced(workload, profile).throughput_ips, dict[str, dict[int, float]]()
         for layer, widths in choices.items():
             found[layer] = {}
             for bits in widths:
                 other = workload.with_bits(dict.fromkeys(workload.uses[layer], bits), {})
-                found[layer][bits] = math.log(self.estimate(other, profile).throughput_ips / present)
+                found[layer][bits] = math.log(self.unpriced(other, profile).throughput_ips / present)
         return found
 
     def design(self, workload: Workload, estimate: Estimate) -> Design | None:

@@ -210,10 +210,7 @@ class Operation:
 
     @property
     def border(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """((rows above, rows below), (columns on the left, on the right)) of the padding that is streamed in.
-
-        Windows have the rest without it; see `hass_train.hardware.border`.
-        """
+        """What of the padding is streamed in, ((above, below), (left, right)); see `hass_train.hardware.border`."""
         sizes = zip((self.source.height, self.source.width), self.padding, self.reach, self.stride, strict=True)
         rows, columns = (
             streamed(size, pad, pad, reach, stride) if self.kind in WINDOW_KINDS else (pad, pad)

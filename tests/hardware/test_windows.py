@@ -92,6 +92,8 @@ def test_the_first_window_and_what_every_window_holds(
         places.index((max(row, read[0][0]), max(column, read[1][0]))) for row in begins[0] for column in begins[1]
     ]
     assert windows.reach == (layer.reach[0] - 1) * len(read[1]) + layer.reach[1] - 1
+    last = [max((k for k, old in enumerate(windows.oldest) if old <= step), default=-1) for step in range(len(places))]
+    assert windows.release(np.zeros(1, np.int64), 1, len(places)).tolist() == last
     inside = [0 <= row < size[0] and 0 <= column < size[1] for row, column in places]
     arrived = sum(inside[: windows.base[0] + 1])
     assert fill(layer) == max(arrived - 1, 0) / layer.source.pixels

@@ -1,5 +1,5 @@
 // The columns of the kernel side by side (see sliding_window): registers, or memories where many words lie between them.
-// What is above the map or on its left is VALUE: of a word, and of those before it, what belongs to another row or map.
+// Words of the row or the map before, which lie where a window reaches beyond the map, become VALUE.
 module window_columns #(
     parameter int STREAMS = 1,         // as of sliding_window
     parameter int PIXELS = 1,

@@ -55,7 +55,7 @@ class OperandFifos:
 def fill(operation: Operation) -> float:
     """The fraction of its input map that comes before the last pixel of the first window.
 
-    The padded map is read pixel by pixel up to the window's last corner; what is padding of that need not arrive.
+    The map is read pixel by pixel up to the window's last corner; what is border of that need not arrive.
     """
     source = operation.source
     if operation.kind is OperationKind.GLOBAL_POOL:

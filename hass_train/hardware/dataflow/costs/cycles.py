@@ -41,8 +41,8 @@ def compute_cycles(
 def input_cycles(layer: Operation, i: ArrayLike, g: ArrayLike, q: ArrayLike = 1) -> Ints:
     """Cycles of reading a map and its border, q words per stream and cycle: (H+padH)·⌈(W+padW)/q⌉·⌈C/(i·g)⌉.
 
-    padH and padW are what is streamed in of the padding (`Operation.border`): p of 2·p rows if windows reach p beyond
-    the map on either side, and none of those that a stride leaves out.
+    padH and padW are what is streamed in of the padding (`Operation.border`): half of it for windows that are centred
+    on the map, less what a stride leaves out.
     """
     streams = _ints(i) * _ints(g)
     return np.asarray(map_words(*layer.rows_read, _ints(q), ceil_div(layer.source.channels, streams)))

@@ -1,7 +1,7 @@
 """How deep the FIFOs of an operation are: a rule that needs no simulation (hardware-model, section 10).
 
-- *input*: the results of a pixel come in a burst, and words go on coming while padding is read. The FIFO holds one
-  pixel of the producer, and the padding's share of the map as far as reading fills the interval;
+- *input*: the results of a pixel come in a burst, and words go on coming while the border is read. The FIFO holds
+  one pixel of the producer, and the border's share of the map as far as reading fills the interval;
 - *rows*: at the start of an image, and between the rows of a strided window, words are read although no window is
   complete. Compute engines then live on rows read ahead: as many as a window reaches back, stride − 1 more, and a
   window;
@@ -34,8 +34,8 @@ def input_depth(operation: Operation, streams: ArrayLike, pixels: ArrayLike, loa
     burst = ceil_div(source.channels, s) + 2
     if operation.kind in (OperationKind.LINEAR, OperationKind.MATMUL):
         return np.asarray(burst)
-    padding = 1 - source.pixels / operation.pixels_read
-    waiting = np.asarray(load, float) * padding * source.pixels * ceil_div(source.channels, s) / q
+    border = 1 - source.pixels / operation.pixels_read
+    waiting = np.asarray(load, float) * border * source.pixels * ceil_div(source.channels, s) / q
     return np.asarray(burst + np.ceil(waiting), np.int64)
 
 

@@ -1,6 +1,6 @@
 """The costs of our own modules, from their synthesis (hardware-model, section 5; docs/rtl.md).
 
-A layer is what docs/rtl.md draws: FIFOs, padding, sliding window, compute engines, adder tree, accumulator, alignment,
+A layer is what docs/rtl.md draws: FIFOs, border, sliding window, compute engines, adder tree, accumulator, alignment,
 requantiser. Each is priced by its formula (`formulas`), as its RTL would be instantiated; constant memories by what
 Yosys was seen to make of them (`modules.memories.rom`). What a layer's own table does not know:
 

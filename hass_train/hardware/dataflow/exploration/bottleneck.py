@@ -15,7 +15,7 @@ from hass_train.hardware.estimate import Bottleneck, LayerEstimate
 from hass_train.hardware.resources import LABELS
 
 _WHAT = {
-    "input": "reads its padded input",
+    "input": "reads its input",
     "output": "writes its output",
     "stream": "passes its map",
     "compute": "computes",

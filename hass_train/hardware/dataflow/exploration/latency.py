@@ -11,7 +11,7 @@ arrived, and what is left of the map from there on takes its share of the operat
 
 An operation that is faster than those before it so ends a little after them, with the results that the last pixels
 complete; a slower one ends its own interval after it began. `compute` is what computing and writing take of its
-interval; reading, of the padding below the last pixels too, may take longer. The interval of the pipeline does not
+interval; reading, of the border below the last pixels too, may take longer. The interval of the pipeline does not
 matter.
 """
 
@@ -79,7 +79,7 @@ def _times(
 
 
 def _computing(operation: Operation, row: LayerEstimate) -> float:
-    """Cycles of computing and writing alone; reading the map, with its padding, may take longer."""
+    """Cycles of computing and writing alone; reading the map, with its border, may take longer."""
     folds, result = row.folds, operation.result
     if "s" in folds:
         return float(min(row.interval_cycles, result.pixels * ceil_div(result.channels, folds["s"])))

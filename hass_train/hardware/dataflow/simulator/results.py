@@ -72,7 +72,7 @@ class Fifo:
         stage, operand: indices of the stage and of its operand.
         words: words of an entry.
         kind: `join` holds an operand back for another one; `input` stands before a line buffer, for what arrives while
-            padding is read; `rows` makes the line buffer longer, to read ahead of the windows.
+            the border is read; `rows` makes the line buffer longer, to read ahead of the windows.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """Stages: the operations of a design as the simulator plays them, step by step (hardware-model, section 10).
 
 A stage reads its operands step by step, a step being what its parallel streams read in a cycle: i·g words of q pixels,
-padding included. Its compute engines work in *rounds*. A round needs the window of one block of channels, so it waits
+border included. Its compute engines work in *rounds*. A round needs the window of one block of channels, so it waits
 for one read step. For each output pixel (or p of them at once, a *group*) the rounds run over blocks of groups, of
 channels and of filters, in this order, since partial sums of all filters are kept. The rounds of the last block of
 channels emit results, which are written one step of o·g words of p pixels a cycle.

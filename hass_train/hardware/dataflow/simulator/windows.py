@@ -67,7 +67,9 @@ class Windows:
             (reads,) group · blocks + block; −1 for a step that no window needs.
         """
         step, blocks = np.arange(reads), len(offset)
-        group = np.searchsorted(self.oldest * steps, step // steps * steps, side="right") - 1
+        # windows above the map all begin in its first row: those of a later group may need a word that came before
+        needed = np.minimum.accumulate(self.oldest[::-1])[::-1]
+        group = np.searchsorted(needed * steps, step // steps * steps, side="right") - 1
         block = np.searchsorted(offset, step % steps, side="right") - 1
         block = np.where(block < 0, blocks - 1, block)
         return np.where(group < 0, -1, group * blocks + block)

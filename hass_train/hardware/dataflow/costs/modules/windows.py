@@ -100,6 +100,8 @@ class SlidingWindow(ModuleParameters):
     def check(self) -> None:
         if self.pixels not in (1, 2, 4):
             raise self.refused("PIXELS", "it must be 1, 2 or 4")
+        if self.value >= 1 << self.bits:
+            raise self.refused("VALUE", f"it must have at most BITS={self.bits} bits")
         if self.pixels > 1 and self.depth > 1:
             raise self.refused("DEPTH", f"it must be 1 if PIXELS={self.pixels} is more than 1")
         for parameter, value in self.parameters.items():
