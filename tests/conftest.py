@@ -33,7 +33,7 @@ torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
 DATA = Path(__file__).parent / "data"
 
 Compose = Callable[..., DictConfig]
-WITHOUT_LUTS = ("hw.limits=[dsp,bram18,uram,bandwidth]", "search.default_density=0.6")
+WITHOUT_LUTS = ("hw.limits=[dsp,bram18,uram,bandwidth]", "search.default_density=0.7")
 """Where LUTs bind, hardly any sparsity that a few batches can learn makes this network faster."""
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = (

@@ -191,7 +191,6 @@ UNSUPPORTED: list[tuple[str, dict[str, int], str]] = [
     ("sliding_window", {"dilation_width": 3}, "DILATION_WIDTH=3"),
     ("sliding_window", {"height": 4, "kernel_height": 6, "dilation_height": 1, "top": 1}, "HEIGHT=4"),
     ("sliding_window", {"kernel_width": 3, "dilation_width": 1, "left": 3}, "LEFT=3"),
-    ("sliding_window", {"bits": 4, "value": 16}, "VALUE=16"),
     ("padding", {"pixels": 2, "depth": 2}, "DEPTH=2"),
     ("accumulator", {"in_bits": 25, "bias_bits": 8, "out_bits": 24}, "IN_BITS=25"),
     ("requantise", {"in_bits": 8, "shift": 8}, "SHIFT=8"),
