@@ -13,6 +13,7 @@ from scipy.stats import spearmanr
 
 from hass_train.hardware import Estimate, LayerSparsity, SparsityProfile, Workload, load_device
 from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
+from hass_train.hardware.dataflow.exploration.estimate_builder import EstimateBuilder
 from hass_train.hardware.dataflow.exploration.prices import KindDemand, LayerDemand, Usage, prices_of
 from hass_train.hardware.dataflow.exploration.relax import Relaxation
 from hass_train.hardware.dataflow.model import DataflowAccelerator
@@ -172,6 +173,13 @@ def test_kinds_take_the_densities_that_they_gain_from(mobilenet: Workload) -> No
     found = _prices(dense.estimate(mobilenet, SparsityProfile(blocks)))
     assert max(found["pair_density"].values()) == max(found["activation_density"].values()) == 0
     assert max(found["weight_density"].values()) > 0  # dense engines leave out tiles of zeros
+
+
+def test_questions_for_a_rate_work_out_no_price(mobilenet: Workload, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(EstimateBuilder, "_prices", None)  # asking for one would raise an error
+    accelerator = DataflowAccelerator(load_device("zcu104"), peers())
+    found = accelerator.unpriced(mobilenet, SparsityProfile.uniform(mobilenet, 0.5))
+    assert found.prices == found.weight_prices == found.activation_prices == {}
 
 
 def test_logic_has_its_price_where_luts_bind(mobilenet: Workload) -> None:

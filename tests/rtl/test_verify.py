@@ -250,6 +250,13 @@ def test_what_must_be_positive_stops_elaboration_at_0(name: str) -> None:
     assert all(f"{parameter} < 1" in source for parameter in module.parameters if module.least(parameter) == 1)
 
 
+@pytest.mark.parametrize("name", ["padding", "sliding_window"])
+def test_a_constant_of_more_bits_than_a_value_is_refused(name: str) -> None:
+    module = MODULES[name].typical(np.random.default_rng(0))
+    with pytest.raises(UserError, match=r"VALUE=65536 is not supported: it must have at most BITS=\d+ bits"):
+        replace(module, value=1 << 16)
+
+
 def test_modules_are_short_and_named_like_their_files() -> None:
     texts = {path.stem: path.read_text() for path in SOURCES.glob("*.sv")}
     assert set(MODULES) <= set(texts)
