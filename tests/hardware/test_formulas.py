@@ -18,11 +18,13 @@ from hass_train.hardware.dataflow.costs.modules.memories import address_bits, st
 from hass_train.hardware.dataflow.costs.modules.pairs import CrossbarEngine, PairEngine
 from hass_train.hardware.dataflow.costs.modules.parameters import Family, ModuleParameters
 from hass_train.hardware.dataflow.costs.modules.plumbing import LutramFifo, WidthConverter
+from hass_train.hardware.dataflow.costs.modules.pointwise import Threshold
 from hass_train.hardware.dataflow.costs.modules.sparse import WeightEngine
 from hass_train.runtime.errors import UserError
 
 ENGINES = (DenseEngine, ActivationEngine, WeightEngine, PairEngine, CrossbarEngine)
 FAMILIES: tuple[Family, ...] = ("xc7", "ecp5")
+VARIED = {"filters", "bundles", "rounds", "passes", "rows"}
 COUNTS = st.sampled_from([1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 31, 32, 33, 64, 100, 127, 128, 255, 256, 257, 512, 1000])
 
 
@@ -63,7 +65,8 @@ def beside(draw: st.DrawFn, kind: type[ModuleParameters]) -> list[ModuleParamete
     found = []
     for one in draw(st.lists(engines(kind), min_size=1, max_size=3)):
         others = draw(st.lists(engines(kind), max_size=5))
-        varied = [{name: getattr(other, name) for name in kind.samples[0]} for other in others]
+        sizes_of = VARIED & {field.name for field in dataclasses.fields(kind)}
+        varied = [{name: getattr(other, name) for name in sizes_of} for other in others]
         alone = [sizes for sizes in varied if getattr(one, "products", 1) == 1 or sizes["filters"] > 1]
         found += [one, *(dataclasses.replace(one, **sizes) for sizes in alone)]
     return found
@@ -81,8 +84,16 @@ def test_many_engines_cost_what_each_of_them_does(
     assert found.tolist() == [list(dataclasses.astuple(formula(one))) for one in modules]
 
 
-def test_modules_of_one_number_each_are_priced_like_engines() -> None:
-    """Modules whose terms are linear in nothing are evaluated one by one, equal ones once."""
+def test_modules_that_take_no_arrays_are_priced_one_by_one() -> None:
+    steps = [Threshold(streams=streams, bits=8, threshold=value, signed=1) for streams in (8, 3, 8) for value in (3, 0)]
+    formula = some_formula(Threshold, "xc7", *steps)
+    found = formula.many(streams=[[8], [3], [8]], bits=8, threshold=[3, 0], signed=1)
+    assert found.reshape(-1, 4).tolist() == [list(dataclasses.astuple(formula(one))) for one in steps]
+    with pytest.raises(UserError, match="THRESHOLD=200 is not supported"):
+        formula.many(streams=[8, 3], bits=8, threshold=200, signed=1)
+
+
+def test_arrays_of_parameters_broadcast() -> None:
     fifos = [LutramFifo(width=width, depth=9, shift_registers=kind) for width in (8, 3, 8) for kind in (1, 0)]
     formula = some_formula(LutramFifo, "xc7", *fifos)
     found = formula.many(width=[[8], [3], [8]], depth=9, shift_registers=[1, 0])
@@ -92,27 +103,13 @@ def test_modules_of_one_number_each_are_priced_like_engines() -> None:
     assert formula.many(width=np.zeros(0), depth=9, shift_registers=1).shape == (0, 4)
 
 
-def test_terms_that_are_not_linear_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The guard that tells an author of terms that `factors` lacks one of them."""
+def test_terms_that_were_not_fitted_are_an_error() -> None:
     engine = PairEngine(
         positions=9, multipliers=3, filters=2, bundles=1, rounds=3, passes=4, data_bits=8, weight_bits=8
     )
     formula = some_formula(PairEngine, "xc7", engine)
-    monkeypatch.setattr(PairEngine, "memory_rows", property(lambda one: 1 << one.rounds * one.passes))
-    monkeypatch.setattr(PairEngine, "factors", property(lambda one: (1, one.bundles, one.bundles * one.filters)))
-    with pytest.raises(ValueError, match="are not linear in its factors"):
-        formula.many(**vars(engine))
-
-
-def test_unsupported_engines_and_unknown_terms_are_errors() -> None:
-    engine = {"positions": 9, "filters": 2, "bundles": 1, "rounds": 3, "passes": 4, "data_bits": 8, "weight_bits": 8}
-    formula = some_formula(PairEngine, "xc7", PairEngine(multipliers=3, **engine))
-    with pytest.raises(UserError, match="MULTIPLIERS=10 is not supported: it must be at most POSITIONS=9"):
-        formula.many(multipliers=[3, 10], **engine)
-    with pytest.raises(KeyError, match="terms that were not fitted: counters"):
-        dataclasses.replace(formula, lut={k: v for k, v in formula.lut.items() if k != "counters"})(
-            PairEngine(multipliers=3, **engine)
-        )
+    with pytest.raises(KeyError, match="pair_engine has terms that were not fitted: counters"):
+        dataclasses.replace(formula, lut={k: v for k, v in formula.lut.items() if k != "counters"})(engine)
 
 
 @given(st.lists(st.integers(1, 1 << 40), min_size=1))

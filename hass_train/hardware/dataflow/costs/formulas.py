@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import nnls
 
-from hass_train.hardware.dataflow.costs.kept_rates import KeptRates
 from hass_train.hardware.dataflow.costs.modules.parameters import Family, ModuleParameters
 from hass_train.runtime.errors import UserError
 
@@ -59,92 +58,56 @@ class Formula:
 
     def __call__(self, module: ModuleParameters) -> Costs:
         """The costs of the module at some parameters, in whole LUTs and flip-flops."""
-        return Costs(*self.many(**{name.lower(): value for name, value in module.parameters.items()}).tolist())
+        return Costs(*self._of(module, ()).tolist())
 
     def many(self, **parameters: ArrayLike) -> Ints:
         """The costs of many instances, by `module_costs`."""
-        arrays = np.broadcast_arrays(*(np.asarray(value, np.int64) for value in parameters.values()))
-        shape, given = arrays[0].shape, {name: one.ravel() for name, one in zip(parameters, arrays, strict=True)}
+        given = {name: np.asarray(value, np.int64) for name, value in parameters.items()}
+        shape = np.broadcast_shapes(*(value.shape for value in given.values()))
         if 0 in shape:
             return np.zeros((*shape, len(RESULTS)), np.int64)
+        # numbers stay numbers: most operations on them cost nothing
+        numbers = {name: int(one) for name, one in given.items() if not one.ndim}
+        arrays = {name: np.broadcast_to(one, shape).ravel() for name, one in given.items() if one.ndim}
         if self.kind.vectorised:
-            return self._costs(self._values(self.kind.unchecked(given), arrays[0].size)).T.reshape(*shape, len(RESULTS))
-        fixed = [name for name in given if name not in self.kind.samples[0]]
-        first, which = _alike([given[name] for name in fixed if np.ndim(parameters[name])], arrays[0].size)
-        different = zip(*(given[name][first].tolist() for name in fixed), strict=True)
-        rates = np.stack([self._rates_of(tuple(zip(fixed, values, strict=True))) for values in different])
-        grown = rates @ self._weights  # (kinds, factors, results)
-        found = np.zeros((len(which), len(RESULTS)))
-        for k, factor in enumerate(self.kind.unchecked(given).factors):
-            found += grown[which, k] * np.reshape(factor, (-1, 1))
-        return np.asarray(np.rint(found), np.int64).reshape(*shape, len(RESULTS))
+            found = self._of(self.kind.unchecked(numbers | arrays), (math.prod(shape),))
+        else:
+            first, which = _alike(list(arrays.values()), math.prod(shape))
+            different = zip(*(values[first].tolist() for values in arrays.values()), strict=True) if arrays else [()]
+            each = [numbers | dict(zip(arrays, values, strict=True)) for values in different]
+            found = np.stack([self._known(tuple(one.items())) for one in each])[which]
+        return found.reshape(*shape, len(RESULTS))
 
     @cached_property
-    def _weights(self) -> Floats:
-        """(terms + 2, results) what each of `_values` counts for in each result."""
-        weights = np.zeros((len(self.lut) + len(self.ff) + 2, len(RESULTS)))
-        weights[: len(self.lut), 0] = list(self.lut.values())
-        weights[len(self.lut) : -2, 1] = list(self.ff.values())
-        weights[-2:, 2:] = np.eye(2)
-        return weights
+    def _known(self) -> Callable[[tuple[tuple[str, int], ...]], Ints]:
+        """Gives the costs of a module of certain parameters, and keeps them."""
+        return cache(lambda parameters: self._of(self.kind(**dict(parameters)), ()))
 
-    def _values(self, module: ModuleParameters, count: int = 0) -> Floats:
-        """(terms + 2,) its terms in the order of the coefficients, LUTs' first, then DSPs and block RAMs.
-
-        Args:
-            module: the module, or several side by side.
-            count: how many, for (terms + 2, count) values; 0 = one.
-        """
-        values: list[Any] = []
-        for known, terms in ((self.lut, module.lut_terms(self.family)), (self.ff, module.ff_terms(self.family))):
-            if unknown := terms.keys() - known.keys():
-                raise KeyError(f"{module} has terms that were not fitted: {', '.join(sorted(unknown))}")
-            values += [terms.get(name, 0.0) for name in known]
-        values += [module.dsps(self.family), module.block_rams(self.family)]
-        return np.array([np.broadcast_to(one, count) for one in values] if count else values, float)
-
-    def _costs(self, values: Floats) -> Ints:
-        """(4, …) costs, as `Costs` has them, from (terms + 2, …) values."""
-        lut = _weighted(self.lut.values(), values[: len(self.lut)])
-        ff = _weighted(self.ff.values(), values[len(self.lut) : -2])
-        return np.asarray(np.rint([lut, ff, *values[-2:]]), np.int64)
-
-    @cached_property
-    def _kept_rates(self) -> KeptRates:
-        """What `_rates_of` found, in this process or in one before; filled on demand."""
-        return KeptRates(f"{self.kind.name}.{self.family}", repr((list(self.lut), list(self.ff))))
-
-    def _rates_of(self, fixed: tuple[tuple[str, int], ...]) -> Floats:
-        """(factors, terms + 2) what a term grows by with each of the module's `factors`.
-
-        Args:
-            fixed: the parameters that are not in the module's `samples`.
+    def _of(self, module: ModuleParameters, shape: tuple[int, ...]) -> Ints:
+        """(…, 4) costs, as `RESULTS` has them, of a module or of several side by side.
 
         Raises:
-            ValueError: it is not linear in them.
+            KeyError: it has terms that were not fitted.
         """
-        if fixed not in self._kept_rates:
-            modules = [self.kind(**dict(fixed), **sample) for sample in self.kind.samples]
-            factors = np.array([module.factors for module in modules], float)
-            values = np.array([self._values(module) for module in modules])
-            # terms are multiples of a half: rounded, they are exact
-            rates = np.rint(2 * np.linalg.lstsq(factors, values, rcond=None)[0]) / 2
-            if not np.array_equal(factors @ rates, values):
-                raise ValueError(f"the terms of {modules[0]} are not linear in its factors")
-            self._kept_rates.add(fixed, rates)
-        return self._kept_rates[fixed]
+        found = np.empty((*shape, len(RESULTS)))
+        sides = (self.lut, module.lut_terms(self.family)), (self.ff, module.ff_terms(self.family))
+        for column, (known, terms) in enumerate(sides):
+            if unknown := terms.keys() - known.keys():
+                raise KeyError(f"{module.name} has terms that were not fitted: {', '.join(sorted(unknown))}")
+            found[..., column] = sum(known[name] * terms[name] for name in known if name in terms)
+        found[..., 2], found[..., 3] = module.dsps(self.family), module.block_rams(self.family)
+        return np.asarray(np.rint(found), np.int64)
 
 
 def module_costs(kind: type[ModuleParameters], family: Family, **parameters: ArrayLike) -> Ints:
     """The costs of many instances of a module, exactly as its formula gives them one by one.
 
-    Terms are evaluated at a few parameter sets for each that differs in more than the module's `samples`, which are
-    kept; the rest is array arithmetic.
+    Where the module's class is `vectorised`, all at once and unchecked; otherwise once for each that is different.
 
     Args:
         kind: the module's class.
         family: what it is synthesised for.
-        parameters: all of the module's, numbers or arrays that broadcast. Those in `samples` are not checked.
+        parameters: all of the module's, numbers or arrays that broadcast.
 
     Returns:
         (…, 4) whole LUTs, flip-flops, DSPs and block RAMs, in the order of `RESULTS`.
@@ -203,14 +166,6 @@ def _coefficients(points: Sequence[tuple[Mapping[str, float], int]]) -> dict[str
         return {}
     found, _ = nnls(rows / measured[:, None], np.array([cost for _, cost in points]) / measured)
     return dict(zip(names, found.tolist(), strict=True))
-
-
-def _weighted(coefficients: Iterable[float], values: Floats) -> Floats:
-    """The sum of (terms, …) values times their coefficients, in the same order for one module as for many."""
-    total = np.zeros(values.shape[1:])
-    for coefficient, value in zip(coefficients, values, strict=True):
-        total = total + coefficient * value
-    return total
 
 
 def _alike(columns: Sequence[Ints], count: int) -> tuple[Ints, Ints]:

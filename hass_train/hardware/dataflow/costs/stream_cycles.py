@@ -23,13 +23,15 @@ def map_words(height: Any, width: Any, pixels: Any = 1, depth: Any = 1) -> Any:
     return height * ceil_div(width, pixels) * depth
 
 
-def repacking_cycles(values: int, in_values: int, out_values: int) -> int:
+def repacking_cycles(values: Any, in_values: Any, out_values: Any) -> Any:
     """Cycles in which a width converter repacks the values of a frame: a word read or written each, whichever are more.
 
-    Where words become wider and two of them end within the last one read, the frame takes a cycle more.
+    Where words become wider and two of them end within the last one read, the frame takes a cycle more; for numbers or
+    arrays.
     """
     read, written = ceil_div(values, in_values), ceil_div(values, out_values)
-    return max(written, read + (written > 1 and (written - 1) * out_values > (read - 1) * in_values))
+    reading = read + ((written > 1) & ((written - 1) * out_values > (read - 1) * in_values))
+    return reading + (written - reading) * (written > reading)
 
 
 def concatenation_cycles(pixels: int, depth_a: int, depth_b: int) -> int:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from hass_train.hardware.arithmetic import ceil_div
+from hass_train.hardware.dataflow.costs.modules.lane_sums import over_sizes
 from hass_train.hardware.dataflow.costs.modules.memories import state_bits
-from hass_train.hardware.dataflow.costs.modules.parameters import Family
+from hass_train.hardware.dataflow.costs.modules.parameters import Family, Number
 from hass_train.hardware.dataflow.costs.modules.shared_activations import CHAIN, Engine
 
 
@@ -34,47 +35,41 @@ class ActivationEngine(Engine):
         return (self.steps & self.steps - 1 != 0) & (self.by_step == 0)
 
     @property
-    def factors(self) -> tuple[int, ...]:
-        return *super().factors, self.bundles * self.row_bits * self.adds_rows
-
-    @property
-    def latency(self) -> int:
+    def latency(self) -> Number:
         """As of dense engines, a cycle in which a window is loaded, and one between picking an activation and the
         address of its weights."""
         return super().latency + 2
 
     @property
-    def _shifted(self) -> list[int]:
+    def _sooner(self) -> Number:
         """A lane that has nothing left gets zero by the reset of its first register, which shift registers lack."""
-        return [max(skew - (self.steps > 1), 0) for skew in self._skews]
+        return 1 * (self.steps > 1)
 
-    def lut_terms(self, family: Family) -> dict[str, float]:
+    def lut_terms(self, family: Family) -> dict[str, Number]:
         lanes, positions = self.bundles * self.multipliers, self.bundles * self.positions
-        tests = ceil_div(self.data_bits, 5 if family == "xc7" else 3)
-        groups = int(ceil_div(self.longest, CHAIN))  # of lanes that read at the same time
-        places = [len(range(lane, self.positions, self.multipliers)) for lane in range(self.multipliers)]
+        several = self.steps > 1
+        groups = ceil_div(self.longest, CHAIN)  # of lanes that read at the same time
+        places = over_sizes(self.positions, self.multipliers, lambda count: count * state_bits(count))
+        beside = lanes - CHAIN * self.bundles
         return super().lut_terms(family) | {
-            "zero tests": positions * int(tests) if self.steps > 1 else 0,
-            "picks": positions if self.steps > 1 else 0,
-            "places": self.bundles * sum(count * state_bits(count) for count in places),
+            "zero tests": positions * ceil_div(self.data_bits, 5 if family == "xc7" else 3) * several,
+            "picks": positions * several,
+            "places": self.bundles * places,
             "row adders": lanes * self.row_bits * self.adds_rows,
-            "late rows": self.row_bits * (groups - 1)
-            + max(lanes - CHAIN * self.bundles, 0) * (self.steps - 1).bit_length(),
+            "late rows": self.row_bits * (groups - 1) + beside * (beside > 0) * state_bits(self.steps),
         }
 
     @property
-    def counter_bits(self) -> int:
+    def counter_bits(self) -> Number:
         """Those of `round_counter`, of the row that is loaded, and of the one beside what is picked."""
         return 3 * self.row_bits + state_bits(self.rounds)
 
-    def ff_terms(self, family: Family) -> dict[str, float]:
-        terms = super().ff_terms(family)
+    def ff_terms(self, family: Family) -> dict[str, Number]:
+        terms, several = super().ff_terms(family), self.steps > 1
         # the window, as it is loaded and beside what is picked
-        terms["datapath"] += 2 * self.bundles * self.positions * self.data_bits
-        if self.steps > 1:
-            places = [len(range(lane, self.positions, self.multipliers)) for lane in range(self.multipliers)]
-            # of what is left: the bits, whether there are more and any, and the first one's place
-            terms["datapath"] += self.bundles * sum(count + 2 + state_bits(count) for count in places)
-            if family == "xc7":
-                terms["datapath"] += self._operands * sum(skew > 0 for skew in self._skews)
+        held = 2 * self.bundles * self.positions * self.data_bits
+        # of what is left: the bits, whether there are more and any, and the first one's place
+        left = over_sizes(self.positions, self.multipliers, lambda count: count + 2 + state_bits(count))
+        reset = self._operands * self._over_lanes(lambda cycles: 1 * (cycles > 0)) if family == "xc7" else 0
+        terms["datapath"] = terms["datapath"] + held + (self.bundles * left + reset) * several
         return terms

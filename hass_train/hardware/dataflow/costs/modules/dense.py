@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.dataflow.costs.modules.memories import registers_of_delay, state_bits
-from hass_train.hardware.dataflow.costs.modules.parameters import Family
+from hass_train.hardware.dataflow.costs.modules.parameters import Family, Number
 from hass_train.hardware.dataflow.costs.modules.shared_activations import CHAIN, Engine
 
 
@@ -36,37 +36,37 @@ class DenseEngine(Engine):
             raise self.refused("IN_DSP", f"a DSP that {self.products} products share sums up {self.capacity} of them")
 
     @property
-    def side_columns(self) -> int:
+    def side_columns(self) -> Number:
         return self.columns
 
     @property
-    def capacity(self) -> int:
+    def capacity(self) -> Number:
         """The products that a field of a shared DSP sums up, if DSPs accumulate."""
         return ((1 << self._field - 1) - 1) // ((1 << self.data_bits - 1) * ((1 << self.weight_bits - 1) - 1))
 
     @property
-    def accumulates(self) -> bool:
-        return bool(self.in_dsp)
+    def accumulates(self) -> Number:
+        return self.in_dsp
 
     @property
-    def ports(self) -> int:
-        if self.accumulates:
-            return self.multipliers
-        return 1 if self.chains > 1 else int(ceil_div(self.multipliers, CHAIN))
+    def ports(self) -> Number:
+        alone = 1 + (ceil_div(self.multipliers, CHAIN) - 1) * (self.chains == 1)
+        return alone + (self.multipliers - alone) * self.accumulates
 
     @property
-    def _late_rows(self) -> tuple[int, int]:
+    def _late_rows(self) -> tuple[Number, Number]:
         """Bits of the addresses that ports get later than the first, and the cycles from port to port."""
-        return self.row_bits * (self.ports - 1), self.steps if self.accumulates else CHAIN
+        return self.row_bits * (self.ports - 1), CHAIN + (self.steps - CHAIN) * self.accumulates
 
-    def lut_terms(self, family: Family) -> dict[str, float]:
-        bits, cycles = self._late_rows
-        flags = self.multipliers if self.accumulates else 0
-        shifted = bits * int(ceil_div(cycles, 32)) if cycles > 2 else 0
-        return super().lut_terms(family) | ({"late rows": shifted + flags} if family == "xc7" else {})
+    def lut_terms(self, family: Family) -> dict[str, Number]:
+        terms = super().lut_terms(family)
+        if family == "xc7":
+            bits, cycles = self._late_rows
+            terms["late rows"] = bits * ceil_div(cycles, 32) * (cycles > 2) + self.multipliers * self.accumulates
+        return terms
 
     @property
-    def counter_bits(self) -> int:
+    def counter_bits(self) -> Number:
         """Those of `row_counter`: rows, and steps and rounds where they are not bits of the row."""
         rows, inner = self.passes * self.rounds * self.steps, self.rounds * self.steps
         separate = [
@@ -75,10 +75,11 @@ class DenseEngine(Engine):
         ]
         return self.row_bits + sum(separate)
 
-    def ff_terms(self, family: Family) -> dict[str, float]:
+    def ff_terms(self, family: Family) -> dict[str, Number]:
         bits, cycles = self._late_rows
         terms = super().ff_terms(family)
-        terms["datapath"] += bits * (cycles if family == "ecp5" else registers_of_delay(cycles))
-        if self.accumulates and cycles < 3:  # too short for shift registers are the flags of the lanes, too
-            terms["datapath"] += (self.multipliers - 1) * cycles
+        late = bits * (cycles if family == "ecp5" else registers_of_delay(cycles))
+        # too short for shift registers are the flags of the lanes, too
+        flags = (self.multipliers - 1) * cycles * (cycles < 3) * self.accumulates
+        terms["datapath"] = terms["datapath"] + late + flags
         return terms

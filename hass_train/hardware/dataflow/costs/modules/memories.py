@@ -22,7 +22,7 @@ SMALL_PRODUCT = 8
 
 def state_bits(depth: Any) -> Any:
     """The bits that count `depth` states, for a number or an array."""
-    if isinstance(depth, np.ndarray):
+    if isinstance(depth, (np.ndarray, np.integer)):
         return np.frexp(depth - 1)[1]  # the exponent of 2 above it: exact up to 53 bits
     return (depth - 1).bit_length()
 
@@ -32,9 +32,9 @@ def address_bits(count: Any) -> Any:
     return state_bits(count) + (count == 1)
 
 
-def multipliers(bits: int) -> int:
+def multipliers(bits: Any) -> Any:
     """The multipliers of an ECP5, of 18 bits, that an operand is spread over; two bits beyond them go to LUTs."""
-    return max(-(-(bits - 2) // 17), 1)
+    return -(-(bits - 2) // 17) + (bits <= 2)
 
 
 def multiplexer(inputs: Any, family: Family) -> Any:
@@ -44,21 +44,21 @@ def multiplexer(inputs: Any, family: Family) -> Any:
     return 4 * -(-inputs // 8) * (inputs > 4) + (inputs > 1) * (inputs <= 4)
 
 
-def choice(inputs: int, family: Family) -> int:
+def choice(inputs: Any, family: Family) -> Any:
     """The LUTs of a bit of `choose`: a LUT for four inputs, four for sixteen, and what joins them."""
     if family == "ecp5":
         return inputs // 2  # with the multiplexers behind LUTs
     sixteens = (inputs + 3) // 16
-    rest = max(inputs - 16 * sixteens, 0)
+    rest = (inputs - 16 * sixteens) * (inputs > 16 * sixteens)
     parts = sixteens + -(-rest // 4)
     last = rest % 4
-    luts = 4 * sixteens + -(-rest // 4) - (last == 1 or (last == 2 and parts == 2))
-    return luts + (0 if parts == 1 else 1 if parts < 4 else 2)
+    luts = 4 * sixteens + -(-rest // 4) - ((last == 1) | ((last == 2) & (parts == 2)))
+    return luts + 1 * (parts != 1) + 1 * (parts >= 4)
 
 
-def registers_of_delay(cycles: int) -> int:
+def registers_of_delay(cycles: Any) -> Any:
     """The flip-flops of a delay that shift registers of a Xilinx device, of 3 to 16 or 32 cycles, leave over."""
-    return cycles if cycles < 3 else int(cycles % 32 in (1, 17))
+    return cycles * (cycles < 3) + (cycles >= 3) * (cycles % 16 == 1)
 
 
 def tree(inputs: Any, family: Family) -> Any:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
+
+import numpy as np
 
 from hass_train.hardware.arithmetic import ceil_div
-from hass_train.hardware.dataflow.costs.modules.memories import address_bits, choice
-from hass_train.hardware.dataflow.costs.modules.parameters import Family
-from hass_train.hardware.dataflow.costs.modules.sparse import SparseEngine, samples_of
+from hass_train.hardware.dataflow.costs.modules.lane_sums import lanes_choosing, over_numbers, over_sizes, running
+from hass_train.hardware.dataflow.costs.modules.memories import address_bits, choice, state_bits
+from hass_train.hardware.dataflow.costs.modules.parameters import Family, Number
+from hass_train.hardware.dataflow.costs.modules.sparse import SparseEngine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,61 +20,72 @@ class PairEngine(SparseEngine):
     """Lanes skip pairs in which the value or the weight is zero; weights are read by address, zero bits beside them."""
 
     name: ClassVar[str] = "pair_engine"
-    samples: ClassVar[tuple[Mapping[str, int], ...]] = samples_of("passes")
     loads: ClassVar[int] = 2
     registers: ClassVar[int] = 1
     passes: int
 
     @property
-    def pickers(self) -> tuple[list[int], int]:
-        """The places among which each picker of an engine picks, and how many it picks at once."""
-        return [ceil_div(self.positions - lane, self.multipliers) for lane in range(self.multipliers)], 1
-
-    def chosen_from(self, lane: int) -> int:
-        return int(ceil_div(self.positions - lane, self.multipliers))
+    def choosing(self) -> Number:
+        return lanes_choosing(self.positions, self.multipliers)
 
     @property
-    def memory_rows(self) -> int:
+    def memory_rows(self) -> Number:
         return self.rounds * self.passes
 
-    def accumulates(self, family: Family) -> bool:
-        return super().accumulates(family) and self.steps > 1
+    def accumulates(self, family: Family) -> Number:
+        return super().accumulates(family) & (self.steps > 1)
+
+    def _over_pickers(self, counted: Callable[[Any], Any]) -> Number:
+        """The sum over the pickers of an engine, each of a lane, of something, by the places among which it picks."""
+        return over_sizes(self.positions, self.multipliers, counted)
 
     @property
-    def _place_bits(self) -> int:
-        """Bits of the places that are picked, and of a lane's two registers beside them."""
-        return sum((n - 1).bit_length() + 2 * (n > 1) for n in self.pickers[0])
+    def _picks(self) -> Number:
+        """How many places a picker picks at once."""
+        return 1
 
-    def lut_terms(self, family: Family) -> dict[str, float]:
+    def _over_picks(self, counted: Callable[[Any, Any], Any]) -> Number:
+        """The sum over all picks of something, by the places that there are and the picks before it."""
+        return self._over_pickers(lambda places: counted(places, 0))
+
+    @property
+    def _place_bits(self) -> Number:
+        """Bits of the places that are picked, and of a lane's two registers beside them."""
+        return self._over_pickers(lambda places: (state_bits(places) + 2) * (places > 1))
+
+    def lut_terms(self, family: Family) -> dict[str, Number]:
         """See `ModuleParameters`: of `pair_picker`, "pairs" are the registers of those left, "trees" what finds the
         first among n places (n·log2 n), "ranks" the counts for later picks, "places" the encoders."""
-        places, picks = self.pickers
         inputs = 5 if family == "xc7" else 3
+        encoders = running(choice(1 << np.arange(7), family))  # of 0, 1, … bits
         terms = self._sum_luts(family)
-        muxes = sum(choice(_within_reach(n, pick), family) for n in places for pick in range(picks))
-        terms["multiplexers"] = self.copies * self.data_bits * muxes
-        terms["datapath"] += self.bundles * self.positions * int(ceil_div(self.data_bits - 1, inputs))
-        several = [n for n in places if n > 1]
+        muxes = self._over_picks(lambda places, pick: choice(_within_reach(places, pick), family))
+        tests = self.bundles * self.positions * ceil_div(self.data_bits - 1, inputs)
         return terms | {
-            "pairs": self.copies * sum(places),
-            "trees": self.copies * sum(round(n * math.log2(n)) for n in several),
-            "ranks": self.copies * sum(max(n - pick - 1, 0) for n in several for pick in range(picks)),
-            "places": self.copies * picks * sum(_encoder(n, family) for n in several),
+            "multiplexers": self.copies * self.data_bits * muxes,
+            "datapath": terms["datapath"] + tests,
+            "pairs": self.copies * self.positions,
+            "trees": self.copies * self._over_pickers(lambda n: np.rint(n * np.log2(np.maximum(n, 1)))),
+            "ranks": self.copies * self._over_picks(lambda n, pick: np.maximum(n - pick - 1, 0)),
+            "places": self.copies
+            * self._picks
+            * self._over_pickers(lambda n: encoders[address_bits(np.maximum(n, 1))] * (n > 1)),
             "lanes": self.copies * self.multipliers,
             "counters": address_bits(self.memory_rows) + address_bits(self.rounds),
             "fixed": 1,
         }
 
-    def ff_terms(self, family: Family) -> dict[str, float]:
-        places, _ = self.pickers
+    def ff_terms(self, family: Family) -> dict[str, Number]:
         terms = self._sum_ffs(family)
-        held = self.registers * sum(places) + self.positions  # pairs that are loaded and left, and the mask
-        terms["datapath"] += self.copies * held + 2 * self.bundles * self.positions * self.data_bits
-        terms["datapath"] += self.copies * self._place_bits
-        delays = [wait + self.loads for wait in self.waits]  # three registers and more are one, and a LUT
-        idle = sum(delay if delay < 3 or family == "ecp5" else 1 for delay in delays)
-        terms["datapath"] += self.copies * idle
-        return terms
+        held = (self.registers + 1) * self.positions  # pairs that are loaded and left, and the mask
+
+        def idle(registers: Any) -> Any:
+            """Three registers and more are one, and a LUT."""
+            return registers if family == "ecp5" else registers * (registers < 3) + (registers > 2)
+
+        own = held + self._place_bits + self.over_waits(idle, self.loads)
+        values = 2 * self.bundles * self.positions * self.data_bits
+        return terms | {"datapath": terms["datapath"] + self.copies * own + values}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,29 +96,35 @@ class CrossbarEngine(PairEngine):
     registers: ClassVar[int] = 2
 
     @property
-    def choices(self) -> int:
+    def choices(self) -> Number:
         return self.positions
 
     @property
-    def pickers(self) -> tuple[list[int], int]:
-        return [self.positions], self.multipliers
+    def choosing(self) -> Number:
+        return self.multipliers * (self.positions > 1)
+
+    def _over_pickers(self, counted: Callable[[Any], Any]) -> Number:
+        return counted(self.positions)
 
     @property
-    def _place_bits(self) -> int:
+    def _picks(self) -> Number:
+        return self.multipliers
+
+    def _over_picks(self, counted: Callable[[Any, Any], Any]) -> Number:
+        return over_numbers(self.positions, self.multipliers, counted)
+
+    @property
+    def _place_bits(self) -> Number:
         """A pick's place is at least its number, so that some of its bits may be constant."""
-        return sum(((self.positions - 1) ^ pick).bit_length() for pick in range(self.multipliers))
-
-    def chosen_from(self, lane: int) -> int:
-        return self.positions
+        return self._over_picks(_differing)
 
 
-def _within_reach(choices: int, pick: int) -> int:
-    """The choices of the pick behind `pick` others, as its place has constant bits: it is `pick` at least."""
-    differing = ((choices - 1) ^ pick).bit_length()
+def _differing(choices: Any, pick: Any) -> Any:
+    """The bits of the place of the pick behind `pick` others that are not constant: it is `pick` at least."""
+    return state_bits(np.asarray((choices - 1) ^ pick) + 1)
+
+
+def _within_reach(choices: Any, pick: Any) -> Any:
+    """The choices of that pick, as its place has constant bits."""
+    differing = _differing(choices, pick)
     return choices - (pick >> differing << differing)
-
-
-def _encoder(choices: int, family: Family) -> int:
-    """The LUTs of the place of a pick among some choices."""
-    bits = address_bits(choices)
-    return sum(choice(2**bit, family) for bit in range(bits)) if choices > 1 else 0

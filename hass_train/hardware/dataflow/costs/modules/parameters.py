@@ -12,6 +12,9 @@ from hass_train.runtime.errors import UserError
 Family = Literal["xc7", "ecp5"]
 """What modules are synthesised for: Xilinx devices with LUTs of six inputs, or Lattice ECP5 with LUTs of four."""
 
+Number = Any
+"""A number, or an array of them where a module's parameters are arrays."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModuleParameters(ABC):
@@ -23,14 +26,11 @@ class ModuleParameters(ABC):
     Attributes:
         name: the SystemVerilog module's, and the name of its file.
         block_ram: whether synthesis may put memories of it into block RAM.
-        samples: some values of parameters that change costs only through `factors`, enough to tell how much: all
-            instances that differ in nothing else are priced together (`costs/formulas.py`).
-        vectorised: whether terms may be asked of arrays of parameters (`unchecked`).
+        vectorised: whether costs may be asked of arrays of parameters (`unchecked`), as thousands of designs are.
     """
 
     name: ClassVar[str]
     block_ram: ClassVar[bool] = False
-    samples: ClassVar[tuple[Mapping[str, int], ...]] = ({},)
     vectorised: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -65,32 +65,26 @@ class ModuleParameters(ABC):
 
     @classmethod
     def unchecked(cls, parameters: Mapping[str, Any]) -> Self:
-        """Modules side by side, whose parameters may be arrays that broadcast; of those, only `factors` are told, and
-        terms if the class is `vectorised`."""
+        """Modules side by side, whose parameters may be arrays that broadcast, if the class is `vectorised`."""
         modules = object.__new__(cls)
         vars(modules).update(parameters)
         return modules
 
-    @property
-    def factors(self) -> tuple[int, ...]:
-        """Numbers in which all terms, DSPs and block RAMs are linear while only parameters in `samples` vary."""
-        return (1,)
-
     @abstractmethod
-    def lut_terms(self, family: Family) -> dict[str, float]:
+    def lut_terms(self, family: Family) -> dict[str, Number]:
         """What its LUTs grow with: a number by a short name of its meaning, such as multiplexer bits.
 
         The characterisation finds how many LUTs each of them takes (coefficients ≥ 0). A term "fixed" is 1 if given.
         """
 
     @abstractmethod
-    def ff_terms(self, family: Family) -> dict[str, float]:
+    def ff_terms(self, family: Family) -> dict[str, Number]:
         """What its flip-flops grow with, likewise."""
 
-    def dsps(self, family: Family) -> int:
+    def dsps(self, family: Family) -> Number:
         """The DSPs that it takes, exactly."""
         return 0
 
-    def block_rams(self, family: Family) -> int:
+    def block_rams(self, family: Family) -> Number:
         """The block RAMs that it takes, exactly: of 18 kbit on Xilinx devices, of 16 kbit on ECP5."""
         return 0

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import gcd
 from typing import ClassVar
 
+import numpy as np
+
+from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.dataflow.costs.modules.memories import (
     block_rams,
     lutram,
@@ -13,7 +15,7 @@ from hass_train.hardware.dataflow.costs.modules.memories import (
     state_bits,
     tree,
 )
-from hass_train.hardware.dataflow.costs.modules.parameters import Family, ModuleParameters
+from hass_train.hardware.dataflow.costs.modules.parameters import Family, ModuleParameters, Number
 from hass_train.hardware.dataflow.costs.stream_cycles import repacking_cycles
 
 
@@ -25,10 +27,10 @@ class StreamFork(ModuleParameters):
     width: int
     copies: int
 
-    def lut_terms(self, family: Family) -> dict[str, float]:
+    def lut_terms(self, family: Family) -> dict[str, Number]:
         return {"copies": self.copies, "fixed": 1}
 
-    def ff_terms(self, family: Family) -> dict[str, float]:
+    def ff_terms(self, family: Family) -> dict[str, Number]:
         return {"copies": self.copies}
 
 
@@ -40,10 +42,10 @@ class StreamJoin(ModuleParameters):
     width: int
     copies: int
 
-    def lut_terms(self, family: Family) -> dict[str, float]:
+    def lut_terms(self, family: Family) -> dict[str, Number]:
         return {"valid": tree(self.copies + 1, family)}
 
-    def ff_terms(self, family: Family) -> dict[str, float]:
+    def ff_terms(self, family: Family) -> dict[str, Number]:
         return {"none": 0}
 
 
@@ -63,7 +65,7 @@ class Reorder(ModuleParameters):
         """Bits of the counters of words."""
         return state_bits(self.in_words) + 2 * state_bits(self.out_words)
 
-    def lut_terms(self, family: Family) -> dict[str, float]:
+    def lut_terms(self, family: Family) -> dict[str, Number]:
         row, words = self.in_values * self.bits, 2 << state_bits(self.in_words)
         return {
             "memory": self.out_values * lutram(row, words, family),
@@ -72,7 +74,7 @@ class Reorder(ModuleParameters):
             "fixed": 1,
         }
 
-    def ff_terms(self, family: Family) -> dict[str, float]:
+    def ff_terms(self, family: Family) -> dict[str, Number]:
         return {"values": self.out_values * self.bits, "counters": self.counters, "fixed": 1}
 
 
@@ -94,14 +96,14 @@ class RegisterFifo(Fifo):
     def least(self, parameter: str) -> int:
         return 2 if parameter == "DEPTH" else 1
 
-    def lut_terms(self, family: Family) -> dict[str, float]:
+    def lut_terms(self, family: Family) -> dict[str, Number]:
         return {
             "multiplexer": self.width * multiplexer(self.depth, family),
             "index": state_bits(self.depth),
             "fixed": 1,
         }
 
-    def ff_terms(self, family: Family) -> dict[str, float]:
+    def ff_terms(self, family: Family) -> dict[str, Number]:
         return {"rows": self.width * self.depth, "index": state_bits(self.depth), "fixed": 1}
 
 
@@ -115,7 +117,7 @@ class LutramFifo(Fifo):
     def least(self, parameter: str) -> int:
         return {"SHIFT_REGISTERS": 0, "DEPTH": 2}.get(parameter, 1)
 
-    def lut_terms(self, family: Family) -> dict[str, float]:
+    def lut_terms(self, family: Family) -> dict[str, Number]:
         index, shifted = state_bits(self.depth), self.shift_registers
         addressed = 1 - shifted
         # of addressed ones both addresses, and the number of words
@@ -128,7 +130,7 @@ class LutramFifo(Fifo):
             return terms | {"multiplexer": shifted * self.width * self.depth}
         return terms | {"shift registers": shifted * self.width * -(-self.depth // 32), "index": shifted * index}
 
-    def ff_terms(self, family: Family) -> dict[str, float]:
+    def ff_terms(self, family: Family) -> dict[str, Number]:
         index, shifted = state_bits(self.depth), self.shift_registers
         rows = shifted * self.width * self.depth * (family == "ecp5")
         counters = (1 - shifted) * (2 * index + state_bits(self.depth + 1) + 2)
@@ -150,13 +152,13 @@ class BlockFifo(Fifo):
         """Bits of both addresses, and of the number of words."""
         return 2 * state_bits(self.depth - 1) + state_bits(self.depth)
 
-    def lut_terms(self, family: Family) -> dict[str, float]:
+    def lut_terms(self, family: Family) -> dict[str, Number]:
         return {"counters": self._counters, "fixed": 1}
 
-    def ff_terms(self, family: Family) -> dict[str, float]:
+    def ff_terms(self, family: Family) -> dict[str, Number]:
         return {"counters": self._counters, "fixed": 3}
 
-    def block_rams(self, family: Family) -> int:
+    def block_rams(self, family: Family) -> Number:
         return block_rams(self.width, self.depth - 1, family)
 
 
@@ -165,42 +167,45 @@ class WidthConverter(ModuleParameters):
     """Words of `in_values` values to words of `out_values`, in frames of `total` values filled up with zeros."""
 
     name: ClassVar[str] = "width_converter"
+    vectorised: ClassVar[bool] = True
     bits: int
     in_values: int
     out_values: int
     total: int
 
     @property
-    def _counters(self) -> dict[str, int]:
+    def _counters(self) -> Number:
         """Bits of the counters of cycles of a lap, of places of the window in a lap, and of laps of a frame."""
-        common = gcd(self.in_values, self.out_values)
-        lap = self.in_values * self.out_values // common
-        laps, rest = divmod(self.total, lap)
-        if not rest or all(-(-rest // values) == lap // values for values in (self.in_values, self.out_values)):
-            laps, rest = 1, 0  # the last lap is like the others
-        steps = repacking_cycles(lap if laps else rest, self.in_values, self.out_values)
-        if rest:
-            steps = max(steps, repacking_cycles(rest, self.in_values, self.out_values))
-        return {
-            "steps": state_bits(steps),
-            "places": state_bits(self.in_values // common) if self.in_values < self.out_values else 0,
-            "laps": state_bits(laps + 1) if rest and laps else 0,
-        }
+        read, written = self.in_values, self.out_values
+        common = np.gcd(read, written)
+        lap = read * written // common
+        laps, rest = self.total // lap, self.total % lap
+        # the last lap is like the others
+        alike = (ceil_div(rest, read) == lap // read) & (ceil_div(rest, written) == lap // written)
+        rest = rest * (1 - alike)
+        whole = (laps > 0) | (rest == 0)
+        steps = repacking_cycles(rest + (lap - rest) * whole, read, written)
+        last = repacking_cycles(rest, read, written) * (rest > 0)
+        return (
+            state_bits(steps + (last - steps) * (last > steps))
+            + state_bits(read // common) * (read < written)
+            + state_bits(laps + 1) * ((rest > 0) & (laps > 0))
+        )
 
-    def lut_terms(self, family: Family) -> dict[str, float]:
-        places = self.in_values // gcd(self.in_values, self.out_values)
-        read, written = -(-self.total // self.in_values), -(-self.total // self.out_values)
+    def lut_terms(self, family: Family) -> dict[str, Number]:
+        places = self.in_values // np.gcd(self.in_values, self.out_values)
+        read, written = ceil_div(self.total, self.in_values), ceil_div(self.total, self.out_values)
         ends = written * self.out_values > read * self.in_values  # the last word written ends with zeros
         return {
             "multiplexer": self.bits * self.out_values * multiplexer(places, family),
             "zeros": self.bits * self.out_values * ends,
-            "counters": sum(self._counters.values()),
+            "counters": self._counters,
             "fixed": 1,
         }
 
-    def ff_terms(self, family: Family) -> dict[str, float]:
-        history = self.bits * (self.out_values - gcd(self.in_values, self.out_values))
-        return {"history": history, "counters": sum(self._counters.values())}
+    def ff_terms(self, family: Family) -> dict[str, Number]:
+        history = self.bits * (self.out_values - np.gcd(self.in_values, self.out_values))
+        return {"history": history, "counters": self._counters}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,8 +217,8 @@ class Concatenate(ModuleParameters):
     depth_a: int
     depth_b: int
 
-    def lut_terms(self, family: Family) -> dict[str, float]:
+    def lut_terms(self, family: Family) -> dict[str, Number]:
         return {"multiplexer": self.width, "words": state_bits(max(self.depth_a, self.depth_b)), "fixed": 1}
 
-    def ff_terms(self, family: Family) -> dict[str, float]:
+    def ff_terms(self, family: Family) -> dict[str, Number]:
         return {"words": state_bits(max(self.depth_a, self.depth_b)), "fixed": 1}

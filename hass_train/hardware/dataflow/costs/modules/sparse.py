@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hass_train.hardware.arithmetic import ceil_div
+from hass_train.hardware.dataflow.costs.modules.lane_sums import lanes_choosing, least, over_sizes, running
 from hass_train.hardware.dataflow.costs.modules.memories import (
     SMALL_PRODUCT,
     address_bits,
@@ -15,21 +20,19 @@ from hass_train.hardware.dataflow.costs.modules.memories import (
     multipliers,
     state_bits,
 )
-from hass_train.hardware.dataflow.costs.modules.parameters import Family, ModuleParameters
+from hass_train.hardware.dataflow.costs.modules.parameters import Family, ModuleParameters, Number
 
+Ints = NDArray[np.int64]
+
+_CASCADE = 8  # lanes of a cascade of DSPs, at most
 _PACKED = 25  # bits of two values that share a DSP
-
-
-def samples_of(rows: str) -> tuple[Mapping[str, int], ...]:
-    """Parameters that tell rates apart; `rows` is the one that says how many rows a memory has beside `rounds`."""
-    values = ((1, 1, 1, 1), (2, 1, 1, 1), (1, 2, 1, 1), (1, 1, 1, 4), (1, 1, 2, 4), (1, 1, 4, 8), (5, 3, 5, 35))
-    return tuple(dict(zip(("filters", "bundles", "rounds", rows), one, strict=True)) for one in values)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SparseEngine(ModuleParameters):
     """What the three engines share: windows that stay for some rounds, and the sums of each round."""
 
+    vectorised: ClassVar[bool] = True
     positions: int
     multipliers: int
     filters: int
@@ -52,12 +55,12 @@ class SparseEngine(ModuleParameters):
                 raise self.refused(parameter, "it must be 2 to 16")
 
     @property
-    def side_by_side(self) -> int:
+    def side_by_side(self) -> Number:
         """Windows in a word; consecutive ones are bundles."""
         return self.bundles
 
     @property
-    def choices(self) -> int:
+    def choices(self) -> Number:
         """Positions that a multiplier chooses among, at most."""
         return self.steps
 
@@ -66,113 +69,122 @@ class SparseEngine(ModuleParameters):
         """Whether two products share a DSP."""
         return False
 
-    @property
-    def steps(self) -> int:
+    @cached_property
+    def steps(self) -> Number:
         """⌈M/N⌉."""
         return ceil_div(self.positions, self.multipliers)
 
-    @property
-    def sum_bits(self) -> int:
+    @cached_property
+    def sum_bits(self) -> Number:
         """The bits of a sum, which cannot overflow."""
-        return self.data_bits + self.weight_bits + (self.positions - 1).bit_length()
+        return self.data_bits + self.weight_bits + state_bits(self.positions)
 
-    @property
-    def cascades(self) -> tuple[int, int]:
+    @cached_property
+    def cascades(self) -> tuple[Number, Number]:
         """How `dot_product` adds: cascades of DSPs, and lanes in each."""
-        largest = 2 ** (self.data_bits - 1) * (2 ** (self.weight_bits - 1) - 1)
-        longest = min(8, (2 ** (24 - self.data_bits) - 1) // largest) if self.packed else 8
+        largest = (1 << self.data_bits - 1) * ((1 << self.weight_bits - 1) - 1)
+        shared = ((1 << 24 - self.data_bits) - 1) // largest
+        longest = _CASCADE + (least(shared, _CASCADE) - _CASCADE) * self.packed
         cascades = ceil_div(self.multipliers, longest)
         return cascades, ceil_div(self.multipliers, cascades)
 
     @property
-    def latency(self) -> int:
+    def latency(self) -> Number:
         """Of `dot_product`, of what comes before it, and a cycle in which the memory's first row is fetched ahead."""
         cascades, length = self.cascades
-        alone = self.multipliers == 1 and not self.packed
-        return 5 + self.late + self.loads + (0 if alone else ceil_div(length, 2)) + (cascades > 1)
+        alone = (self.multipliers == 1) * (1 - self.packed)
+        return 5 + self.late + self.loads + ceil_div(length, 2) * (1 - alone) + (cascades > 1)
 
     @property
-    def copies(self) -> int:
+    def copies(self) -> Number:
         """Sums that are made side by side."""
         return self.side_by_side * self.filters
 
-    @property
-    def dots(self) -> int:
+    @cached_property
+    def dots(self) -> Number:
         """Instances of `dot_product`."""
         columns = self.side_by_side // self.bundles
-        return ceil_div(columns, 2 if self.packed else 1) * self.bundles * self.filters
+        return ceil_div(columns, 1 + self.packed) * self.bundles * self.filters
 
-    def in_luts(self, family: Family) -> bool:
-        """Whether products are so narrow that Yosys makes them of a Xilinx device's LUTs."""
-        return family == "xc7" and not self.packed and self.data_bits + self.weight_bits <= SMALL_PRODUCT
+    def in_luts(self, family: Family) -> Number:
+        """Whether products are so narrow that Yosys makes them of a Xilinx device's LUTs: 0 or 1."""
+        return (family == "xc7") * (1 - self.packed) * (self.data_bits + self.weight_bits <= SMALL_PRODUCT)
 
     @property
-    def waits(self) -> list[int]:
-        """The registers before the product of each lane of a `dot_product`."""
-        _, length = self.cascades
-        return [1 + lane % length // 2 for lane in range(self.multipliers)]
-
     @abstractmethod
-    def chosen_from(self, lane: int) -> int:
-        """The positions among which a lane chooses."""
+    def choosing(self) -> Number:
+        """The lanes, the first ones, that choose among several positions."""
 
-    def _delays(self, family: Family) -> list[tuple[int, int, int]]:
-        """(registers in a row, bits, engines) before the products of all engines, beyond those that DSPs have.
+    def over_waits(self, counted: Callable[[Ints], Ints], more: Number = 0, lanes: Number | None = None) -> Number:
+        """The sum over the lanes of a `dot_product` of something, by the registers before a lane's product.
+
+        Args:
+            counted: of an array of registers in a row.
+            more: that many are added, or taken away; 3 at most.
+            lanes: the first ones alone.
+        """
+        _, length = self.cascades
+        many = self.multipliers if lanes is None else lanes
+        # lanes of a cascade wait by pairs: 1, 1, 2, 2, …
+        waits = 1 + np.arange(_CASCADE) // 2 + np.arange(-3, 4)[:, None]
+        sums = running(counted(np.maximum(waits, 0)))
+        return many // length * sums[more + 3, length] + sums[more + 3, many % length]
+
+    def _delayed(self, family: Family, counted: Callable[[Ints], Ints]) -> Number:
+        """The sum of something, by the registers in a row before the products of all engines that DSPs do not have.
 
         Where a lane has nothing to choose from, filters have the same values, and synthesis keeps one of them.
         """
-        inside = 2 if family == "xc7" and not self.in_luts(family) else 0
-        rows = []
-        for lane, wait in enumerate(self.waits):
-            rows.append((wait - inside, self.weight_bits, self.bundles * self.filters))  # columns share them
-            engines = self.dots if self.chosen_from(lane) > 1 else self.dots // self.filters
-            if self.packed:
-                within = 1 if family == "xc7" else 0
-                rows += [(wait - within, self.data_bits, engines), (wait, self.data_bits, engines)]
-            else:
-                rows.append((wait + self.late - inside, self.data_bits, engines))
-        return [row for row in rows if row[0] > 0]
+        inside = 2 * (family == "xc7") * (1 - self.in_luts(family))
+        # columns share the registers of weights
+        found = self.weight_bits * self.bundles * self.filters * self.over_waits(counted, -inside)
+        shared = self.dots // self.filters
+        within = 1 if family == "xc7" else 0
+        for more, there in ((self.late - inside, 1 - self.packed), (-within, self.packed), (0, self.packed)):
+            own = self.over_waits(counted, more, self.choosing)
+            every = self.over_waits(counted, more)
+            found = found + there * self.data_bits * (own * self.dots + (every - own) * shared)
+        return found
 
-    def sums_in_luts(self, family: Family) -> bool:
+    def sums_in_luts(self, family: Family) -> Number:
         """Whether sums are kept outside DSPs: a Xilinx one without neighbours keeps its own."""
-        return family == "ecp5" or self.multipliers > 1 or self.packed or self.in_luts(family)
+        return (family == "ecp5") | (self.multipliers > 1) | self.packed | (self.in_luts(family) > 0)
 
-    def accumulates(self, family: Family) -> bool:
+    def accumulates(self, family: Family) -> Number:
         """Whether they are added up over the cycles of a round."""
         return self.sums_in_luts(family)
 
-    def _sum_luts(self, family: Family) -> dict[str, float]:
+    def _sum_luts(self, family: Family) -> dict[str, Number]:
         """The LUTs of `dot_product`: a bit of an adder takes one, and so do three registers in a row and more."""
         cascades, _ = self.cascades
         sums = self.copies * self.sum_bits
         if family == "ecp5":
             return {"datapath": 0, "adders": sums * self.multipliers}
-        adders = self.accumulates(family) + (self.multipliers if self.in_luts(family) else cascades) - 1
-        product = round(5 / 3 * self.data_bits * self.weight_bits) if self.in_luts(family) else 0  # as measured
-        shifted = sum(bits * engines for count, bits, engines in self._delays(family) if count > 2)
+        in_luts = self.in_luts(family)
+        adders = self.accumulates(family) + cascades + (self.multipliers - cascades) * in_luts - 1
+        product = np.rint(5 / 3 * self.data_bits * self.weight_bits) * in_luts  # as measured
+        shifted = self._delayed(family, lambda registers: 1 * (registers > 2))
         return {
             "datapath": sums * adders + shifted + self.dots * self.multipliers * product,
             "parities": self.dots * self.multipliers * self.packed,
         }
 
-    def _sum_ffs(self, family: Family) -> dict[str, float]:
+    def _sum_ffs(self, family: Family) -> dict[str, Number]:
         """The flip-flops of `dot_product`, operands that wait and sums, and of the engine's control."""
         cascades, length = self.cascades
-        in_fabric = family == "ecp5" or self.in_luts(family)
+        in_fabric = (family == "ecp5") | (self.in_luts(family) > 0)
+        kept = 1 * self.sums_in_luts(family)
         # DSPs have the registers of sums along a cascade, but not behind lanes that are none
-        lanes = range(0 if in_fabric else self.multipliers, cascades * length if self.sums_in_luts(family) else 0)
-        passed = sum(lane % length % 2 == 1 or lane % length == length - 1 for lane in lanes)
-        passed -= in_fabric and self.multipliers == 1 and not self.packed
-        passed -= 0 < len(lanes) < length and lanes[0] % length % 2  # the DSP before has the register
-        operand = _PACKED if self.packed else self.data_bits
+        none = self.multipliers * (1 - in_fabric)
+        behind = (cascades * length - none) * kept
+        passed = cascades * ceil_div(length, 2) - none // length * ceil_div(length, 2) - none % length // 2
+        passed = passed * kept - in_fabric * (self.multipliers == 1) * (1 - self.packed)
+        passed = passed - (behind > 0) * (behind < length) * (none % length % 2)  # the DSP before has the register
+        operand = self.data_bits + (_PACKED - self.data_bits) * self.packed
         products = self.dots * self.multipliers * (operand + self.weight_bits) * in_fabric
-        waiting = sum(
-            count * bits * engines for count, bits, engines in self._delays(family) if count < 3 or family == "ecp5"
-        )
+        waiting = self._delayed(family, lambda registers: registers * ((registers < 3) | (family == "ecp5")))
         return {
-            "datapath": self.copies * self.sum_bits * (self.sums_in_luts(family) + (cascades > 1) + passed)
-            + waiting
-            + products,
+            "datapath": self.copies * self.sum_bits * (kept + (cascades > 1) + passed) + waiting + products,
             "counters": address_bits(self.memory_rows) * (1 + self.late + self.loads) + state_bits(self.rounds),
             "pipeline": self.latency,
             "fixed": 1,
@@ -180,17 +192,12 @@ class SparseEngine(ModuleParameters):
 
     @property
     @abstractmethod
-    def memory_rows(self) -> int:
+    def memory_rows(self) -> Number:
         """Rows of the memory that says what to do."""
 
-    @property
-    def factors(self) -> tuple[int, ...]:
-        counters = address_bits(self.memory_rows), address_bits(self.rounds), state_bits(self.rounds)
-        return 1, self.bundles, self.bundles * self.filters, *counters
-
-    def dsps(self, family: Family) -> int:
-        each = multipliers(_PACKED) if family == "ecp5" and self.packed else 1
-        return 0 if self.in_luts(family) else each * self.dots * self.multipliers
+    def dsps(self, family: Family) -> Number:
+        each = 1 + (multipliers(_PACKED) - 1) * self.packed * (family == "ecp5")
+        return each * self.dots * self.multipliers * (1 - self.in_luts(family))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,7 +205,6 @@ class WeightEngine(SparseEngine):
     """Zero weights are neither stored nor multiplied; the schedule is in the memory (`listed_rows`)."""
 
     name: ClassVar[str] = "weight_engine"
-    samples: ClassVar[tuple[Mapping[str, int], ...]] = samples_of("rows")
     late: ClassVar[int] = 0
     columns: int
     rows: int
@@ -226,7 +232,7 @@ class WeightEngine(SparseEngine):
             raise self.refused("ROWS", f"rounds take one row where MULTIPLIERS=POSITIONS: a multiple of {self.rounds}")
 
     @property
-    def side_by_side(self) -> int:
+    def side_by_side(self) -> Number:
         return self.bundles * self.columns
 
     @property
@@ -234,25 +240,29 @@ class WeightEngine(SparseEngine):
         return self.products == 2
 
     @property
-    def choices(self) -> int:
-        return self.steps if self.lanes else self.positions
-
-    def chosen_from(self, lane: int) -> int:
-        return int(ceil_div(self.positions - lane, self.multipliers)) if self.lanes else self.positions
+    def choices(self) -> Number:
+        return self.positions + (self.steps - self.positions) * self.lanes
 
     @property
-    def memory_rows(self) -> int:
+    def choosing(self) -> Number:
+        pooled = self.multipliers * (self.positions > 1)
+        return pooled + (lanes_choosing(self.positions, self.multipliers) - pooled) * self.lanes
+
+    @property
+    def memory_rows(self) -> Number:
         return self.rows
 
-    def lut_terms(self, family: Family) -> dict[str, float]:
-        choices = [self.chosen_from(lane) for lane in range(self.multipliers)]
+    def lut_terms(self, family: Family) -> dict[str, Number]:
+        pooled = self.multipliers * choice(self.positions, family)
+        by_lane = over_sizes(self.positions, self.multipliers, lambda count: choice(count, family))
         terms = self._sum_luts(family)
-        terms["datapath"] += self.copies * self.data_bits * sum(choice(count, family) for count in choices)
+        chosen = pooled + (by_lane - pooled) * self.lanes
+        terms["datapath"] = terms["datapath"] + self.copies * self.data_bits * chosen
         return terms | {"counters": address_bits(self.rows) + address_bits(self.rounds), "fixed": 1}
 
-    def ff_terms(self, family: Family) -> dict[str, float]:
+    def ff_terms(self, family: Family) -> dict[str, Number]:
         """With the row of entries that waits behind the memory."""
         terms = self._sum_ffs(family)
         entry = self.weight_bits + address_bits(self.choices)
-        terms["datapath"] += self.bundles * self.filters * self.multipliers * entry
+        terms["datapath"] = terms["datapath"] + self.bundles * self.filters * self.multipliers * entry
         return terms
