@@ -16,6 +16,8 @@ from hass_train.data.collate import Collate
 from hass_train.data.order import Drawn, Draws, seeded
 from hass_train.runtime.errors import UserError
 
+EVALUATED = 4
+"""Batches of training that are evaluated at once: nothing is kept for gradients, and small batches take longer."""
 _LUMA = (0.299, 0.587, 0.114)
 
 
@@ -26,7 +28,8 @@ class ImageData(pl.LightningDataModule):
         name: name of the data set.
         classes: number of labels.
         input_size: (channels, height, width) of one image as the network receives it.
-        batch_size: images per batch, in each of the processes that train together.
+        batch_size: images per batch of training, in each of the processes that train together; `EVALUATED` times as
+            many are evaluated at once.
         workers: number of loader processes.
         seed: seed of the order of training images, and of their random transforms.
     """
@@ -153,13 +156,13 @@ class ImageData(pl.LightningDataModule):
                 f"training images; use at most {count // processes}"
             )
         order = Draws(count, self.seed, rank, processes, epoch, batches * self.batch_size)
-        return self._loader(Drawn(images), sampler=order, drop_last=True)
+        return self._loader(Drawn(images), self.batch_size, sampler=order, drop_last=True)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        return self._loader(self._share("val"))
+        return self._loader(self._share("val"), EVALUATED * self.batch_size)
 
     def test_dataloader(self) -> DataLoader[Any]:
-        return self._loader(self._share("test"))
+        return self._loader(self._share("test"), EVALUATED * self.batch_size)
 
     def _share(self, split: str) -> Dataset[Any]:
         """This process's share of a split; over all processes every image occurs exactly once."""
@@ -167,10 +170,13 @@ class ImageData(pl.LightningDataModule):
         return images if processes == 1 else Subset(images, range(rank, len(cast(Sized, images)), processes))
 
     def statistics_dataloader(self, split: str) -> DataLoader[Any]:
-        """Load a whole split in a fixed order, for measurements; the order of training is not affected."""
-        return DataLoader(
-            self.splits[split], batch_size=self.batch_size, drop_last=split == "train", collate_fn=self.collate
-        )
+        """Load a whole split in a fixed order, for measurements; the order of training is not affected.
+
+        Batches of training images are as large as in training, for statistics that networks keep of them.
+        """
+        training = split == "train"
+        size = self.batch_size * (1 if training else EVALUATED)
+        return DataLoader(self.splits[split], batch_size=size, drop_last=training, collate_fn=self.collate)
 
     def images(
         self, split: str, model: nn.Module | None, images: int = 0, batches: int = 0, share: tuple[int, int] = (0, 1)
@@ -194,10 +200,10 @@ class ImageData(pl.LightningDataModule):
             if seen >= last:
                 return
 
-    def _loader(self, images: Dataset[Any], **options: Any) -> DataLoader[Any]:
+    def _loader(self, images: Dataset[Any], size: int, **options: Any) -> DataLoader[Any]:
         return DataLoader(
             images,
-            batch_size=self.batch_size,
+            batch_size=size,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
             collate_fn=self.collate,

@@ -230,6 +230,10 @@ class NonzeroCounter:
 
     def _add_windows(self, maps: Tensor) -> Tensor:
         """The sums of the windows that the layer reads, map by map: (images, maps, height, width) of the result."""
+        layer = self.layer
+        assert isinstance(layer, nn.Conv2d)
+        if self.weight[0, 0].numel() == 1 and not any(pads(layer, maps)):  # windows are single values
+            return maps[:, :, :: layer.stride[0], :: layer.stride[1]]
         ones = self.weight.new_ones((1, 1, *self.weight.shape[2:])).expand(maps.shape[1], -1, -1, -1)
         return self._convolve(maps, ones, maps.shape[1])
 

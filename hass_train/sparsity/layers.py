@@ -101,7 +101,7 @@ class SparseLayer(nn.Module):
         for name, value in (("activation_scale", 0.0), ("activation_density", 1.0), ("frozen_threshold", 0.0)):
             layer.register_buffer(name, torch.tensor(value, device=weight.device))
         layer.register_buffer("turn", torch.tensor(0))
-        layer._mode, layer._level, layer._seen, layer._live = Mode.DENSE, 0.0, False, None
+        layer._mode, layer._level, layer._seen, layer._live, layer._gated = Mode.DENSE, 0.0, False, None, None
         layer.watched, layer.step_state, layer.penalty_densities = False, None, ()
         layer.rounding = None
         layer.batch_norms = ()  # a tuple, so that they do not become children of this layer
@@ -115,6 +115,8 @@ class SparseLayer(nn.Module):
     _level: float
     _seen: bool
     _live: Tensor | None
+    # a gated weight, and the versions of weight and threshold that it follows from
+    _gated: tuple[tuple[int, int], Tensor] | None
     # state of the present training step, which `hass_train.sparsity.step` sets
     watched: bool
     step_state: StepState | None
@@ -123,7 +125,7 @@ class SparseLayer(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         """The state without what belongs to a training step, whose graph can be neither copied nor pickled."""
-        return {**self.__dict__, "penalty_densities": (), "step_state": None, "_live": None}
+        return {**self.__dict__, "penalty_densities": (), "step_state": None, "_live": None, "_gated": None}
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Move or convert the layer, as torch does; thresholds and statistics stay in single precision at least.
@@ -131,6 +133,7 @@ class SparseLayer(nn.Module):
         In half precision a step of a threshold would be rounded away where it is below 1/256 of its value.
         """
         before = {name: getattr(self, name).detach().clone() for name in _SCALARS}
+        self._gated = None
         super()._apply(fn, recurse)
         for name, value in before.items():
             moved = getattr(self, name)
@@ -237,10 +240,24 @@ class SparseLayer(nn.Module):
         level = self.weight_level()
         return float(self.pattern.keep_mask(self.weight.detach(), self.kernel_groups, level).float().mean())
 
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode, as torch does."""
+        self._gated = None
+        return super().train(mode)
+
     def gated_weight(self) -> Tensor:
-        """The weight as the present mode uses it."""
+        """The weight as the present mode uses it. In evaluation it is kept while neither weight nor threshold changes:
+        ranking the groups of a pattern takes longer than the convolution of a small batch."""
         if self._mode is not Mode.SEARCH or not self.prune_weights:
             return self.weight
+        if self.training or torch.compiler.is_compiling():
+            return self._pruned_weight()
+        versions = self.weight._version, self.weight_threshold._version
+        if self._gated is None or self._gated[0] != versions:
+            self._gated = versions, self._pruned_weight()
+        return self._gated[1]
+
+    def _pruned_weight(self) -> Tensor:
         return self.pattern.apply(self.weight.detach(), self.kernel_groups, self.weight_level())
 
     def stored_weight(self, operation: str) -> Tensor:

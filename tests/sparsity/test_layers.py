@@ -13,9 +13,12 @@ from torch.nn import functional as F
 
 from hass_train.runtime.errors import UserError
 from hass_train.sparsity import (
+    Balanced,
     LayerRule,
     Mode,
+    Pattern,
     SparseConv2d,
+    Unstructured,
     apply_masks,
     calibrate,
     counting,
@@ -330,3 +333,37 @@ def test_a_general_exception_hides_no_mistake_behind_it() -> None:
     rules = {**ALL, "general": LayerRule("*.nowhere.*"), "mistake": LayerRule("nowhere")}
     with pytest.raises(UserError, match=r"sparsity.rules.mistake matches no layer \('nowhere'\)"):
         sparsify(tiny(), rules)
+
+
+@pytest.mark.parametrize("pattern", [Unstructured(), Balanced()])
+def test_evaluation_uses_the_weight_as_it_is_now(pattern: Pattern) -> None:
+    """The gated weight is kept between batches, but not when weight, threshold, type or mode change."""
+    torch.manual_seed(0)
+    layer = SparseConv2d.from_dense(torch.nn.Conv2d(8, 4, 3), True, False, pattern).eval()
+    layer.set_mode(Mode.SEARCH)
+    image = torch.randn(1, 8, 5, 5)
+
+    def check() -> None:
+        with torch.no_grad():
+            mask = layer.pattern.keep_mask(layer.weight, 1, layer.weight_level())
+            expected = F.conv2d(image.to(layer.weight.dtype), layer.weight * mask, layer.bias)
+            for _ in range(2):
+                assert torch.allclose(layer(image.to(layer.weight.dtype)), expected, atol=1e-5)
+
+    check()
+    layer.set_sparsity(0.5, 0.0)
+    check()
+    assert 0 < (layer.gated_weight() == 0).float().mean() < 1
+    with torch.no_grad():
+        layer.weight.copy_(layer.weight.flip(1))
+    check()
+    layer.load_state_dict({name: one * 0.5 if name == "weight" else one for name, one in layer.state_dict().items()})
+    check()
+    layer.train()
+    layer(image).sum().backward()
+    torch.optim.AdamW(layer.parameters(), lr=0.1, fused=True).step()
+    layer.eval()
+    check()
+    layer.double()
+    check()
+    assert copy.deepcopy(layer)._gated is None

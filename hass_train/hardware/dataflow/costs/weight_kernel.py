@@ -9,6 +9,7 @@ import numpy as np
 from hass_train.runtime.compiled import compiled
 
 _BLOCKS = 64  # blocks of filters that are looked at
+_NEVER = -1e-11  # logarithms of probabilities that are as good as 1; those of higher levels are closer still
 
 
 @compiled
@@ -38,7 +39,10 @@ def mean_cycles(logs, first, last, step, engines, folds):  # type: ignore[no-unt
                 group, start = block // across, block % across * o
                 end = min(start + o, filters)
                 for level in range(first[row], last[row], step[row]):
-                    total += 1.0 - exp(engines[row] * (logs[group, end, level] - logs[group, start, level]))
+                    below = engines[row] * (logs[group, end, level] - logs[group, start, level])
+                    if below > _NEVER:
+                        break
+                    total += 1.0 - exp(below)
             result[row, fold] += total / looked
     return result
 
@@ -66,6 +70,8 @@ def alike_cycles(logs, first, last, step, engines, folds, filters, groups, count
             for size in range(len(groups)):
                 side = engines[row] * groups[size]
                 for level in range(first[row], last[row], step[row]):
+                    if side * filters * logs[level] > _NEVER:
+                        break
                     more = whole * (1.0 - exp(side * o * logs[level]))
                     if rest:
                         more += 1.0 - exp(side * rest * logs[level])
