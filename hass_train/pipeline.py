@@ -16,6 +16,7 @@ from hass_train.experiment import Experiment
 from hass_train.export.initial import initialise
 from hass_train.export.integers import save_integers
 from hass_train.export.weights import DENSE_WEIGHTS, save_dense
+from hass_train.hardware import SparsityProfile
 from hass_train.report.console import print_result, report_console
 from hass_train.report.summary import print_summary
 from hass_train.results.result import (
@@ -102,8 +103,8 @@ def search(config: DictConfig) -> tuple[Result, dict[str, Any]]:
         _announce(experiment)
         module = run.fit(experiment.network, experiment.question)
         run.leave_to_first()
-        _settle_again(run, module)
-        result = _measured(run, module, started)
+        profile = _settle_again(run, module)
+        result = _measured(run, module, profile, started)
         result, files, note = finish(run, module, result)
         print_result(result, files, report_console(), note)
         objects = {"module": module, "trainer": run.trainer, "data": run.data, "workload": module.state.asked.workload}
@@ -163,9 +164,13 @@ def _tell_weights(experiment: Experiment) -> None:
         print(experiment.loaded.words())
 
 
-def _settle_again(run: Run, module: SparseClassifier) -> None:
+def _settle_again(run: Run, module: SparseClassifier) -> SparsityProfile:
     """Load the best network of the recover phase, and correct its thresholds so that the goal is met again, since
-    activations have drifted during recovery. No training follows, so that this may cost hardly any accuracy."""
+    activations have drifted during recovery. No training follows, so that this may cost hardly any accuracy.
+
+    Returns:
+        Its sparsity, measured exactly.
+    """
     best = run.output / FOLDER / BEST
     if best.is_file():
         module.load_state_dict(torch.load(best, map_location="cpu", weights_only=True)["state_dict"])
@@ -176,23 +181,25 @@ def _settle_again(run: Run, module: SparseClassifier) -> None:
     started, state = time.monotonic(), module.state
     question = state.asked
     target = question.target_rate
+    search = run.experiment.config.search
+    subject = Subject(module.model, question, run.data, search.calibration_images, search.margin, run.output)
     if target is not None and state.choice is not None:
-        search = run.experiment.config.search
-        subject = Subject(module.model, question, run.data, search.calibration_images, search.margin, run.output)
         subject.correct(state.choice.settled_rate or target)
+    profile = subject.profile()
     state.wall_s["hardware"] += time.monotonic() - started
+    return profile
 
 
-def _measured(run: Run, module: SparseClassifier, started: float) -> Result:
+def _measured(run: Run, module: SparseClassifier, profile: SparsityProfile, started: float) -> Result:
     """Measure the dense and the recovered network, estimate both exactly, and return the result.
 
     Args:
         run, module: the run, and the module that it has trained.
+        profile: the exact sparsity of the recovered network.
         started: `time.monotonic()` at the start of the search.
     """
     experiment, state, asked = run.experiment, module.state, time.monotonic()
     question, workload = state.asked, state.asked.workload
-    profile = run.profile(module.model)
     estimate = question.accelerator.estimate(workload, profile)
     dense_model = experiment.made_sparse(experiment.dense_network(), workload)
     initialise(dense_model, run.output / DENSE_WEIGHTS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import nn
@@ -43,25 +43,35 @@ class Subject:
     calibration_images: int
     margin: float
     output: Path
+    _measured: tuple[tuple[int, ...], SparsityProfile] | None = field(default=None, init=False, repr=False)
+    """What was measured last, and the versions of all tensors of the network then."""
 
     @property
     def goal(self) -> Goal:
         """The goal of the search."""
         return self.question.goal
 
-    def profile(self, images: int = 0, like: SparsityProfile | None = None) -> SparsityProfile:
-        """Measure the exact sparsity at the present thresholds.
+    def profile(self, images: int = 0) -> SparsityProfile:
+        """Measure the exact sparsity at the present thresholds; again only where the network has changed.
 
         Args:
             images: number of validation images to use, the first ones; 0 = `calibration_images`.
-            like: a profile at thresholds nearby, from which the independence of compute engines is taken over.
         """
-        chosen = self.data.images("val", self.model, images=images or self.calibration_images)
-        return calibrate(self.model, chosen, closely=self.question.accelerator.uses_activations, like=like)
+        if images:
+            return self._calibrated(images)
+        versions = tuple(one._version for one in (*self.model.parameters(), *self.model.buffers()))
+        if self._measured is None or self._measured[0] != versions:
+            self._measured = versions, self._calibrated(self.calibration_images)
+        return self._measured[1]
 
     def _nearby(self, known: SparsityProfile) -> SparsityProfile:
-        """Measure sparsity at thresholds near those of a known profile, on a few images."""
-        return self.profile(min(_FEW_IMAGES, self.calibration_images), known)
+        """Measure sparsity at thresholds near those of a known profile, on a few images; the independence of compute
+        engines is taken over."""
+        return self._calibrated(min(_FEW_IMAGES, self.calibration_images), known)
+
+    def _calibrated(self, images: int, like: SparsityProfile | None = None) -> SparsityProfile:
+        chosen = self.data.images("val", self.model, images=images)
+        return calibrate(self.model, chosen, closely=self.question.accelerator.uses_activations, like=like)
 
     def settle(self, target: float | None = None) -> None:
         """Scale all thresholds so that a rate of the goal's kind is just reached.

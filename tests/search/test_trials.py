@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -31,7 +32,7 @@ from hass_train.search.trials.engine import TrialEngine
 from hass_train.search.trials.evaluator import Evaluator
 from hass_train.search.trials.study import TrialStudy, fingerprint, open_storage
 from hass_train.search.trials.trial import Trial, front
-from hass_train.sparsity import LayerRule, Mode, sparse_layers, sparsify
+from hass_train.sparsity import LayerRule, Mode, calibrate, sparse_layers, sparsify
 
 ENGINES: tuple[type[TrialEngine], ...] = (TPE, NSGA2, Greedy, Uniform)
 
@@ -355,3 +356,31 @@ def test_a_correction_that_misses_the_goal_or_harms_is_undone(
     for one, other in zip(before, state_of(subject.model), strict=True):
         assert all(torch.equal(value, other[key]) for key, value in one.items())
     assert ("cannot be met again" in capsys.readouterr().out) == (factor > 1)
+
+
+def test_sparsity_is_measured_again_only_where_the_network_has_changed(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[SparsityProfile] = []
+
+    def measured(*args: Any, **options: Any) -> SparsityProfile:
+        made.append(calibrate(*args, **options))
+        return made[-1]
+
+    monkeypatch.setattr("hass_train.search.subject.calibrate", measured)
+    first = subject.profile()
+    assert subject.profile() is first
+    subject.accuracy()
+    assert subject.profile() is first
+    (_, layer), *_ = sparse_layers(subject.model)
+    for change in (
+        lambda: layer.set_sparsity(0.5, 0.0),
+        lambda: layer.weight.mul_(torch.arange(layer.weight.numel()).reshape(layer.weight.shape) > 3),
+        lambda: layer.set_mode(Mode.FROZEN),
+    ):
+        with torch.no_grad():
+            change()
+        count = len(made)
+        assert subject.profile() == calibrate(subject.model, subject.data.images("val", subject.model, images=32))
+        assert len(made) == count + 1
+    assert subject.profile(8) != subject.profile()
