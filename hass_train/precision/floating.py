@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from hass_train.precision.folding import width_of
 from hass_train.precision.formats import FEW_BITS, Format, largest_weight, reciprocal
 from hass_train.precision.graph import Kind, Node, Step
+from hass_train.sparsity.convolve import convolve
 
 EXACT_BITS = 25
 """Bits of a signed integer that single precision holds exactly, whatever its value: magnitudes below 2^24."""
@@ -36,7 +37,7 @@ def layer_output(node: Step, x: Tensor, weight: Tensor, bias: Tensor | None) -> 
     sides = (top, left)
     if (left, top) != (right, bottom):
         x, sides = F.pad(x, node.padding), (0, 0)
-    return F.conv2d(x, weight, bias, node.stride, sides, node.dilation, node.groups)
+    return convolve(x, weight, bias, node.stride, sides, node.dilation, node.groups)
 
 
 def window_sums(node: Step, x: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from hass_train.hardware.lanes import Lanes
 from hass_train.hardware.profile import LayerSparsity
 from hass_train.hardware.structure import Structure
 from hass_train.runtime import ranks
+from hass_train.sparsity.convolve import convolve
 from hass_train.sparsity.count_kernel import occurrences
 from hass_train.sparsity.independence import RUN, bundle_sizes, bundled, measure_lanes, sample_size, spread
 from hass_train.sparsity.layers import SparseLayer
@@ -242,7 +243,7 @@ class NonzeroCounter:
         assert isinstance(layer, nn.Conv2d)
         left, right, top, bottom = pads(layer, present)
         if (left, top) == (right, bottom) and layer.padding_mode == "zeros":
-            return F.conv2d(present, weight, None, layer.stride, (top, left), layer.dilation, groups)
+            return convolve(present, weight, None, layer.stride, (top, left), layer.dilation, groups)
         return F.conv2d(pad(layer, present), weight, None, layer.stride, 0, layer.dilation, groups)
 
     def gather(self) -> None:

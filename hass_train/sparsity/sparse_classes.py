@@ -7,6 +7,7 @@ from timm.layers.linear import Linear as TimmLinear
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hass_train.sparsity.convolve import convolve
 from hass_train.sparsity.layers import Compute, SparseLayer
 
 
@@ -17,7 +18,9 @@ class SparseConv2d(SparseLayer, nn.Conv2d):  # type: ignore[misc]
         x, weight = self._operands(x, gated)
         if compute is not None:
             return compute(x, weight)
-        return self._conv_forward(x, weight, self.bias)
+        if self.padding_mode != "zeros":
+            return self._conv_forward(x, weight, self.bias)
+        return convolve(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
 
 class SparseConv2dSame(SparseLayer, Conv2dSame):
