@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import ClassVar
+from functools import lru_cache
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from hass_train.sparsity.pattern import ALWAYS, Grouped
-from hass_train.sparsity.rank_kernel import places_on_cpu
+from hass_train.sparsity.rank_kernel import gated_by_place, places_on_cpu
+from hass_train.sparsity.thresholds import Level
+
+Floats = NDArray[np.float32]
 
 _FEW = 64  # members up to which a processor compares all pairs faster than it sorts them
 
@@ -63,6 +69,40 @@ class GroupRanks(Grouped):
         ranks = (members - places).float().div_(members)  # in place: new memory costs as much as the comparisons
         return ranks.masked_fill_(places < self.least, ALWAYS)
 
+    def _score_of_place(self, members: int) -> Floats:
+        """(members,) the score of each place of a group, of float32."""
+        return _scores_of_places(members, self.least)
+
+    def apply(self, weight: Tensor, groups: int, level: float) -> Tensor:
+        """See `Pattern`."""
+        if not self._in_one_pass(weight, groups):
+            return super().apply(weight, groups, level)
+        kept = self._score_of_place(self.steps(weight, groups)) > level
+        gated, *_ = gated_by_place(weight, self.group_channels(weight), self.whole_kernel, kept, np.zeros(len(kept)))
+        result: Tensor = _ByPlace.apply(weight, None, gated, None, self.pull)
+        return result
+
+    def apply_with_gradient(
+        self, weight: Tensor, groups: int, level: Level, filters: tuple[int, int]
+    ) -> tuple[Tensor, Tensor]:
+        """See `Pattern`: what `apply_traceable` computes, of the few scores that there are."""
+        if not self._in_one_pass(weight, groups):
+            return super().apply_with_gradient(weight, groups, level, filters)
+        scores = self._score_of_place(self.steps(weight, groups))
+        half_width = max(float(level.half_width), 1.01 * self.step(weight, groups))
+        kept = scores > level.value
+        slope = (np.abs(scores - level.value) < half_width) / (2 * half_width)
+        gated, sloped, counts = gated_by_place(weight, self.group_channels(weight), self.whole_kernel, kept, slope)
+        density, density_slope = (float(counts @ factor) / weight.numel() for factor in (kept, slope))
+        change = level.threshold - level.threshold.detach()  # its value is zero, its gradient one
+        result: Tensor = _ByPlace.apply(weight, change, gated, sloped, self.pull)
+        return result, density - change * density_slope
+
+    def _in_one_pass(self, weight: Tensor, groups: int) -> bool:
+        """Whether the processor ranks and gates the weights in one pass over them."""
+        known = weight.device.type == "cpu" and weight.dtype in (torch.float32, torch.float64)
+        return known and self.steps(weight, groups) <= _FEW
+
     def spread(self, values: Tensor, weight: Tensor, groups: int) -> Tensor:
         """See `Grouped`."""
         filters, channels = weight.shape[:2]
@@ -84,6 +124,34 @@ class GroupRanks(Grouped):
         """The number of weights that a group keeps where a fraction of a layer's weights is left, rounded up."""
         members = self.steps(weight, groups)
         return min(max(math.ceil(density * members - 1e-6), self.least), members)
+
+
+@lru_cache(maxsize=256)
+def _scores_of_places(members: int, least: int) -> Floats:
+    """See `GroupRanks.scores`."""
+    places = np.arange(members)
+    ranks = (members - places).astype(np.float32) / np.float32(members)
+    return np.where(places < least, np.float32(ALWAYS), ranks)
+
+
+class _ByPlace(torch.autograd.Function):
+    """A gated weight. Its gradient passes everywhere, plus a decay `pull` · w of the weights that are zero, and the
+    threshold's follows from the slope of the gate, as in `Grouped.apply_traceable`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, weight: Tensor, change: Tensor | None, gated: Tensor, sloped: Tensor | None, pull: float
+    ) -> Tensor:
+        ctx.pull = pull
+        ctx.save_for_backward(weight if pull else None, gated if pull else None, sloped)
+        return gated.detach()  # a view would lose the strides of sides of one
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (grad,) = gradients
+        weight, gated, sloped = ctx.saved_tensors
+        change = None if sloped is None else -(grad * sloped).sum()
+        return grad.add(weight - gated, alpha=ctx.pull) if ctx.pull else grad, change, None, None, None
 
 
 def places_of(sizes: Tensor) -> Tensor:

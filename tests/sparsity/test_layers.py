@@ -60,7 +60,7 @@ def test_swapping_keeps_keys_outputs_and_parameters() -> None:
         before, keys = model(images), set(model.state_dict())
         parameters = dict(model.named_parameters())
         sparsify(model, ALL)
-        assert torch.equal(model(images), before)
+        torch.testing.assert_close(model(images), before)  # convolutions of single pixels are rounded otherwise
         assert keys <= set(model.state_dict())
         assert all(dict(model.named_parameters())[key] is value for key, value in parameters.items())
 

@@ -374,3 +374,29 @@ def test_a_sparsity_that_the_pattern_cannot_have_is_refused() -> None:
 def test_senseless_patterns_are_refused(make: object) -> None:
     with pytest.raises(ValueError, match="is"):
         make()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("pattern", [Balanced(), Balanced(8, 2), Balanced(4, 1, 0.0), NM(2, 4), NM(1, 8)])
+@pytest.mark.parametrize("shape", [(6, 16, 1, 1), (5, 20, 1, 1), (4, 3, 3, 3), (8, 1, 3, 3), (7, 33), (3, 130, 1, 1)])
+@given(st.floats(0, 1), st.booleans(), st.booleans())
+def test_one_pass_gates_as_tensor_operations_do(
+    pattern: NM | Balanced, shape: tuple[int, ...], threshold: float, last: bool, double: bool
+) -> None:
+    """Values, strides, densities and all gradients, of weights with equal magnitudes among them."""
+    torch.manual_seed(0)
+    weight = torch.randn(shape, dtype=torch.float64 if double else torch.float32)
+    weight[weight.abs() < 0.3] = 0.25
+    if last and len(shape) == 4:
+        weight = weight.to(memory_format=torch.channels_last)
+    slopes, found = torch.randn(shape, dtype=weight.dtype), []
+    for way in (pattern.apply_with_gradient, lambda *given: pattern.apply_traceable(*given[:3])):
+        own, level = weight.clone().requires_grad_(), torch.tensor(threshold, requires_grad=True)
+        gated, density = way(own, 1, Level(level, torch.tensor(0.1), level.item(), 0.5), (0, len(weight)))
+        ((gated * slopes).sum() + 3 * density).backward()
+        found.append((gated.detach(), density.detach(), own.grad, level.grad))
+        assert gated.stride() == weight.stride()
+    assert torch.equal(found[0][0], found[1][0])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5, check_dtype=False)
+    kept = pattern.keep_mask(weight, 1, level.item())
+    assert torch.equal(pattern.apply(weight, 1, level.item()), weight * kept)
