@@ -16,8 +16,9 @@ from hass_train.data.collate import Collate
 from hass_train.data.order import Drawn, Draws, seeded
 from hass_train.runtime.errors import UserError
 
-EVALUATED = 4
-"""Batches of training that are evaluated at once: nothing is kept for gradients, and small batches take longer."""
+_EVALUATED, _MOST = 4, 512
+"""Batches of training that are evaluated at once, since nothing is kept for gradients and small batches take longer by
+the image; but no more images than that, or than a batch of training has."""
 _LUMA = (0.299, 0.587, 0.114)
 
 
@@ -28,8 +29,8 @@ class ImageData(pl.LightningDataModule):
         name: name of the data set.
         classes: number of labels.
         input_size: (channels, height, width) of one image as the network receives it.
-        batch_size: images per batch of training, in each of the processes that train together; `EVALUATED` times as
-            many are evaluated at once.
+        batch_size: images per batch of training, in each of the processes that train together; `evaluated` are
+            evaluated at once.
         workers: number of loader processes.
         seed: seed of the order of training images, and of their random transforms.
     """
@@ -158,24 +159,33 @@ class ImageData(pl.LightningDataModule):
         order = Draws(count, self.seed, rank, processes, epoch, batches * self.batch_size)
         return self._loader(Drawn(images), self.batch_size, sampler=order, drop_last=True)
 
+    @property
+    def evaluated(self) -> int:
+        """Images per batch of evaluation: four batches of training, but at most 512 where a batch has fewer."""
+        return max(self.batch_size, min(_EVALUATED * self.batch_size, _MOST))
+
     def val_dataloader(self) -> DataLoader[Any]:
-        return self._loader(self._share("val"), EVALUATED * self.batch_size)
+        return self._loader(self._share("val"), self.evaluated)
 
     def test_dataloader(self) -> DataLoader[Any]:
-        return self._loader(self._share("test"), EVALUATED * self.batch_size)
+        return self._loader(self._share("test"), self.evaluated)
 
     def _share(self, split: str) -> Dataset[Any]:
         """This process's share of a split; over all processes every image occurs exactly once."""
         (rank, processes), images = self._place(), self.splits[split]
         return images if processes == 1 else Subset(images, range(rank, len(cast(Sized, images)), processes))
 
-    def statistics_dataloader(self, split: str) -> DataLoader[Any]:
+    def statistics_dataloader(self, split: str, images: int = 0) -> DataLoader[Any]:
         """Load a whole split in a fixed order, for measurements; the order of training is not affected.
 
         Batches of training images are as large as in training, for statistics that networks keep of them.
+
+        Args:
+            split: `train`, `val` or `test`.
+            images: how many are looked at, so that larger batches are not loaded; 0 = all.
         """
         training = split == "train"
-        size = self.batch_size * (1 if training else EVALUATED)
+        size = self.batch_size if training else min(images or sys.maxsize, self.evaluated)
         return DataLoader(self.splits[split], batch_size=size, drop_last=training, collate_fn=self.collate)
 
     def images(
@@ -192,7 +202,7 @@ class ImageData(pl.LightningDataModule):
         left = min(images or sys.maxsize, len(cast(Sized, self.splits[split])))
         first, last = (number * left // share[1] for number in (share[0], share[0] + 1))
         seen = 0
-        for batch, _ in islice(self.statistics_dataloader(split), batches or None):
+        for batch, _ in islice(self.statistics_dataloader(split, left), batches or None):
             mine = batch[max(first - seen, 0) : max(last - seen, 0)]
             seen += len(batch)
             if len(mine):

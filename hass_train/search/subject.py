@@ -43,8 +43,9 @@ class Subject:
     calibration_images: int
     margin: float
     output: Path
-    _measured: tuple[tuple[int, ...], SparsityProfile] | None = field(default=None, init=False, repr=False)
-    """What was measured last, and the versions of all tensors of the network then."""
+    _measured: tuple[tuple[tuple[int, int], ...], SparsityProfile] | None = field(default=None, init=False, repr=False)
+    """Memory and versions of all tensors of the network, and what was measured of them. No optimizer steps while there
+    is a subject; fused ones do not count up versions."""
 
     @property
     def goal(self) -> Goal:
@@ -52,16 +53,18 @@ class Subject:
         return self.question.goal
 
     def profile(self, images: int = 0) -> SparsityProfile:
-        """Measure the exact sparsity at the present thresholds; again only where the network has changed.
+        """Measure the exact sparsity at the present thresholds.
 
         Args:
-            images: number of validation images to use, the first ones; 0 = `calibration_images`.
+            images: number of validation images to use, the first ones; 0 = `calibration_images`, on which a network is
+                measured again only if it has changed.
         """
         if images:
             return self._calibrated(images)
-        versions = tuple(one._version for one in (*self.model.parameters(), *self.model.buffers()))
-        if self._measured is None or self._measured[0] != versions:
-            self._measured = versions, self._calibrated(self.calibration_images)
+        tensors = (*self.model.parameters(), *self.model.buffers())
+        key = tuple((one.data_ptr(), one._version) for one in tensors)
+        if self._measured is None or self._measured[0] != key:
+            self._measured = key, self._calibrated(self.calibration_images)
         return self._measured[1]
 
     def _nearby(self, known: SparsityProfile) -> SparsityProfile:

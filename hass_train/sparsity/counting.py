@@ -230,10 +230,11 @@ class NonzeroCounter:
             _count(self.reads[size], pixels[:, read].sum(2))
 
     def _add_windows(self, maps: Tensor) -> Tensor:
-        """The sums of the windows that the layer reads, map by map: (images, maps, height, width) of the result."""
+        """The sums of the windows that the layer reads, map by map: (images, maps, height, width) of the result; a view
+        of the maps where windows are single values."""
         layer = self.layer
         assert isinstance(layer, nn.Conv2d)
-        if self.weight[0, 0].numel() == 1 and not any(pads(layer, maps)):  # windows are single values
+        if self.weight[0, 0].numel() == 1 and not any(pads(layer, maps)):
             return maps[:, :, :: layer.stride[0], :: layer.stride[1]]
         ones = self.weight.new_ones((1, 1, *self.weight.shape[2:])).expand(maps.shape[1], -1, -1, -1)
         return self._convolve(maps, ones, maps.shape[1])

@@ -69,16 +69,12 @@ class GroupRanks(Grouped):
         ranks = (members - places).float().div_(members)  # in place: new memory costs as much as the comparisons
         return ranks.masked_fill_(places < self.least, ALWAYS)
 
-    def _score_of_place(self, members: int) -> Floats:
-        """(members,) the score of each place of a group, of float32."""
-        return _scores_of_places(members, self.least)
-
     def apply(self, weight: Tensor, groups: int, level: float) -> Tensor:
         """See `Pattern`."""
         if not self._in_one_pass(weight, groups):
             return super().apply(weight, groups, level)
-        kept = self._score_of_place(self.steps(weight, groups)) > level
-        gated, *_ = gated_by_place(weight, self.group_channels(weight), self.whole_kernel, kept, np.zeros(len(kept)))
+        kept = _scores_of_places(self.steps(weight, groups), self.least) > level
+        (gated,), _ = gated_by_place(weight, self.group_channels(weight), self.whole_kernel, kept[None])
         result: Tensor = _ByPlace.apply(weight, None, gated, None, self.pull)
         return result
 
@@ -88,11 +84,12 @@ class GroupRanks(Grouped):
         """See `Pattern`: what `apply_traceable` computes, of the few scores that there are."""
         if not self._in_one_pass(weight, groups):
             return super().apply_with_gradient(weight, groups, level, filters)
-        scores = self._score_of_place(self.steps(weight, groups))
+        scores = _scores_of_places(self.steps(weight, groups), self.least)
         half_width = max(float(level.half_width), 1.01 * self.step(weight, groups))
         kept = scores > level.value
         slope = (np.abs(scores - level.value) < half_width) / (2 * half_width)
-        gated, sloped, counts = gated_by_place(weight, self.group_channels(weight), self.whole_kernel, kept, slope)
+        factors = np.stack([kept, slope])
+        (gated, sloped), counts = gated_by_place(weight, self.group_channels(weight), self.whole_kernel, factors)
         density, density_slope = (float(counts @ factor) / weight.numel() for factor in (kept, slope))
         change = level.threshold - level.threshold.detach()  # its value is zero, its gradient one
         result: Tensor = _ByPlace.apply(weight, change, gated, sloped, self.pull)
@@ -100,6 +97,8 @@ class GroupRanks(Grouped):
 
     def _in_one_pass(self, weight: Tensor, groups: int) -> bool:
         """Whether the processor ranks and gates the weights in one pass over them."""
+        if torch.compiler.is_compiling():
+            return False
         known = weight.device.type == "cpu" and weight.dtype in (torch.float32, torch.float64)
         return known and self.steps(weight, groups) <= _FEW
 
@@ -128,10 +127,11 @@ class GroupRanks(Grouped):
 
 @lru_cache(maxsize=256)
 def _scores_of_places(members: int, least: int) -> Floats:
-    """See `GroupRanks.scores`."""
+    """(members,) the score of a weight at each place of its group; see `GroupRanks.scores`."""
     places = np.arange(members)
-    ranks = (members - places).astype(np.float32) / np.float32(members)
-    return np.where(places < least, np.float32(ALWAYS), ranks)
+    scores = np.where(places < least, np.float32(ALWAYS), (members - places).astype(np.float32) / np.float32(members))
+    scores.flags.writeable = False
+    return scores
 
 
 class _ByPlace(torch.autograd.Function):

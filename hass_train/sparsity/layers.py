@@ -115,8 +115,8 @@ class SparseLayer(nn.Module):
     _level: float
     _seen: bool
     _live: Tensor | None
-    # a gated weight, and the versions of weight and threshold that it follows from
-    _gated: tuple[tuple[int, int], Tensor] | None
+    # a gated weight, and the memory and versions of weight and threshold that it follows from
+    _gated: tuple[tuple[int, ...], Tensor] | None
     # state of the present training step, which `hass_train.sparsity.step` sets
     watched: bool
     step_state: StepState | None
@@ -124,7 +124,8 @@ class SparseLayer(nn.Module):
     batch_norms: tuple[nn.Module, ...]
 
     def __getstate__(self) -> dict[str, Any]:
-        """The state without what belongs to a training step, whose graph can be neither copied nor pickled."""
+        """The state without what belongs to a training step, whose graph can be neither copied nor pickled, and without
+        what is kept to be quick."""
         return {**self.__dict__, "penalty_densities": (), "step_state": None, "_live": None, "_gated": None}
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
@@ -173,7 +174,7 @@ class SparseLayer(nn.Module):
         self._mode = Mode(int(self.mode))
         self._level = float(self.frozen_threshold) if self._mode is Mode.FROZEN else 0.0
         self._seen = float(self.activation_scale) > 0
-        self._live = None
+        self._live = self._gated = None
 
     @torch.no_grad()
     def apply_mask(self) -> None:
@@ -241,20 +242,23 @@ class SparseLayer(nn.Module):
         return float(self.pattern.keep_mask(self.weight.detach(), self.kernel_groups, level).float().mean())
 
     def train(self, mode: bool = True) -> Self:
-        """Set the mode, as torch does."""
+        """Set the mode, as torch does, and forget the gated weight: fused optimizers do not count up the versions of
+        what they change."""
         self._gated = None
         return super().train(mode)
 
     def gated_weight(self) -> Tensor:
-        """The weight as the present mode uses it. In evaluation it is kept while neither weight nor threshold changes:
-        ranking the groups of a pattern takes longer than the convolution of a small batch."""
+        """The weight as the present mode uses it. In evaluation it is kept until the next training, or until weight or
+        threshold change: ranking the groups of a pattern takes longer than the convolution of a small batch."""
         if self._mode is not Mode.SEARCH or not self.prune_weights:
             return self.weight
-        if self.training or torch.compiler.is_compiling():
+        followed = self.weight, self.weight_threshold
+        if self.training or torch.compiler.is_compiling() or any(one.is_inference() for one in followed):
             return self._pruned_weight()
-        versions = self.weight._version, self.weight_threshold._version
-        if self._gated is None or self._gated[0] != versions:
-            self._gated = versions, self._pruned_weight()
+        key = tuple(number for one in followed for number in (one.data_ptr(), one._version))
+        usable = self._gated is not None and (torch.is_inference_mode_enabled() or not self._gated[1].is_inference())
+        if self._gated is None or not usable or self._gated[0] != key:
+            self._gated = key, self._pruned_weight()
         return self._gated[1]
 
     def _pruned_weight(self) -> Tensor:

@@ -55,51 +55,45 @@ def _place(sizes, places):  # type: ignore[no-untyped-def]
                 places[member, start + column] = own[member, column]
 
 
-def gated_by_place(
-    weight: Tensor, channels: int, whole: bool, kept: NDArray[Any], slope: NDArray[Any]
-) -> tuple[Tensor, Tensor, Ints]:
+def gated_by_place(weight: Tensor, channels: int, whole: bool, factors: NDArray[Any]) -> tuple[list[Tensor], Ints]:
     """Gate the weights of a layer by their places in their groups, in one pass over them.
 
     Args:
-        weight: (filters, channels of a group, *kernel) or (filters, channels), of the CPU.
+        weight: (filters, channels of a group, *kernel) or (filters, channels), on the CPU.
         channels: consecutive input channels in a group; a last one with fewer is filled up with losers.
         whole: whether a group holds its channels at all kernel positions, or at one.
-        kept, slope: (members,) factors of weights, by place.
+        factors: (one or two, members of a group) of weights, by place.
 
     Returns:
-        The weight times the one and times the other, of its strides, and (members,) how many weights have each place.
+        The weight times each of the factors, of its strides, and (members,) how many weights have each place.
     """
     last = weight.detach().flatten(2).movedim(1, -1) if weight.dim() > 2 else weight.detach()[:, None]
     values = last.contiguous().numpy()  # (filters, positions, channels)
-    results, factors = np.empty((2, *values.shape), values.dtype), np.empty((2, len(kept)), values.dtype)
-    factors[0], factors[1] = kept, slope
-    counts = np.zeros(len(kept), np.int64)
-    _gate(values, channels, whole, factors, results, counts)
+    results, counts = np.empty((len(factors), *values.shape), values.dtype), np.zeros(factors.shape[1], np.int64)
+    _gate(values, channels, whole, factors.astype(values.dtype), results, counts)
     shape = (len(weight), *weight.shape[2:], weight.shape[1])
-    gated, sloped = (torch.from_numpy(one).reshape(shape).movedim(-1, 1) for one in results)
-    return keep_strides(gated, weight), keep_strides(sloped, weight), counts
+    found = (torch.from_numpy(one).reshape(shape).movedim(-1, 1) for one in results)
+    return [keep_strides(one, weight) for one in found], counts
 
 
 @compiled
 def _gate(values, channels, whole, factors, results, counts):  # type: ignore[no-untyped-def]
     """See `gated_by_place`; members of a group are in the order of its channels, then of positions."""
     filters, positions, wide = values.shape
-    across = (wide + channels - 1) // channels  # groups along the channels
     inside = positions if whole else 1  # positions in a group
-    members, groups = channels * inside, filters * across * (positions // inside)
+    across = (wide + channels - 1) // channels  # groups along the channels
+    members, groups, both = channels * inside, filters * across * (positions // inside), len(results) > 1
     sizes, own = np.empty((members, _BLOCK), values.dtype), np.empty((members, _BLOCK), np.int32)
     for start in range(0, groups, _BLOCK):
         count = min(_BLOCK, groups - start)
         for column in range(count):
-            group = start + column
-            first = group % across * channels
-            position = 0 if whole else group // across % positions
-            filter = group // across // (positions // inside)
+            filter, position, first = _group(start + column, across, positions // inside, channels)
             for channel in range(channels):
                 for place in range(inside):
-                    there = first + channel < wide
-                    value = values[filter, position + place, first + channel] if there else values[0, 0, 0]
-                    sizes[channel * inside + place, column] = abs(value) if there else -1.0
+                    size = values.dtype.type(-1)
+                    if first + channel < wide:
+                        size = abs(values[filter, position + place, first + channel])
+                    sizes[channel * inside + place, column] = size
         for member in range(members):
             own[member] = member
         for one in range(members):
@@ -109,14 +103,18 @@ def _gate(values, channels, whole, factors, results, counts):  # type: ignore[no
                     own[one, column] += passed
                     own[other, column] -= passed
         for column in range(count):
-            group = start + column
-            first = group % across * channels
-            position = 0 if whole else group // across % positions
-            filter = group // across // (positions // inside)
+            filter, position, first = _group(start + column, across, positions // inside, channels)
             for channel in range(min(channels, wide - first)):
                 for place in range(inside):
                     rank = own[channel * inside + place, column]
+                    counts[rank] += 1
                     value = values[filter, position + place, first + channel]
                     results[0, filter, position + place, first + channel] = value * factors[0, rank]
-                    results[1, filter, position + place, first + channel] = value * factors[1, rank]
-                    counts[rank] += 1
+                    if both:
+                        results[1, filter, position + place, first + channel] = value * factors[1, rank]
+
+
+@compiled
+def _group(number, across, within, channels):  # type: ignore[no-untyped-def]
+    """The filter, first position and first channel of a group; of `across` along the channels and `within` a kernel."""
+    return number // (across * within), number // across % within, number % across * channels

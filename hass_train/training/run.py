@@ -227,7 +227,7 @@ def running(experiment: Experiment, plan: PhasePlan, checkpoint: Checkpoint | No
     warnings.filterwarnings("ignore", message=".*dataloader is not resumable.*")  # ours is, by its sampler
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # our own lines say what matters
-    torch.set_float32_matmul_precision("high")
+    torch.backends.cuda.matmul.allow_tf32 = True  # of processors not: integers are computed exactly there
     keep_freed_memory()
     run = Run(experiment, plan, checkpoint)
     status = 1

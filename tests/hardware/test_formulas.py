@@ -84,6 +84,19 @@ def test_many_engines_cost_what_each_of_them_does(
     assert found.tolist() == [list(dataclasses.astuple(formula(one))) for one in modules]
 
 
+@pytest.mark.parametrize("kind", ENGINES)
+def test_huge_engines_do_not_overflow(kind: type[ModuleParameters]) -> None:
+    sizes = {
+        "positions": [64, 36], "multipliers": [16, 9], "filters": 2048, "bundles": 64, "rounds": 1, "passes": 9,
+        "rows": 9, "data_bits": 16, "weight_bits": 16, "products": 1, "columns": 8, "in_dsp": 0, "lanes": 1,
+    }  # fmt: skip
+    given = {field.name: sizes[field.name] for field in dataclasses.fields(kind)}
+    narrow = kind(**{name: value[0] if isinstance(value, list) else value for name, value in given.items()})
+    formula = some_formula(kind, "xc7", narrow)
+    assert formula.many(**given)[0].tolist() == list(dataclasses.astuple(formula(narrow)))
+    assert formula(narrow).ff > 0
+
+
 def test_modules_that_take_no_arrays_are_priced_one_by_one() -> None:
     steps = [Threshold(streams=streams, bits=8, threshold=value, signed=1) for streams in (8, 3, 8) for value in (3, 0)]
     formula = some_formula(Threshold, "xc7", *steps)

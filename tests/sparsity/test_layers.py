@@ -361,9 +361,19 @@ def test_evaluation_uses_the_weight_as_it_is_now(pattern: Pattern) -> None:
     check()
     layer.train()
     layer(image).sum().backward()
-    torch.optim.AdamW(layer.parameters(), lr=0.1, fused=True).step()
+    torch.optim.AdamW(layer.parameters(), lr=0.1, fused=True).step()  # does not count up the weight's version
     layer.eval()
     check()
+    other = torch.randn_like(layer.weight)
+    level = float(F.softplus(layer.weight_threshold.detach()) * pattern.scale(other))
+    expected = F.conv2d(image, pattern.apply(other, 1, level), layer.bias)
+    assert torch.allclose(torch.func.functional_call(layer, {"weight": other}, image), expected, atol=1e-5)
+    with torch.inference_mode():
+        layer.set_sparsity(0.25, 0.0)
+        layer(image)
+    layer(image.clone().requires_grad_()).sum().backward()  # what inference has kept cannot be used
     layer.double()
     check()
+    layer.set_mode(Mode.FROZEN)
+    assert layer.gated_weight() is layer.weight
     assert copy.deepcopy(layer)._gated is None

@@ -163,6 +163,8 @@ def test_ranks_in_groups_compile_without_a_graph_break(pattern: Pattern) -> None
     slopes = [torch.autograd.grad(weight.square().sum() + density, inputs) for weight, density in ways]
     for one, other in zip(ways[0] + slopes[0], ways[1] + slopes[1], strict=True):
         assert torch.allclose(one, other)
+    applied = torch.compile(lambda weight: pattern.apply(weight, 1, 0.45), fullgraph=True, backend="aot_eager")
+    assert torch.equal(applied(inputs[0]), pattern.apply(inputs[0], 1, 0.45))
 
 
 def test_what_has_one_weight_in_a_bank_stays_dense() -> None:

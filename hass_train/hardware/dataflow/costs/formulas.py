@@ -81,7 +81,7 @@ class Formula:
     @cached_property
     def _known(self) -> Callable[[tuple[tuple[str, int], ...]], Ints]:
         """Gives the costs of a module of certain parameters, and keeps them."""
-        return cache(lambda parameters: self._of(self.kind(**dict(parameters)), ()))
+        return cache(lambda parameters: self._of(self.kind(**dict(parameters)), ()))  # a package has few formulas
 
     def _of(self, module: ModuleParameters, shape: tuple[int, ...]) -> Ints:
         """(…, 4) costs, as `RESULTS` has them, of a module or of several side by side.
@@ -113,7 +113,8 @@ def module_costs(kind: type[ModuleParameters], family: Family, **parameters: Arr
         (…, 4) whole LUTs, flip-flops, DSPs and block RAMs, in the order of `RESULTS`.
 
     Raises:
-        UserError: the module does not support the parameters, or there are no points to fit its formula to.
+        UserError: there are no points to fit its formula to; or a module that is not `vectorised` does not support the
+            parameters. Those of the others are designs that the exploration allows.
     """
     return formula(kind, family).many(**parameters)
 

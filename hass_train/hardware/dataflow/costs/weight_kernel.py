@@ -9,7 +9,7 @@ import numpy as np
 from hass_train.runtime.compiled import compiled
 
 _BLOCKS = 64  # blocks of filters that are looked at
-_NEVER = -1e-11  # logarithms of probabilities that are as good as 1; those of higher levels are closer still
+_NEVER = -1e-11  # logarithms of probabilities that are as good as 1; levels are cumulative, so those above are closer
 
 
 @compiled

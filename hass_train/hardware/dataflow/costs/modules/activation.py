@@ -24,13 +24,13 @@ class ActivationEngine(Engine):
         super().check()
 
     @property
-    def by_step(self) -> bool:
+    def by_step(self) -> Number:
         """Whether the rows of a step, not those of a round, stand together: their number then takes no adder."""
         blocks = self.passes * self.rounds
         return (self.steps & self.steps - 1 != 0) & (blocks & blocks - 1 == 0)
 
     @property
-    def adds_rows(self) -> bool:
+    def adds_rows(self) -> Number:
         """Whether the number of a row is the sum of its step's and its round's."""
         return (self.steps & self.steps - 1 != 0) & (self.by_step == 0)
 

@@ -23,7 +23,7 @@ SMALL_PRODUCT = 8
 def state_bits(depth: Any) -> Any:
     """The bits that count `depth` states, for a number or an array."""
     if isinstance(depth, (np.ndarray, np.integer)):
-        return np.frexp(depth - 1)[1]  # the exponent of 2 above it: exact up to 53 bits
+        return np.frexp(depth - 1)[1].astype(np.int64)  # the exponent of 2 above it: exact up to 53 bits
     return (depth - 1).bit_length()
 
 

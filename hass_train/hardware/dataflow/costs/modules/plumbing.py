@@ -148,7 +148,7 @@ class BlockFifo(Fifo):
         return 3 if parameter == "DEPTH" else 1
 
     @property
-    def _counters(self) -> int:
+    def _counters(self) -> Number:
         """Bits of both addresses, and of the number of words."""
         return 2 * state_bits(self.depth - 1) + state_bits(self.depth)
 

@@ -65,7 +65,7 @@ class SparseEngine(ModuleParameters):
         return self.steps
 
     @property
-    def packed(self) -> bool:
+    def packed(self) -> Number:
         """Whether two products share a DSP."""
         return False
 
@@ -236,7 +236,7 @@ class WeightEngine(SparseEngine):
         return self.bundles * self.columns
 
     @property
-    def packed(self) -> bool:
+    def packed(self) -> Number:
         return self.products == 2
 
     @property
