@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -72,11 +73,12 @@ def test_terms_are_of_one_kind_at_all_parameters(name: str) -> None:
 @pytest.mark.parametrize("name", MODULES)
 def test_modules_cost_together_what_they_cost_one_by_one(name: str) -> None:
     modules = grid(MODULES[name])[:8]
+    fields = [field.name for field in dataclasses.fields(MODULES[name])]
     for family in FAMILIES:
         lut = {term: 0.37 for one in modules for term in one.lut_terms(family)}
         ff = {term: 0.73 for one in modules for term in one.ff_terms(family)}
         formula = Formula(MODULES[name], family, lut, ff)
-        given = {field: [getattr(one, field) for one in modules] for field in vars(modules[0])}
+        given = {field: [getattr(one, field) for one in modules] for field in fields}
         assert [Costs(*row) for row in formula.many(**given).tolist()] == [formula(one) for one in modules]
 
 

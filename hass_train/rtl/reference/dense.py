@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -184,7 +184,7 @@ class DenseEngine(costs.DenseEngine, _Engine):
             weight_bits=weight_bits, products=products, in_dsp=0,
         )  # fmt: skip
         fits = products == 1 or positions <= trial.capacity
-        return cls(**{**vars(trial), "in_dsp": int(rng.integers(2)) if fits else 0})
+        return replace(trial, in_dsp=int(rng.integers(2)) if fits else 0)
 
     @classmethod
     def typical(cls, rng: np.random.Generator) -> Self:
