@@ -55,6 +55,19 @@ def test_a_moved_profile_is_worth_what_the_whole_design_space_says(workload: Wor
     assert min(ratios) > 0.97  # both are rough: now and then one finds what the other does not
 
 
+def test_steering_sees_what_weights_take_where_memories_bind() -> None:
+    """ResNet-18's weights do not fit a ZCU104: the fewer there are, the fewer are fetched from outside."""
+    network = trace(timm.create_model("resnet18"), (3, 32, 32))
+    accelerator = DataflowAccelerator(load_device("zcu104"), DataflowOptions(weight_bits=8, activation_bits=8))
+    steering, rates = accelerator.steering(), []
+    for weight in (0.5, 0.45):
+        asked = profile(network, weight, 0.6)
+        rates.append(steering.estimate(network, asked).throughput_ips)
+        assert rates[-1] > 0.93 * accelerator.unpriced(network, asked).throughput_ips
+    assert rates[1] > 1.05 * rates[0]
+    assert steering.anchors()["memories"]
+
+
 def test_a_search_that_goes_on_from_a_checkpoint_gets_the_same_answers(workload: Workload) -> None:
     accelerator = DataflowAccelerator(load_device("zcu104"), DataflowOptions(weight_bits=8, activation_bits=8))
     steering = accelerator.steering()

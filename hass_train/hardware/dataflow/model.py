@@ -23,7 +23,7 @@ from hass_train.hardware.dataflow.exploration.network import ExploredPart, Netwo
 from hass_train.hardware.dataflow.exploration.objectives import best_design
 from hass_train.hardware.dataflow.exploration.partition import best_partition
 from hass_train.hardware.dataflow.exploration.width_gains import width_gains
-from hass_train.hardware.dataflow.options import LIMITS, QUICK, STEERING, DataflowOptions
+from hass_train.hardware.dataflow.options import LIMITS, QUICK, ROUGH, STEERING, DataflowOptions
 from hass_train.hardware.dataflow.steering import Anchors
 from hass_train.hardware.device import Device
 from hass_train.hardware.estimate import CannotFit, Estimate, TooSlow
@@ -31,6 +31,9 @@ from hass_train.hardware.profile import LayerSparsity, SparsityProfile
 from hass_train.hardware.workload import Operation, Workload
 
 _TABLES = 2**30  # bytes of design tables kept between queries
+_LOOSE = (
+    0.05  # slack of a quick answer from which a search looks closer: where memories bind, quick steps lose their way
+)
 _PROOFS = 2  # of the last answer that a search remembers
 _EXPLORED = 4  # explorations kept between queries: the same tables have the same best design
 
@@ -94,6 +97,7 @@ class DataflowAccelerator(Accelerator):
                 intervals[operation.name] = int(anchor["interval"])
         self._anchors.keep(intervals)
         self._anchors.proofs = [np.array(weights) for weights in anchors.get("proofs", ())]
+        self._anchors.memories = bool(anchors.get("memories", False))
         self._forget()
 
     def design(self, workload: Workload, estimate: Estimate) -> Design:
@@ -122,6 +126,7 @@ class DataflowAccelerator(Accelerator):
             # what is left of a layer whose channels other layers emptied cannot be told from its own sparsity
             emptied = any(layer.structure and layer.structure.dead_filters for layer in asked.layers.values())
             self._anchors.keep({} if emptied else dict.fromkeys(asked.layers, found.interval_cycles))
+            self._anchors.memories = found.bottleneck.resource in ("bram18", "uram", "bandwidth")
             self._forget()
         if not priced:
             return found
@@ -233,6 +238,9 @@ class DataflowAccelerator(Accelerator):
         whole: ExploredPart | None = None
         try:
             whole = ExploredPart(0, count, best_design(explorer, options, self.device))
+            if whole.design.slack > _LOOSE and not options.proves:
+                explorer = network.explorer(0, count, ROUGH, True, proofs)
+                whole = ExploredPart(0, count, best_design(explorer, options, self.device))
             if self._anchors is not None:
                 self._anchors.proofs = explorer.best_proofs(whole.design.replicas, _PROOFS)
             if options.partitions != "best" or options.objective != "throughput":

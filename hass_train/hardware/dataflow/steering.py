@@ -19,6 +19,7 @@ from hass_train.hardware.workload import Operation
 Floats = NDArray[np.float64]
 
 _NEAR = 0.65  # how far a density may fall, or grow by the inverse, until designs are found anew
+_SAME = 0.97  # how far that of weights may where memories bind: the memories of designs that move stay
 
 
 class Anchors:
@@ -29,10 +30,12 @@ class Anchors:
 
     Attributes:
         proofs: (6,) weights of resources that bounded the interval at the last profile.
+        memories: whether memories, or what fetches weights from outside, bound it.
     """
 
     def __init__(self) -> None:
         self.proofs: list[Floats] = []
+        self.memories = False
         self._kept: dict[str, tuple[int, ComputeDesigns]] = {}  # with the interval of the pipeline they were found in
         self._fresh: dict[str, ComputeDesigns] = {}
 
@@ -40,6 +43,8 @@ class Anchors:
         """The designs of an operation, found at a sparsity nearby; None if there are none."""
         _, anchor = self._kept.get(operation.name, (0, None))
         if anchor is None or sparsity is None or not _near(anchor.sparsity, sparsity):
+            return None
+        if self.memories and not _within(anchor.sparsity.weight_density, sparsity.weight_density, _SAME):
             return None
         same = (anchor.layer.geometry, anchor.fifos) == (operation.geometry, fifos)
         return anchor.moved(sparsity) if same else None
@@ -57,12 +62,14 @@ class Anchors:
         self._fresh.clear()
 
     def to_plain(self) -> dict[str, Any]:
-        """For each layer the sparsity at which its designs were found, and the interval then; and the proofs."""
+        """For each layer the sparsity at which its designs were found, and the interval then; and what bound them."""
         designs = {
             name: {"sparsity": table.sparsity.to_dict(), "interval": interval}
             for name, (interval, table) in self._kept.items()
         }
-        return {"designs": designs, "proofs": [weights.tolist() for weights in self.proofs]}
+        return {
+            "designs": designs, "proofs": [weights.tolist() for weights in self.proofs], "memories": self.memories,
+        }  # fmt: skip
 
 
 def _near(before: LayerSparsity, after: LayerSparsity) -> bool:
@@ -70,7 +77,11 @@ def _near(before: LayerSparsity, after: LayerSparsity) -> bool:
     if _kind_of(before.structure) != _kind_of(after.structure):
         return False
     pairs = ((getattr(before, name), getattr(after, name)) for name in DENSITIES)
-    return all((one < 1) == (other < 1) and _NEAR * one <= other <= one / _NEAR for one, other in pairs)
+    return all((one < 1) == (other < 1) and _within(one, other, _NEAR) for one, other in pairs)
+
+
+def _within(before: float, after: float, share: float) -> bool:
+    return share * before <= after <= before / share
 
 
 def _kind_of(structure: Structure | None) -> Structure | None:
