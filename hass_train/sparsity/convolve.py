@@ -18,8 +18,8 @@ def convolve(
     groups: int,
 ) -> Tensor:
     """`F.conv2d`. On processors, kernels of a pixel on maps of a pixel are a product of matrices: they are frequent, in
-    squeeze-excite and behind global pools, and oneDNN takes three times as long for such a convolution and its
-    gradients (960 to 1280 channels, batches of 32: 9.8 instead of 3.4 ms).
+    squeeze-excite and behind global pools, and oneDNN takes twice as long for such a convolution and its gradients
+    (sparsity-and-search, section 2).
 
     Args:
         x: (n, channels, height, width).

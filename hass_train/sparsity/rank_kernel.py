@@ -37,22 +37,35 @@ def _(sizes: Tensor) -> Tensor:
 
 @compiled
 def _place(sizes, places):  # type: ignore[no-untyped-def]
-    """Count for each value those of its column that are larger, or as large and before it."""
+    """See `places_on_cpu`."""
     members, columns = sizes.shape
-    own = np.empty((members, _BLOCK), np.int32)  # as wide as what is compared, so that no lane is repacked
+    own = np.empty((members, _BLOCK), np.int32)
     for start in range(0, columns, _BLOCK):
         count = min(_BLOCK, columns - start)
-        for member in range(members):
-            own[member] = member
-        for first in range(members):
-            for second in range(first + 1, members):
-                for column in range(count):
-                    passed = np.int32(sizes[second, start + column] > sizes[first, start + column])
-                    own[first, column] += passed
-                    own[second, column] -= passed
+        _rank(sizes, start, count, own)
         for member in range(members):
             for column in range(count):
                 places[member, start + column] = own[member, column]
+
+
+@compiled
+def _rank(sizes, start, count, own):  # type: ignore[no-untyped-def]
+    """Count for each value of some columns those of its column that are larger, or as large and before it.
+
+    Args:
+        sizes: (members, columns).
+        start, count: the columns.
+        own: (members, at least count) becomes the counts; int32, as wide as what is compared, so that no lane is
+            repacked.
+    """
+    for member in range(len(sizes)):
+        own[member] = member
+    for first in range(len(sizes)):
+        for second in range(first + 1, len(sizes)):
+            for column in range(count):
+                passed = np.int32(sizes[second, start + column] > sizes[first, start + column])
+                own[first, column] += passed
+                own[second, column] -= passed
 
 
 def gated_by_place(weight: Tensor, channels: int, whole: bool, factors: NDArray[Any]) -> tuple[list[Tensor], Ints]:
@@ -94,14 +107,7 @@ def _gate(values, channels, whole, factors, results, counts):  # type: ignore[no
                     if first + channel < wide:
                         size = abs(values[filter, position + place, first + channel])
                     sizes[channel * inside + place, column] = size
-        for member in range(members):
-            own[member] = member
-        for one in range(members):
-            for other in range(one + 1, members):
-                for column in range(count):
-                    passed = np.int32(sizes[other, column] > sizes[one, column])
-                    own[one, column] += passed
-                    own[other, column] -= passed
+        _rank(sizes, 0, count, own)
         for column in range(count):
             filter, position, first = _group(start + column, across, positions // inside, channels)
             for channel in range(min(channels, wide - first)):

@@ -81,7 +81,7 @@ class Formula:
     @cached_property
     def _known(self) -> Callable[[tuple[tuple[str, int], ...]], Ints]:
         """Gives the costs of a module of certain parameters, and keeps them."""
-        return cache(lambda parameters: self._of(self.kind(**dict(parameters)), ()))  # a package has few formulas
+        return cache(lambda parameters: self._of(self.kind(**dict(parameters)), ()))
 
     def _of(self, module: ModuleParameters, shape: tuple[int, ...]) -> Ints:
         """(…, 4) costs, as `RESULTS` has them, of a module or of several side by side.
