@@ -6,7 +6,7 @@ BIN := .venv/bin
 setup: .venv/installed
 
 # Reinstalled when the dependencies change; pip itself does nothing where all is there. The estimate compiles loops,
-# which are kept beside the code: in a fresh copy the first search would take a quarter of a minute longer.
+# which are kept beside the code: in a fresh copy the first search would take half a minute longer.
 .venv/installed: pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is missing; install Python 3.11 or say make PYTHON=…" >&2; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
