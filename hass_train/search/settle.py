@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from functools import partial
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hass_train.hardware import SparsityProfile
-from hass_train.precision import quantisers_of
 from hass_train.search.question import HardwareQuestion
 from hass_train.sparsity import Mode, sparse_layers
 from hass_train.sparsity.thresholds import inverse_softplus
+
+Floats = NDArray[np.float64]
 
 BEYOND = 0.01
 """How much faster than what it aims at a settled network may be, as a fraction."""
 _LARGEST = math.log(16.0)  # limit on the log of the factor
 _FIRST_STEP, _LONGEST_STEP = 0.04, 0.2  # first steps of the log of the factor
-_BEYOND_JUMPS = 2  # most layers of integers whose thresholds are scaled further than the others: each costs questions
+_BEYOND_JUMPS = 4  # how often thresholds may be held beyond a jump: each time costs some ten questions
 
 
 def settle(
@@ -31,6 +35,7 @@ def settle(
     step: float = _FIRST_STEP,
     now: float | None = None,
     beyond_jumps: int = 0,
+    order: Callable[[], Sequence[int]] | None = None,
 ) -> float:
     """Scale the thresholds of all layers so that the throughput just reaches the target.
 
@@ -39,8 +44,9 @@ def settle(
     fraction 1 − 1/f of the remaining weights is pruned too, the smallest of every layer, since activations gain nothing
     where memories or the bus bind; groups of several weights are left as they are.
 
-    Thresholds of integers act only where they reach another integer, and a layer's density then jumps. Where such a
-    jump exceeds the target by more than `BEYOND`, its activation threshold stays beyond it, and others go back.
+    Densities jump where thresholds of integers reach another integer, and where banks lose a weight in all of a layer's
+    filters. Where this takes the throughput beyond the target by more than `BEYOND`, as few thresholds as reach it stay
+    beyond their jumps, and the others go back.
 
     Args:
         model: a network with sparse layers, all in the search or all in the frozen mode.
@@ -50,7 +56,9 @@ def settle(
             fraction.
         step: first step of the log of the factor.
         now: the throughput at the present thresholds; None = it is measured.
-        beyond_jumps: most layers that may stay beyond a jump.
+        beyond_jumps: how often thresholds may be held beyond a jump; each time costs questions.
+        order: function that gives the layers' numbers in the order in which weights are held beyond jumps, those that
+            gain most first; None = as the network has them.
 
     Returns:
         The factor, between 1/16 and 16 (in the frozen mode between 1/2 and 2); the largest one if the target cannot be
@@ -59,10 +67,10 @@ def settle(
     saved = state_of(model)
     frozen = any(int(state["mode"]) == Mode.FROZEN for state in saved)
     scale = _Frozen(model, saved) if frozen else partial(_scale_thresholds, model, saved)
-    ahead = [-math.inf] * len(saved)  # the least log of each layer's factor of activation thresholds
+    ahead = np.full((2, len(saved)), -math.inf)  # least logs of the factors of weight and of activation thresholds
 
     def apply(log_factor: float) -> None:
-        scale(math.exp(log_factor), [math.exp(max(log_factor, least)) for least in ahead])
+        scale(*np.exp(np.maximum(ahead, log_factor)).tolist())
 
     def excess(log_factor: float) -> float:
         apply(log_factor)
@@ -72,43 +80,55 @@ def settle(
     most = math.log(2.0) if frozen else _LARGEST
     start = excess(0.0) if now is None else math.log(max(now, 1e-300) / target)
     low, high, over = _crossing(excess, (0.0, start), most, step, resolution)
-    best, enough = (over, high, list(ahead)), max(resolution, BEYOND)
+    best, enough = (over, high, ahead.copy()), max(resolution, BEYOND)
     for _ in range(beyond_jumps):
-        if low == high or over <= enough or (jumps := _jumping(excess, ahead, low, high)) is None:
+        if low == high or over <= enough:
             break
-        ahead[jumps] = high
+        ahead[_jumping(excess, ahead, order, low, high)] = high
         low, high, over = _crossing(excess, (low, excess(low)), most, step, resolution)
         if 0 <= over < best[0]:
-            best = over, high, list(ahead)
+            best = over, high, ahead.copy()
     _, high, ahead[:] = best
     apply(high)
     return math.exp(high)
 
 
-def _jumping(excess: Callable[[float], float], ahead: list[float], low: float, high: float) -> int | None:
-    """The layer whose activation threshold alone makes a function positive, if it and the ones before it are scaled to
-    `high` instead of `low`; None if weights are to be scaled too.
+def _jumping(
+    excess: Callable[[float], float],
+    ahead: Floats,
+    order: Callable[[], Sequence[int]] | None,
+    low: float,
+    high: float,
+) -> tuple[list[int], list[int]]:
+    """Few thresholds that make a function positive if they alone are scaled to `high` instead of `low`: activation
+    thresholds if these suffice, else weight thresholds of the first layers of an order too.
 
     Args:
         excess: the function of the log of the factor, negative at `low` and positive at `high`.
-        ahead: the least log of each layer's factor; what this changes is restored.
+        ahead: (2, layers) the least logs of factors, as in `settle`; what this changes is restored.
+        order: see `settle`.
         low, high: logs of factors.
-    """
-    before = list(ahead)
 
-    def reaches(count: int) -> bool:
-        ahead[:count] = [max(one, high) for one in before[:count]]
+    Returns:
+        Where the thresholds lie in `ahead`: rows, and layers.
+    """
+
+    def reach(chosen: Sequence[tuple[int, int]]) -> bool:
+        before, places = ahead.copy(), tuple(map(list, zip(*chosen, strict=True)))
+        ahead[places] = np.maximum(ahead[places], high)
         found = excess(low) >= 0
         ahead[:] = before
         return found
 
-    least, enough = 0, len(ahead)
-    if not reaches(enough):
-        return None
-    while enough - least > 1:
-        middle = (least + enough) // 2
-        least, enough = (least, middle) if reaches(middle) else (middle, enough)
-    return enough - 1
+    layers = range(ahead.shape[1])
+    inputs = [(1, layer) for layer in layers]
+    every = inputs if reach(inputs) else [*inputs, *((0, layer) for layer in (order() if order else layers))]
+    last = bisect_left(range(1, len(every)), True, key=lambda count: reach(every[:count])) + 1
+    first = last - 1
+    if not reach(every[first:last]):
+        first = bisect_left(range(1, first), True, key=lambda start: not reach(every[start:last]))
+    rows, chosen = zip(*every[first:last], strict=True)
+    return list(rows), list(chosen)
 
 
 def _crossing(
@@ -161,7 +181,8 @@ def meet(
 
     The factor is found on the steering model and rough measurements, since exact ones take many times as long. A try
     aims at the middle of what is accepted, corrected by how far these are off at the present thresholds. If the last
-    try still misses the target, the factor is found on exact ones; if it exceeds what is accepted, it is taken.
+    try still misses the target, the factor is found on exact ones; if it exceeds what is accepted, or no factor would
+    bring the rate down to the target, it is taken.
 
     Args:
         model: a network with sparse layers, all in the search or all in the frozen mode.
@@ -176,20 +197,35 @@ def meet(
     def roughly() -> float:
         return question.rate(question.steering, nearby(known))
 
+    def order() -> list[int]:
+        found = nearby(known)
+        estimate = question.steering.estimate(question.workload, found)
+        gains = {
+            name: one.weight_density * (estimate.prices[name] * one.activation_density + estimate.weight_prices[name])
+            for name, one in found.layers.items()
+        }
+        each = [sum(gains[operation] for operation in layer.operations) for _, layer in sparse_layers(model)]
+        return sorted(range(len(each)), key=each.__getitem__, reverse=True)
+
     most = accepted(target, margin)
     middle, width = math.sqrt(target * most), min(math.log(most / target) / 2, BEYOND)
-    jumps = _BEYOND_JUMPS if quantisers_of(model) else 0  # of floats only quick answers jump, by a per cent or two
     known = profile()
     exact = question.rate(question.accelerator, known)
     for _ in range(tries):
         if target <= exact <= most:
             return
         rough, step = roughly(), min(max(abs(math.log(exact / middle)), width / 2), _LONGEST_STEP)
-        settle(model, roughly, middle * math.exp(-width / 2) * rough / exact, width, step, rough, jumps)
+        aim = middle * math.exp(-width / 2) * rough / exact
+        factor = settle(model, roughly, aim, width, step, rough, _BEYOND_JUMPS, order)
         known = profile()
         exact = question.rate(question.accelerator, known)
+        if exact > most and math.log(factor) <= -_LARGEST:
+            return  # the rate is beyond the target without the thresholds
     if exact < target:
-        settle(model, lambda: question.rate(question.accelerator, profile()), target, BEYOND, BEYOND, exact, jumps)
+        settle(
+            model, lambda: question.rate(question.accelerator, profile()), target, BEYOND, BEYOND, exact,
+            _BEYOND_JUMPS, order,
+        )  # fmt: skip
 
 
 def accepted(target: float, margin: float) -> float:
@@ -209,38 +245,39 @@ def restore(model: nn.Module, states: list[dict[str, Tensor]]) -> None:
         layer.synchronize()
 
 
-def _scale_thresholds(model: nn.Module, saved: list[dict[str, Tensor]], factor: float, inputs: list[float]) -> None:
+def _scale_thresholds(
+    model: nn.Module, saved: list[dict[str, Tensor]], weights: list[float], inputs: list[float]
+) -> None:
     """Set the thresholds of layers in the search mode to multiples of the saved ones.
 
     Args:
         model, saved: see `_Frozen`.
-        factor: that of weight thresholds.
-        inputs: that of each layer's activation threshold.
+        weights, inputs: factors of each layer's weight and activation threshold.
     """
-    for (_, layer), state, own in zip(sparse_layers(model), saved, inputs, strict=True):
-        for name, times in (("weight_threshold", factor), ("activation_threshold", own)):
+    for (_, layer), state, *factors in zip(sparse_layers(model), saved, weights, inputs, strict=True):
+        for name, times in zip(("weight_threshold", "activation_threshold"), factors, strict=True):
             with torch.no_grad():
                 getattr(layer, name).copy_(inverse_softplus(F.softplus(state[name]) * times))
 
 
 class _Frozen:
-    """Scales the activation thresholds of frozen layers by a factor, and prunes weights if it is larger than 1.
+    """Scales the activation thresholds of frozen layers by factors, and prunes weights by those larger than 1.
 
     Args:
         model: a network with frozen sparse layers.
-        saved: the state to which the factor is applied, from `state_of`.
+        saved: the state to which factors are applied, from `state_of`.
     """
 
     def __init__(self, model: nn.Module, saved: list[dict[str, Tensor]]) -> None:
         self.model, self.saved = model, saved
         self.sizes = [state["weight"].abs()[state["mask"]].sort().values for state in saved]
 
-    def __call__(self, factor: float, inputs: list[float]) -> None:
-        share = max(1 - 1 / factor, 0.0)
-        each = zip(sparse_layers(self.model), self.saved, self.sizes, inputs, strict=True)
-        for (_, layer), state, sizes, own in each:
+    def __call__(self, weights: list[float], inputs: list[float]) -> None:
+        each = zip(sparse_layers(self.model), self.saved, self.sizes, weights, inputs, strict=True)
+        for (_, layer), state, sizes, pruning, own in each:
             layer.frozen_threshold.copy_(state["frozen_threshold"] * own)
             layer.mask.copy_(state["mask"])
+            share = max(1 - 1 / pruning, 0.0)
             pruned = int(len(sizes) * share) if layer.prune_weights and layer.pattern.refinable else 0
             if pruned:
                 layer.mask.logical_and_(state["weight"].abs() > sizes[pruned - 1])

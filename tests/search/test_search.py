@@ -37,6 +37,7 @@ from hass_train.search.question import floor_profile
 from hass_train.search.settle import BEYOND, inverse_softplus, meet, settle
 from hass_train.search.stated import stated
 from hass_train.sparsity import LayerRule, Mode, running_profile, sparse_layers, sparsify, watching
+from hass_train.sparsity.balanced import Balanced
 
 PLAN = PhasePlan((3, 2, 4), (1e-2, 2e-2, 3e-2))
 
@@ -384,6 +385,35 @@ def test_settling_meets_the_target_though_a_layer_jumps(mode: Mode) -> None:
     assert target <= rate() <= target * (1 + BEYOND)
     assert jumping == pytest.approx(1.1, rel=0.02)
     assert others == pytest.approx([0.9] * len(others), rel=0.02)
+
+
+def test_settling_meets_the_target_though_all_layers_jump() -> None:
+    """As banks do: at one threshold every filter of every layer loses a weight."""
+    model = sparsify(
+        nn.Sequential(*(nn.Conv2d(width, width, 3, bias=False) for width in (16, 16, 24, 32, 48))),
+        {"all": LayerRule("*")},
+        Balanced(),
+    )
+    layers = [layer for _, layer in sparse_layers(model)]
+    for layer in layers:
+        layer.set_mode(Mode.SEARCH)
+        layer.set_sparsity(0.0, 0.5)
+    sizes = [layer.weight.numel() for layer in layers]
+
+    def left() -> list[float]:
+        return [layer.weight_density() for layer in layers]
+
+    def rate() -> float:
+        return sum(sizes) / sum(size * one for size, one in zip(sizes, left(), strict=True))
+
+    order = sorted(range(len(sizes)), key=lambda layer: -sizes[layer])
+    for target in (1.5, 2.0, 4.0):
+        for layer in layers:
+            layer.set_sparsity(0.5, 0.5)
+        settle(model, rate, target, beyond_jumps=4, order=lambda: order)
+        jump = min(sizes) / 9  # of the smallest layer
+        assert target <= rate() < sum(sizes) / (sum(sizes) / target - jump - 1e-6 * sum(sizes)) * 1.01
+        assert max(left()) - min(left()) <= 2 / 9 + 1e-6  # some a jump ahead, the others a jump back
 
 
 @dataclass
