@@ -68,8 +68,8 @@ class Subject:
         return self._measured[1]
 
     def _nearby(self, known: SparsityProfile) -> SparsityProfile:
-        """Measure sparsity at thresholds near those of a known profile, on a few images; the independence of compute
-        engines is taken over."""
+        """Measure densities at thresholds near those of a known profile, on a few images; the shapes of its histograms
+        and the independence of compute engines are taken over."""
         return self._calibrated(min(_FEW_IMAGES, self.calibration_images), known)
 
     def _calibrated(self, images: int, like: SparsityProfile | None = None) -> SparsityProfile:

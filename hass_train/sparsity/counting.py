@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -36,7 +37,8 @@ class NonzeroCounter:
         operation: the name of that of its operations.
         samples: whether this process measures single channels and windows on the first images.
         closely: whether anybody does; otherwise only whole dot products are counted.
-        like: a sparsity nearby, of which the independence of compute engines is taken over.
+        like: a measured sparsity nearby, whose histograms and independence of compute engines are taken over; only
+            densities are counted, and histograms brought to their means.
     """
 
     def __init__(
@@ -55,7 +57,7 @@ class NonzeroCounter:
         self.pairs, self.reads = (
             {size: torch.zeros(window * size + 1, dtype=torch.float64) for size in sizes} for _ in range(2)
         )  # how many windows of so many channels have 0, 1, … non-zero pairs, and non-zero activations
-        self.activations = self.nonzero = self.images = 0
+        self.activations = self.nonzero = self.images = self.windows = 0
         self.dealt: dict[int, tuple[Tensor, Tensor]] = {}  # the channels of bundles for pairs, and for activations
         self.runs: list[Tensor] = []  # sampled windows, for the independence of compute engines
         self.meetings: Tensor | None = None  # (input channels, kernel positions) non-zero activations read there
@@ -67,10 +69,13 @@ class NonzeroCounter:
         present = (x != 0).float()
         channels = self.weight.shape[1]
         closely = max(0, _WINDOW_IMAGES - self.images) if self.samples else 0
-        if self.samples and self.like is None:
+        tokens = present.reshape(-1, channels, 1, 1) if self.weight.dim() == 2 else present
+        self._meet(tokens.sum(0), len(tokens))
+        if self.like is not None:
+            return
+        if self.samples:
             self._sample(present)
         if self.weight.dim() == 2:
-            self._meet(present.reshape(-1, channels, 1, 1).sum(0))
             _count(self.pairs[channels], F.linear(present, self.weight))
             _count(self.reads[channels], present.sum(-1))
             if closely:
@@ -80,7 +85,6 @@ class NonzeroCounter:
             return
         layer = self.layer
         assert isinstance(layer, nn.Conv2d)
-        self._meet(present.sum(0))
         _count(self.pairs[channels], self._convolve(present, self.weight, layer.groups))
         _count(self.reads[channels], self._add_windows(present.unflatten(1, (layer.groups, channels)).sum(2)))
         if closely:
@@ -94,12 +98,13 @@ class NonzeroCounter:
             self._count_bundles(some.permute(0, 2, 3, 1).reshape(-1, channels))
         self.images += len(present)
 
-    def _meet(self, images: Tensor) -> None:
+    def _meet(self, images: Tensor, count: int) -> None:
         """Count the non-zero activations that each kernel position reads.
 
         Args:
             images: (channels, height, width) in how many images each word of the input is not zero; with the sum over
                 images taken first, only the windows of a single map are left to go through.
+            count: the number of images.
         """
         images = images.cpu().double()  # single precision would round the sums of large maps
         self.nonzero += int(images.sum())
@@ -109,7 +114,9 @@ class NonzeroCounter:
             spans = [(size - 1) * step + 1 for size, step in zip(layer.kernel_size, layer.dilation, strict=True)]
             padded = pad(layer, images)
             windows = padded.unfold(1, spans[0], layer.stride[0]).unfold(2, spans[1], layer.stride[1])
+            count *= windows.shape[1] * windows.shape[2]
             met = windows[..., :: layer.dilation[0], :: layer.dilation[1]].sum((1, 2))
+        self.windows += count
         met = met.flatten(1)
         self.meetings = met if self.meetings is None else self.meetings + met
 
@@ -162,8 +169,8 @@ class NonzeroCounter:
         """
         assert self.meetings is not None
         groups = self.layer.groups if isinstance(self.layer, nn.Conv2d) else 1
-        dots = self.pairs[max(self.pairs)].sum()  # each filter of the channel's group has one per output pixel
-        return tuple((self._met_pairs() / (dots / groups * self.meetings.shape[1])).tolist())
+        reads = self.windows * self.meetings.shape[1]
+        return tuple((self._met_pairs() / (len(self.weight) // groups * reads)).tolist())
 
     def _met_pairs(self) -> Tensor:
         """(input channels,) non-zero pairs of each."""
@@ -176,9 +183,8 @@ class NonzeroCounter:
     def _channel_activations(self) -> tuple[float, ...]:
         """The fraction of what each input channel is read of that is not zero, padding included, (input channels,)."""
         assert self.meetings is not None
-        dots = self.pairs[max(self.pairs)].sum()  # each filter has one per output pixel
-        read = dots / len(self.weight) * self.meetings.shape[1]
-        return tuple((self.meetings.sum(1) / read).clamp(max=1.0).tolist())
+        reads = self.windows * self.meetings.shape[1]
+        return tuple((self.meetings.sum(1) / reads).clamp(max=1.0).tolist())
 
     def _deal(self, groups: int) -> None:
         """Give channels to bundles as a design does, by what the first images say of their densities."""
@@ -251,19 +257,22 @@ class NonzeroCounter:
         """Add the counts of the other processes."""
         assert self.meetings is not None
         counts = [*self.pairs.values(), *self.reads.values()]
-        sums = torch.tensor([self.activations, self.nonzero], dtype=torch.float64)
+        sums = torch.tensor([self.activations, self.nonzero, self.windows], dtype=torch.float64)
         parts = [*counts, self.meetings.flatten(), sums]
         whole = ranks.summed(torch.cat(parts)).split([len(part) for part in parts])
         self.pairs = dict(zip(self.pairs, whole, strict=False))
         self.reads = dict(zip(self.reads, whole[len(self.pairs) :], strict=False))
         self.meetings = whole[-2].reshape(self.meetings.shape)
-        self.activations, self.nonzero = (int(one) for one in whole[-1])
+        self.activations, self.nonzero, self.windows = (int(one) for one in whole[-1])
 
     def result(self) -> LayerSparsity:
         """The sparsity of the layer over all batches."""
         per_channel, read = self._channel_densities(), self._channel_activations()
-        histograms = self._histograms(self.pairs, per_channel)
-        activations = self._histograms(self.reads, read)
+        if self.like is None:
+            histograms, activations = self._histograms(self.pairs, per_channel), self._histograms(self.reads, read)
+        else:
+            histograms = _brought(self.like.histograms, per_channel)
+            activations = _brought(self.like.activation_histograms, read)
         widest, layer = histograms[max(histograms)], self.layer
         mean = sum(k * probability for k, probability in enumerate(widest))
         return LayerSparsity(
@@ -295,14 +304,20 @@ class NonzeroCounter:
             counts: by size, how often so many were seen.
             densities: (input channels,) of what was counted.
         """
-        result: dict[int, tuple[float, ...]] = {}
-        mean = sum(densities) / len(densities)
-        for size, seen in counts.items():
-            if size < self.weight.shape[1]:
-                result[size] = tuple(tilted(seen, mean * (len(seen) - 1)).tolist())
-            else:
-                result[size] = tuple((seen / seen.sum()).tolist())
-        return result
+        channels = self.weight.shape[1]
+        parts = _brought({size: seen for size, seen in counts.items() if size < channels}, densities)
+        return parts | {channels: tuple((counts[channels] / counts[channels].sum()).tolist())}
+
+
+def _brought(
+    seen: Mapping[int, Tensor | tuple[float, ...]], densities: tuple[float, ...]
+) -> dict[int, tuple[float, ...]]:
+    """Distributions by bundle size, brought to the mean that densities of channels say."""
+    mean = sum(densities) / len(densities)
+    return {
+        size: tuple(tilted(torch.as_tensor(one, dtype=torch.float64), mean * (len(one) - 1)).tolist())
+        for size, one in seen.items()
+    }
 
 
 def _count(histogram: Tensor, nonzeros: Tensor) -> None:

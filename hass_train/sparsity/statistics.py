@@ -76,7 +76,8 @@ def calibrate(
             least one), and all of them must call this; only the first one measures what `closely` adds.
         closely: whether to measure single channels, and the independence of compute engines, too. This takes most of
             the time; where the hardware gains nothing from zero activations, whole dot products are enough.
-        like: a profile of a network nearby, of which the independence of compute engines is taken over.
+        like: what was measured of the same network nearby. Its histograms, brought to the means that are measured now,
+            and its independence of compute engines are taken over: as quick as the network itself.
 
     Raises:
         ValueError: there are no images.

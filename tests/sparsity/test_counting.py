@@ -25,17 +25,30 @@ def test_sums_that_are_a_little_off_are_whole_numbers(off: float) -> None:
     assert occurrences(torch.tensor([0.0, 1.0, 7.0]) + off, 7).tolist() == [1, 1, 0, 0, 0, 0, 0, 1]
 
 
-def test_independence_of_engines_is_taken_over_and_all_else_measured() -> None:
+def test_nearby_densities_are_measured_and_shapes_taken_over() -> None:
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 6, 1), nn.ReLU(), nn.Flatten(), nn.Linear(216, 4))
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1, stride=2), nn.ReLU(), nn.Conv2d(8, 8, 3, groups=4), nn.ReLU(), nn.Conv2d(8, 6, 1),
+        nn.ReLU(), nn.Flatten(), nn.Linear(24, 4),
+    )  # fmt: skip
     sparsify(model, {"all": LayerRule("*")})
-    first, second = torch.randn(5, 3, 8, 8), torch.randn(5, 3, 8, 8)
+    first, second = torch.randn(5, 3, 8, 8), torch.randn(6, 3, 8, 8)
     known, measured = calibrate(model, [first]), calibrate(model, [second])
-    found = calibrate(model, [second], like=known)
+    found = calibrate(model, [second[:2], second[2:]], like=known)
     assert any(layer.lanes != known.layers[name].lanes for name, layer in measured.layers.items())
     for name, layer in found.layers.items():
-        before = known.layers[name]
-        assert layer == replace(measured.layers[name], lanes=before.lanes, activation_lanes=before.activation_lanes)
+        before, exact = known.layers[name], measured.layers[name]
+        taken = {one: getattr(before, one) for one in ("lanes", "activation_lanes")}
+        shapes = {one: getattr(layer, one) for one in ("histograms", "activation_histograms")}
+        assert layer == replace(exact, **taken, **shapes, pair_density=layer.pair_density)
+        assert layer.pair_density == pytest.approx(exact.pair_density)
+        for one, shape in shapes.items():
+            for size, histogram in getattr(exact, one).items():
+                mean = np.arange(len(histogram)) @ np.array(histogram)
+                assert np.arange(len(histogram)) @ np.array(shape[size]) == pytest.approx(mean, rel=1e-6)
+    for name, layer in calibrate(model, [first], like=known).layers.items():  # of what was not changed nothing changes
+        for size, histogram in layer.histograms.items():
+            assert histogram == pytest.approx(known.layers[name].histograms[size], abs=1e-6)
 
 
 @settings(max_examples=40)
