@@ -15,17 +15,16 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
+from once import RESULTS, ROOT, ended, run_once
+
 from hass_train.results.result import Result
 
-ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "benchmarks" / "results" / "precision.md"
+TABLE = RESULTS / "precision.md"
 RUNS = ROOT / "runs" / "precision-benchmark"
 PRECISIONS, SEEDS = ("float", "int8", "int4"), (0, 1, 2)
 FOLLOWED = ("int4", "mixed")  # by the device's words
@@ -35,7 +34,6 @@ DATA = (
     f"data.train_images={IMAGES}",
     "trainer=cpu",
     "+trainer.limit_val_batches=16",
-    "logger=csv",
     "report=false",
 )
 HARDWARE = ("hw=zcu104", "hw.weight_bits=8", "hw.activation_bits=8")
@@ -82,20 +80,6 @@ CASES = (
 )  # fmt: skip
 
 
-def run(script: str, folder: Path, overrides: tuple[str, ...]) -> None:
-    """Run a command into a folder, unless it has ended there before; what a broken one left is kept aside."""
-    if (folder / "ended").exists():
-        return
-    if folder.exists():
-        folder.rename(folder.with_name(f"{folder.name}.broken-{len(list(folder.parent.iterdir()))}"))
-    print(f"-> {folder.relative_to(RUNS)}", flush=True)
-    command = [sys.executable, script, *overrides, f"hydra.run.dir={folder}"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
-    (folder / "ended").touch()
-
-
 def place(case: Case, seed: int, what: str) -> Path:
     """The folder of a run."""
     return RUNS / f"{case.model[0].partition('=')[2]}-{seed}-{what}"
@@ -105,9 +89,9 @@ def search(case: Case, seed: int, precision: str) -> None:
     """Search in a precision, from a dense network that all share."""
     same, dense = (*case.model, *DATA, f"seed={seed}"), place(case, seed, "dense")
     more = (f"data.train_images={case.dense_images}", f"search.warmup.epochs={case.epochs[0]}")
-    run("train.py", dense, (*same, *more))
+    run_once("train.py", dense, (*same, *more))
     start = (f"init_from={dense / 'model.safetensors'}", f"precision={precision}")
-    run("search.py", place(case, seed, precision), (*same, *start, *HARDWARE, *case.goal))
+    run_once("search.py", place(case, seed, precision), (*same, *start, *HARDWARE, *case.goal))
 
 
 def search_followed(case: Case, seed: int, precision: str) -> None:
@@ -115,7 +99,7 @@ def search_followed(case: Case, seed: int, precision: str) -> None:
     int8, dense = Result.load(place(case, seed, "int8")), place(case, seed, "dense")
     asked = f"search.target_throughput={case.speedup * int8.dense.estimate.throughput_ips:.0f}"
     start = (f"init_from={dense / 'model.safetensors'}", f"precision={precision}", f"seed={seed}")
-    run("search.py", place(case, seed, f"{precision}-followed"), (
+    run_once("search.py", place(case, seed, f"{precision}-followed"), (
         *case.model, *DATA, *start, HARDWARE[0], *case.phases, asked,
     ))  # fmt: skip
 
@@ -134,7 +118,7 @@ def complete(precisions: tuple[str, ...], suffix: str = "") -> Iterator[Found]:
     """All searches that have ended."""
     for case, seed, precision in product(CASES, SEEDS, precisions):
         folder = place(case, seed, precision + suffix)
-        if (folder / "ended").exists():
+        if ended(folder):
             yield Found(case, precision, seed, Result.load(folder))
 
 
@@ -202,7 +186,7 @@ def main() -> None:
 def write() -> None:
     """Write the tables of what is complete."""
     found = list(complete(PRECISIONS))
-    followed = [one for one in complete(("int8",)) if (place(one.case, one.seed, "mixed-followed") / "ended").exists()]
+    followed = [one for one in complete(("int8",)) if ended(place(one.case, one.seed, "mixed-followed"))]
     followed += complete(FOLLOWED, "-followed")
     if not found:
         return
@@ -224,7 +208,7 @@ def write() -> None:
             "\nThe device's words as wide as the layer's numbers, the throughput that int8 was asked for:\n\n"
             f"{table(sorted(followed, key=lambda one: (CASES.index(one.case), one.seed)))}"
         )
-    RESULTS.write_text(f"{text}{differences(found)}\n± is the standard deviation of the seeds.\n\n{table(found)}{own}")
+    TABLE.write_text(f"{text}{differences(found)}\n± is the standard deviation of the seeds.\n\n{table(found)}{own}")
 
 
 if __name__ == "__main__":

@@ -19,20 +19,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from once import RESULTS, ROOT, ended, run_once
 from search_report import LOST, OTHERS, ablation_table, picture, table
 
 from hass_train.results.result import Result
 from hass_train.search.front import hypervolume
 
-ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "benchmarks" / "results"
 RUNS = ROOT / "runs" / "search-benchmark"
 NUMBERS = "precision=int8"
 """Networks are of integers, and designs of 8 bits; all limits count, and the dense design has two products in a DSP."""
@@ -99,19 +96,9 @@ def run(script: str, folder: Path, overrides: list[str], threads: int) -> None:
     Raises:
         IncompleteError: it has not ended, and there are no threads.
     """
-    if (folder / "ended").exists():
-        return
-    if not threads:
+    if not threads and not ended(folder):
         raise IncompleteError(folder)
-    if folder.exists():
-        folder.rename(folder.with_name(f"{folder.name}.broken-{len(list(folder.parent.iterdir()))}"))
-    print(f"-> {folder.relative_to(RUNS)}", flush=True)
-    command = [sys.executable, script, *overrides, "logger=csv", f"hydra.run.dir={folder}"]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
-    (folder / "ended").touch()
+    run_once(script, folder, overrides, threads)
 
 
 def trained(plan: Plan, case: Case, seed: int, threads: int) -> list[str]:
