@@ -11,10 +11,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from hass_train.hardware.dataflow.costs import formulas
+from hass_train.hardware.dataflow.costs.alike import alike
 from hass_train.hardware.dataflow.costs.formulas import RESULTS, Costs, Formula, fitted, read_points
 from hass_train.hardware.dataflow.costs.modules.activation import ActivationEngine
 from hass_train.hardware.dataflow.costs.modules.dense import DenseEngine
-from hass_train.hardware.dataflow.costs.modules.memories import address_bits, state_bits
+from hass_train.hardware.dataflow.costs.modules.memories import address_bits, multiplexer, rom, state_bits
 from hass_train.hardware.dataflow.costs.modules.pairs import CrossbarEngine, PairEngine
 from hass_train.hardware.dataflow.costs.modules.parameters import Family, ModuleParameters
 from hass_train.hardware.dataflow.costs.modules.plumbing import LutramFifo, WidthConverter
@@ -161,3 +162,24 @@ def test_formulas_of_the_package_are_fitted_once_and_price_arrays() -> None:
         first(LutramFifo(width=width, depth=32, shift_registers=0)) for width in (8, 16)
     ]
     assert 0 < found[0, 0] < found[1, 0]
+
+
+@given(
+    st.lists(st.tuples(st.integers(-3, 3), st.sampled_from([0, 1, 2**40]), st.sampled_from([0, 5, 2**40]))),
+    st.booleans(),
+)
+def test_rows_that_are_alike_are_numbered_as_they_first_come(rows: list[tuple[int, int, int]], many: bool) -> None:
+    if many:  # more kinds than the hash table begins with
+        rows = [(one, 2**40 * (one % 7), 0) for one in range(2000)] + rows
+    columns = np.array(rows, np.int64).reshape(-1, 3).T
+    first, which = alike(*columns)
+    kinds = list(dict.fromkeys(rows))
+    assert first.tolist() == [rows.index(kind) for kind in kinds]
+    assert which.tolist() == [kinds.index(row) for row in rows]
+
+
+def test_a_memory_of_constants_is_cut_into_parts_that_fit_block_rams() -> None:
+    found = rom([8, 8, 1000], [9216, 60, 2], "xc7")  # as `rom` says; in LUTs; a register for each column that differs
+    assert found.blocks.tolist() == [4, 0, 0]
+    assert found.lut.tolist() == [8 * multiplexer(9, "xc7"), 8, 2]
+    assert found.ff.tolist() == [state_bits(9), 8, 2]

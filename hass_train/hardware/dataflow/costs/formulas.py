@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import nnls
 
+from hass_train.hardware.dataflow.costs.alike import alike
 from hass_train.hardware.dataflow.costs.modules.parameters import Family, ModuleParameters
 from hass_train.runtime.errors import UserError
 
@@ -72,7 +73,7 @@ class Formula:
         if self.kind.vectorised:
             found = self._of(self.kind.unchecked(numbers | arrays), (math.prod(shape),))
         else:
-            first, which = _alike(list(arrays.values()), math.prod(shape))
+            first, which = alike(*arrays.values()) if arrays else (np.zeros(1, np.int64), np.zeros(1, np.int64))
             different = zip(*(values[first].tolist() for values in arrays.values()), strict=True) if arrays else [()]
             each = [numbers | dict(zip(arrays, values, strict=True)) for values in different]
             found = np.stack([self._known(tuple(one.items())) for one in each])[which]
@@ -167,12 +168,3 @@ def _coefficients(points: Sequence[tuple[Mapping[str, float], int]]) -> dict[str
         return {}
     found, _ = nnls(rows / measured[:, None], np.array([cost for _, cost in points]) / measured)
     return dict(zip(names, found.tolist(), strict=True))
-
-
-def _alike(columns: Sequence[Ints], count: int) -> tuple[Ints, Ints]:
-    """Which of `count` rows have the same values in all columns: the first row of each kind, and each row's kind."""
-    first, which = np.zeros(1, np.int64), np.zeros(count, np.int64)
-    for column in columns:
-        different, value = np.unique(column, return_inverse=True)
-        _, first, which = np.unique(which * len(different) + value, return_index=True, return_inverse=True)
-    return first, which

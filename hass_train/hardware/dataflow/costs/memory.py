@@ -94,6 +94,10 @@ class Buffer(NamedTuple):
         logic = self.lut + other.lut, self.ff + other.ff
         return Buffer(self.bram18 + other.bram18, self.uram + other.uram, *logic)
 
+    def at(self, rows: Ints) -> Buffer:
+        """Those of some rows of arrays."""
+        return Buffer(*(np.asarray(side)[rows] if np.ndim(side) else side for side in self))  # type: ignore[arg-type]
+
     def times(self, count: int) -> Buffer:
         """`count` such memories."""
         return Buffer(self.bram18 * count, self.uram * count, self.lut * count, self.ff * count)

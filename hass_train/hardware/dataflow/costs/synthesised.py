@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.dataflow.costs import memory
+from hass_train.hardware.dataflow.costs.alike import alike
 from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
 from hass_train.hardware.dataflow.costs.cost_model import CostModel, Schedule, WeightBanks
 from hass_train.hardware.dataflow.costs.engine_kinds import by_kind
@@ -76,7 +77,9 @@ class SynthesisedCosts(CostModel):
         total = np.zeros((len(folds), 4), np.int64)
         for kind, rows in by_kind(folds.engine):
             total[rows] += Engines(self.bits, self.family, layer, folds[rows], kind).costs()
-        total += self._beside(layer, folds, max(int(folds.q.max()), pixels))
+        # whatever the kind of engine, its multipliers and its FIFOs
+        first, which = alike(folds.i, folds.o, folds.g, folds.m, folds.q, folds.p)
+        total += self._beside(layer, folds[first], max(int(folds.q.max()), pixels))[which]
         return total[:, [_DSP, _LUT, _FF]].astype(float)
 
     def weights(self, layer: Operation, folds: Folds, schedule: Schedule) -> WeightBanks:
@@ -100,10 +103,9 @@ class SynthesisedCosts(CostModel):
         return memory.Buffer(found[:, _BRAM], held.uram, np.zeros(len(streams)))
 
     def fifo(self, words: ArrayLike, depth: ArrayLike) -> memory.Buffer:
-        wide, deep = (one.ravel() for one in np.broadcast_arrays(*(np.asarray(x, np.int64) for x in (words, depth))))
-        if not deep.any():
-            none = np.zeros(len(deep), np.int64)
-            return memory.Buffer(none, none, none.astype(float), none.astype(float))
+        every = [one.ravel() for one in np.broadcast_arrays(*(np.asarray(x, np.int64) for x in (words, depth)))]
+        first, which = alike(*every)
+        wide, deep = (one[first] for one in every)
         found, bits = np.zeros((len(deep), 4)), wide * self.map_bits
         shallow = deep <= _REGISTERS
         blocks = ~shallow & (deep * self.map_bits >= memory.LUTRAM_BITS)
@@ -115,7 +117,8 @@ class SynthesisedCosts(CostModel):
             held = np.maximum(deep[rows], _REGISTERS)
             found[rows] = module_costs(kind, self.family, width=bits[rows], depth=held, **given)
         uram = memory.banked_uram(self.map_bits, wide, deep)
-        return memory.Buffer(found[:, _BRAM].astype(np.int64), uram, found[:, _LUT], found[:, _FF])
+        found = found[which]
+        return memory.Buffer(found[:, _BRAM].astype(np.int64), uram[which], found[:, _LUT], found[:, _FF])
 
     def rows(self, operation: Operation, words: ArrayLike, depth: ArrayLike) -> memory.Buffer:
         # windows of one value have none

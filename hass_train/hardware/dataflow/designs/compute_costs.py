@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.dataflow.costs import cycles, memory
+from hass_train.hardware.dataflow.costs.alike import alike
 from hass_train.hardware.dataflow.costs.branches import MARGIN, OperandFifos
 from hass_train.hardware.dataflow.costs.compute_engine import Bools, ComputeEngine
 from hass_train.hardware.dataflow.costs.cost_model import CostModel, Schedule, WeightBanks
@@ -128,15 +129,17 @@ class ComputeCosts:
         for each number of bands."""
         layer, streams = self.layer, folds.i * folds.g
         logic = self.model.compute(layer, folds, max(self.options.pixel_choices))
-        rows = self.model.rows(layer, streams * folds.q, rows_depth(layer, streams, folds.q))
-        window = self.model.window(layer, streams, folds.q) + rows
+        first, which = alike(streams, folds.q)
+        words, pixels = streams[first], folds.q[first]
+        rows = self.model.rows(layer, words * pixels, rows_depth(layer, words, pixels))
+        window = (self.model.window(layer, words, pixels) + rows).at(which)
         ahead = self.model.windows_ahead(layer, folds, self._usual_interval(folds))
         window = window if ahead is None else window + ahead
         logic[:, 1] += window.lut
         logic[:, 2] += window.ff
         banks = self._weight_banks(folds, np.ones(len(folds)))
         maps = [self._map_buffers(folds, banks.count * banks.words, band) for band in bands]
-        held = (window.bram18, rows.bram18, rows.uram)
+        held = (window.bram18, rows.bram18[which], rows.uram[which])
         return np.stack([*logic.T, *held, *(side for one in maps for side in (one.bram18, one.uram))])
 
     def _usual_interval(self, folds: Folds) -> Ints:
@@ -195,6 +198,9 @@ class ComputeCosts:
         later join is held back by two bands more. A single band is the whole image.
         """
         layer, bits = self.layer, self.options.activation_bits
+        first, which = alike(folds.i, folds.o, folds.g, folds.q, folds.p)
+        tiles = memory.buffer(self.options.weight_bits, words, 2 * ceil_div(layer.channels_per_group, folds.i))
+        folds = folds[first]
         lines = ceil_div(self._lines, bands)
         tall = layer.result.height > 1
         step, reach = (layer.stride[0], layer.reach[0]) if tall else (1, 1)
@@ -206,7 +212,5 @@ class ComputeCosts:
         result = memory.buffer(
             bits, write * folds.p, ceil_div(2 * done * ceil_div(layer.result.channels, write), folds.p)
         )
-        tile = 2 * ceil_div(layer.channels_per_group, folds.i)
-        tiles = memory.buffer(self.options.weight_bits, words, tile)
         beside = memory.buffer(bits, np.ones_like(read), math.ceil(2 * MARGIN * self.fifos.bypass / bands))
-        return source + result + tiles + beside
+        return (source + result + beside).at(which) + tiles

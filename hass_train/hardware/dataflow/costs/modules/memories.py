@@ -8,12 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hass_train.hardware.dataflow.costs.modules.parameters import Family
+from hass_train.runtime.compiled import compiled
 
 _BLOCK_BITS = ((9, 36), (10, 18), (11, 9), (12, 4), (13, 2), (14, 1))
 """The address bits of a block RAM, and the bits of a row then: of 18 kbit on Xilinx devices, of 16 kbit on ECP5."""
-
-_ROM_BITS: dict[Family, int] = {"xc7": 8256, "ecp5": 2048}
-"""Bits of constants for each block RAM that they would take, up to which LUTs hold them."""
 Ints = NDArray[np.int64]
 
 SMALL_PRODUCT = 8
@@ -111,16 +109,47 @@ def rom(width: Any, depth: Any, family: Family) -> Rom:
     for. A LUT of six inputs holds 64 bits and one of four 16; beyond 64 rows of those, multiplexers join them.
     """
     wide, rows = np.broadcast_arrays(np.asarray(width, np.int64), np.asarray(depth, np.int64))
-    blocks, parts = np.full(wide.shape, 2**62), np.ones(wide.shape, np.int64)
-    for bits, row in _BLOCK_BITS:
-        cut = -(-rows >> bits)
-        count = -(-wide * cut // row)
-        better = (count < blocks) | (count == blocks) & (cut < parts)
-        blocks, parts = np.where(better, count, blocks), np.where(better, cut, parts)
-    held = _ROM_BITS[family]
-    in_luts = wide * rows <= held * blocks
-    columns = np.minimum(wide, 2 ** np.minimum(rows, 62) - 2)  # of few rows not more differ, and are not constant
-    holding = np.ceil(rows / (16 if family == "ecp5" else 64))  # LUTs of a bit
-    joining = np.where(rows > 64, 0.45 * holding if family == "ecp5" else 1 + holding / 8, 0)  # as measured
-    lut = np.where(in_luts, np.ceil(columns * (holding + joining)).astype(np.int64), wide * multiplexer(parts, family))
-    return Rom(np.where(in_luts, 0, blocks), lut, np.where(in_luts, columns, state_bits(parts)))
+    # what joins parts in LUTs is as measured
+    held, cell, joined = (2048, 16, (0.0, 0.45)) if family == "ecp5" else (8256, 64, (1.0, 1 / 8))
+    blocks, parts, lut, ff = (
+        one.reshape(wide.shape) for one in _rom(wide.ravel(), rows.ravel(), np.array(_BLOCK_BITS), held, cell, joined)
+    )
+    in_blocks = blocks > 0
+    lut[in_blocks] = wide[in_blocks] * multiplexer(parts[in_blocks], family)
+    ff[in_blocks] = state_bits(parts[in_blocks])
+    return Rom(blocks, lut, ff)
+
+
+@compiled
+def _rom(width, depth, classes, held, cell, joined):  # type: ignore[no-untyped-def]
+    """Decide whether LUTs hold memories of constants.
+
+    Args:
+        width, depth: (n,) bits of a row, and rows.
+        classes: (shapes, 2) address bits of a block RAM, and the bits of a row then.
+        held: bits of constants for each block RAM that they would take, up to which LUTs hold them.
+        cell: bits that a LUT holds.
+        joined: LUTs for each bit of a row that join those of more than 64 rows, and how many more for each of them.
+
+    Returns:
+        (n,) block RAMs, 0 if it is in LUTs; the parts that rows are cut into in these; and, if it is in LUTs, LUTs and
+        registers.
+    """
+    count = len(width)
+    blocks, parts = np.empty(count, np.int64), np.empty(count, np.int64)
+    lut, ff = np.empty(count, np.int64), np.empty(count, np.int64)
+    for one in range(count):
+        wide, rows = width[one], depth[one]
+        fewest, fewest_parts = 2**62, 1
+        for bits, row in classes:
+            cut = -(-rows >> bits)
+            found = -(-wide * cut // row)
+            if found < fewest or (found == fewest and cut < fewest_parts):
+                fewest, fewest_parts = found, cut
+        blocks[one], parts[one] = fewest, fewest_parts
+        if wide * rows <= held * fewest:
+            columns = min(wide, 2 ** min(rows, 62) - 2)  # of few rows not more differ, and are not constant
+            holding = np.ceil(rows / cell)  # LUTs of a bit
+            joining = joined[0] + joined[1] * holding if rows > 64 else 0.0
+            blocks[one], lut[one], ff[one] = 0, np.int64(np.ceil(columns * (holding + joining))), columns
+    return blocks, parts, lut, ff
