@@ -64,38 +64,30 @@ def settle(
         The factor, between 1/16 and 16 (in the frozen mode between 1/2 and 2); the largest one if the target cannot be
         reached.
     """
-    saved = state_of(model)
-    frozen = any(int(state["mode"]) == Mode.FROZEN for state in saved)
-    scale = _Frozen(model, saved) if frozen else partial(_scale_thresholds, model, saved)
-    ahead = np.full((2, len(saved)), -math.inf)  # least logs of the factors of weight and of activation thresholds
-
-    def apply(log_factor: float) -> None:
-        scale(*np.exp(np.maximum(ahead, log_factor)).tolist())
+    factors = _Factors(model)
 
     def excess(log_factor: float) -> float:
-        apply(log_factor)
+        factors.apply(log_factor)
         return math.log(max(reaches(), 1e-300) / target)
 
-    # a frozen network is only corrected, since a small gain in throughput does not justify large changes
-    most = math.log(2.0) if frozen else _LARGEST
     start = excess(0.0) if now is None else math.log(max(now, 1e-300) / target)
-    low, high, over = _crossing(excess, (0.0, start), most, step, resolution)
-    best, enough = (over, high, ahead.copy()), max(resolution, BEYOND)
+    low, high, over = _crossing(excess, (0.0, start), factors.most, step, resolution)
+    best, enough = (over, high, factors.least.copy()), max(resolution, BEYOND)
     for _ in range(beyond_jumps):
         if low == high or over <= enough:
             break
-        ahead[_jumping(excess, ahead, order, low, high)] = high
-        low, high, over = _crossing(excess, (low, excess(low)), most, step, resolution)
+        factors.least[_jumping(excess, factors.least, order, low, high)] = high
+        low, high, over = _crossing(excess, (low, excess(low)), factors.most, step, resolution)
         if 0 <= over < best[0]:
-            best = over, high, ahead.copy()
-    _, high, ahead[:] = best
-    apply(high)
+            best = over, high, factors.least.copy()
+    _, high, factors.least = best
+    factors.apply(high)
     return math.exp(high)
 
 
 def _jumping(
     excess: Callable[[float], float],
-    ahead: Floats,
+    least: Floats,
     order: Callable[[], Sequence[int]] | None,
     low: float,
     high: float,
@@ -105,22 +97,22 @@ def _jumping(
 
     Args:
         excess: the function of the log of the factor, negative at `low` and positive at `high`.
-        ahead: (2, layers) the least logs of factors, as in `settle`; what this changes is restored.
+        least: that of `_Factors`; what this changes is restored.
         order: see `settle`.
         low, high: logs of factors.
 
     Returns:
-        Where the thresholds lie in `ahead`: rows, and layers.
+        Where the thresholds lie in `least`: rows, and layers.
     """
 
     def reach(chosen: Sequence[tuple[int, int]]) -> bool:
-        before, places = ahead.copy(), tuple(map(list, zip(*chosen, strict=True)))
-        ahead[places] = np.maximum(ahead[places], high)
+        before, places = least.copy(), tuple(map(list, zip(*chosen, strict=True)))
+        least[places] = np.maximum(least[places], high)
         found = excess(low) >= 0
-        ahead[:] = before
+        least[:] = before
         return found
 
-    layers = range(ahead.shape[1])
+    layers = range(least.shape[1])
     inputs = [(1, layer) for layer in layers]
     every = inputs if reach(inputs) else [*inputs, *((0, layer) for layer in (order() if order else layers))]
     last = bisect_left(range(1, len(every)), True, key=lambda count: reach(every[:count])) + 1
@@ -243,6 +235,29 @@ def restore(model: nn.Module, states: list[dict[str, Tensor]]) -> None:
     for (_, layer), state in zip(sparse_layers(model), states, strict=True):
         layer.load_state_dict(state)
         layer.synchronize()
+
+
+class _Factors:
+    """Scales all thresholds of a network by a common factor, and those that are to stay beyond it by one of their own.
+
+    Args:
+        model: a network with sparse layers, all in the search or all in the frozen mode.
+
+    Attributes:
+        least: (2, layers) the least logs of the factors of weight thresholds, and of activation thresholds.
+        most: limit on the log of the common factor.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        saved = state_of(model)
+        frozen = any(int(state["mode"]) == Mode.FROZEN for state in saved)
+        self._scale = _Frozen(model, saved) if frozen else partial(_scale_thresholds, model, saved)
+        # a frozen network is only corrected, since a small gain in throughput does not justify large changes
+        self.most = math.log(2.0) if frozen else _LARGEST
+        self.least = np.full((2, len(saved)), -math.inf)
+
+    def apply(self, log_factor: float) -> None:
+        self._scale(*np.exp(np.maximum(self.least, log_factor)).tolist())
 
 
 def _scale_thresholds(
