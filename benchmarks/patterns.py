@@ -14,16 +14,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 from pathlib import Path
+
+from once import RESULTS, ROOT, ended, run_once
 
 from hass_train.results.result import Result
 
-ROOT = Path(__file__).resolve().parent.parent
 RUNS = ROOT / "runs" / "patterns"
-RESULT = ROOT / "benchmarks" / "results" / "patterns.md"
-COMMON = ["model=resnet18", "data=fashion_mnist", "data.train_images=20000", "data.batch_size=128", "logger=csv"]
+TABLE = RESULTS / "patterns.md"
+COMMON = ["model=resnet18", "data=fashion_mnist", "data.train_images=20000", "data.batch_size=128"]
 DENSE, RECOVER = 10, 6  # epochs
 SEARCHED = 4, 4  # epochs of search and recovery on the array
 PATTERNS = {
@@ -41,14 +40,9 @@ ARRAY = ["hw=aie2_4x4", "sparsity=block"]
 def run(script: str, name: str, overrides: list[str], only_look: bool) -> Path | None:
     """The directory of a run that has ended, after running it unless it has or `only_look`."""
     folder = RUNS / name
-    done = folder / ("result.json" if script == "search.py" else "accuracy.json")
-    if not done.is_file() and not only_look:
-        if folder.exists():
-            folder.rename(folder.with_name(f"{folder.name}.broken-{len(list(RUNS.iterdir()))}"))
-        print(f"-> {name}", flush=True)
-        command = [sys.executable, script, *COMMON, *overrides, f"hydra.run.dir={folder}"]
-        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    return folder if done.is_file() else None
+    if not only_look:
+        run_once(script, folder, [*COMMON, *overrides])
+    return folder if ended(folder) else None
 
 
 def recipe(label: str, sparsity: float, dense: Path, only_look: bool) -> Result | None:
@@ -129,14 +123,14 @@ def main() -> None:
     RUNS.mkdir(parents=True, exist_ok=True)
     dense = run("train.py", "dense", [f"search.warmup.epochs={DENSE}"], arguments.table)
     if dense is None:
-        sys.exit("no dense network has been trained yet; leave out --table")
+        raise SystemExit("no dense network has been trained yet; leave out --table")
     for name, part in {"accuracy": accuracy_table, "blocks": block_table}.items():
         part(dense, arguments.table or arguments.only not in (None, name))
     text = "Made by `python benchmarks/patterns.py`: ResNet-18, 20,000 images of Fashion-MNIST at 32×32, one seed.\n\n"
     text += "\n".join(accuracy_table(dense, True))
     text += f"\n\nOn `hw=aie2_4x4`, 8×8 blocks, {sum(SEARCHED)} epochs after the dense network each:\n\n"
     text += "\n".join(block_table(dense, True)) + "\n"
-    RESULT.write_text(text)
+    TABLE.write_text(text)
     print(text)
 
 

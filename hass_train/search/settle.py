@@ -211,8 +211,8 @@ def meet(
         factor = settle(model, roughly, aim, width, step, rough, _BEYOND_JUMPS, order)
         known = profile()
         exact = question.rate(question.accelerator, known)
-        if exact > most and math.log(factor) <= -_LARGEST:
-            return  # the rate is beyond the target without the thresholds
+        if exact > most and factor <= math.exp(-_LARGEST):
+            return  # zeros that no threshold makes are too many already
     if exact < target:
         settle(
             model, lambda: question.rate(question.accelerator, profile()), target, BEYOND, BEYOND, exact,

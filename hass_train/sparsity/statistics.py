@@ -77,7 +77,7 @@ def calibrate(
         closely: whether to measure single channels, and the independence of compute engines, too. This takes most of
             the time; where the hardware gains nothing from zero activations, whole dot products are enough.
         like: what was measured of the same network nearby. Its histograms, brought to the means that are measured now,
-            and its independence of compute engines are taken over: as quick as the network itself.
+            and its independence of compute engines are taken over, which takes a tenth to a quarter of the time.
 
     Raises:
         ValueError: there are no images.
@@ -85,16 +85,17 @@ def calibrate(
     samples = not together or ranks.rank() == 0
     layers = [layer for _, layer in sparse_layers(model)]
     known = like.layers if like is not None else {}
-    counters = {
-        name: NonzeroCounter(layer, name, samples, closely, known.get(name))
-        for layer in layers
-        for name in layer.operations
-    }
     images = passes = 0
-    with _evaluating(model), _called(layers, lambda name, x: counters[name].observe(x)) as calls:
-        for batch in batches:
-            images, passes = images + len(batch), passes + 1
-            model(batch)
+    with _evaluating(model):  # before counters look at weights, which layers keep in evaluation
+        counters = {
+            name: NonzeroCounter(layer, name, samples, closely, known.get(name))
+            for layer in layers
+            for name in layer.operations
+        }
+        with _called(layers, lambda name, x: counters[name].observe(x)) as calls:
+            for batch in batches:
+                images, passes = images + len(batch), passes + 1
+                model(batch)
     if not images:
         raise ValueError("calibration needs at least one image")
     if odd := [name for name, count in calls.items() if count != passes]:

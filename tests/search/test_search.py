@@ -448,6 +448,18 @@ def test_a_goal_is_met_on_the_exact_model_though_the_quick_one_is_off() -> None:
     assert exact.asked < 5 < quick.asked
 
 
+def test_a_rate_that_no_threshold_makes_is_not_fought() -> None:
+    model = tiny().train()
+    for _, layer in sparse_layers(model):
+        layer.set_mode(Mode.SEARCH)
+    exact, quick = Fake(1.0), Fake(1.0)
+    question: Any = SimpleNamespace(
+        steering=quick, accelerator=exact, rate=lambda hardware, known: hardware.estimate(None, known).throughput_ips
+    )
+    meet(model, question, lambda: 3.0, lambda known: 3.0, 2.0)
+    assert exact.asked == 2  # at its beginning, and once more with the least thresholds
+
+
 @pytest.mark.parametrize(
     ("rates", "settled", "times"),
     [((0.995,), None, 0), ((0.9, 1.02), None, 1), ((0.9, 0.95, 0.97), None, 2), ((0.9,), 0.8, 0), ((0.7, 0.8), 0.8, 1)],

@@ -31,9 +31,7 @@ from hass_train.hardware.profile import LayerSparsity, SparsityProfile
 from hass_train.hardware.workload import Operation, Workload
 
 _TABLES = 2**30  # bytes of design tables kept between queries
-_LOOSE = (
-    0.05  # slack of a quick answer from which a search looks closer: where memories bind, quick steps lose their way
-)
+_LOOSE = 0.05  # slack beyond which a quick answer is looked for more closely: steps lose their way where memories bind
 _PROOFS = 2  # of the last answer that a search remembers
 _EXPLORED = 4  # explorations kept between queries: the same tables have the same best design
 

@@ -13,13 +13,14 @@ _MOST = 2**62  # keys stay below: they are 64-bit integers
 
 
 def alike(*columns: Ints) -> tuple[Ints, Ints]:
-    """Find the rows that have the same values in all columns.
+    """Find the rows that have the same values in all columns, by a hash table: `np.unique` sorts, and a first question
+    about ResNet-50 takes an eighth to a quarter longer with it.
 
     Args:
         columns: (n,) each.
 
     Returns:
-        (kinds,) the first row of each kind, ascending, and (n,) each row's kind.
+        (kinds,) the first row of each kind, ascending, and (n,) the kind of each row.
     """
     key, span = np.zeros(len(columns[0]), np.int64), 1
     for column in columns if len(key) else ():
