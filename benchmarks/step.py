@@ -144,7 +144,10 @@ def main() -> None:
         machine = "one thread, processor time"
     option = "" if device == "cpu" else f" --device {device}"
     command = f"{'OMP_NUM_THREADS=1 ' if alone() else ''}python benchmarks/step.py --turns {turns}{option}"
-    text = f"Made by `{command}`; {machine}. Ratios are to the dense step.\n\n"
+    text = (
+        f"Made by `{command}`; {machine}. Ratios are to the step of timm's own network; warm-up is the dense network "
+        "with this project's convolutions.\n\n"
+    )
     (ROOT / "benchmarks" / "results" / file).write_text(text + "\n".join(rows) + "\n")
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from timm.layers.conv2d_same import Conv2dSame, conv2d_same
+from timm.layers.conv2d_same import Conv2dSame
 from timm.layers.linear import Linear as TimmLinear
+from timm.layers.padding import pad_same
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -30,7 +31,8 @@ class SparseConv2dSame(SparseLayer, Conv2dSame):
         x, weight = self._operands(x, gated)
         if compute is not None:
             return compute(x, weight)
-        return conv2d_same(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        x = pad_same(x, weight.shape[2:], self.stride, self.dilation)
+        return convolve(x, weight, self.bias, self.stride, (0, 0), self.dilation, self.groups)  # type: ignore[arg-type]
 
 
 class SparseLinear(SparseLayer, nn.Linear):  # type: ignore[misc]
