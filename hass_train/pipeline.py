@@ -38,6 +38,7 @@ from hass_train.search.goal import Goal, Reached
 from hass_train.search.phases import Phase, PhasePlan
 from hass_train.search.subject import Subject
 from hass_train.sparsity import SparseLayer, apply_masks, masks_hold, sparse_layers
+from hass_train.sparsity.convolve import quicken
 from hass_train.tracking.board import publish_dense, publish_integers
 from hass_train.tracking.loggers import WandbLog
 from hass_train.training.finish import finish
@@ -64,6 +65,7 @@ def train(config: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
         raise UserError("search.warmup.epochs is 0: there is nothing to train")
     with running(experiment, plan, Checkpoint.of(experiment.config)) as run:
         model = experiment.quantised(experiment.starting_network(search=False))
+        quicken(model)
         _tell_weights(experiment)
         module = run.fit(model, None)
         run.leave_to_first()

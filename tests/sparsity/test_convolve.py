@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from hass_train.sparsity import LayerRule, sparsify
-from hass_train.sparsity.convolve import convolve
+from hass_train.sparsity.convolve import convolve, quicken
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -90,3 +90,18 @@ def test_bfloat16_depthwise_weights_learn_too() -> None:
     found, weight.grad = weight.grad, None
     F.conv2d(x, weight, None, 1, 1, 1, 4).sum().backward()
     torch.testing.assert_close(found, weight.grad, rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize("options", [{}, {"padding_mode": "circular"}, {"groups": 4}])
+def test_dense_networks_are_quickened_and_stay_the_same(
+    options: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1, **options), nn.ReLU())  # type: ignore[arg-type]
+    x, keys = torch.randn(2, 4, 2, 2), list(model.state_dict())
+    expected = model(x)
+    called: list[int] = []
+    monkeypatch.setattr("hass_train.sparsity.convolve.convolve", lambda *given: called.append(1) or convolve(*given))
+    quicken(model)
+    torch.testing.assert_close(model(x), expected)
+    assert list(model.state_dict()) == keys
+    assert bool(called) == (options.get("padding_mode") is None)
