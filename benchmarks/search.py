@@ -19,8 +19,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +74,7 @@ PLANS = {
     "default": Plan(
         "default", (FASHION, "data.train_images=20000"),
         (
-            Case("resnet18", "zcu104", (0,), (8, 4, 2), (4.0, 8.0)),
+            Case("resnet18", "zcu104", (0,), (8, 4, 2), (8.0,)),
             Case("mobilenetv3", "zcu104", (0, 1, 2), (20, 5, 4), (1.5, 2.0)),
         ),
     ),
@@ -113,8 +115,8 @@ def trained(plan: Plan, case: Case, seed: int, threads: int) -> list[str]:
     return [*same, f"hw={case.device}", NUMBERS, "search.warmup.epochs=0", f"search.recover.epochs={recover}"]
 
 
-def engines(plan: Plan, case: Case, seed: int, threads: int) -> list[dict[str, Any]]:
-    """All engines on one network, device and seed: one row each."""
+def engines(plan: Plan, case: Case, seed: int, threads: int, others: Sequence[str] = OTHERS) -> list[dict[str, Any]]:
+    """`learned` and other engines on one network, device and seed: one row each."""
     folder = RUNS / plan.name / f"{case.model}-{case.device}-{seed}"
     same = trained(plan, case, seed, threads)
     learned = []
@@ -124,7 +126,7 @@ def engines(plan: Plan, case: Case, seed: int, threads: int) -> list[dict[str, A
         learned.append(Result.load(place))
     seconds = sum(one.spent.seconds for one in learned)
     rows = [row("learned", learned)]
-    for engine in OTHERS:
+    for engine in others:
         place = folder / engine
         budget = [f"search={engine}", f"search.seconds={seconds:.0f}", "search.trials=100000"]
         run("search.py", place, [*same, *budget, "search.max_accuracy_drop=0.05"], threads)
@@ -188,13 +190,14 @@ def main() -> None:
         parser.add_argument(f"--{mode}", action="store_const", dest="mode", const=mode, default="default")
     parser.add_argument("--jobs", type=int, default=1, help="networks and seeds at once")
     parser.add_argument("--ablation", action="store_true", help="what the hardware's prices are worth")
+    parser.add_argument("--engines", nargs="+", choices=OTHERS, default=OTHERS, help="beside learned; all by default")
     parser.add_argument("--table", action="store_true", help="only write what is complete")
     given = parser.parse_args()
     plan, jobs = PLANS[given.mode], given.jobs
     threads = 0 if given.table else (os.cpu_count() or jobs) // jobs
     rows = []
     with ThreadPoolExecutor(jobs) as pool:  # each waits for its own processes
-        task = priced if given.ablation else engines
+        task = priced if given.ablation else partial(engines, others=given.engines)
         tasks = [pool.submit(task, plan, case, seed, threads) for case in plan.cases for seed in case.seeds]
         for each in tasks:
             try:
@@ -204,7 +207,8 @@ def main() -> None:
     if not rows:
         raise SystemExit("nothing is complete yet")
     name = RESULTS / f"search-{plan.name}{'-ablation' if given.ablation else ''}"
-    switches = ("" if plan.name == "default" else f" --{plan.name}") + (" --ablation" if given.ablation else "")
+    some = "" if given.ablation or given.engines == OTHERS else f" --engines {' '.join(given.engines)}"
+    switches = some + ("" if plan.name == "default" else f" --{plan.name}") + (" --ablation" if given.ablation else "")
     text = (
         f"Made by `python benchmarks/search.py{switches}`; two noisy cores. `{NUMBERS}`, all limits, on both sides.\n\n"
     )

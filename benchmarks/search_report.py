@@ -34,6 +34,11 @@ def networks(rows: list[dict[str, Any]]) -> list[tuple[str, str]]:
     return list(dict.fromkeys((one["model"], one["device"]) for one in rows))
 
 
+def engines_of(rows: list[dict[str, Any]]) -> list[str]:
+    """The engines of the rows, each once."""
+    return list(dict.fromkeys(one["engine"] for one in rows))
+
+
 def of(network: tuple[str, str], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows of one network on one device."""
     return [one for one in rows if (one["model"], one["device"]) == network]
@@ -49,7 +54,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         some = of(network, rows)
         seeds = len({one["seed"] for one in some})
         mine = fmean(one["hypervolume"] for one in some if one["engine"] == "learned")
-        for engine in ("learned", *OTHERS):
+        for engine in engines_of(some):
             own = [one for one in some if one["engine"] == engine]
             mean = {key: fmean(one[key] for one in own) for key in ("seconds", "images", "trials", "hypervolume")}
             best = fmean(one["best_within_a_point"] for one in own)
@@ -79,7 +84,7 @@ def picture(rows: list[dict[str, Any]], path: Path) -> None:
     figure, axes = plt.subplots(1, len(found), figsize=(5.5 * len(found), 4.2), squeeze=False)
     for axis, network in zip(axes[0], found, strict=True):
         some = of(network, rows)
-        for number, engine in enumerate(("learned", *OTHERS)):
+        for number, engine in enumerate(engines_of(rows)):
             own = [one for one in some if one["engine"] == engine]
             points = sorted(point for one in own for point in one["points"])
             axis.plot(*zip(*points, strict=True), ".", color=f"C{number}", alpha=0.45, markersize=6)
