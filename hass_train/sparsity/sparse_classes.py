@@ -8,7 +8,7 @@ from timm.layers.padding import pad_same
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hass_train.sparsity.convolve import convolve
+from hass_train.sparsity.convolve import Conv2d, convolve
 from hass_train.sparsity.layers import Compute, SparseLayer
 
 
@@ -47,6 +47,7 @@ class SparseLinear(SparseLayer, nn.Linear):  # type: ignore[misc]
 
 SPARSE_CLASSES: dict[type[nn.Module], type[SparseLayer]] = {
     nn.Conv2d: SparseConv2d,
+    Conv2d: SparseConv2d,
     Conv2dSame: SparseConv2dSame,
     nn.Linear: SparseLinear,
     TimmLinear: SparseLinear,  # differs from torch's only under TorchScript

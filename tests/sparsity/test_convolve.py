@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from hass_train.sparsity import LayerRule, sparsify
+from hass_train.sparsity import LayerRule, SparseLayer, sparsify
 from hass_train.sparsity.convolve import convolve, quicken
 
 
@@ -105,3 +105,5 @@ def test_dense_networks_are_quickened_and_stay_the_same(
     torch.testing.assert_close(model(x), expected)
     assert list(model.state_dict()) == keys
     assert bool(called) == (options.get("padding_mode") is None)
+    sparsify(model, {"all": LayerRule("*")})
+    assert isinstance(model[0], SparseLayer)
