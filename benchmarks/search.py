@@ -10,8 +10,8 @@ other engine then gets as many seconds as all these searches took together, and 
 validation images decide; the test split is read once a run. Hyper-volumes are of throughput gain beyond 1 times
 validation accuracy beyond 5 points below the dense network's. As searched networks train on, so does a dense one, for
 as many epochs, to say what of their accuracy is but longer training. Runs lie in runs/search-benchmark/ and are not
-repeated; `--jobs 2` does two networks or seeds at once, each with half of the cores; `--table` runs nothing and writes
-the table of the networks and seeds that are complete.
+repeated; `--engines tpe` runs some of the others; `--jobs 2` does two networks or seeds at once, each with half of the
+cores; `--table` runs nothing and writes the table of the networks and seeds that are complete.
 """
 
 from __future__ import annotations

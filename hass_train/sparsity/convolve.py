@@ -59,10 +59,10 @@ def convolve(
 class Conv2d(nn.Conv2d):
     """torch's convolution, computed by `convolve`."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if self.padding_mode != "zeros":
-            return super().forward(x)
-        return convolve(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+            return super()._conv_forward(input, weight, bias)
+        return convolve(input, weight, bias, self.stride, self.padding, self.dilation, self.groups)
 
 
 def quicken(model: nn.Module) -> None:

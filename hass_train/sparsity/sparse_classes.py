@@ -12,16 +12,14 @@ from hass_train.sparsity.convolve import Conv2d, convolve
 from hass_train.sparsity.layers import Compute, SparseLayer
 
 
-class SparseConv2d(SparseLayer, nn.Conv2d):  # type: ignore[misc]
+class SparseConv2d(SparseLayer, Conv2d):  # type: ignore[misc]
     """A convolution with weight and activation thresholds."""
 
     def forward(self, x: Tensor, compute: Compute | None = None, gated: bool = False) -> Tensor:
         x, weight = self._operands(x, gated)
         if compute is not None:
             return compute(x, weight)
-        if self.padding_mode != "zeros":
-            return self._conv_forward(x, weight, self.bias)
-        return convolve(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        return self._conv_forward(x, weight, self.bias)
 
 
 class SparseConv2dSame(SparseLayer, Conv2dSame):
@@ -47,7 +45,7 @@ class SparseLinear(SparseLayer, nn.Linear):  # type: ignore[misc]
 
 SPARSE_CLASSES: dict[type[nn.Module], type[SparseLayer]] = {
     nn.Conv2d: SparseConv2d,
-    Conv2d: SparseConv2d,
+    Conv2d: SparseConv2d,  # of a network that `train.py` has trained
     Conv2dSame: SparseConv2dSame,
     nn.Linear: SparseLinear,
     TimmLinear: SparseLinear,  # differs from torch's only under TorchScript
