@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hass_train.hardware.arithmetic import ceil_div
+
 Floats = NDArray[np.float64]
 
 LEVELS = (0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.97, 0.99, 0.999)
@@ -32,6 +34,10 @@ class Lanes:
         independent: (bundles, columns, channels, filters, levels) k as nested tuples, the last axis over `LEVELS`.
         lasting: (bundles,) the share of the variance of non-zero pairs that lies between kernels, whatever the pixel.
             An engine that always takes the same kernels is always slow or fast.
+        fullest: (M + 1, rows) of some windows of a single channel, M positions each, how many have 0 … M non-zeros and
+            no lane with more than x of them, for each number of lanes N = 1 … M and each x = 1 … ⌈M/N⌉, laid end to
+            end, as nested tuples. Multiplier j of N has the positions k with k mod N = j; neighbours tend to be zero
+            together, which share a lane or not by N. Empty = unknown, zeros lie anywhere.
 
     Raises:
         ValueError: a shape is wrong, a grid does not ascend, or a number is out of range.
@@ -43,6 +49,7 @@ class Lanes:
     filters: tuple[int, ...]
     independent: Any
     lasting: tuple[float, ...]
+    fullest: Any = ()
 
     def __post_init__(self) -> None:
         for name in _AXES:
@@ -60,6 +67,12 @@ class Lanes:
             raise ValueError("independent lanes must be numbers ≥ 1")
         if len(self.lasting) != len(self.bundles) or not all(0 <= share <= 1 for share in self.lasting):
             raise ValueError(f"lasting shares of lanes are {self.lasting}; they must be {sizes[0]} numbers in [0, 1]")
+        positions = len(self.fullest) - 1
+        rows = sum(ceil_div(positions, lanes) for lanes in range(1, positions + 1))
+        if any(len(one) != rows or min(one) < 0 for one in self.fullest):
+            raise ValueError(
+                f"fullest lanes of {positions} positions must be {rows} counts ≥ 0 for each number of non-zeros"
+            )
 
     @classmethod
     def unknown(cls, columns: int, channels: int, filters: int) -> Lanes:
@@ -79,7 +92,8 @@ class Lanes:
         """The lanes as plain JSON data."""
         axes = {name: list(getattr(self, name)) for name in _AXES}
         independent = np.asarray(self.independent, float).tolist()
-        return {**axes, "independent": independent, "lasting": list(self.lasting)}
+        fullest = [list(one) for one in self.fullest]
+        return {**axes, "independent": independent, "lasting": list(self.lasting), "fullest": fullest}
 
     @classmethod
     def from_dict(cls, data: Any) -> Lanes:
@@ -92,11 +106,12 @@ class Lanes:
             axes = [tuple(int(value) for value in data[name]) for name in _AXES]
             independent = nested(np.asarray(data["independent"], float))
             lasting = tuple(float(value) for value in data["lasting"])
+            fullest = tuple(tuple(int(count) for count in one) for one in data.get("fullest", ()))
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"lanes must hold {', '.join(_AXES)}, independent and lasting: lists of numbers"
             ) from error
-        return cls(axes[0], axes[1], axes[2], axes[3], independent, lasting)
+        return cls(axes[0], axes[1], axes[2], axes[3], independent, lasting, fullest)
 
 
 @lru_cache(maxsize=256)

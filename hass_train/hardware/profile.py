@@ -69,6 +69,12 @@ class LayerSparsity:
                 if not all(0 <= probability <= 1 + 1e-6 for probability in histogram) or abs(sum(histogram) - 1) > 1e-6:
                     raise ValueError(f"the {what} for {bundle} bundled channels is not a probability distribution")
 
+        for what, lanes, known in (
+            ("lanes", self.lanes, self.histograms),
+            ("activation_lanes", self.activation_lanes, self.activation_histograms),
+        ):
+            if lanes and lanes.fullest and len(lanes.fullest) != len(known.get(1, ())):
+                raise ValueError(f"the fullest {what} are of another number of positions than a channel's histogram")
         if any(count < 0 for count in self.filter_nonzeros):
             raise ValueError(f"filter_nonzeros has {min(self.filter_nonzeros)}; numbers of weights are ≥ 0")
 

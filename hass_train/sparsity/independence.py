@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -10,7 +12,7 @@ from torch import Tensor
 from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.dataflow.costs.rounds import logit
 from hass_train.hardware.lanes import LEVELS, Lanes, grid, nested
-from hass_train.sparsity.lane_kernel import count_largest
+from hass_train.sparsity.lane_kernel import count_fullest, count_largest
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int16]
@@ -20,6 +22,9 @@ RUN = 4
 _POSITIONS = 64
 """Positions among which a multiplier chooses at most (`costs.synthesised`), so that wider bundles are not built."""
 _PAIRS = 2**22  # limit on windows × kernels in the sample of a layer
+FULLEST_POSITIONS = 32
+"""Windows of single channels up to which fullest lanes are counted: larger ones have many lanes and loads."""
+_ENGINES = 2**15  # a sample of a layer's windows and kernels in which they are
 _LOGITS = logit(np.array(LEVELS))
 
 
@@ -60,8 +65,12 @@ def measure_lanes(windows: Tensor, kernels: Tensor) -> Lanes:
     most = np.multiply.outer(np.multiply.outer(axes[0], axes[1]), axes[2])[..., None]
     tables: list[Floats] = []
     lasting = []
+    fullest: Any = ()
     for size in sizes:
-        pairs = np.ascontiguousarray(_pairs(windows, kernels, size).short().cpu().numpy())
+        engines = _engines(windows, kernels, size)
+        pairs = np.ascontiguousarray(torch.einsum("rpek,efk->rpef", *engines).short().cpu().numpy())
+        if size == 1 < taps <= FULLEST_POSITIONS:
+            fullest = _fullest(*engines)
         table = _independent(pairs, axes)
         if table.shape[1] < len(axes[1]):
             last = table.shape[1] - 1
@@ -69,7 +78,22 @@ def measure_lanes(windows: Tensor, kernels: Tensor) -> Lanes:
             table = np.clip(np.concatenate([table, grown], axis=1), 1, most).round(3)
         tables.append(table)
         lasting.append(_lasting(pairs))
-    return Lanes(tuple(sizes), tuple(axes[0]), tuple(axes[1]), tuple(axes[2]), nested(np.stack(tables)), tuple(lasting))
+    columns, channel_axis, filters = (tuple(axis) for axis in axes)
+    return Lanes(tuple(sizes), columns, channel_axis, filters, nested(np.stack(tables)), tuple(lasting), fullest)
+
+
+def _fullest(windows: Tensor, kernels: Tensor) -> Any:
+    """How full the fullest lane was in a sample of engines, as `Lanes.fullest` has it.
+
+    Args:
+        windows, kernels: of single channels, as `_engines` answers them.
+    """
+    engines, filters, _ = kernels.shape
+    pixels, rng = windows.flatten(0, 1), np.random.default_rng(0)
+    pixel, engine, of = (
+        torch.from_numpy(rng.integers(0, size, _ENGINES)).to(windows.device) for size in (len(pixels), engines, filters)
+    )
+    return nested(count_fullest((pixels[pixel, engine] * kernels[engine, of]).byte().cpu().numpy()))
 
 
 def _lasting(pairs: Ints) -> float:
@@ -128,8 +152,8 @@ def bundled(densities: Tensor, size: int) -> Tensor:
     return hands.T
 
 
-def _pairs(windows: Tensor, kernels: Tensor, bundle: int) -> Tensor:
-    """The numbers of non-zero pairs of all engines, (runs, columns, engines, filters).
+def _engines(windows: Tensor, kernels: Tensor, bundle: int) -> tuple[Tensor, Tensor]:
+    """What all engines take: windows, (runs, columns, engines, positions), and kernels, (engines, filters, positions).
 
     Channels are distributed over bundles, and engines and filters sorted by density, as a compiler would do it: filters
     by how many weights they have in all channels, those included that bundles of this size leave out.
@@ -147,7 +171,7 @@ def _pairs(windows: Tensor, kernels: Tensor, bundle: int) -> Tensor:
     kernels = kernels.transpose(1, 2).flatten(0, 1)  # (engines, filters, taps)
     density = windows.mean((0, 1))
     dense = (density * kernels.mean(1)).sum(1).argsort(descending=True)  # engines of similar density side by side
-    return torch.einsum("rpek,efk->rpef", windows[:, :, dense], kernels[dense][:, heavy])
+    return windows[:, :, dense], kernels[dense][:, heavy]
 
 
 def _independent(pairs: Ints, axes: list[list[int]]) -> Floats:

@@ -68,3 +68,33 @@ def _largest(pairs, axis, before, lanes):  # type: ignore[no-untyped-def]
                 reduced[one, group, lane] = max(reduced[one, group, lane], flat[one, place, lane])
     sides = (groups if axis == 1 else shape[1], groups if axis == 2 else shape[2], groups if axis == 3 else shape[3])
     return reduced.reshape((shape[0], sides[0], sides[1], sides[2]))
+
+
+@compiled
+def count_fullest(nonzero):  # type: ignore[no-untyped-def]
+    """How many windows have so many non-zeros and, of so many lanes, none with more than x of them.
+
+    Args:
+        nonzero: (windows, M) uint8, 1 where a position is not zero. Of N lanes, j has the positions k with k mod N = j.
+
+    Returns:
+        (M + 1, rows) int64 counts by non-zeros, for N = 1 … M and each x = 1 … ⌈M/N⌉, laid end to end.
+    """
+    windows, positions = nonzero.shape
+    rows = 0
+    for lanes in range(1, positions + 1):
+        rows += (positions + lanes - 1) // lanes
+    counts = np.zeros((positions + 1, rows), np.int64)
+    load = np.zeros(positions, np.int64)
+    for window in range(windows):
+        held = int(nonzero[window].sum())
+        row = 0
+        for lanes in range(1, positions + 1):
+            load[:lanes] = 0
+            for place in range(positions):
+                load[place % lanes] += nonzero[window, place]
+            fullest = load[:lanes].max()
+            for x in range(1, (positions + lanes - 1) // lanes + 1):
+                counts[held, row] += fullest <= x
+                row += 1
+    return counts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -178,13 +179,16 @@ def test_interpolation_weights_sum_to_one(axis: list[int], at: int) -> None:
 
 
 def test_lanes_survive_json_and_nonsense_is_refused() -> None:
-    lanes = Lanes.unknown(4, 9, 5)
+    lanes = replace(Lanes.unknown(4, 9, 5), fullest=((2, 2, 2), (1, 1, 1), (0, 3, 3)))
     assert Lanes.from_dict(json.loads(json.dumps(lanes.to_dict()))) == lanes
     assert np.exp(lanes.logs[0, 1, 1, 1]) == pytest.approx(np.full(len(LEVELS), 32))
     for change, message in (
         ({"columns": [2, 4]}, "columns of lanes are"),
         ({"independent": [1.0]}, "independent lanes have the shape"),
         ({"lasting": [1.5]}, "lasting shares of lanes are"),
+        ({"fullest": [[1, 1], [1, 1]]}, "fullest lanes of 1 positions must be 1 counts"),
+        ({"fullest": [[2, 2, 2], [1, 1], [0, 0, 0]]}, "fullest lanes of 2 positions must be 3 counts"),
+        ({"fullest": [[1], [-1]]}, "fullest lanes of 1 positions must be 1 counts"),
         ({"filters": None}, "lanes must hold bundles, columns, channels, filters, independent and lasting"),
     ):
         with pytest.raises(ValueError, match=message):

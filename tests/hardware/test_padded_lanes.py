@@ -16,6 +16,7 @@ from hass_train.hardware.dataflow.costs.initiation import multiplier_choices
 from hass_train.hardware.dataflow.costs.lane_cycles import fullest_lane, loads
 from hass_train.hardware.dataflow.costs.padded_lanes import borders, fullest_padded, lanes_in_use
 from hass_train.hardware.workload import FeatureMap
+from hass_train.sparsity.lane_kernel import count_fullest
 
 
 def conv(size: int, kernel: int = 3, stride: int = 1, dilation: int = 1) -> Operation:
@@ -86,6 +87,52 @@ def test_windows_at_borders_fill_fewer_lanes() -> None:
         assert ours == pytest.approx(measured, rel=0.03)
         if lanes in (3, 9):
             assert anywhere < 0.92 * measured
+
+
+def test_neighbours_that_are_alike_share_a_lane_or_not() -> None:
+    """Pixels above each other are zero together: three lanes, columns of the kernel, are fuller than by chance, and two
+    emptier. Seen on some images, asked about others, sparser ones."""
+    rng = np.random.default_rng(1)
+
+    def windows(count: int, density: float) -> np.ndarray:
+        maps = np.zeros((count, 4, 4), np.uint8)
+        maps[:, 1:3, 1:3] = rng.random((count, 1, 2)) < density
+        return np.lib.stride_tricks.sliding_window_view(maps, (3, 3), (1, 2)).reshape(-1, 9)
+
+    seen = tuple(map(tuple, count_fullest(windows(2000, 0.6)).tolist()))
+    others = windows(4000, 0.4)
+    histogram = np.bincount(others.sum(1), minlength=10) / len(others)
+    choices, (_, _, starts) = multiplier_choices(9).tolist(), loads(9)
+    expected = {lanes: lane_rounds(others[:, None], lanes).mean() for lanes in choices}
+    ours, anywhere = (
+        dict(zip(choices, 1 + np.add.reduceat(1 - below, starts), strict=True))
+        for below in (fullest_padded(histogram, borders(conv(2)), seen), fullest_padded(histogram, borders(conv(2))))
+    )
+    assert ours == pytest.approx(expected, rel=0.01)
+    assert anywhere[3] < 0.93 * expected[3]
+    assert anywhere[2] > 1.05 * expected[2]
+
+
+@given(st.integers(1, 6), st.integers(0, 5), st.integers(0, 10**6))
+def test_fullest_lanes_are_counted(positions: int, count: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    windows = (rng.random((count, positions)) < rng.random()).astype(np.uint8)
+    counts = count_fullest(windows)
+    row = 0
+    for lanes in range(1, positions + 1):
+        fullest = lane_rounds(windows[:, None], lanes)
+        for x in range(1, -(-positions // lanes) + 1):
+            held = np.bincount(windows[fullest <= x].sum(1), minlength=positions + 1)
+            assert counts[:, row].tolist() == held.tolist()
+            row += 1
+    assert counts.shape == (positions + 1, row)
+
+
+def test_windows_that_were_not_seen_have_non_zeros_anywhere() -> None:
+    histogram = np.full(10, 0.1)
+    nothing = tuple(map(tuple, count_fullest(np.zeros((0, 9), np.uint8)).tolist()))
+    for kinds in ((), borders(conv(2))):
+        assert fullest_padded(histogram, kinds, nothing) == pytest.approx(fullest_padded(histogram, kinds))
 
 
 def test_lanes_without_positions_are_not_in_use() -> None:

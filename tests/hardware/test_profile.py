@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hass_train.hardware import LayerSparsity, SparsityProfile
+from hass_train.hardware.lanes import Lanes
 
 fractions = st.floats(0, 1)
 
@@ -54,6 +56,10 @@ def test_a_profile_from_before_activations_and_filters_were_counted_loads() -> N
         ({"schema": 1}, "'layers' is missing"),
         ({"layers": []}, "layers is []; it must be an object"),
         ({"layers": {"conv1": 3}}, "layer 'conv1': 3 is not an object"),
+        (
+            data(lanes=replace(Lanes.unknown(1, 1, 1), fullest=((1, 1, 1), (1, 1, 1), (0, 0, 0))).to_dict()),
+            "layer 'conv1': the fullest lanes are of another number of positions than a channel's histogram",
+        ),
         (data(pair_density=...), "layer 'conv1': 'pair_density' is missing"),
         (data(histograms=...), "layer 'conv1': 'histograms' is missing"),
         (data(channel_densities=...), "layer 'conv1': 'channel_densities' is missing"),

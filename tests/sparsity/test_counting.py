@@ -51,6 +51,28 @@ def test_nearby_densities_are_measured_and_shapes_taken_over() -> None:
             assert histogram == pytest.approx(known.layers[name].histograms[size], abs=1e-6)
 
 
+@pytest.mark.parametrize("groups", [1, 4])
+def test_the_fullest_lanes_of_single_channels_are_counted(groups: int) -> None:
+    """On a map whose rows are alike, and weights that are: without them nothing would tell it from noise."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(4, 8, 3, padding=1, groups=groups), nn.Conv2d(8, 4, 1))
+    sparsify(model, {"all": LayerRule("*")})
+    images = torch.randn(16, 4, 1, 2).expand(-1, -1, 2, -1) * (torch.rand(16, 4, 1, 2) < 0.5)
+    convolution, pixels = calibrate(model, [images]).layers.values()
+    assert convolution.activation_lanes
+    counts = np.array(convolution.activation_lanes.fullest)
+    assert counts.shape == (10, 9 + 5 + 3 + 3 + 2 * 4 + 1)
+    held = counts[:, 8] / counts[:, 8].sum()  # no single lane has more than all nine
+    assert held == pytest.approx(convolution.activation_histograms[1], abs=0.1)
+    three = counts[:, 9 + 5 : 9 + 5 + 3]
+    assert counts[2, 8]
+    assert not three[2, 0]  # two non-zeros are above each other, in a lane of three
+    assert convolution.lanes
+    assert np.array(convolution.lanes.fullest).tolist() == counts.tolist()  # dense weights leave all of them
+    assert pixels.lanes
+    assert pixels.lanes.fullest == ()
+
+
 @settings(max_examples=40)
 @given(
     st.integers(1, 4), st.integers(1, 4), st.integers(1, 20), st.integers(1, 18), st.sampled_from([1, 4]),

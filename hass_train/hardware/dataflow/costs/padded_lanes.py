@@ -1,4 +1,4 @@
-"""The fullest lane of windows that reach into padding (hardware-model, section 2).
+"""The fullest lane of real windows, which reach into padding and have neighbours (hardware-model, section 2).
 
 At the border of a map some kernel positions read zeros in all channels at once. Lanes take positions k with
 k mod N = j, which may be few kernel positions of many channels (a column of a 3×3 kernel where N is 3), so that some
@@ -8,15 +8,20 @@ are taken to lie anywhere in what is left, as those of whole windows are (`lane_
 How many non-zeros such windows have is not measured. All pixels are taken to be equally dense where they read the map,
 about which the windows' densities are normally distributed; with the histogram of all windows that says how likely each
 kind of window is given its non-zeros.
+
+What a calibration pass saw of single channels' windows says more: neighbours tend to be zero together, on small maps
+above each other more than beside, and lanes of N hold some of them and not others. Wider engines average that out.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.dataflow.costs.initiation import multiplier_choices
 from hass_train.hardware.dataflow.costs.lane_cycles import EXACT, fullest_lane, loads, placed
 from hass_train.hardware.workload import Operation, OperationKind
@@ -27,6 +32,7 @@ Taps = tuple[bool, ...]
 Borders = tuple[tuple[Taps, float], ...]
 """The kinds of windows, and the fraction of pixels that have each."""
 
+_DOUBT = 8.0  # windows seen that say as much as the assumption that non-zeros lie anywhere
 _RARE = 0.02  # fraction of pixels below which windows count as whole ones
 
 
@@ -51,28 +57,49 @@ def borders(layer: Operation) -> Borders:
     return tuple(found.items()) if any(not all(taps) for taps in found) else ()
 
 
-def fullest_padded(histogram: Floats, kinds: Borders) -> Floats:
+def fullest_padded(histogram: Floats, kinds: Borders, seen: Any = ()) -> Floats:
     """The distribution of the non-zeros of an engine's fullest lane, where windows reach into padding.
 
     Args:
         histogram: (M + 1,) probabilities of 0 … M non-zeros in a window.
         kinds: of the layer's windows.
+        seen: `Lanes.fullest`, for engines of a single channel; lanes are as full in other windows of as many non-zeros.
 
     Returns:
         (rows,) the probability that no lane has more than x, for the N and x of `lane_cycles.loads`.
     """
     positions = len(histogram) - 1
+    if not seen:
+        return _anywhere(histogram, kinds, 1.0)
+    counts = np.array(seen, float)[:, _rows(positions)]
+    windows = counts.max(axis=1)  # all of which have no lane with more than it has positions
+    trust = windows / (windows + _DOUBT)
+    below = (trust * histogram) @ (counts / np.maximum(windows, 1.0)[:, None])
+    return np.clip(below + _anywhere(histogram, kinds, 1 - trust), 0.0, 1.0)
+
+
+def _anywhere(histogram: Floats, kinds: Borders, part: Floats | float) -> Floats:
+    """The same of non-zeros that lie anywhere in what is left, by themselves for a part of the windows with so many."""
+    positions = len(histogram) - 1
     if not kinds or positions > EXACT:
-        return fullest_lane(histogram)
+        return fullest_lane(histogram * part)
     bundle = positions // len(kinds[0][0])
     share = np.array([share for _, share in kinds])
     left = np.array([sum(taps) for taps, _ in kinds], float) * bundle
     likely = share[:, None] * _likelihood(histogram, left, share)
-    weight = likely / np.maximum(likely.sum(axis=0), 1e-300) * histogram
+    weight = likely / np.maximum(likely.sum(axis=0), 1e-300) * histogram * part
     below = np.zeros(len(loads(positions)[0]))
     for (taps, _), own in zip(kinds, weight, strict=True):
         below += own @ _given(taps, bundle)[0]
-    return np.clip(below / weight.sum(), 0.0, 1.0)
+    return np.clip(below, 0.0, 1.0)
+
+
+@lru_cache(maxsize=256)
+def _rows(positions: int) -> NDArray[np.int64]:
+    """(rows,) those of `Lanes.fullest` that have the N and x of `loads`."""
+    most = ceil_div(positions, np.arange(1, positions + 1))
+    lanes, x, _ = loads(positions)
+    return np.asarray((np.cumsum(most) - most)[lanes - 1] + x - 1)
 
 
 def lanes_in_use(positions: int, kinds: Borders) -> Floats:

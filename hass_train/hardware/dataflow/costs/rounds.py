@@ -88,7 +88,7 @@ class LockstepRounds:
     def _below(self) -> Floats:
         """(levels,) the probability that an engine has at most so many non-zeros, or its fullest lane at most x."""
         if self.by_lanes:
-            return fullest_padded(self.histogram, self.borders)
+            return fullest_padded(self.histogram, self.borders, self.lanes.fullest if self.bundle == 1 else ())
         return np.asarray(np.clip(np.cumsum(self.histogram), 0.0, 1.0))
 
     def slowest(self, columns: int, channels: Ints, choice: Ints, filters: Ints) -> Floats:
