@@ -18,11 +18,11 @@ LOST = 0.05  # accuracy below the dense network's where the hyper-volume begins
 def ablation_table(rows: list[dict[str, Any]]) -> str:
     """Markdown: what each kind of price keeps at the same target."""
     lines = [
-        "| network, device, seed | target | prices | reached | test points lost | pairs skipped |",
+        "| network, device, seed | goal | prices | reached | test points lost | pairs skipped |",
         "|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {one['model']}, {one['device']}, {one['seed']} | {one['target']:g}× | {one['prices']} | "
+        f"| {one['model']}, {one['device']}, {one['seed']} | {one['goal']} | {one['prices']} | "
         f"{one['speedup']:.2f}× | {one['points_lost']:.2f} | {one['pair_sparsity']:.3f} |"
         for one in rows
     ]
@@ -64,15 +64,15 @@ def table(rows: list[dict[str, Any]]) -> str:
                 f"{mean['images']:,.0f} | "
                 f"{mean['trials']:.0f} | {mean['hypervolume']:.4f} | {share} | {best:.2f}× |"
             )
-    head = "| network, device, seed | target | reached | dense, test | points lost | as a dense one trained as long |"
+    head = "| network, device, seed | goal | reached | dense, test | points lost | as a dense one trained as long |"
     lines += ["", head, "|---|---|---|---|---|---|"]
     for one in rows:
         if one["engine"] == "learned":
             gained = one["dense_longer_test_acc"] - one["dense_test_acc"]
-            for target, reached, lost in one["goals"]:
+            for goal, reached, lost in one["goals"]:
                 where = f"{one['model']}, {one['device']}, {one['seed']}"
                 lines.append(
-                    f"| {where} | {target:g}× | {reached:.2f}× | {one['dense_test_acc']:.4f} | {100 * lost:.2f} | "
+                    f"| {where} | {goal} | {reached:.2f}× | {one['dense_test_acc']:.4f} | {100 * lost:.2f} | "
                     f"{100 * (lost + gained):.2f} |"
                 )
     return "\n".join(lines) + "\n"
