@@ -23,7 +23,7 @@ from hypothesis import settings
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from hass_train.cli import CONFIG_DIR
-from tests.chaos.kills import NETWORK
+from tests.chaos.kills import MARGIN, NETWORK
 
 settings.register_profile("suite", deadline=None, max_examples=40, print_blob=True)
 settings.register_profile("nightly", settings.get_profile("suite"), max_examples=300)
@@ -58,8 +58,8 @@ def composed(
     """
     with hydra.initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
         chosen = not logger or any(o.startswith("logger") for o in overrides)
-        # proofs of the optimum, and reports, have tests of their own
-        quick = ["report=false"] if config_name == "search" else []
+        # proofs of the optimum, reports, and goals met to a per cent have tests of their own
+        quick = ["report=false", MARGIN] if config_name == "search" else []
         if config_name == "search" and hardware and not any(o.startswith("hw=aie") for o in overrides):
             quick.append("hw.tolerance=0.02")
         config = hydra.compose(config_name, [*([] if chosen else ["logger=csv"]), *quick, *overrides])

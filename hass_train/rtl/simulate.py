@@ -20,6 +20,8 @@ BENCH = Path(__file__).parent / "bench"
 _PATIENCE = 40  # how many times longer than unstalled a play with random stalls may last
 _HOLD = 8  # cycles that readers wait at first, with stalls, for each word that a module is to hold
 _SETTLE = 4000  # cycles beyond that
+_EFFORT = "OPT_FAST=-O0 OPT_SLOW=-O0 OPT_GLOBAL=-O0"
+"""Of the C++ compiler, which takes ten times as long as what it compiles runs, for a thousand words, too."""
 WARNINGS = ("WIDTH", "UNUSED", "PINMISSING", "DECLFILENAME", "UNOPTFLAT", "TIMESCALEMOD", "CASEINCOMPLETE")
 
 
@@ -104,7 +106,7 @@ def _compile(folder: Path, sources: Path, netlists: list[Path]) -> None:
     command = [
         "verilator", "--cc", "--exe", "--build", "-j", "2", "-O3", "--x-initial", "unique", "--top-module", "bench",
         "-Wno-fatal", "-Werror-USERERROR", *(f"-Wno-{warning}" for warning in WARNINGS),
-        "-CFLAGS", "-O1", "--Mdir", str(folder / "obj"), *map(str, files), str(BENCH / "main.cpp"),
+        "-MAKEFLAGS", _EFFORT, "--Mdir", str(folder / "obj"), *map(str, files), str(BENCH / "main.cpp"),
     ]  # fmt: skip
     run(command, folder)
 

@@ -36,6 +36,7 @@ def settle(
     now: float | None = None,
     beyond_jumps: int = 0,
     order: Callable[[], Sequence[int]] | None = None,
+    enough: float = BEYOND,
 ) -> float:
     """Scale the thresholds of all layers so that the throughput just reaches the target.
 
@@ -45,8 +46,8 @@ def settle(
     where memories or the bus bind; groups of several weights are left as they are.
 
     Densities jump where thresholds of integers reach another integer, and where banks lose a weight in all of a layer's
-    filters. Where this takes the throughput beyond the target by more than `BEYOND`, as few thresholds as reach it stay
-    beyond their jumps, and the others go back.
+    filters. Where this takes the throughput too far beyond the target, as few thresholds as reach it stay beyond their
+    jumps, and the others go back.
 
     Args:
         model: a network with sparse layers, all in the search or all in the frozen mode.
@@ -59,6 +60,7 @@ def settle(
         beyond_jumps: how often thresholds may be held beyond a jump; each time costs questions.
         order: function that gives the layers' numbers in the order in which weights are held beyond jumps, those that
             gain most first; None = as the network has them.
+        enough: how far beyond the target the throughput may be where thresholds jump, as a fraction.
 
     Returns:
         The factor, between 1/16 and 16 (in the frozen mode between 1/2 and 2); the largest one if the target cannot be
@@ -72,9 +74,9 @@ def settle(
 
     start = excess(0.0) if now is None else math.log(max(now, 1e-300) / target)
     low, high, over = _crossing(excess, (0.0, start), factors.most, step, resolution)
-    best, enough = (over, high, factors.least.copy()), max(resolution, BEYOND)
+    best = over, high, factors.least.copy()
     for _ in range(beyond_jumps):
-        if low == high or over <= enough:
+        if low == high or over <= max(resolution, enough):
             break
         factors.least[_jumping(excess, factors.least, order, low, high)] = high
         low, high, over = _crossing(excess, (low, excess(low)), factors.most, step, resolution)
@@ -201,6 +203,7 @@ def meet(
 
     most = accepted(target, margin)
     middle, width = math.sqrt(target * most), min(math.log(most / target) / 2, BEYOND)
+    enough = max(math.log(most / middle), BEYOND)
     known = profile()
     exact = question.rate(question.accelerator, known)
     for _ in range(tries):
@@ -208,7 +211,7 @@ def meet(
             return
         rough, step = roughly(), min(max(abs(math.log(exact / middle)), width / 2), _LONGEST_STEP)
         aim = middle * math.exp(-width / 2) * rough / exact
-        factor = settle(model, roughly, aim, width, step, rough, _BEYOND_JUMPS, order)
+        factor = settle(model, roughly, aim, width, step, rough, _BEYOND_JUMPS, order, enough)
         known = profile()
         exact = question.rate(question.accelerator, known)
         if exact > most and factor <= math.exp(-_LARGEST):
@@ -216,7 +219,7 @@ def meet(
     if exact < target:
         settle(
             model, lambda: question.rate(question.accelerator, profile()), target, BEYOND, BEYOND, exact,
-            _BEYOND_JUMPS, order,
+            _BEYOND_JUMPS, order, enough,
         )  # fmt: skip
 
 

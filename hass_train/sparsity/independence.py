@@ -24,7 +24,7 @@ _POSITIONS = 64
 _PAIRS = 2**22  # limit on windows × kernels in the sample of a layer
 FULLEST_POSITIONS = 32
 """Windows of single channels up to which fullest lanes are counted: larger ones have many lanes and loads."""
-_ENGINES = 2**15  # a sample of a layer's windows and kernels in which they are
+_ENGINES = 2**13  # a sample of a layer's windows and kernels in which they are
 _LOGITS = logit(np.array(LEVELS))
 
 

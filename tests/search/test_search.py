@@ -387,6 +387,31 @@ def test_settling_meets_the_target_though_a_layer_jumps(mode: Mode) -> None:
     assert others == pytest.approx([0.9] * len(others), rel=0.02)
 
 
+def test_a_jump_within_what_is_accepted_is_taken_without_further_questions() -> None:
+    model = tiny().train()
+    with watching(model):
+        model(torch.randn(8, 3, 12, 12))
+    layers = [layer for _, layer in sparse_layers(model)]
+    for layer in layers:
+        layer.set_mode(Mode.SEARCH)
+        layer.set_sparsity(0.0, 0.5)
+    jumping = next(layer for layer in layers if layer.activation_level())
+    asked, start = [0], jumping.activation_level()
+
+    def rate() -> float:
+        asked[0] += 1
+        return 1.3 if jumping.activation_level() >= 1.1 * start else 0.9
+
+    questions = []
+    for enough in (0.01, 0.35):
+        asked[0] = 0
+        jumping.set_sparsity(0.0, 0.5)
+        settle(model, rate, 1.0, beyond_jumps=4, enough=enough)
+        assert rate() == 1.3
+        questions.append(asked[0])
+    assert questions[1] < 0.75 * questions[0]
+
+
 def test_settling_meets_the_target_though_all_layers_jump() -> None:
     """As banks do: at one threshold every filter of every layer loses a weight."""
     model = sparsify(
