@@ -94,7 +94,8 @@ def picture(rows: list[dict[str, Any]], path: Path) -> None:
         axis.text(1, some[0]["floor"] + LOST, "dense", color="0.4", va="bottom")
         axis.set(xlabel="throughput over dense", ylabel="validation accuracy", title=", ".join(network))
         lowest = max(some[0]["floor"] - 0.1, 0)
-        axis.set_ylim(lowest, None)
+        highest = max(accuracy for one in some for _, accuracy in one["points"])
+        axis.set_ylim(lowest, highest + 0.08 * (highest - lowest))  # so that no star is cut
         axis.set_xlim(0.9, 1.08 * max(gain for one in some for gain, accuracy in one["points"] if accuracy > lowest))
         axis.grid(alpha=0.3)
     axes[0][0].legend(title="stars: recovered", loc="lower left")
