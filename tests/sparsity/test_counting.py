@@ -53,7 +53,7 @@ def test_nearby_densities_are_measured_and_shapes_taken_over() -> None:
 
 @pytest.mark.parametrize("groups", [1, 4])
 def test_the_fullest_lanes_of_single_channels_are_counted(groups: int) -> None:
-    """On a map whose rows are alike, and weights that are: without them nothing would tell it from noise."""
+    """On maps whose rows are alike: of noise, columns would be as full as any other lanes."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(4, 8, 3, padding=1, groups=groups), nn.Conv2d(8, 4, 1))
     sparsify(model, {"all": LayerRule("*")})
