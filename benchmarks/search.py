@@ -147,8 +147,9 @@ def asked(case: Case, goal: str) -> list[str]:
 
 
 def priced(plan: Plan, case: Case, seed: int, threads: int) -> list[dict[str, Any]]:
-    """`learned` for the last goal under the hardware's prices and under the two controls: one row each."""
-    same, goal, rows = trained(plan, case, seed, threads), case.goals[-1], []
+    """`learned` for the last speed-up under the hardware's prices and under the two controls: one row each."""
+    goal = next(one for one in reversed(case.goals) if one.startswith("target_speedup"))
+    same, rows = trained(plan, case, seed, threads), list[dict[str, Any]]()
     for prices in ("hardware", "macs", "ones"):
         name = f"learned-{goal.replace('=', '-')}" + ("" if prices == "hardware" else f"-{prices}")
         place = RUNS / plan.name / f"{case.model}-{case.device}-{seed}" / name

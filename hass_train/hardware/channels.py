@@ -128,6 +128,7 @@ def _denser(sparsity: LayerSparsity, operation: Operation, read: frozenset[int],
         pair_density=min(sparsity.pair_density * by_filter * by_channel, 1.0),
         histograms=_left(sparsity.histograms, pairs, window), channel_densities=densities, structure=structure,
         channel_activations=reads,
+        **({} if channels else {"lanes": None, "activation_lanes": None}),  # of no channel
         activation_histograms=_left(sparsity.activation_histograms, activations, window),
         filter_nonzeros=tuple(  # weights of dead channels are taken to be as dense as others
             round(count / by_channel) for index, count in enumerate(sparsity.filter_nonzeros) if index not in made

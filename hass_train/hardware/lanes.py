@@ -107,7 +107,7 @@ class Lanes:
             independent = nested(np.asarray(data["independent"], float))
             lasting = tuple(float(value) for value in data["lasting"])
             fullest = tuple(tuple(int(count) for count in one) for one in data.get("fullest", ()))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ValueError(
                 f"lanes must hold {', '.join(_AXES)}, independent and lasting: lists of numbers"
             ) from error

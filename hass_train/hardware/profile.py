@@ -216,10 +216,10 @@ class SparsityProfile:
         return cls(layers)
 
     def check_covers(self, workload: Workload) -> None:
-        """Check that the profile covers exactly the compute layers of a network.
+        """Check that the profile covers exactly the compute layers of a network, with windows of their size.
 
         Raises:
-            ValueError: it does not; the message names up to three layers.
+            ValueError: it does not; the message names up to three layers, or that of another window.
         """
         wanted = {layer.name for layer in workload.compute_layers}
         difference = sorted(wanted.symmetric_difference(self.layers))
@@ -228,6 +228,11 @@ class SparsityProfile:
                 f"the profile's layers do not match {workload.name}: {', '.join(difference[:3])}"
                 + (f" and {len(difference) - 3} more" if len(difference) > 3 else "")
             )
+        for layer in workload.compute_layers:
+            for lanes in (self.layers[layer.name].lanes, self.layers[layer.name].activation_lanes):
+                if lanes and lanes.fullest and len(lanes.fullest) != layer.window + 1:
+                    seen = len(lanes.fullest) - 1
+                    raise ValueError(f"lanes of {layer.name} tell of windows of {seen} positions, not {layer.window}")
 
     def pair_sparsity(self, workload: Workload) -> float:
         """1 − pair density, weighted by multiply-accumulates."""

@@ -21,7 +21,7 @@ _PATIENCE = 40  # how many times longer than unstalled a play with random stalls
 _HOLD = 8  # cycles that readers wait at first, with stalls, for each word that a module is to hold
 _SETTLE = 4000  # cycles beyond that
 _EFFORT = "OPT_FAST=-O0 OPT_SLOW=-O0 OPT_GLOBAL=-O0"
-"""Of the C++ compiler, which takes ten times as long as what it compiles runs, for a thousand words, too."""
+"""What the C++ compiler is to do: it takes ten times as long as its program then runs, also for a thousand words."""
 WARNINGS = ("WIDTH", "UNUSED", "PINMISSING", "DECLFILENAME", "UNOPTFLAT", "TIMESCALEMOD", "CASEINCOMPLETE")
 
 

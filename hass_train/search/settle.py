@@ -203,7 +203,7 @@ def meet(
 
     most = accepted(target, margin)
     middle, width = math.sqrt(target * most), min(math.log(most / target) / 2, BEYOND)
-    enough = max(math.log(most / middle), BEYOND)
+    enough = max(math.log(most / middle), BEYOND)  # beyond what a try aims at
     known = profile()
     exact = question.rate(question.accelerator, known)
     for _ in range(tries):
@@ -219,7 +219,7 @@ def meet(
     if exact < target:
         settle(
             model, lambda: question.rate(question.accelerator, profile()), target, BEYOND, BEYOND, exact,
-            _BEYOND_JUMPS, order, enough,
+            _BEYOND_JUMPS, order, math.log(most / target),
         )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ def spread(runs: int, total: int) -> Tensor:
 
 
 def measure_lanes(windows: Tensor, kernels: Tensor) -> Lanes:
-    """Measure how far the compute engines of a layer depend on each other.
+    """Measure how far the compute engines of a layer depend on each other, and how full the fullest lanes of one are.
 
     Where so many engines of a large bundle as a grid point says are more than the layer has, k is taken to grow from
     all there are as it does with smaller bundles.
@@ -88,11 +89,10 @@ def _fullest(windows: Tensor, kernels: Tensor) -> Any:
     Args:
         windows, kernels: of single channels, as `_engines` answers them.
     """
-    engines, filters, _ = kernels.shape
-    pixels, rng = windows.flatten(0, 1), np.random.default_rng(0)
-    pixel, engine, of = (
-        torch.from_numpy(rng.integers(0, size, _ENGINES)).to(windows.device) for size in (len(pixels), engines, filters)
-    )
+    pixels = windows.flatten(0, 1)
+    every = (len(pixels), *kernels.shape[:2])
+    some = np.random.default_rng(0).choice(math.prod(every), min(math.prod(every), _ENGINES), replace=False)
+    pixel, engine, of = (torch.from_numpy(at).to(windows.device) for at in np.unravel_index(some, every))
     return nested(count_fullest((pixels[pixel, engine] * kernels[engine, of]).byte().cpu().numpy()))
 
 

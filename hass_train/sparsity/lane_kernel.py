@@ -1,4 +1,5 @@
-"""Compiled maxima over compute engines side by side, of small arrays that tensor operations would take one by one."""
+"""Compiled maxima over compute engines side by side, and over the lanes of one, which tensor operations would take one
+by one."""
 
 from __future__ import annotations
 

@@ -188,6 +188,7 @@ def test_lanes_survive_json_and_nonsense_is_refused() -> None:
         ({"lasting": [1.5]}, "lasting shares of lanes are"),
         ({"fullest": [[1, 1], [1, 1]]}, "fullest lanes of 1 positions must be 1 counts"),
         ({"fullest": [[2, 2, 2], [1, 1], [0, 0, 0]]}, "fullest lanes of 2 positions must be 3 counts"),
+        ({"fullest": [[float("inf")], [1]]}, "lanes must hold"),
         ({"fullest": [[1], [-1]]}, "fullest lanes of 1 positions must be 1 counts"),
         ({"filters": None}, "lanes must hold bundles, columns, channels, filters, independent and lasting"),
     ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from hass_train.hardware.dataflow.costs.engine_rounds import lane_rounds
 from hass_train.hardware.dataflow.costs.initiation import multiplier_choices
 from hass_train.hardware.dataflow.costs.lane_cycles import fullest_lane, loads
 from hass_train.hardware.dataflow.costs.padded_lanes import borders, fullest_padded, lanes_in_use
+from hass_train.hardware.dataflow.costs.rounds import LockstepRounds
+from hass_train.hardware.lanes import Lanes
 from hass_train.hardware.workload import FeatureMap
 from hass_train.sparsity.lane_kernel import count_fullest
 
@@ -111,6 +114,19 @@ def test_neighbours_that_are_alike_share_a_lane_or_not() -> None:
     assert ours == pytest.approx(expected, rel=0.01)
     assert anywhere[3] < 0.93 * expected[3]
     assert anywhere[2] > 1.05 * expected[2]
+
+
+def test_only_engines_of_a_channel_are_as_was_seen() -> None:
+    """Lanes that were seen to share nothing, two non-zeros in two of three."""
+    rows = count_fullest(np.tile(np.array([1, 1, 0, 0, 0, 0, 0, 0, 0], np.uint8), (1000, 1)))
+    unknown = Lanes.unknown(1, 8, 8)
+    known = replace(unknown, fullest=tuple(map(tuple, rows.tolist())))
+    three = multiplier_choices(9).tolist().index(3)
+    histogram = np.eye(10)[2]
+    alone = [LockstepRounds(lanes, 1, histogram, 1, by_lanes=True).alone[three] for lanes in (known, unknown)]
+    assert alone == pytest.approx([1, 1.25], abs=5e-3)  # by chance a quarter of the pairs share a lane
+    wider = [LockstepRounds(lanes, 2, np.eye(19)[4], 1, by_lanes=True).alone for lanes in (known, unknown)]
+    assert wider[0].tolist() == wider[1].tolist()
 
 
 @given(st.integers(1, 6), st.integers(0, 5), st.integers(0, 10**6))

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hass_train.hardware import LayerSparsity, SparsityProfile
+from hass_train.hardware import LayerSparsity, Operation, OperationKind, SparsityProfile, Workload
 from hass_train.hardware.lanes import Lanes
+from hass_train.hardware.workload import FeatureMap
 
 fractions = st.floats(0, 1)
 
@@ -42,6 +43,17 @@ def data(**changes: Any) -> dict[str, Any]:
     """A profile of one layer with some of its entries changed, or removed where they are `...`."""
     layer = LayerSparsity(0.5, 0.5, 0.25, {1: (0.75, 0.25)}, (0.0, 0.5)).to_dict() | changes
     return {"layers": {"conv1": {key: value for key, value in layer.items() if value is not ...}}}
+
+
+def test_lanes_of_another_window_are_not_this_networks() -> None:
+    layer = Operation(
+        "conv", OperationKind.CONV, ("input",), FeatureMap(8, 8, 4), FeatureMap(8, 8, 4), (3, 3), (1, 1), (1, 1)
+    )
+    workload = Workload("network", (4, 8, 8), (layer,))
+    lanes = replace(Lanes.unknown(1, 1, 1), fullest=((1, 1, 1), (1, 1, 1), (0, 0, 0)))
+    profile = SparsityProfile({"conv": LayerSparsity(histograms={1: (0.5, 0.25, 0.25)}, lanes=lanes)})
+    with pytest.raises(ValueError, match="lanes of conv tell of windows of 2 positions, not 9"):
+        profile.check_covers(workload)
 
 
 def test_a_profile_from_before_activations_and_filters_were_counted_loads() -> None:

@@ -388,6 +388,7 @@ def test_settling_meets_the_target_though_a_layer_jumps(mode: Mode) -> None:
 
 
 def test_a_jump_within_what_is_accepted_is_taken_without_further_questions() -> None:
+    """A single layer jumps past the target, by a rise that one margin accepts."""
     model = tiny().train()
     with watching(model):
         model(torch.randn(8, 3, 12, 12))
@@ -396,19 +397,22 @@ def test_a_jump_within_what_is_accepted_is_taken_without_further_questions() -> 
         layer.set_mode(Mode.SEARCH)
         layer.set_sparsity(0.0, 0.5)
     jumping = next(layer for layer in layers if layer.activation_level())
-    asked, start = [0], jumping.activation_level()
+    start = jumping.activation_level()
 
-    def rate() -> float:
-        asked[0] += 1
+    def rate() -> Any:
         return 1.3 if jumping.activation_level() >= 1.1 * start else 0.9
 
     questions = []
-    for enough in (0.01, 0.35):
-        asked[0] = 0
+    for margin in (0.01, 0.35):
         jumping.set_sparsity(0.0, 0.5)
-        settle(model, rate, 1.0, beyond_jumps=4, enough=enough)
+        exact, quick = Fake(1.0), Fake(1.0)
+        question: Any = SimpleNamespace(
+            steering=quick, accelerator=exact,
+            rate=lambda hardware, known: hardware.estimate(None, known).throughput_ips,
+        )  # fmt: skip
+        meet(model, question, rate, lambda known: rate(), 1.0, margin)
         assert rate() == 1.3
-        questions.append(asked[0])
+        questions.append(quick.asked)
     assert questions[1] < 0.75 * questions[0]
 
 

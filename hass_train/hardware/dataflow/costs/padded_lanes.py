@@ -58,7 +58,7 @@ def borders(layer: Operation) -> Borders:
 
 
 def fullest_padded(histogram: Floats, kinds: Borders, seen: Any = ()) -> Floats:
-    """The distribution of the non-zeros of an engine's fullest lane, where windows reach into padding.
+    """The distribution of the non-zeros of an engine's fullest lane, as it was seen or as padding makes it.
 
     Args:
         histogram: (M + 1,) probabilities of 0 … M non-zeros in a window.
@@ -79,7 +79,12 @@ def fullest_padded(histogram: Floats, kinds: Borders, seen: Any = ()) -> Floats:
 
 
 def _anywhere(histogram: Floats, kinds: Borders, part: Floats | float) -> Floats:
-    """The same of non-zeros that lie anywhere in what is left, by themselves for a part of the windows with so many."""
+    """The same where non-zeros lie anywhere in what is left of a window.
+
+    Args:
+        histogram, kinds: as of `fullest_padded`.
+        part: (M + 1,) the part of the windows with so many non-zeros that is asked about, or one for all.
+    """
     positions = len(histogram) - 1
     if not kinds or positions > EXACT:
         return fullest_lane(histogram * part)
