@@ -38,6 +38,7 @@ from hass_train.search.settle import BEYOND, inverse_softplus, meet, settle
 from hass_train.search.stated import stated
 from hass_train.sparsity import LayerRule, Mode, running_profile, sparse_layers, sparsify, watching
 from hass_train.sparsity.balanced import Balanced
+from hass_train.sparsity.layers import SparseLayer
 
 PLAN = PhasePlan((3, 2, 4), (1e-2, 2e-2, 3e-2))
 
@@ -359,9 +360,8 @@ def test_settling_meets_the_target_exactly_and_not_more() -> None:
         assert torch.equal(layer.weight, weight)  # none comes back
 
 
-@pytest.mark.parametrize("mode", [Mode.SEARCH, Mode.FROZEN])
-def test_settling_meets_the_target_though_a_layer_jumps(mode: Mode) -> None:
-    """As thresholds of integers do: a layer's density changes only where its threshold reaches another integer."""
+def half_active() -> tuple[nn.Module, list[SparseLayer]]:
+    """A small network in its search, half of whose activations are zero, and its layers."""
     model = tiny().train()
     with watching(model):
         model(torch.randn(8, 3, 12, 12))
@@ -369,6 +369,14 @@ def test_settling_meets_the_target_though_a_layer_jumps(mode: Mode) -> None:
     for layer in layers:
         layer.set_mode(Mode.SEARCH)
         layer.set_sparsity(0.0, 0.5)
+    return model, layers
+
+
+@pytest.mark.parametrize("mode", [Mode.SEARCH, Mode.FROZEN])
+def test_settling_meets_the_target_though_a_layer_jumps(mode: Mode) -> None:
+    """As thresholds of integers do: a layer's density changes only where its threshold reaches another integer."""
+    model, layers = half_active()
+    for layer in layers:
         layer.set_mode(mode)
     start = [layer.activation_level() for layer in layers]
 
@@ -389,13 +397,7 @@ def test_settling_meets_the_target_though_a_layer_jumps(mode: Mode) -> None:
 
 def test_a_jump_within_what_is_accepted_is_taken_without_further_questions() -> None:
     """A single layer jumps past the target, by a rise that one margin accepts."""
-    model = tiny().train()
-    with watching(model):
-        model(torch.randn(8, 3, 12, 12))
-    layers = [layer for _, layer in sparse_layers(model)]
-    for layer in layers:
-        layer.set_mode(Mode.SEARCH)
-        layer.set_sparsity(0.0, 0.5)
+    model, layers = half_active()
     jumping = next(layer for layer in layers if layer.activation_level())
     start = jumping.activation_level()
 
