@@ -113,7 +113,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.Comp
     """One end-to-end run of search.py as a user starts it."""
 
     def start(base: Path) -> None:
-        command = [sys.executable, "search.py", *SHORT, *WITHOUT_LUTS, "simulate=true", "hw.tolerance=0.02"]
+        command = [sys.executable, "search.py", *SHORT, *WITHOUT_LUTS, MARGIN, "simulate=true", "hw.tolerance=0.02"]
         command.append(f"hydra.run.dir={base / 'run'}")
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         (base / "told.json").write_text(json.dumps([done.args, done.returncode, done.stdout, done.stderr]))
