@@ -101,9 +101,9 @@ def _denser(sparsity: LayerSparsity, operation: Operation, read: frozenset[int],
     """The sparsity of the pairs that are left without the dead channels, whose pairs were all zero."""
     window, single = operation.window, _depthwise(operation)
     whole = 1 if single else operation.source.channels, operation.result.channels
-    channels, filters = 1 if single else whole[0] - len(read), whole[1] - len(made)
-    by_filter = whole[1] / max(filters, 1)
-    by_channel = whole[0] / max(channels, 1)
+    # one stays where all are dead, as of the operation
+    channels, filters = 1 if single else max(whole[0] - len(read), 1), max(whole[1] - len(made), 1)
+    by_filter, by_channel = whole[1] / filters, whole[0] / channels
     # windows of single channels lose those of dead filters and dead channels; whole dot products those of filters, and
     # all that they could count beyond the channels left; activations are those of windows, whatever filters there are
     # bundles between are only those of live channels where there are no others
@@ -128,7 +128,6 @@ def _denser(sparsity: LayerSparsity, operation: Operation, read: frozenset[int],
         pair_density=min(sparsity.pair_density * by_filter * by_channel, 1.0),
         histograms=_left(sparsity.histograms, pairs, window), channel_densities=densities, structure=structure,
         channel_activations=reads,
-        **({} if channels else {"lanes": None, "activation_lanes": None}),  # of no channel
         activation_histograms=_left(sparsity.activation_histograms, activations, window),
         filter_nonzeros=tuple(  # weights of dead channels are taken to be as dense as others
             round(count / by_channel) for index, count in enumerate(sparsity.filter_nonzeros) if index not in made

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hass_train.hardware.arithmetic import ceil_div
 
 Floats = NDArray[np.float64]
+Counts = tuple[tuple[int, ...], ...]
 
 LEVELS = (0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.97, 0.99, 0.999)
 """The quantiles at which dependence is measured."""
@@ -36,7 +37,7 @@ class Lanes:
             An engine that always takes the same kernels is always slow or fast.
         fullest: (M + 1, rows) of some windows of a single channel, M positions each, how many have 0 … M non-zeros and
             no lane with more than x of them, for each number of lanes N = 1 … M and each x = 1 … ⌈M/N⌉, laid end to
-            end, as nested tuples. Multiplier j of N has the positions k with k mod N = j; neighbours tend to be zero
+            end. Multiplier j of N has the positions k with k mod N = j; neighbours tend to be zero
             together, which share a lane or not by N. Empty = unknown, zeros lie anywhere.
 
     Raises:
@@ -49,7 +50,7 @@ class Lanes:
     filters: tuple[int, ...]
     independent: Any
     lasting: tuple[float, ...]
-    fullest: Any = ()
+    fullest: Counts = ()
 
     def __post_init__(self) -> None:
         for name in _AXES:
@@ -109,7 +110,7 @@ class Lanes:
             fullest = tuple(tuple(int(count) for count in one) for one in data.get("fullest", ()))
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ValueError(
-                f"lanes must hold {', '.join(_AXES)}, independent and lasting: lists of numbers"
+                f"lanes must hold {', '.join(_AXES)}, independent and lasting, and may hold fullest: lists of numbers"
             ) from error
         return cls(axes[0], axes[1], axes[2], axes[3], independent, lasting, fullest)
 

@@ -74,7 +74,10 @@ class LayerSparsity:
             ("activation_lanes", self.activation_lanes, self.activation_histograms),
         ):
             if lanes and lanes.fullest and len(lanes.fullest) != len(known.get(1, ())):
-                raise ValueError(f"the fullest {what} are of another number of positions than a channel's histogram")
+                raise ValueError(
+                    f"the fullest {what} and a channel's histogram are of windows of different sizes; "
+                    "take both from one measurement"
+                )
         if any(count < 0 for count in self.filter_nonzeros):
             raise ValueError(f"filter_nonzeros has {min(self.filter_nonzeros)}; numbers of weights are ≥ 0")
 
@@ -232,7 +235,10 @@ class SparsityProfile:
             for lanes in (self.layers[layer.name].lanes, self.layers[layer.name].activation_lanes):
                 if lanes and lanes.fullest and len(lanes.fullest) != layer.window + 1:
                     seen = len(lanes.fullest) - 1
-                    raise ValueError(f"lanes of {layer.name} tell of windows of {seen} positions, not {layer.window}")
+                    raise ValueError(
+                        f"lanes of {layer.name} tell of windows of {seen} positions, and {workload.name} has "
+                        f"{layer.window} there: take a profile that was measured on this network"
+                    )
 
     def pair_sparsity(self, workload: Workload) -> float:
         """1 − pair density, weighted by multiply-accumulates."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.dataflow.costs.rounds import logit
-from hass_train.hardware.lanes import LEVELS, Lanes, grid, nested
+from hass_train.hardware.lanes import LEVELS, Counts, Lanes, grid, nested
 from hass_train.sparsity.lane_kernel import count_fullest, count_largest
 
 Floats = NDArray[np.float64]
@@ -23,9 +22,8 @@ RUN = 4
 _POSITIONS = 64
 """Positions among which a multiplier chooses at most (`costs.synthesised`), so that wider bundles are not built."""
 _PAIRS = 2**22  # limit on windows × kernels in the sample of a layer
-FULLEST_POSITIONS = 32
-"""Windows of single channels up to which fullest lanes are counted: larger ones have many lanes and loads."""
-_ENGINES = 2**13  # a sample of a layer's windows and kernels in which they are
+_FULLEST_POSITIONS = 32  # of windows whose fullest lanes are counted: larger ones have many lanes and loads
+_ENGINES = 2**13  # a sample of a layer's windows and kernels in which they are counted
 _LOGITS = logit(np.array(LEVELS))
 
 
@@ -66,11 +64,11 @@ def measure_lanes(windows: Tensor, kernels: Tensor) -> Lanes:
     most = np.multiply.outer(np.multiply.outer(axes[0], axes[1]), axes[2])[..., None]
     tables: list[Floats] = []
     lasting = []
-    fullest: Any = ()
+    fullest: Counts = ()
     for size in sizes:
         engines = _engines(windows, kernels, size)
         pairs = np.ascontiguousarray(torch.einsum("rpek,efk->rpef", *engines).short().cpu().numpy())
-        if size == 1 < taps <= FULLEST_POSITIONS:
+        if size == 1 < taps <= _FULLEST_POSITIONS:
             fullest = _fullest(*engines)
         table = _independent(pairs, axes)
         if table.shape[1] < len(axes[1]):
@@ -83,7 +81,7 @@ def measure_lanes(windows: Tensor, kernels: Tensor) -> Lanes:
     return Lanes(tuple(sizes), columns, channel_axis, filters, nested(np.stack(tables)), tuple(lasting), fullest)
 
 
-def _fullest(windows: Tensor, kernels: Tensor) -> Any:
+def _fullest(windows: Tensor, kernels: Tensor) -> Counts:
     """How full the fullest lane was in a sample of engines, as `Lanes.fullest` has it.
 
     Args:
@@ -93,7 +91,8 @@ def _fullest(windows: Tensor, kernels: Tensor) -> Any:
     every = (len(pixels), *kernels.shape[:2])
     some = np.random.default_rng(0).choice(math.prod(every), min(math.prod(every), _ENGINES), replace=False)
     pixel, engine, of = (torch.from_numpy(at).to(windows.device) for at in np.unravel_index(some, every))
-    return nested(count_fullest((pixels[pixel, engine] * kernels[engine, of]).byte().cpu().numpy()))
+    counts = count_fullest((pixels[pixel, engine] * kernels[engine, of]).byte().cpu().numpy())
+    return tuple(tuple(one) for one in counts.tolist())
 
 
 def _lasting(pairs: Ints) -> float:

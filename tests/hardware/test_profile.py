@@ -52,7 +52,7 @@ def test_lanes_of_another_window_are_not_this_networks() -> None:
     workload = Workload("network", (4, 8, 8), (layer,))
     lanes = replace(Lanes.unknown(1, 1, 1), fullest=((1, 1, 1), (1, 1, 1), (0, 0, 0)))
     profile = SparsityProfile({"conv": LayerSparsity(histograms={1: (0.5, 0.25, 0.25)}, lanes=lanes)})
-    with pytest.raises(ValueError, match="lanes of conv tell of windows of 2 positions, not 9"):
+    with pytest.raises(ValueError, match="lanes of conv tell of windows of 2 positions, and network has 9"):
         profile.check_covers(workload)
 
 
@@ -70,7 +70,7 @@ def test_a_profile_from_before_activations_and_filters_were_counted_loads() -> N
         ({"layers": {"conv1": 3}}, "layer 'conv1': 3 is not an object"),
         (
             data(lanes=replace(Lanes.unknown(1, 1, 1), fullest=((1, 1, 1), (1, 1, 1), (0, 0, 0))).to_dict()),
-            "layer 'conv1': the fullest lanes are of another number of positions than a channel's histogram",
+            "layer 'conv1': the fullest lanes and a channel's histogram are of windows of different sizes",
         ),
         (data(pair_density=...), "layer 'conv1': 'pair_density' is missing"),
         (data(histograms=...), "layer 'conv1': 'histograms' is missing"),

@@ -211,6 +211,18 @@ def test_windows_of_the_channels_left_are_those_that_were_measured() -> None:
                 assert histogram == pytest.approx(exact[bundle], abs=1e-9)
 
 
+def test_one_channel_stays_where_all_are_dead() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 1, 3), nn.ReLU(), nn.Conv2d(1, 4, 3)).eval()
+    measured = calibrate(sparsify(model, {"all": LayerRule("*")}), [torch.randn(2, 3, 9, 9)]).layers
+    workload = trace(model, (3, 9, 9), "net")
+    profile = SparsityProfile({**measured, "0": replace(measured["0"], structure=Structure(dead_filters=(0,)))})
+    shrunk, denser = without_dead_channels(workload, profile)
+    assert shrunk["2"].source.channels == 1
+    assert denser.layers["2"].activation_histograms.keys() == {1}
+    denser.check_covers(shrunk)
+
+
 @pytest.mark.parametrize("structure", [Structure(nm=(2, 4)), Structure(bank=(5, 4)), Structure(block=(4, 4))])
 def test_groups_of_channels_are_not_whole_where_some_are_dead(structure: Structure) -> None:
     """What is left of 16 channels no longer lies in a pattern's groups: four of them may hold more than it allows."""

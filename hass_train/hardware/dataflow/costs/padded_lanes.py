@@ -10,13 +10,13 @@ about which the windows' densities are normally distributed; with the histogram 
 kind of window is given its non-zeros.
 
 What a calibration pass saw of single channels' windows says more: neighbours tend to be zero together, on small maps
-above each other more than beside, and lanes of N hold some of them and not others. Wider engines average that out.
+above each other more than beside, and lanes of N hold some of them and not others. Wider engines average most of that
+out. Probabilities given the non-zeros are those that were seen and the above, weighed by the windows seen and `_DOUBT`.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +24,11 @@ from numpy.typing import NDArray
 from hass_train.hardware.arithmetic import ceil_div
 from hass_train.hardware.dataflow.costs.initiation import multiplier_choices
 from hass_train.hardware.dataflow.costs.lane_cycles import EXACT, fullest_lane, loads, placed
+from hass_train.hardware.lanes import Counts
 from hass_train.hardware.workload import Operation, OperationKind
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 Taps = tuple[bool, ...]
 """Which of the Kh·Kw kernel positions read the map, not padding."""
 Borders = tuple[tuple[Taps, float], ...]
@@ -57,7 +59,7 @@ def borders(layer: Operation) -> Borders:
     return tuple(found.items()) if any(not all(taps) for taps in found) else ()
 
 
-def fullest_padded(histogram: Floats, kinds: Borders, seen: Any = ()) -> Floats:
+def fullest_padded(histogram: Floats, kinds: Borders, seen: Counts = ()) -> Floats:
     """The distribution of the non-zeros of an engine's fullest lane, as it was seen or as padding makes it.
 
     Args:
@@ -100,7 +102,7 @@ def _anywhere(histogram: Floats, kinds: Borders, part: Floats | float) -> Floats
 
 
 @lru_cache(maxsize=256)
-def _rows(positions: int) -> NDArray[np.int64]:
+def _rows(positions: int) -> Ints:
     """(rows,) those of `Lanes.fullest` that have the N and x of `loads`."""
     most = ceil_div(positions, np.arange(1, positions + 1))
     lanes, x, _ = loads(positions)
