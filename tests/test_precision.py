@@ -136,7 +136,7 @@ def test_thresholds_are_settled_with_the_exponents_that_are_deployed(
 
     monkeypatch.setattr(Learned, "choose", noting)
     monkeypatch.setattr(SparseClassifier, "training_step", training)
-    _, made = pipeline.search(composed(*RUN_SMALL, "precision=int8", output=tmp_path / "run"))
+    _, made = pipeline.search(composed(*NETWORK, "precision=int8", output=tmp_path / "run"))
     quantisers = quantisers_of(made["module"].model)
     assert quantisers is not None
     assert torch.equal(quantisers.exponents, settled[0])

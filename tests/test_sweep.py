@@ -12,12 +12,13 @@ import pytest
 from hass_train.report.sweep import jobs_of
 from hass_train.training import run
 from hass_train.training.run import handed_out
-from tests.conftest import ROOT, SMALL
+from tests.chaos.kills import NETWORK
+from tests.conftest import ROOT
 
 
 def sweep(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
     """Run a sweep as a user starts it."""
-    command = [sys.executable, "search.py", "-m", *SMALL, "logger=csv", *overrides, f"hydra.sweep.dir={folder}"]
+    command = [sys.executable, "search.py", "-m", *NETWORK, "logger=csv", *overrides, f"hydra.sweep.dir={folder}"]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 

@@ -87,15 +87,26 @@ def count_fullest(nonzero):  # type: ignore[no-untyped-def]
         rows += (positions + lanes - 1) // lanes
     counts = np.zeros((positions + 1, rows), np.int64)
     load = np.zeros(positions, np.int64)
+    places = np.zeros(positions, np.int64)
     for window in range(windows):
-        held = int(nonzero[window].sum())
-        row = 0
+        held = 0
+        for place in range(positions):
+            if nonzero[window, place]:
+                places[held] = place
+                held += 1
+        first = 0  # row of this N and x = 1
         for lanes in range(1, positions + 1):
             load[:lanes] = 0
-            for place in range(positions):
-                load[place % lanes] += nonzero[window, place]
-            fullest = load[:lanes].max()
-            for x in range(1, (positions + lanes - 1) // lanes + 1):
-                counts[held, row] += fullest <= x
-                row += 1
+            fullest = 1
+            for place in places[:held]:
+                load[place % lanes] += 1
+                fullest = max(fullest, load[place % lanes])
+            counts[held, first + fullest - 1] += 1
+            first += (positions + lanes - 1) // lanes
+    first = 0
+    for lanes in range(1, positions + 1):  # so far, those whose fullest lane has x
+        most = (positions + lanes - 1) // lanes
+        for x in range(1, most):
+            counts[:, first + x] += counts[:, first + x - 1]
+        first += most
     return counts
