@@ -66,7 +66,8 @@ class LayerSparsity:
                     raise ValueError(f"{name}[{index}] is {value}; it must lie in [0, 1]")
         for what, histograms in (("histogram", self.histograms), ("activation histogram", self.activation_histograms)):
             for bundle, histogram in histograms.items():
-                if not all(0 <= probability <= 1 + 1e-6 for probability in histogram) or abs(sum(histogram) - 1) > 1e-6:
+                inside = min(histogram, default=0) >= 0 and max(histogram, default=0) <= 1 + 1e-6
+                if not (inside and abs(sum(histogram) - 1) <= 1e-6):  # which says no to what is not a number, too
                     raise ValueError(f"the {what} for {bundle} bundled channels is not a probability distribution")
 
         for what, lanes, known in (

@@ -23,7 +23,12 @@ from hass_train.hardware.dataflow.costs.initiation import (
     nonzero_weights,
 )
 from hass_train.hardware.dataflow.costs.lane_cycles import fullest_lane, lane_cycles, loads
-from hass_train.hardware.dataflow.costs.weight_rounds import IndependentWeights, filter_histograms, filter_order
+from hass_train.hardware.dataflow.costs.weight_rounds import (
+    FilterHistograms,
+    IndependentWeights,
+    filter_histograms,
+    filter_order,
+)
 from hass_train.hardware.workload import FeatureMap, Operation, OperationKind
 from tests.hardware.schedules import bundle_nonzeros, fullest_lanes, lane_weight_cycles, pooled_weight_cycles
 
@@ -157,21 +162,33 @@ def test_sorted_filters_wait_less() -> None:
 
 
 def independent_weight_cycles(
-    rows: np.ndarray, o: np.ndarray, engines: int, groups: int = 1, g: int = 1, *, lanes: bool
+    rows: FilterHistograms, o: np.ndarray, engines: int, groups: int = 1, g: int = 1, *, lanes: bool
 ) -> np.ndarray:
     """(folds, choices) cycles of filters of which is known how many weights are not zero."""
-    choices = np.arange(len(multiplier_choices(rows.shape[1] - 1)))
+    choices = np.arange(len(multiplier_choices(rows.different.shape[1] - 1)))
     found = IndependentWeights(rows, lanes, groups, g)
     return found.cycles(choices, np.full(len(choices), engines), o).T
 
 
 @pytest.mark.parametrize("lanes", [False, True])
 def test_filters_that_are_alike_are_no_special_case(lanes: bool) -> None:
-    one, o = hypergeometric(40, np.array([11]), 9)[0], np.array([1, 2, 3, 5, 7, 15])
+    one, o = hypergeometric(40, np.array([11]), 9), np.array([1, 2, 3, 5, 7, 15])
+    same, apart = FilterHistograms(one, np.zeros(15, np.int64)), FilterHistograms(np.tile(one, (15, 1)), np.arange(15))
     for engines, groups, g in ((1, 1, 1), (3, 1, 1), (2, 3, 2), (1, 15, 4)):
-        alike = independent_weight_cycles(np.broadcast_to(one, (15, 10)), o, engines, groups, g, lanes=lanes)
-        told = independent_weight_cycles(np.tile(one, (15, 1)), o, engines, groups, g, lanes=lanes)
+        alike = independent_weight_cycles(same, o, engines, groups, g, lanes=lanes)
+        told = independent_weight_cycles(apart, o, engines, groups, g, lanes=lanes)
         np.testing.assert_allclose(alike, told)
+
+
+@pytest.mark.parametrize("lanes", [False, True])
+def test_filters_of_one_number_of_non_zeros_are_counted_one_by_one(lanes: bool) -> None:
+    held, place = hypergeometric(40, np.array([20, 11, 4]), 9), np.repeat([0, 1, 2, 0, 2], 3)
+    together, apart = FilterHistograms(held, place), FilterHistograms(held[place], np.arange(15))
+    o = np.array([1, 2, 3, 5, 7, 15])
+    for engines, groups, g in ((1, 1, 1), (2, 3, 1), (2, 3, 2), (1, 15, 4)):
+        np.testing.assert_allclose(
+            *(independent_weight_cycles(one, o, engines, groups, g, lanes=lanes) for one in (together, apart))
+        )
 
 
 @given(st.lists(st.integers(0, 4), min_size=4, max_size=4), st.integers(1, 2), st.integers(1, 2), st.integers(1, 2))
@@ -179,7 +196,9 @@ def test_rounds_of_filters_whose_non_zeros_are_anywhere(held: list[int], engines
     """Two groups of two filters of four positions, against all their engines' windows."""
     rows = hypergeometric(4, np.array(held), 2)
     for lanes, rounds in ((False, pooled_rounds), (True, lane_rounds)):
-        ours = independent_weight_cycles(rows, np.array([o]), engines, 2, g, lanes=lanes)[0]
+        ours = independent_weight_cycles(
+            FilterHistograms(rows, np.arange(4)), np.array([o]), engines, 2, g, lanes=lanes
+        )[0]
         for column, n in enumerate(multiplier_choices(2)):
             blocks = []
             for a, f in itertools.product(range(0, 2, g), range(0, 2, o)):
@@ -204,22 +223,22 @@ def test_what_a_profile_says_of_filters_gives_nearly_the_exact_rounds() -> None:
     rows = filter_histograms(layer, sparsity, 2)
     np.testing.assert_allclose(independent_weight_cycles(rows, o, 2, lanes=False), exact, rtol=0.03)
     alike = filter_histograms(layer, LayerSparsity(sparsity.weight_density), 2)
-    assert alike.shape == rows.shape
+    assert alike.place.shape == rows.place.shape
     assert (np.abs(independent_weight_cycles(alike, o, 2, lanes=False) / exact - 1) > 0.05).any()
     for structure in (Structure(nm=(1, 2)), Structure(bank=(9, 2))):
         bounded = filter_histograms(layer, replace(sparsity, weight_density=0.5, structure=structure), 2)
-        np.testing.assert_allclose(bounded, np.tile(np.eye(19)[9], (256, 1)), atol=1e-12)
+        np.testing.assert_allclose(bounded.different, np.eye(19)[9:10], atol=1e-12)
 
 
 @pytest.mark.parametrize("lanes", [False, True])
 def test_from_a_density_alone_rounds_are_those_of_random_weights(lanes: bool) -> None:
     mask = np.random.default_rng(1).random((256, 64, 9)) < 0.3
-    o, rows = np.array([1, 8, 32]), np.tile(nonzero_weights(LayerSparsity(0.3), 9, 2), (256, 1))
-    expected = independent_weight_cycles(rows, o, 2, lanes=lanes)
+    o, row = np.array([1, 8, 32]), nonzero_weights(LayerSparsity(0.3), 9, 2)
+    expected = independent_weight_cycles(FilterHistograms(row[None], np.zeros(256, np.int64)), o, 2, lanes=lanes)
     if lanes:
         measured = lane_weight_cycles(fullest_lanes(mask, 2), o, 2)
     else:
         measured = pooled_weight_cycles(bundle_nonzeros(mask, 2), 18, o, 2)
-        of_sixteen = np.diff(np.cumsum(rows[0]) ** 16, prepend=0.0)  # the most that 8 filters × 2 bundles have
+        of_sixteen = np.diff(np.cumsum(row) ** 16, prepend=0.0)  # the most that 8 filters × 2 bundles have
         np.testing.assert_allclose(initiation_intervals(of_sixteen, 1), expected[1])
     np.testing.assert_allclose(measured, expected, rtol=0.04)

@@ -20,7 +20,7 @@ from hass_train.hardware.arithmetic import spaced
 from hass_train.hardware.dataflow.costs.initiation import multiplier_choices, nonzero_activations, nonzero_pairs
 from hass_train.hardware.dataflow.costs.padded_lanes import Borders, borders
 from hass_train.hardware.dataflow.costs.rounds import LockstepRounds
-from hass_train.hardware.dataflow.costs.weight_rounds import IndependentWeights, filter_histograms
+from hass_train.hardware.dataflow.costs.weight_rounds import FilterHistograms, IndependentWeights, filter_histograms
 from hass_train.hardware.lanes import Lanes
 from hass_train.hardware.profile import LayerSparsity
 from hass_train.hardware.workload import Operation
@@ -64,7 +64,7 @@ class LayerWork:
     _pairs: dict[tuple[int, bool], LockstepRounds] = field(default_factory=dict, init=False, repr=False)
     _activations: dict[int, LockstepRounds] = field(default_factory=dict, init=False, repr=False)
     _weights: dict[tuple[int, bool, int], IndependentWeights] = field(default_factory=dict, init=False, repr=False)
-    _histograms: dict[int, Floats] = field(default_factory=dict, init=False, repr=False)
+    _histograms: dict[int, FilterHistograms] = field(default_factory=dict, init=False, repr=False)
 
     def skipping(self, bundle: int, lanes: bool) -> Ints:
         """The choices of N worth building for engines of `bundle` channels that skip zeros: those that can choose among
@@ -103,7 +103,7 @@ class LayerWork:
             self._weights[key] = IndependentWeights(self.filter_histograms(bundle), lanes, self.layer.groups, g)
         return self._weights[key]
 
-    def filter_histograms(self, bundle: int) -> Floats:
+    def filter_histograms(self, bundle: int) -> FilterHistograms:
         """See `weight_rounds.filter_histograms`."""
         if bundle not in self._histograms:
             self._histograms[bundle] = filter_histograms(self.layer, self.sparsity, bundle)

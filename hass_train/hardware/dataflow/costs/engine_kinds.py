@@ -159,8 +159,8 @@ class Weight(Skipping):
         return "has no weights that are known beforehand" if streamed else super().unsuited(work)
 
     def alone(self, work: LayerWork, bundle: int) -> Floats:
-        histograms = work.filter_histograms(bundle)
-        return self._of_one(histograms.mean(axis=0) if histograms.strides[0] else histograms[0])  # or all are alike
+        different, place = work.filter_histograms(bundle)
+        return self._of_one(np.bincount(place) @ different / len(place))
 
     def scheduled(self, work: LayerWork, bundle: int, choice: Ints, bundles: Ints, filters: Ints, g: int) -> Floats:
         return work.weights(bundle, self.lanes, g).cycles(choice, bundles, filters)

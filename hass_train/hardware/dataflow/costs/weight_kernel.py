@@ -13,6 +13,31 @@ _NEVER = -1e-11  # logarithms of probabilities that are as good as 1; levels are
 
 
 @compiled
+def running_sums(logs, place, beside):  # type: ignore[no-untyped-def]
+    """Sums over the first filters of every group, of as many groups together as lie side by side.
+
+    Args:
+        logs: (cases, levels) what is added up.
+        place: (groups, filters) the case of each filter.
+        beside: groups side by side.
+
+    Returns:
+        (blocks of groups, filters + 1, levels) sums over the first 0, 1, … filters.
+    """
+    groups, filters = place.shape
+    sums = np.zeros(((groups + beside - 1) // beside, filters + 1, logs.shape[1]))
+    for group in range(groups):
+        for one in range(filters):
+            for level in range(logs.shape[1]):
+                sums[group // beside, one + 1, level] += logs[place[group, one], level]
+    for block in range(len(sums)):
+        for one in range(filters):
+            for level in range(logs.shape[1]):
+                sums[block, one + 1, level] += sums[block, one, level]
+    return sums
+
+
+@compiled
 def mean_cycles(logs, first, last, step, engines, folds):  # type: ignore[no-untyped-def]
     """The mean over blocks of 1 + Σ (1 − P(no engine of a block has more)), over the levels of each row.
 

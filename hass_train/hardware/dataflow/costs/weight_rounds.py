@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,19 @@ Ints = NDArray[np.integer[Any]]
 Bools = NDArray[np.bool_]
 
 
-def filter_histograms(layer: Operation, sparsity: LayerSparsity, bundle: int) -> Floats:
+class FilterHistograms(NamedTuple):
+    """The non-zero weights that engines meet, filter by filter in the order in which these are computed.
+
+    Args:
+        different: (cases, M + 1) probabilities of 0 … M non-zero weights.
+        place: (filters,) the case of each filter.
+    """
+
+    different: Floats
+    place: Ints
+
+
+def filter_histograms(layer: Operation, sparsity: LayerSparsity, bundle: int) -> FilterHistograms:
     """What the profile says of the non-zero weights that engines meet, for `IndependentWeights`.
 
     A filter's non-zeros are taken to lie anywhere in it, so that those of an engine's M weights are hypergeometric.
@@ -45,16 +57,16 @@ def filter_histograms(layer: Operation, sparsity: LayerSparsity, bundle: int) ->
         bundle: m, channels of an engine.
 
     Returns:
-        (filters, M + 1) probabilities of 0 … M non-zero weights, filters in the order of `filter_order`.
+        Those of filters in the order of `filter_order`.
     """
     channels, structure = layer.channels_per_group, sparsity.structure
     if not sparsity.filter_nonzeros or (structure is not None and structure.holds_whole(bundle, channels)):
         alike = nonzero_weights(sparsity, layer.window, bundle, channels)
-        return np.broadcast_to(alike, (layer.result.channels, len(alike)))
+        return FilterHistograms(alike[None], np.zeros(layer.result.channels, np.int64))
     nonzeros = np.asarray(sparsity.filter_nonzeros)
     different, place = np.unique(nonzeros[filter_order(nonzeros, layer.groups)], return_inverse=True)
     total = layer.window * channels
-    return np.asarray(hypergeometric(total, different, layer.window * bundle)[place])
+    return FilterHistograms(hypergeometric(total, different, layer.window * bundle), place)
 
 
 def filter_order(nonzeros: Ints, groups: int = 1) -> NDArray[np.int64]:
@@ -78,15 +90,13 @@ class IndependentWeights:
     """The mean cycles of rounds where the weights are not known, but how many of each filter's are not zero.
 
     Args:
-        histograms: (filters, M + 1) the probabilities of 0 … M non-zero weights that an engine of each filter meets, in
-            the order the filters are computed, such as `filter_histograms` gives them; engines are taken as
-            independent.
+        histograms: the non-zero weights that an engine of each filter meets; engines are taken as independent.
         lanes: whether multipliers have lanes.
         groups: convolution groups.
         g: parallel groups.
     """
 
-    histograms: Floats
+    histograms: FilterHistograms
     lanes: bool
     groups: int = 1
     g: int = 1
@@ -103,7 +113,7 @@ class IndependentWeights:
         Returns:
             (rows, folds) cycles.
         """
-        positions = self.histograms.shape[1] - 1
+        positions = self.histograms.different.shape[1] - 1
         if self.lanes:
             _, _, starts = loads(positions)
             first, step = starts, np.ones_like(starts)
@@ -114,7 +124,7 @@ class IndependentWeights:
         at = np.asarray(choice, np.int64)
         levels, many = (first[at], last[at], step[at]), np.asarray(engines, np.int64)
         if self._alike:
-            filters = len(self.histograms) // self.groups
+            filters = len(self.histograms.place) // self.groups
             side = np.add.reduceat(np.ones(self.groups, np.int64), np.arange(0, self.groups, self.g))
             sizes, blocks = np.unique(side, return_counts=True)
             return weight_kernel.alike_cycles(
@@ -125,18 +135,16 @@ class IndependentWeights:
     @property
     def _alike(self) -> bool:
         """Whether all filters are equally dense, as where a pattern bounds them."""
-        return self.histograms.strides[0] == 0
+        return len(self.histograms.different) == 1
 
     @cached_property
     def _logs(self) -> Floats:
         """(blocks of groups, filters of a group + 1, levels) sums over the first 0, 1, … filters of the logarithms of
         the probability that an engine has at most so many non-zeros, or that its fullest lane has; of filters that are
         all alike, of the first alone."""
-        counts, groups = (self.histograms[:1], 1) if self._alike else (self.histograms, self.groups)
+        counts, place = self.histograms
         below = fullest_lane(counts) if self.lanes else np.clip(np.cumsum(counts, axis=1), 0.0, 1.0)
-        logs = np.log(np.maximum(below, 1e-300)).reshape(groups, -1, below.shape[1])
-        if self.g > 1 and groups > 1:
-            logs = np.add.reduceat(logs, np.arange(0, groups, self.g), axis=0)
-        sums = np.zeros((len(logs), logs.shape[1] + 1, logs.shape[2]))
-        np.cumsum(logs, axis=1, out=sums[:, 1:])
-        return sums
+        logs = np.log(np.maximum(below, 1e-300))
+        if self._alike:
+            return np.stack([np.zeros_like(logs), logs], axis=1)
+        return weight_kernel.running_sums(logs, place.reshape(self.groups, -1), self.g)
