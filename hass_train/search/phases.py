@@ -65,7 +65,8 @@ class PhasePlan:
         phase = self.phase_at(step // steps_per_epoch)
         index = list(Phase).index(phase)
         before = sum(self.epochs[:index]) * steps_per_epoch
-        return phase, min((step - before) / (self.epochs[index] * steps_per_epoch), 1.0)
+        steps = self.epochs[index] * steps_per_epoch
+        return phase, min((step - before) / steps, 1.0) if steps else 1.0
 
     def threshold_pace(self, step: int, steps_per_epoch: int) -> float:
         """The share of the thresholds' learning rate at a step of the search phase: all of it while the goal rises, and

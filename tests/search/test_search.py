@@ -141,6 +141,7 @@ def test_phases_follow_each_other() -> None:
     assert 0.1 < paces[499] < 0.12
     nothing = PhasePlan((0, 0, 0), PLAN.rates)
     assert (nothing.phase_at(0), nothing.learning_rate(0, 10)) == (Phase.RECOVER, 0.0)
+    assert (nothing.progress(0, 10), nothing.threshold_pace(0, 10)) == ((Phase.RECOVER, 1.0), 1.0)
     assert PLAN.progress(30, 10) == (Phase.SEARCH, 0.0)
     assert PLAN.progress(45, 10) == (Phase.SEARCH, 0.75)
 

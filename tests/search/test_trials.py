@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -177,6 +178,27 @@ def test_every_engine_spends_its_budget_and_meets_the_goal(
     reached = question.quick.estimate(question.workload, subject.profile()).throughput_ips
     assert reached >= 1.3 * question.dense_rate
     assert reached <= 1.3 * question.dense_rate * 1.15  # settled down to it: the folds of so small a network are coarse
+
+
+@pytest.mark.parametrize("engine", [TPE, NSGA2])
+def test_samplers_begin_with_networks_that_work(
+    engine: type[TrialEngine], subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a deep network hardly any draw does: here none, so that the dense network is left to choose."""
+    evaluate = Evaluator.evaluate
+
+    def fragile(evaluator: Evaluator, thresholds: Mapping[str, float], number: int = 0) -> Trial:
+        return replace(evaluate(evaluator, thresholds, number), val_acc=float(not any(thresholds.values())))
+
+    monkeypatch.setattr(Evaluator, "evaluate", fragile)
+    careful = replace(subject, question=replace(subject.question, goal=MaxAccuracyDrop(0.05)))
+    chosen = box(engine, tmp_path, trials=12).choose(careful)
+    study = box(engine, tmp_path).bench(careful).study
+    tried = [study.parameters(one.number) for one in study.finished()]
+    assert (chosen.trials, chosen.chosen) == (12, 0)
+    totals = [sum(one.values()) for one in tried[:6]]
+    assert totals[0] == 0
+    assert totals == sorted(totals)
 
 
 def test_time_is_a_budget_too(subject: Subject, tmp_path: Path) -> None:

@@ -5,21 +5,34 @@ from __future__ import annotations
 from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
 
 from hass_train.search.trials.engine import Bench, TrialEngine
+from hass_train.search.trials.evaluator import Evaluator
 from hass_train.search.trials.trial import Trial
+
+_FIRST = (0.1, 0.2, 0.3, 0.4, 0.5)
+"""Sparsities of all layers that a study begins with, after none. Draws in all layers of a deep network hardly ever
+leave one that works, and where none does a sampler has nothing to go by."""
 
 
 class Sampled(TrialEngine):
-    """An engine whose sampler draws every threshold from 0 to `max_threshold`; subclasses give the sampler."""
+    """An engine whose sampler draws every threshold from 0 to `max_threshold`, after a few of equal sparsity in all
+    layers; subclasses give the sampler."""
 
     drawn = True
+
+    def first(self, evaluator: Evaluator) -> list[dict[str, float]]:
+        """See `TrialEngine`."""
+        same = (evaluator.at_sparsity(each, each) for each in _FIRST)
+        held = ({name: min(one, self._most(evaluator, name)) for name, one in each.items()} for each in same)
+        return [dict.fromkeys(evaluator.names, 0.0), *held]
+
+    def _most(self, evaluator: Evaluator, name: str) -> float:
+        return evaluator.most(name, self.max_threshold)
 
     def run(self, bench: Bench) -> None:
         """See `TrialEngine`."""
         for trial in bench.study.asked(bench.budget.trials):
-            thresholds = {
-                name: trial.suggest_float(name, 0.0, bench.evaluator.most(name, self.max_threshold))
-                for name in bench.evaluator.names
-            }
+            evaluator = bench.evaluator
+            thresholds = {name: trial.suggest_float(name, 0.0, self._most(evaluator, name)) for name in evaluator.names}
             bench.measured(trial, thresholds)
             if bench.budget.over:
                 return

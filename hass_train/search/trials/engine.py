@@ -110,6 +110,10 @@ class TrialEngine(SearchEngine):
     def run(self, bench: Bench) -> None:
         """Evaluate further trials until the budget is spent, or nothing is left to try."""
 
+    def first(self, evaluator: Evaluator) -> list[dict[str, float]]:
+        """Return the thresholds, by name, that a new study begins with: by default none."""
+        return []
+
     def sampler(self, seed: int) -> BaseSampler | None:
         """Return the study's sampler; None for engines that choose thresholds themselves."""
         return None
@@ -157,6 +161,8 @@ class TrialEngine(SearchEngine):
         bench.study.adopt(queue=self.drawn)
         if before := len(bench.study.finished()):
             bench.console.print(f"study {self.study!r} goes on: {before} of {self.trials} trials are done")
+        if bench.study.new:
+            bench.study.queue(self.first(bench.evaluator))
         with self._helpers(subject):
             self.run(bench)
         trials = bench.study.finished()

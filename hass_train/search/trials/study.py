@@ -7,7 +7,7 @@ import os
 import platform
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
@@ -121,6 +121,16 @@ class TrialStudy:
         return self.study.get_trials(deepcopy=False, states=states)
 
     # ---- new trials ----------------------------------------------------------------------------------------------
+
+    @property
+    def new(self) -> bool:
+        """Whether no trial of it was ever begun or queued."""
+        return not self.study.get_trials(deepcopy=False)
+
+    def queue(self, thresholds: Iterable[Mapping[str, float]]) -> None:
+        """Have these thresholds tried before any are drawn."""
+        for one in thresholds:
+            self.study.enqueue_trial(dict(one))
 
     def adopt(self, queue: bool) -> int:
         """Mark trials as failed whose process has ended without finishing them, and return their number.
