@@ -12,7 +12,7 @@ equally dense, so that its slowest is close to its mean.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,10 +63,16 @@ def filter_histograms(layer: Operation, sparsity: LayerSparsity, bundle: int) ->
     if not sparsity.filter_nonzeros or (structure is not None and structure.holds_whole(bundle, channels)):
         alike = nonzero_weights(sparsity, layer.window, bundle, channels)
         return FilterHistograms(alike[None], np.zeros(layer.result.channels, np.int64))
-    nonzeros = np.asarray(sparsity.filter_nonzeros)
-    different, place = np.unique(nonzeros[filter_order(nonzeros, layer.groups)], return_inverse=True)
-    total = layer.window * channels
-    return FilterHistograms(hypergeometric(total, different, layer.window * bundle), place)
+    different, place = _cases(sparsity.filter_nonzeros, layer.groups)
+    return FilterHistograms(hypergeometric(layer.window * channels, different, layer.window * bundle), place)
+
+
+@lru_cache(maxsize=256)
+def _cases(nonzeros: tuple[int, ...], groups: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The different numbers of non-zero weights of filters, and which each has, in the order of `filter_order`."""
+    counts = np.asarray(nonzeros, np.int64)
+    different, place = np.unique(counts[filter_order(counts, groups)], return_inverse=True)
+    return different, place
 
 
 def filter_order(nonzeros: Ints, groups: int = 1) -> NDArray[np.int64]:
