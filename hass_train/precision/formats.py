@@ -185,36 +185,44 @@ def squared_errors(
     sample: int = SAMPLE,
     function: Callable[[Tensor], Tensor] = lambda values: values,
 ) -> Tensor:
-    """The sum of the squared errors of values, or of a function of them, in each of the `RANGES`, (ranges,) float64.
+    """The squared errors of values, or of a function of them, in each of the `RANGES`, (ranges,) float64.
+
+    Each image's are counted in units of its own sum of squares, and added up: a network can answer a few images with
+    numbers a hundred times as large as all others, which would alone decide, though their classes bear any rounding.
 
     Rounding is measured on a sample, evenly spaced. Saturation, which few large values decide, is measured on all of
     them, in ranges that end below the largest value by a factor of up to 16, and beyond on the sample and the extremes.
 
     Args:
-        values: real values of any shape; negative ones count as 0 if the format is unsigned.
+        values: (images, …) real values; negative ones count as 0 if the format is unsigned.
         bits, signed: the format, without its exponent.
         sample: about how many values rounding is measured on.
         function: of each value; what alone reads them, whose result matters.
     """
     given, unit = values.detach().flatten().float(), Format(bits, 0, signed)
     given = given if signed else given.clamp_min(0)
+    squares = function(given).reshape(len(values), -1).square().sum(1, dtype=torch.float64)
+    of_image = torch.where(squares > 0, squares.reciprocal(), 0.0)
+    each = len(given) // len(values)
     scales = torch.exp2(exponents_of(bits, signed).to(given))
-    some = given[:: max(1, len(given) // sample)]
+    every = max(1, len(given) // sample)
+    some = given[::every]
+    weight = of_image[torch.arange(0, len(given), every, device=given.device) // each] * (len(given) / len(some))
     steps = some / scales.unsqueeze(1)
     inside = steps.clamp(unit.low, unit.high)
-    weight = len(given) / len(some)
     near = inside * scales.unsqueeze(1)
     exact, coarse = function(near), function(inside.round() * scales.unsqueeze(1))
-    saturated = (function(some) - exact).square_().sum(1, dtype=torch.float64) * weight
-    rounding = (exact - coarse).square_().sum(1, dtype=torch.float64) * weight
-    extremes = torch.stack(given.aminmax())
-    largest = extremes.abs().max()
+    saturated = (function(some) - exact).square_().double() @ weight
+    rounding = (exact - coarse).square_().double() @ weight
+    at = torch.stack((given.argmin(), given.argmax()))
+    extremes, largest = given[at], given[at].abs().max()
     clipped = extremes.clamp((scales * unit.low).unsqueeze(1), (scales * unit.high).unsqueeze(1))
-    saturated = torch.maximum(saturated, (function(extremes) - function(clipped)).double().square().amax(1))
+    beyond = (function(extremes) - function(clipped)).double().square()
+    saturated = torch.maximum(saturated, (beyond * of_image[at // each]).amax(1))
     for place in ((scales * unit.high < largest) & (scales * unit.high * 16 >= largest)).nonzero().flatten().tolist():
         scale = float(scales[place])
-        beyond = function(given) - function(given.clamp(unit.low * scale, unit.high * scale))
-        saturated[place] = beyond.square_().sum(dtype=torch.float64)
+        lost = function(given) - function(given.clamp(unit.low * scale, unit.high * scale))
+        saturated[place] = lost.square_().reshape(len(values), -1).sum(1, dtype=torch.float64) @ of_image
     return rounding + saturated
 
 
