@@ -1,4 +1,5 @@
-"""How a network's numbers get their exponents: by the squared errors of what passes through it (calibration).
+"""How a network's numbers get their exponents: by the squared errors of what passes through it (calibration), each
+image's in units of its own values (`squared_errors`).
 
 A value that only the table of a function reads counts by the results of that function. MobileNetV3's last convolution,
 for instance, gives values of −60 to 8, and hard-swish makes 0 of all those below −3: a range up to 64 would be wasted.
@@ -79,7 +80,7 @@ class Calibration(nn.Module):
 
     Attributes:
         stage: scalar integer, a `Stage`.
-        errors: (values, ranges) float64, squared errors of each value in each range, over what was observed.
+        errors: (values, ranges) float64, relative squared errors of each value in each range, over what was observed.
         exponents: (values,) int64, the exponents of the values.
         weight_exponents: (filters of all layers,) int64.
         input_signed: scalar bool, whether images have negative values.

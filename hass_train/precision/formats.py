@@ -201,7 +201,8 @@ def squared_errors(
     """
     given, unit = values.detach().flatten().float(), Format(bits, 0, signed)
     given = given if signed else given.clamp_min(0)
-    squares = function(given).reshape(len(values), -1).square().sum(1, dtype=torch.float64)
+    own = function(given)
+    squares = own.reshape(len(values), -1).square().sum(1, dtype=torch.float64)
     of_image = torch.where(squares > 0, squares.reciprocal(), 0.0)
     each = len(given) // len(values)
     scales = torch.exp2(exponents_of(bits, signed).to(given))
@@ -212,16 +213,16 @@ def squared_errors(
     inside = steps.clamp(unit.low, unit.high)
     near = inside * scales.unsqueeze(1)
     exact, coarse = function(near), function(inside.round() * scales.unsqueeze(1))
-    saturated = (function(some) - exact).square_().double() @ weight
+    saturated = (own[::every] - exact).square_().double() @ weight
     rounding = (exact - coarse).square_().double() @ weight
     at = torch.stack((given.argmin(), given.argmax()))
     extremes, largest = given[at], given[at].abs().max()
     clipped = extremes.clamp((scales * unit.low).unsqueeze(1), (scales * unit.high).unsqueeze(1))
-    beyond = (function(extremes) - function(clipped)).double().square()
+    beyond = (own[at] - function(clipped)).double().square()
     saturated = torch.maximum(saturated, (beyond * of_image[at // each]).amax(1))
     for place in ((scales * unit.high < largest) & (scales * unit.high * 16 >= largest)).nonzero().flatten().tolist():
         scale = float(scales[place])
-        lost = function(given) - function(given.clamp(unit.low * scale, unit.high * scale))
+        lost = own - function(given.clamp(unit.low * scale, unit.high * scale))
         saturated[place] = lost.square_().reshape(len(values), -1).sum(1, dtype=torch.float64) @ of_image
     return rounding + saturated
 

@@ -79,8 +79,6 @@ class PhasePlan:
     def learning_rate(self, step: int, steps_per_epoch: int) -> float:
         """The learning rate at a step: a linear rise over the first tenth of a phase, then a cosine, which falls to
         zero, or in the search phase to a third of the peak."""
-        if not self.total:
-            return 0.0  # nothing is trained
         phase, done = self.progress(step, steps_per_epoch)
         floor = 1 / 3 if phase is Phase.SEARCH else 0.0
         peak = self.rates[list(Phase).index(phase)]
