@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -314,10 +315,7 @@ def _brought(
 ) -> dict[int, tuple[float, ...]]:
     """Distributions by bundle size, brought to the mean that densities of channels say."""
     mean = sum(densities) / len(densities)
-    return {
-        size: tuple(tilted(torch.as_tensor(one, dtype=torch.float64), mean * (len(one) - 1)).tolist())
-        for size, one in seen.items()
-    }
+    return {size: tuple(tilted(np.asarray(one), mean * (len(one) - 1)).tolist()) for size, one in seen.items()}
 
 
 def _count(histogram: Tensor, nonzeros: Tensor) -> None:

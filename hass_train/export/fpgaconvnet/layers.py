@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-import torch
+import numpy as np
 
 from hass_train.export.fpgaconvnet.blocks import Block, Blocks, Plain, fixed, map_of, refused
 from hass_train.hardware.dataflow.costs.compute_engine import ComputeEngine
@@ -161,9 +161,7 @@ def _histogram(blocks: Blocks, one: IntegerOperation, window: int) -> list[float
     channels = blocks.maps[one.inputs[0]][0]
     measured, found = sparsity.histograms.get(1), list[float]()
     for density in sparsity.channel_densities or (sparsity.pair_density,) * channels:
-        if measured is None:
-            nonzeros = binomial(window, density)
-        else:
-            nonzeros = tilted(torch.tensor(measured, dtype=torch.float64), density * window).numpy()
+        mean = density * window
+        nonzeros = binomial(window, density) if measured is None else tilted(np.array(measured), mean)
         found += nonzeros[::-1].tolist()
     return found
