@@ -17,6 +17,9 @@ from hass_train.sparsity import calibrate, running_profile
 from hass_train.training.module import SparseClassifier, classifier, search_state
 from hass_train.training.steps import Steps
 
+CLOSELY = 4
+"""Of so many questions, one is asked with histograms and the independence of compute engines measured anew."""
+
 
 class HardwarePenalty(pl.Callback):
     """Queries the hardware model before the first search step and after every search epoch; if there are fewer epochs
@@ -78,12 +81,18 @@ class HardwarePenalty(pl.Callback):
             pl_module.log_dict(found, rank_zero_only=True)
 
     def _measured(self, data: Any, module: SparseClassifier) -> SparsityProfile:
-        """Measure the exact sparsity on a few validation images. Densities alone would not do: how much zeros gain also
-        depends on histograms, and on the independence of compute engines."""
-        share = ranks.rank(), ranks.processes()
+        """Measure the sparsity on a few validation images. Densities alone would not do: how much zeros gain also
+        depends on histograms, and on the independence of compute engines. These take most of the time, and change
+        slowly: one question in `CLOSELY` measures them, the others take them over."""
+        state, share = module.state, (ranks.rank(), ranks.processes())
         images = data.images("val", module, images=max(self.images, share[1]), share=share)
-        closely = module.state.asked.accelerator.uses_activations
-        return calibrate(module.model, images, together=True, closely=closely)
+        if not state.asked.accelerator.uses_activations:
+            return calibrate(module.model, images, together=True, closely=False)
+        known, served = state.closely or (None, 0)
+        like = known if served < CLOSELY else None
+        profile = calibrate(module.model, images, together=True, like=like)
+        state.closely = (profile, 1) if like is None else (like, served + 1)
+        return profile
 
     def _ask(self, trainer: pl.Trainer, module: SparseClassifier) -> dict[str, float]:
         """Query the hardware model, update the penalty, and return the scalars to log."""

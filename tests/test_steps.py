@@ -20,15 +20,17 @@ from safetensors.torch import load_file
 from torch import nn
 
 from callbacks import Checkpoints
+from callbacks.hardware_penalty import CLOSELY
 from hass_train import cli, pipeline
 from hass_train.data.evaluate import accuracy
 from hass_train.data.order import mixed
+from hass_train.hardware import SparsityProfile
 from hass_train.runtime import stopping
 from hass_train.runtime.errors import UserError
 from hass_train.search.engines import Choice, Learned
 from hass_train.search.penalty import PenaltyController, PricedPenalty
 from hass_train.search.phases import Phase, PhasePlan
-from hass_train.sparsity import LayerRule, sparse_layers, sparsify
+from hass_train.sparsity import LayerRule, calibrate, sparse_layers, sparsify
 from hass_train.training.module import SparseClassifier
 from hass_train.training.refused import check_callbacks, check_options
 from hass_train.training.steps import Steps
@@ -119,6 +121,23 @@ def test_lambda_is_updated_once_a_step_and_chance_is_drawn_for_every_batch(
     assert [done for _, done, _ in updates] == [number / len(windows) for number in range(len(windows))]
     assert followed == [16 * one for one in windows]
     assert seeds == [mixed(0, 0, batch) for batch in range(3 * BATCHES)]  # without accumulation, by the step as ever
+
+
+def test_histograms_are_measured_anew_for_one_question_of_some(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[SparsityProfile | None] = []
+    made: list[SparsityProfile] = []
+
+    def measured(*arguments: Any, like: SparsityProfile | None = None, **options: Any) -> SparsityProfile:
+        given.append(like)
+        made.append(calibrate(*arguments, like=like, **options))
+        return made[-1]
+
+    monkeypatch.setattr("callbacks.hardware_penalty.calibrate", measured)
+    pipeline.search(quick(tmp_path / "run", f"search.search.epochs={CLOSELY + 1}"))
+    assert len(given) > CLOSELY
+    anew = [number - number % CLOSELY for number in range(len(given))]
+    assert [like is None for like in given] == [last == number for number, last in enumerate(anew)]
+    assert all(like is made[last] for like, last in zip(given, anew, strict=True) if like is not None)
 
 
 def test_a_search_begins_with_fresh_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
