@@ -11,9 +11,9 @@ import pytorch_lightning as pl
 from hass_train.hardware import CannotFit, Estimate, SparsityProfile
 from hass_train.hardware.arithmetic import ceil_div
 from hass_train.runtime import ranks
-from hass_train.search.penalty import Hold, PricedPenalty
+from hass_train.search.penalty import PricedPenalty
 from hass_train.search.phases import Phase
-from hass_train.sparsity import calibrate, running_profile, sparse_layers
+from hass_train.sparsity import calibrate, running_profile
 from hass_train.training.module import SparseClassifier, classifier, search_state
 from hass_train.training.steps import Steps
 
@@ -23,7 +23,7 @@ CLOSELY = 4
 
 class HardwarePenalty(pl.Callback):
     """Queries the hardware model before the first search step and after every search epoch; if there are fewer epochs
-    than `queries`, also within epochs. Before recovery it asks once more, for prices that hold the activations' zeros.
+    than `queries`, also within epochs.
 
     Args:
         margin: how far beyond a throughput target the controller aims, as a fraction.
@@ -58,11 +58,6 @@ class HardwarePenalty(pl.Callback):
         state = search_state(pl_module)
         if state.phase is Phase.SEARCH and not state.penalty.pair_prices:
             self._ask(trainer, classifier(pl_module))
-        if state.phase is Phase.RECOVER and state.hold is None:
-            gates = any(layer.activation_level() > 0 for _, layer in sparse_layers(classifier(pl_module).model))
-            if gates and state.asked.accelerator.uses_activations:
-                self._ask(trainer, classifier(pl_module))
-                state.hold = Hold()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int

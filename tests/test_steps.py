@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 import sys
 from pathlib import Path
@@ -29,10 +28,10 @@ from hass_train.hardware import SparsityProfile
 from hass_train.runtime import stopping
 from hass_train.runtime.errors import UserError
 from hass_train.search.engines import Choice, Learned
-from hass_train.search.penalty import Hold, PenaltyController, PricedPenalty
+from hass_train.search.penalty import PenaltyController, PricedPenalty
 from hass_train.search.phases import Phase, PhasePlan
 from hass_train.sparsity import LayerRule, calibrate, sparse_layers, sparsify
-from hass_train.training.module import SPARED, SparseClassifier
+from hass_train.training.module import SparseClassifier
 from hass_train.training.refused import check_callbacks, check_options
 from hass_train.training.steps import Steps
 from tests.chaos.kills import numbers
@@ -139,25 +138,6 @@ def test_histograms_are_measured_anew_for_one_question_of_some(tmp_path: Path, m
     anew = [number - number % CLOSELY for number in range(len(given))]
     assert [like is None for like in given] == [last == number for number, last in enumerate(anew)]
     assert all(like is made[last] for like, last in zip(given, anew, strict=True) if like is not None)
-
-
-def test_recovery_holds_what_its_first_steps_see(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[tuple[float, int]] = []
-
-    def update(self: Hold, cost: float, steps: int, do: Any = Hold.update) -> float:
-        seen.append((cost, steps))
-        do(self, cost, steps)
-        self.value = 0.5
-        return self.value
-
-    monkeypatch.setattr(Hold, "update", update)
-    settings = ("search.recover.epochs=2", f"trainer.limit_train_batches={SPARED + 1}", "search.warmup.epochs=1")
-    _, objects = pipeline.search(quick(tmp_path / "run", *settings))
-    assert [steps for _, steps in seen] == [4] * 4  # steps 0 and SPARED of both epochs
-    assert all(cost > 0 for cost, _ in seen)
-    rows = list(csv.DictReader((tmp_path / "run" / "csv" / "metrics.csv").open()))
-    assert [float(row["loss/lambda"]) for row in rows if row["loss/lambda"]][-2:] == [0.5, 0.5]
-    assert objects["module"].state.penalty.pair_prices
 
 
 def test_a_search_begins_with_fresh_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

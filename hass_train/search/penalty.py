@@ -237,50 +237,5 @@ class PenaltyController:
             setattr(self, name, state[name])
 
 
-@dataclass
-class Hold:
-    """Sets the weight λ of the hardware penalty in recovery, so that activations stay as sparse as they were frozen.
-
-    Nothing else in the loss asks for their zeros, and thresholds that are raised behind training to make up for lost
-    ones cost accuracy. λ is an integral and a proportional term on how far the penalty has grown, which is a change
-    of the log of the interval.
-
-    Args:
-        proportional, integral_per_phase: see `PenaltyController`.
-
-    Attributes:
-        reference: the mean of the penalty in the first steps.
-        recent: its running mean.
-        seen: number of steps in which it was seen.
-        integral, value: see `PenaltyController`.
-    """
-
-    proportional: float = 4.0
-    integral_per_phase: float = 25.0
-    reference: float = 0.0
-    recent: float = 0.0
-    seen: int = 0
-    integral: float = 0.0
-    value: float = 0.0
-
-    def update(self, cost: float, steps: int) -> float:
-        """Compute λ for the next step.
-
-        Args:
-            cost: the penalty in this step.
-            steps: number of steps of the whole phase in which the penalty is seen.
-        """
-        self.seen += 1
-        self.recent += max(_RECENT, 1 / self.seen) * (cost - self.recent)
-        if self.seen <= _FIRST:
-            self.reference = self.recent
-            return self.value
-        grown = self.recent - self.reference
-        self.integral = max(0.0, self.integral + grown * self.integral_per_phase / steps)
-        self.value = max(0.0, self.integral + self.proportional * grown)
-        return self.value
-
-
 _STATE = ("start", "integral", "value", "ceiling", "seen", "images", "recent", "best")
-_RECENT = 0.15  # weight of a batch in running means
-_FIRST = 5  # steps whose mean penalty is held
+_RECENT = 0.15  # weight of a batch in the running accuracy

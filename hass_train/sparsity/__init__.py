@@ -10,7 +10,7 @@ from hass_train.sparsity.nm import NM
 from hass_train.sparsity.pattern import Grouped, Pattern, ranked
 from hass_train.sparsity.sparse_classes import SparseConv2d, SparseLinear
 from hass_train.sparsity.statistics import calibrate, running_profile
-from hass_train.sparsity.step import SearchStep, apply_masks, holding, masks_hold, watching
+from hass_train.sparsity.step import SearchStep, apply_masks, masks_hold, watching
 from hass_train.sparsity.thresholds import raw_threshold
 from hass_train.sparsity.unstructured import Unstructured
 
@@ -31,7 +31,6 @@ __all__ = [
     "Unstructured",
     "apply_masks",
     "calibrate",
-    "holding",
     "link_norms",
     "masks_hold",
     "own_keys",

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hass_train.hardware.arithmetic import ceil_div
-from hass_train.sparsity.gate import WINDOW, gate, keep_strides, traceable_gate
+from hass_train.sparsity.gate import gate, keep_strides, traceable_gate
 from hass_train.sparsity.mode import Mode
 from hass_train.sparsity.pattern import Pattern, masked
 from hass_train.sparsity.thresholds import InputStats, Level, StepState, follow, levels_of, raw_threshold
@@ -102,7 +102,7 @@ class SparseLayer(nn.Module):
             layer.register_buffer(name, torch.tensor(value, device=weight.device))
         layer.register_buffer("turn", torch.tensor(0))
         layer._mode, layer._level, layer._seen, layer._live, layer._gated = Mode.DENSE, 0.0, False, None, None
-        layer.watched, layer.held, layer.step_state, layer.penalty_densities = False, False, None, ()
+        layer.watched, layer.step_state, layer.penalty_densities = False, None, ()
         layer.rounding = None
         layer.batch_norms = ()  # a tuple, so that they do not become children of this layer
         return layer
@@ -119,7 +119,6 @@ class SparseLayer(nn.Module):
     _gated: tuple[tuple[int, ...], Tensor] | None
     # state of the present training step, which `hass_train.sparsity.step` sets
     watched: bool
-    held: bool
     step_state: StepState | None
     penalty_densities: tuple[tuple[Tensor, Tensor], ...]
     batch_norms: tuple[nn.Module, ...]
@@ -294,9 +293,6 @@ class SparseLayer(nn.Module):
             gated: whether values up to `fixed_level` are zero already.
         """
         if self._mode is not Mode.SEARCH:
-            if self.held and self._level > 0:
-                width = (WINDOW * self.activation_scale).clamp_min(1e-12)
-                self._hold(traceable_gate(x[:SAMPLE], self.frozen_threshold, width, straight_through=False)[1])
             x = F.hardshrink(x, self._level) if self._level > 0 and not gated else x
             if self.watched:
                 self._observe(x.detach()[:SAMPLE])
@@ -374,10 +370,6 @@ class SparseLayer(nn.Module):
         one = self.activation_density.new_ones(())
         call = (one if weight is None else weight, one if activation is None else activation)
         self.penalty_densities = (*self.penalty_densities, call) if self.step_state is not None else (call,)
-
-    def _hold(self, density: Tensor) -> None:
-        """Keep the density of a frozen layer's input for the penalty; that of its weights does not change."""
-        self.penalty_densities = (*self.penalty_densities, (self.live.mean(), density))
 
     def _next_filters(self) -> tuple[int, int]:
         """The first filter of this step's sample and the number of filters in it; all filters take turns."""

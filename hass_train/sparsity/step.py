@@ -113,16 +113,3 @@ def watching(model: nn.Module) -> Iterator[None]:
     finally:
         for layer in layers:
             layer.watched = False
-
-
-@contextmanager
-def holding(model: nn.Module) -> Iterator[None]:
-    """Let frozen layers keep the densities of their inputs, with gradients to these, in `penalty_densities`."""
-    layers = [layer for _, layer in sparse_layers(model)]
-    for layer in layers:
-        layer.held, layer.penalty_densities = True, ()
-    try:
-        yield
-    finally:
-        for layer in layers:
-            layer.held = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -23,7 +23,7 @@ from hass_train.hardware.arithmetic import ceil_div
 from hass_train.runtime import ranks
 from hass_train.runtime.errors import UserError
 from hass_train.search.phases import Phase
-from hass_train.sparsity import Mode, SearchStep, apply_masks, holding, sparse_layers, watching
+from hass_train.sparsity import Mode, SearchStep, apply_masks, sparse_layers, watching
 from hass_train.training.quantisation import (
     BATCHES,
     calibrate_precision,
@@ -41,8 +41,7 @@ from hass_train.training.teacher import Teacher
 WATCH = 8
 """Outside the search phase, one training step in `WATCH` updates the input statistics of the layers."""
 SPARED = 4
-"""In a long search phase thresholds are trained in some steps only, but at least in one of `SPARED`; in recovery the
-penalty counts in one of so many."""
+"""In a long search phase thresholds are trained in some steps only, but at least in one of `SPARED`."""
 _MODES = {Phase.WARMUP: Mode.DENSE, Phase.SEARCH: Mode.SEARCH, Phase.RECOVER: Mode.FROZEN}
 
 
@@ -155,8 +154,7 @@ class SparseClassifier(pl.LightningModule):
             state.searched_images += len(labels) * ranks.processes()
         if step % WATCH == 0 and not self.options.compiled:
             follow_weights(self.model)
-        holds = state.phase is Phase.RECOVER and state.hold is not None and step % SPARED == 0
-        with self._observed(step, learns, anew), holding(self.model) if holds else nullcontext():
+        with self._observed(step, learns, anew):
             logits = self._train_forward(images)
         loss = F.cross_entropy(logits, labels, label_smoothing=self.options.label_smoothing)
         if self._teacher and state.phase is Phase.RECOVER:
@@ -164,8 +162,6 @@ class SparseClassifier(pl.LightningModule):
         self.log("loss/task", loss, on_step=False, on_epoch=True)
         if state.phase is Phase.SEARCH and learns and state.controller is not None:
             loss = loss + self._penalty(logits, labels, step, steps.ends(batch_index))
-        if holds:
-            loss = loss + self._held(steps.ends(batch_index))
         self._check_finite(loss)
         return loss * steps.scale(batch_index)
 
@@ -217,21 +213,6 @@ class SparseClassifier(pl.LightningModule):
             self.log("loss/lambda", state.steering.value, on_step=False, on_epoch=True)
         self.log("loss/penalty", cost.detach(), on_step=False, on_epoch=True)
         return state.steering.value * cost
-
-    def _held(self, ends: bool) -> Tensor:
-        """The hardware penalty of the inputs of a frozen network times its weight λ, which stands for the steps without
-        one too; λ is updated as in `_penalty`."""
-        state = self.state
-        assert state.hold is not None
-        cost = state.penalty(sparse_layers(self.model))
-        self._measured.append((0.0, float(ranks.averaged([cost.detach()])[0])))
-        if ends:
-            steps = state.plan.epochs[2] * ceil_div(self.steps_per_epoch, SPARED)
-            state.hold.update(fmean(present for _, present in self._measured), steps)
-            self._measured = []
-            self.log("loss/lambda", state.hold.value, on_step=False, on_epoch=True)
-        self.log("loss/penalty", cost.detach(), on_step=False, on_epoch=True)
-        return SPARED * state.hold.value * cost
 
     def _check_finite(self, loss: Tensor) -> None:
         """Raise UserError in all processes if the loss of any of them is infinite or NaN."""

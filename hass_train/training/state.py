@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from hass_train.hardware import Estimate, SparsityProfile
 from hass_train.search.engines import Choice, Learned, SearchEngine
-from hass_train.search.penalty import Hold, PenaltyController, PricedPenalty
+from hass_train.search.penalty import PenaltyController, PricedPenalty
 from hass_train.search.phases import Phase, PhasePlan
 from hass_train.search.question import HardwareQuestion
 
@@ -24,7 +24,6 @@ class SearchState:
         phase: the present phase.
         penalty: the hardware penalty with the last prices.
         controller: sets the weight of the penalty; None until the search is set up.
-        hold: sets the weight of the penalty in recovery; None before, and where nothing is to be held.
         closely: the sparsity that was measured closely last, and how many questions it has served since; None before.
         answer: the last estimate of the accelerator, in the process that made it; None in others, and before the first.
         choice: what the search engine has reported; None before it has chosen.
@@ -41,7 +40,6 @@ class SearchState:
     phase: Phase = Phase.WARMUP
     penalty: PricedPenalty = field(default_factory=PricedPenalty)
     controller: PenaltyController | None = None
-    hold: Hold | None = None
     closely: tuple[SparsityProfile, int] | None = None
     answer: Estimate | None = None
     choice: Choice | None = None
@@ -93,7 +91,6 @@ class SearchState:
             "choice": self.choice.to_dict() if self.choice else None,
             "searched_images": self.searched_images,
             "epochs": list(self.plan.epochs),
-            "hold": asdict(self.hold) if self.hold else None,
             "closely": [self.closely[0].to_dict(), self.closely[1]] if self.closely else None,
             "anchors": self.question.steering.anchors() if self.question else {},
         }
@@ -109,8 +106,6 @@ class SearchState:
         self.choice = Choice.from_dict(state["choice"]) if state["choice"] else None
         if self.controller and state["controller"]:
             self.controller.load_state_dict(state["controller"])
-        if state.get("hold"):  # earlier versions had none
-            self.hold = Hold(**state["hold"])
         if state.get("closely"):  # earlier versions had none
             known, served = state["closely"]
             self.closely = SparsityProfile.from_dict(known), int(served)

@@ -31,7 +31,7 @@ from hass_train.search.goals import (
     TargetSpeedup,
     TargetThroughput,
 )
-from hass_train.search.penalty import Hold, PenaltyController, PricedPenalty
+from hass_train.search.penalty import PenaltyController, PricedPenalty
 from hass_train.search.phases import Phase, PhasePlan
 from hass_train.search.question import floor_profile
 from hass_train.search.settle import BEYOND, inverse_softplus, meet, settle
@@ -157,22 +157,6 @@ def test_learning_rate_peaks_and_ends() -> None:
     assert PLAN.learning_rate(3, 10) == pytest.approx(1e-2)
     assert PLAN.learning_rate(29, 10) < 1e-4
     assert PLAN.learning_rate(49, 10) == pytest.approx(2e-2 / 3, rel=0.1)
-
-
-def test_a_hold_brings_a_growing_penalty_back() -> None:
-    hold, growth, cost, costs = Hold(), 0.004, 1.0, []
-    for _ in range(150):  # a network whose penalty grows by itself, and falls where it is pulled
-        pull = hold.update(cost, 150)
-        assert pull >= 0
-        costs.append(cost)
-        cost += growth - 0.05 * pull
-    assert max(costs) > 1.01  # without it, 1.6
-    assert costs[-1] == pytest.approx(1.0, abs=0.02)
-
-
-def test_a_hold_leaves_a_falling_penalty_alone() -> None:
-    hold = Hold()
-    assert [hold.update(1.0 - 0.01 * step, 50) for step in range(50)] == [0.0] * 50
 
 
 def plant(controller: PenaltyController, gain: float, steps: int = 400) -> list[float]:

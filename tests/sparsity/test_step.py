@@ -19,7 +19,6 @@ from hass_train.sparsity import (
     Pattern,
     SearchStep,
     SparseConv2d,
-    holding,
     sparse_layers,
     sparsify,
     watching,
@@ -72,30 +71,6 @@ def test_a_search_step_does_for_all_layers_what_each_does_alone() -> None:
         loss = _step(alone, alone, images)
         assert torch.allclose(_step(together, together, images, SearchStep(together)()), loss)
         _compare(alone, together)
-
-
-def test_frozen_layers_tell_densities_that_can_be_held() -> None:
-    images = torch.randn(8, 2, 8, 8, dtype=torch.float64)
-    model = _searching(images)
-    layers = [layer for _, layer in sparse_layers(model)]
-    for layer in layers:
-        layer.set_mode(Mode.FROZEN)
-    before = model(images)
-    assert not any(layer.penalty_densities for layer in layers)
-    optimizer, found = torch.optim.SGD(model.parameters(), lr=0.1), []
-    for _ in range(30):
-        with holding(model):
-            after = model(images)
-        if not found:
-            assert torch.equal(after, before)
-        held = [call for layer in layers for call in layer.penalty_densities]
-        assert [len(layer.penalty_densities) for layer in layers] == [int(layer.gate_activations) for layer in layers]
-        assert all(float(weight) < 1 and not weight.requires_grad for weight, _ in held)
-        found.append(torch.stack([density for _, density in held]).sum())
-        optimizer.zero_grad()
-        found[-1].backward()
-        optimizer.step()
-    assert float(found[-1].detach()) < 0.9 * float(found[0].detach())
 
 
 def test_between_learning_steps_the_gates_only_act() -> None:
