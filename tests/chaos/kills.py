@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -114,7 +115,7 @@ class Kill:
     Args:
         phase: that it aimed at.
         after_s: seconds into it.
-        last: line that the killed process printed last.
+        last: line of an epoch that the killed process printed last.
         checkpoint: whether there was one to resume.
         same: whether the resumed run ended with the same numbers; for a study, with all trials and none twice.
     """
@@ -142,7 +143,8 @@ def kill_and_resume(phase: str, after_s: float, runs: Path, unbroken: Path, *mor
     time.sleep(after_s)
     first.process.send_signal(signal.SIGKILL)
     first.end()
-    last = next((line.strip() for line in reversed(first.lines) if line.strip()), "").replace(f"{runs}/", "")
+    epochs = [line.strip() for line in first.lines if re.match(r"\s*\d+/\d+ ", line)]
+    last = epochs[-1] if epochs else "none yet"
     checkpoint = (first.folder / "checkpoints" / "last.ckpt").is_file()
     if (first.folder / "result.json").is_file():  # it was quicker
         return Kill(phase, after_s, last, checkpoint, same(phase, first.folder, unbroken))
