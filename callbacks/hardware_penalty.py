@@ -82,8 +82,8 @@ class HardwarePenalty(pl.Callback):
 
     def _measured(self, data: Any, module: SparseClassifier) -> SparsityProfile:
         """Measure the sparsity on a few validation images. Densities alone would not do: how much zeros gain also
-        depends on histograms, and on the independence of compute engines. These take most of the time, and change
-        slowly: one question in `CLOSELY` measures them, the others take them over."""
+        depends on histograms, and on the independence of compute engines. These take most of the time: one question in
+        `CLOSELY` measures them, and the others take them over. What is settled and reported is measured whole."""
         state, share = module.state, (ranks.rank(), ranks.processes())
         images = data.images("val", module, images=max(self.images, share[1]), share=share)
         if not state.asked.accelerator.uses_activations:
